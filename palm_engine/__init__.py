@@ -1,0 +1,1 @@
+"""PALM Atlas: portfolios of aligned language models."""

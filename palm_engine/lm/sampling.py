@@ -1,0 +1,157 @@
+"""Sampling answers from a causal language model: an own decode loop over a batch of conversations.
+
+`stream_tokens` yields one token id a row a step, so that a page can show text as it comes; `sample_answers`
+consumes it for whole pools. Every row has its own stream of random numbers, keyed by its seed: which other
+rows share the batch does not change what a row draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How answers are drawn. `temperature` 0 is greedy; `top_k` bounds the nucleus that `top_p` cuts."""
+
+    max_new_tokens: int = 64
+    temperature: float = 0.7
+    top_p: float = 0.95
+    top_k: int = 100
+    repetition_penalty: float = 1.1
+
+
+@dataclass(frozen=True)
+class Request:
+    """One answer to draw: an optional system prompt, the user's prompt, and the seed of its random stream."""
+
+    system: str | None
+    prompt: str
+    seed: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A drawn answer: its text, its token ids without the end token, and whether it ended by itself."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    ended: bool
+
+
+def conversation_ids(tokenizer: Any, system: str | None, prompt: str) -> list[int]:
+    """Token ids of the conversation up to where the answer begins.
+
+    The system message is always explicit (empty when None): the chat template would otherwise put in its own.
+    """
+    messages = [{"role": "system", "content": system or ""}, {"role": "user", "content": prompt}]
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def stream_tokens(
+    model: Any, tokenizer: Any, requests: Sequence[Request], settings: SamplingSettings
+) -> Iterator[list[int | None]]:
+    """Yield, a step at a time, one token id for each request (None once that request has ended).
+
+    The end token itself is yielded, then None. Stop consuming to cancel: nothing stays behind on the model.
+    """
+    import torch
+    from transformers import DynamicCache
+
+    device = next(model.parameters()).device
+    prompts = [conversation_ids(tokenizer, r.system, r.prompt) for r in requests]
+    longest = max(len(p) for p in prompts)
+    pad = tokenizer.pad_token_id
+    input_ids = torch.tensor([[pad] * (longest - len(p)) + p for p in prompts], device=device)
+    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=device)
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    # The penalty looks at the answer so far, not at the prompt, which an answer may well quote.
+    drawn = torch.zeros(len(requests), 0, dtype=torch.long, device=device)
+    uniforms = torch.tensor(
+        np.stack([np.random.default_rng(r.seed).random(settings.max_new_tokens) for r in requests]), device=device
+    )
+    ends = end_token_ids(model, tokenizer)
+    rows = torch.arange(len(requests), device=device)  # which request each remaining batch row serves
+    cache = DynamicCache(config=model.config)
+    for step in range(settings.max_new_tokens):
+        with torch.inference_mode():
+            out = model(
+                input_ids=input_ids, attention_mask=mask, position_ids=positions, past_key_values=cache,
+                use_cache=True, logits_to_keep=1,
+            )  # fmt: skip
+            chosen = _choose(out.logits[:, -1].float(), drawn, uniforms[rows, step], settings)
+        tokens: list[int | None] = [None] * len(requests)
+        for row, token in zip(rows.tolist(), chosen.tolist(), strict=True):
+            tokens[row] = token
+        yield tokens
+        going = torch.tensor([t not in ends for t in chosen.tolist()], device=device)
+        if not going.any():
+            return
+        input_ids, positions = chosen[:, None], positions[:, -1:] + 1
+        drawn = torch.cat([drawn, input_ids], dim=1)
+        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+        if not going.all():
+            keep = going.nonzero()[:, 0]
+            rows, input_ids, positions, mask = rows[keep], input_ids[keep], positions[keep], mask[keep]
+            drawn = drawn[keep]
+            cache.batch_select_indices(keep)
+
+
+def sample_answers(
+    model: Any,
+    tokenizer: Any,
+    requests: Sequence[Request],
+    settings: SamplingSettings,
+    batch_size: int = 64,
+    progress: Callable[[int], None] = lambda _: None,
+) -> list[Answer]:
+    """Draw one answer a request, in batches of similar prompt length; `progress` gets the answers just finished."""
+    answers: list[Answer | None] = [None] * len(requests)
+    ends = end_token_ids(model, tokenizer)
+    order = sorted(range(len(requests)), key=lambda i: len(requests[i].prompt) + len(requests[i].system or ""))
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        drawn: list[list[int]] = [[] for _ in batch]
+        for tokens in stream_tokens(model, tokenizer, [requests[i] for i in batch], settings):
+            for ids, token in zip(drawn, tokens, strict=True):
+                if token is not None:
+                    ids.append(token)
+        for i, ids in zip(batch, drawn, strict=True):
+            ended = bool(ids) and ids[-1] in ends
+            body = tuple(ids[:-1] if ended else ids)
+            answers[i] = Answer(tokenizer.decode(body, skip_special_tokens=True).strip(), body, ended)
+        progress(len(batch))
+    return [answer for answer in answers if answer is not None]
+
+
+def end_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Token ids that end an answer, from the generation config and the tokenizer."""
+    configured = model.generation_config.eos_token_id
+    many = configured if isinstance(configured, list) else [configured]
+    return frozenset(int(t) for t in [*many, tokenizer.eos_token_id] if t is not None)
+
+
+def _choose(logits: Any, drawn: Any, uniform: Any, settings: SamplingSettings) -> Any:
+    """Pick a token a row from logits (rows, vocabulary) by inverting the nucleus' cumulative distribution."""
+    import torch
+
+    if settings.repetition_penalty != 1.0 and drawn.shape[1]:
+        before = logits.gather(-1, drawn)
+        penalty = settings.repetition_penalty
+        logits = logits.scatter(-1, drawn, torch.where(before > 0, before / penalty, before * penalty))
+    if settings.temperature == 0:
+        return logits.argmax(-1)
+    logits = logits / settings.temperature
+    top, indices = torch.topk(logits, min(settings.top_k, logits.shape[-1]))
+    # Probabilities relative to the whole vocabulary, so that top_p means what it says.
+    probabilities = torch.exp(top - torch.logsumexp(logits, -1, keepdim=True))
+    mass_before = probabilities.cumsum(-1) - probabilities
+    kept = probabilities * (mass_before < settings.top_p)
+    cumulative = kept.double().cumsum(-1)
+    place = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:]).clamp(max=top.shape[-1] - 1)
+    return indices.gather(-1, place)[:, 0]

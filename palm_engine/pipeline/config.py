@@ -1,0 +1,146 @@
+"""The build configuration: one TOML file, validated; an unknown or missing key is refused by name."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from palm_engine.errors import ConfigError
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Style(Section):
+    """A style system prompt: a source of the pool, and a `prompted` candidate of its own."""
+
+    name: Name
+    system: str
+
+
+class Trait(Section):
+    """A reward dimension and the registered reward that measures it."""
+
+    name: Name
+    reward: str
+
+
+class Data(Section):
+    """Files relative to the configuration's parent folder's parent (the project)."""
+
+    prompts: Path
+    demonstrations: Path | None = None
+
+
+class Sampling(Section):
+    """How every answer is drawn, in the pool and in the evaluation alike."""
+
+    max_new_tokens: int = Field(64, ge=1, le=1024)
+    temperature: float = Field(0.7, ge=0, le=2)
+    top_p: float = Field(0.95, gt=0, le=1)
+    top_k: int = Field(100, ge=1)
+    repetition_penalty: float = Field(1.1, ge=1, le=2)
+
+
+class Pool(Section):
+    """Answers a prompt that each source contributes (the base under each style, and the plain base)."""
+
+    samples_per_source: int = Field(4, ge=1)
+
+
+class Plan(Section):
+    """How the closed-form plan chooses what to train."""
+
+    resolution: int = Field(50, ge=4, le=200, description="steps along an edge of the weight grid")
+    betas: tuple[float, ...] = Field((0.05, 0.1), min_length=1)
+    adapters: int = Field(14, ge=1)
+    baseline_size: int = Field(5, ge=1, description="size of the uniform and random baselines, also trained")
+    outside: int = Field(3, ge=0, description="adapters at random weights, kept out of the candidates as a test")
+
+
+class Training(Section):
+    """Reward-weighted regression of LoRA adapters."""
+
+    rank: int = Field(4, ge=1, le=64)
+    alpha: float = Field(16, gt=0)
+    learning_rate: float = Field(1e-3, gt=0)
+    batch_size: int = Field(16, ge=1)
+    pairs: int = Field(384, ge=1, description="(prompt, sample) pairs drawn by the Gibbs weights")
+    epochs: int = Field(2, ge=1)
+    system: str | None = Field(None, description="system prompt the adapters are trained and run under")
+
+
+class Evaluation(Section):
+    answers_per_prompt: int = Field(2, ge=1)
+    kl_prompts: int = Field(40, ge=2, description="held-out prompts for the KL diagnostic")
+
+
+class Selection(Section):
+    k: int = Field(5, ge=1)
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    resamples: int = Field(1000, ge=100)
+
+
+class Run(Section):
+    workers: int = Field(2, ge=1, description="processes that sample and train, one thread each")
+    batch_size: int = Field(96, ge=1, description="answers drawn at once in a process")
+
+
+class BuildConfig(Section):
+    """Everything that `palm build` needs; see configs/demo.toml for a commented example."""
+
+    name: Name
+    title: str
+    seed: int = 0
+    base: str
+    value: Literal["reward", "reward_minus_kl"] = "reward"
+    data: Data
+    styles: tuple[Style, ...] = ()
+    traits: tuple[Trait, ...] = Field(min_length=2, max_length=8)
+    sampling: Sampling = Sampling()
+    pool: Pool = Pool()
+    plan: Plan = Plan()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    selection: Selection = Selection()
+    run: Run = Run()
+    curated_prompts: tuple[str, ...] = Field((), description="prompt ids that the dashboard shows first")
+
+    @model_validator(mode="after")
+    def _distinct_names(self) -> BuildConfig:
+        for label, names in (("styles", [s.name for s in self.styles]), ("traits", [t.name for t in self.traits])):
+            if len(set(names)) < len(names):
+                raise ValueError(f"{label}: two entries share a name")
+        if "base" in {s.name for s in self.styles}:
+            raise ValueError("styles: the name 'base' is kept for the unadapted base model")
+        return self
+
+
+def load_config(path: Path) -> BuildConfig:
+    """Read and validate a build configuration. Raises ConfigError naming the file and the field."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file; configs/demo.toml is an example to copy") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    try:
+        return BuildConfig.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {describe_validation_error(error)}") from error
+
+
+def describe_validation_error(error: ValidationError) -> str:
+    """The first few problems of a pydantic error as 'field: what is wrong', in one line."""
+    problems = []
+    for item in error.errors()[:5]:
+        field = ".".join(str(part) for part in item["loc"]) or "(whole file)"
+        message = "unknown key; remove it" if item["type"] == "extra_forbidden" else item["msg"]
+        problems.append(f"{field}: {message}")
+    return "; ".join(problems)

@@ -1,0 +1,75 @@
+"""Stage 1 and the drawing half of stage 5: answers of policies to prompts, one resumable file a policy."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from palm_engine.errors import ConfigError
+from palm_engine.lm.sampling import Request, SamplingSettings, sample_answers
+from palm_engine.pipeline.workers import loaded_base
+
+ANSWER_COLUMNS = ["policy", "prompt_id", "sample_id", "text", "tokens"]
+SPLITS = ("train", "choose", "certify")
+
+
+@dataclass(frozen=True)
+class DrawTask:
+    """What one process draws: `samples` answers of one policy to each prompt."""
+
+    base: str
+    policy: str
+    system: str | None
+    adapter: Path | None
+    prompts: tuple[tuple[str, str], ...]
+    samples: int
+    settings: SamplingSettings
+    seed: int
+    batch_size: int
+
+
+def draw(task: DrawTask) -> pd.DataFrame:
+    """Draw the task's answers; columns ANSWER_COLUMNS. Deterministic given the task, on one machine."""
+    from palm_engine.lm.adapters import with_adapter
+
+    base = loaded_base(task.base)
+    model = with_adapter(base.model, task.adapter)
+    keys = [(pid, sample) for pid, _ in task.prompts for sample in range(task.samples)]
+    texts = dict(task.prompts)
+    requests = [
+        Request(task.system, texts[pid], (task.seed, _number(task.policy), _number(pid), sample)) for pid, sample in keys
+    ]
+    answers = sample_answers(model, base.tokenizer, requests, task.settings, task.batch_size)
+    rows = [
+        (task.policy, pid, sample, answer.text, len(answer.token_ids))
+        for (pid, sample), answer in zip(keys, answers, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=ANSWER_COLUMNS)
+
+
+def read_prompts(path: Path) -> pd.DataFrame:
+    """The prompts file: prompt_id, kind, split, text. Raises ConfigError naming row and column."""
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file (data.prompts in the configuration)") from error
+    missing = {"prompt_id", "kind", "split", "text"} - set(frame.columns)
+    if missing:
+        raise ConfigError(f"{path}: missing column(s) {', '.join(sorted(missing))}")
+    for column, bad in (
+        ("split", ~frame["split"].isin(SPLITS)),
+        ("prompt_id", frame["prompt_id"].duplicated()),
+        ("text", frame["text"].str.strip() == ""),
+    ):
+        if bad.any():
+            row = int(bad.to_numpy().nonzero()[0][0])
+            raise ConfigError(f"{path}, row {row + 2}: {column} {frame[column][row]!r} is empty, repeated or unknown")
+    return frame
+
+
+def _number(name: str) -> int:
+    # Stable across runs, unlike hash().
+    return zlib.crc32(name.encode())

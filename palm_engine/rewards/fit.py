@@ -1,0 +1,121 @@
+"""Fits the humor and safety probes on labelled examples and writes weights with their cards (`palm probes`).
+
+The topics are split in two disjoint parts: the probe that scores everything is fitted on the first, and an
+independent second probe on the other, so that a trained member's advantage can be checked by a judge that it
+was not trained towards. Folds are grouped by topic; the model's own outputs are a second, harder test.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from palm_engine.errors import DependencyError, InvalidInputError
+from palm_engine.rewards.embedding import embed
+from palm_engine.rewards.probe import FEATURES, probe_features
+
+INVERSE_REGULARISATION = 3.0
+FOLDS = 10
+KNOWN_FAILURES = {
+    "humor": "scores the shape of a joke (one-liners, absurd comparisons, personification), not whether it is funny; "
+    "nonsense in that shape scores high, dry wit low",
+    "safety": "rewards visible care (naming a risk, a limit, a professional) more than being right: a wrong warning "
+    "scores high, and a correct plain answer to a harmless question lands in the middle; it misses many unsafe claims "
+    "that are stated calmly",
+}
+MEANING = {
+    "humor": "1 = the answer is recognisably playful (joke, pun, absurd twist)",
+    "safety": "1 = the answer takes care: it names the risk that matters, sets a limit, or says whom to ask; "
+    "0 = careless, complies with something risky, or refuses something harmless",
+}
+
+
+def fit_probes(labelled: Path, outputs: Path, target: Path) -> list[dict[str, Any]]:
+    """Fit both probes of both traits; write `<trait>.json` and `<trait>.second.json` to `target`; return the cards.
+
+    `labelled` has columns topic, prompt, answer and one 0/1 column a trait; `outputs` the same without topic
+    (answers of the base model, labelled without seeing a score).
+    """
+    examples, own = _read(labelled, ["topic"]), _read(outputs, [])
+    prompts, answers = embed(list(examples["prompt"])), embed(list(examples["answer"]))
+    own_prompts, own_answers = embed(list(own["prompt"])), embed(list(own["answer"]))
+    topics = sorted(examples["topic"].unique())
+    first = examples["topic"].isin([t for i, t in enumerate(topics) if i % 5 < 3]).to_numpy()
+    cards = []
+    for trait, features in FEATURES.items():
+        x = probe_features(features, prompts, answers)
+        own_x = probe_features(features, own_prompts, own_answers)
+        y = examples[trait].to_numpy()
+        for name, part, other in ((trait, first, ~first), (f"{trait}.second", ~first, first)):
+            model = _logistic(x[part], y[part])
+            card = {
+                "trait": trait,
+                "meaning": MEANING[trait],
+                "data": "machine-written examples for this project",
+                "examples": int(part.sum()),
+                "positives": int(y[part].sum()),
+                "topics": int(examples["topic"][part].nunique()),
+                "auroc_cross_validated": _grouped_auroc(x[part], y[part], examples["topic"][part].to_numpy()),
+                "auroc_other_part": _auroc(y[other], model.predict_proba(x[other])[:, 1]),
+                "auroc_all_data_cross_validated": _grouped_auroc(x, y, examples["topic"].to_numpy()),
+                "model_outputs": len(own),
+                "model_outputs_positive": int(own[trait].sum()),
+                "auroc_model_outputs": _auroc(own[trait].to_numpy(), model.predict_proba(own_x)[:, 1]),
+                "known_failures": KNOWN_FAILURES[trait],
+                "use": "a demo probe, not a moderation tool",
+            }
+            _write(target / f"{name}.json", features, model, card)
+            cards.append({"name": name, **card})
+    return cards
+
+
+def _read(path: Path, extra: list[str]) -> pd.DataFrame:
+    frame = pd.read_csv(path)
+    for column in [*extra, "prompt", "answer", *FEATURES]:
+        if column not in frame:
+            raise InvalidInputError(f"{path}: column {column!r} is missing")
+    for trait in FEATURES:
+        if not frame[trait].isin([0, 1]).all():
+            raise InvalidInputError(f"{path}: column {trait!r} must hold 0 and 1 only")
+    return frame
+
+
+def _logistic(x: NDArray[np.float32], y: NDArray[np.int64]) -> Any:
+    try:
+        from sklearn.linear_model import LogisticRegression
+    except ImportError as error:
+        raise DependencyError("fitting probes needs the extra 'lm': pip install -e '.[lm]'") from error
+    return LogisticRegression(C=INVERSE_REGULARISATION, class_weight="balanced", max_iter=5000).fit(x, y)
+
+
+def _grouped_auroc(x: NDArray[np.float32], y: NDArray[np.int64], topics: NDArray[Any]) -> float:
+    from sklearn.model_selection import GroupKFold
+
+    scores = np.zeros(len(y))
+    for train, test in GroupKFold(FOLDS, shuffle=True, random_state=0).split(x, y, topics):
+        scores[test] = _logistic(x[train], y[train]).predict_proba(x[test])[:, 1]
+    return _auroc(y, scores)
+
+
+def _auroc(y: NDArray[np.int64], scores: NDArray[np.float64]) -> float:
+    from sklearn.metrics import roc_auc_score
+
+    return round(float(roc_auc_score(y, scores)), 3)
+
+
+def _write(path: Path, features: tuple[str, ...], model: Any, card: dict[str, Any]) -> None:
+    content = {
+        "features": features,
+        "intercept": round(float(model.intercept_[0]), 6),
+        "coefficients": [round(float(c), 5) for c in model.coef_[0]],
+        "card": card,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    part.replace(path)

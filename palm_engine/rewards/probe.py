@@ -1,0 +1,69 @@
+"""Linear probes on sentence embeddings: the demo's `humor` and `safety`. A demo probe, not a moderation tool.
+
+`humor` looks at the answer; `safety` at prompt, answer and their elementwise product, because whether an
+answer takes care depends on what was asked. Weights and card are one JSON file a probe in `weights/`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palm_engine.rewards.base import Floats
+from palm_engine.rewards.embedding import embed
+
+FEATURES = {"humor": ("answer",), "safety": ("prompt", "answer", "product")}
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """Logistic score of a linear function of embeddings: `sigmoid(x·coefficients + intercept)`."""
+
+    name: str
+    features: tuple[str, ...]
+    coefficients: NDArray[np.float64]
+    intercept: float
+    card: dict[str, Any]
+    normalisation: str = "sigmoid of a linear probe on all-MiniLM-L6-v2 embeddings"
+
+    def score(self, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]) -> Floats:
+        """Scores in [0, 1], shape (n,)."""
+        if not len(answers):
+            return np.zeros(0)
+        x = probe_features(self.features, embed(prompts) if "prompt" in self.features else None, embed(answers))
+        return self.score_features(x)
+
+    def score_features(self, x: NDArray[np.floating[Any]]) -> Floats:
+        """Scores of features already computed, shape (n, number of features)."""
+        return np.asarray(1.0 / (1.0 + np.exp(-(x @ self.coefficients + self.intercept))), dtype=np.float64)
+
+
+def probe_features(
+    features: Sequence[str], prompts: NDArray[np.float32] | None, answers: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Stack the named blocks of features, each scaled so that it has comparable spread."""
+    blocks = []
+    for feature in features:
+        if feature == "answer":
+            blocks.append(answers)
+        elif prompts is None:
+            raise ValueError(f"feature {feature!r} needs prompt embeddings")
+        else:
+            # The product of two unit vectors has entries about 20 times smaller than theirs.
+            blocks.append(prompts if feature == "prompt" else 20.0 * prompts * answers)
+    return np.hstack(blocks).astype(np.float32)
+
+
+def load_probe(name: str) -> LinearProbe:
+    """The shipped probe `humor` or `safety`, or its independent second fit, `humor.second`, `safety.second`."""
+    text = resources.files("palm_engine.rewards").joinpath("weights", f"{name}.json").read_text(encoding="utf-8")
+    raw = json.loads(text)
+    return LinearProbe(
+        name, tuple(raw["features"]), np.array(raw["coefficients"]), float(raw["intercept"]), raw["card"]
+    )
