@@ -58,7 +58,7 @@ class Plan(Section):
     """How the closed-form plan chooses what to train."""
 
     resolution: int = Field(50, ge=4, le=200, description="steps along an edge of the weight grid")
-    betas: tuple[float, ...] = Field((0.05, 0.1), min_length=1)
+    betas: tuple[float, ...] = Field((0.05,), min_length=1)
     adapters: int = Field(14, ge=1)
     baseline_size: int = Field(5, ge=1, description="size of the uniform and random baselines, also trained")
     outside: int = Field(3, ge=0, description="adapters at random weights, kept out of the candidates as a test")

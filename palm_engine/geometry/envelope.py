@@ -1,0 +1,95 @@
+"""The upper envelope `V_P(w) = max over P of w·u` on the simplex, and its vertices (qhull).
+
+V_P is convex and piecewise linear; the cells where one member is best are polytopes. A convex function minus
+V_P is largest at one of their vertices, which is what makes worst gaps exact.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import HalfspaceIntersection, QhullError
+
+from palm_engine.geometry.policies import as_points
+
+Floats = NDArray[np.float64]
+
+
+def upper_envelope(points: ArrayLike, weights: ArrayLike) -> Floats:
+    """V(w) for each row of `weights` (m, d) over policies `points` (n, d): shape (m,)."""
+    return np.asarray((np.asarray(weights) @ np.asarray(points).T).max(axis=1))
+
+
+def best_policy(points: ArrayLike, weights: ArrayLike) -> NDArray[np.intp]:
+    """Index of the best policy at each row of `weights`, shape (m,); the first of equals (ties within 1e-12)."""
+    scores = np.asarray(weights) @ np.asarray(points).T
+    return np.asarray((scores >= scores.max(axis=1, keepdims=True) - 1e-12).argmax(axis=1))
+
+
+def envelope_vertices(points: ArrayLike) -> Floats:
+    """All vertices of the cells of `points`' upper envelope over the simplex, corners included: shape (m, d).
+
+    Worst case O(n^(d/2)) vertices. Points off the envelope, duplicates and ties are harmless.
+    """
+    u = np.unique(as_points(points), axis=0)
+    d = u.shape[1]
+    corners = np.eye(d)
+    if len(u) == 1:
+        return corners
+    if d == 2:
+        return _vertices_segment(u)
+    return _unique_rows(np.vstack([corners, _vertices_qhull(u)]))
+
+
+def _vertices_segment(u: Floats) -> Floats:
+    # d = 2: the envelope of lines over w_1 in [0, 1], swept from left to right.
+    slope, intercept = u[:, 0] - u[:, 1], u[:, 1]
+    here, value = 0.0, intercept.max()
+    current = int(np.lexsort((slope, np.isclose(intercept, value, rtol=0, atol=1e-15)))[-1])
+    cuts = [0.0]
+    while True:
+        steeper = np.flatnonzero(slope > slope[current] + 1e-15)
+        if not len(steeper):
+            break
+        crossing = (intercept[current] - intercept[steeper]) / (slope[steeper] - slope[current])
+        crossing = np.maximum(crossing, here)
+        nearest = crossing.min()
+        if nearest >= 1.0:
+            break
+        tied = steeper[crossing <= nearest + 1e-15]
+        here, current = float(nearest), int(tied[np.argmax(slope[tied])])
+        cuts.append(here)
+    w = np.unique([*cuts, 1.0])
+    return np.column_stack([w, 1 - w])
+
+
+def _vertices_qhull(u: Floats) -> Floats:
+    """Vertices of {(w, t): t >= w·u for all u, w in the simplex, t <= top} that touch the envelope."""
+    n, d = u.shape
+    # Centred and scaled, so that policies which differ in the sixth digit are still told apart by qhull.
+    centred = u - u.mean(axis=0)
+    scale = max(float(np.abs(centred).max()), 1e-300)
+    centred = centred / scale
+    # Coordinates x = (w_1 .. w_{d-1}, t) with w_d = 1 - sum; half-spaces A x + b <= 0.
+    last = centred[:, -1:]
+    envelope = np.hstack([centred[:, :-1] - last, -np.ones((n, 1)), last])
+    lower = np.hstack([-np.eye(d - 1), np.zeros((d - 1, 2))])
+    upper = np.concatenate([np.ones(d - 1), [0.0, -1.0]])[None]
+    top = float(centred.max()) + 2.0
+    lid = np.concatenate([np.zeros(d - 1), [1.0, -top]])[None]
+    halfspaces = np.vstack([envelope, lower, upper, lid])
+    inside = np.concatenate([np.full(d - 1, 1.0 / d), [top - 0.5]])
+    try:
+        vertices = HalfspaceIntersection(halfspaces, inside).intersections
+    except QhullError:
+        # Joggled input only perturbs *where* we look; every gap is then evaluated exactly at those weights.
+        vertices = HalfspaceIntersection(halfspaces, inside, qhull_options="QJ").intersections
+    w = np.hstack([vertices[:, :-1], 1 - vertices[:, :-1].sum(axis=1, keepdims=True)])
+    w = w[np.isfinite(w).all(axis=1)]
+    w = np.clip(w, 0.0, None)
+    return w / w.sum(axis=1, keepdims=True)
+
+
+def _unique_rows(w: Floats) -> Floats:
+    _, index = np.unique(np.round(w, 12), axis=0, return_index=True)
+    return w[np.sort(index)]

@@ -1,0 +1,97 @@
+"""Exact worst gaps of a portfolio over the whole simplex: no sampling of weights.
+
+On a cell of P's envelope V_P is linear and V_Q convex, so the additive and the (eps, delta) gap are largest at
+a vertex of the envelope; the ratio V_P / V_Q is quasi-concave there where V_Q > 0 and V_P >= 0, so the
+multiplicative gap is too. One matrix product at the vertices gives the maximum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import linprog
+
+from palm_engine.errors import UndefinedGapError
+from palm_engine.geometry.envelope import envelope_vertices, upper_envelope
+from palm_engine.geometry.policies import as_points
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class WorstGap:
+    """A worst gap over the simplex and where it happens.
+
+    `additive` in reward units. `multiplicative` is a share of the best value (0.03 is 3 %); None where it is
+    not defined, with the reason in `undefined`; above 1 where the portfolio's value is negative.
+    """
+
+    additive: float
+    at_weights_additive: Floats
+    multiplicative: float | None
+    at_weights_multiplicative: Floats | None
+    undefined: str | None = None
+
+
+def worst_gap(portfolio: ArrayLike, candidates: ArrayLike) -> WorstGap:
+    """Exact worst additive and multiplicative gap of `portfolio` (k, d) against `candidates` (n, d).
+
+    Scope: candidates, whole simplex. A portfolio outside the candidates may have a negative additive gap.
+    """
+    p = as_points(portfolio)
+    q = as_points(candidates, p.shape[1])
+    vertices = envelope_vertices(p)
+    ours, best = upper_envelope(p, vertices), upper_envelope(q, vertices)
+    gaps = best - ours
+    worst = int(np.argmax(gaps))
+    lowest, _ = minimum_of_envelope(q)
+    if lowest <= 1e-12:
+        reason = f"the best value falls to {lowest:.3g} on the simplex; a ratio to it means nothing there"
+        return WorstGap(float(gaps[worst]), vertices[worst], None, None, reason)
+    ratios = 1 - ours / best
+    at = int(np.argmax(ratios))
+    return WorstGap(float(gaps[worst]), vertices[worst], float(ratios[at]), vertices[at])
+
+
+def worst_violation(portfolio: ArrayLike, candidates: ArrayLike, eps: float, delta: float) -> tuple[float, Floats]:
+    """Largest `(1-eps) V_Q - delta - V_P` over the simplex, and its weights: <= 0 means an (eps, delta)-portfolio.
+
+    Raises UndefinedGapError where eps > 0 and V_Q is negative somewhere.
+    """
+    p = as_points(portfolio)
+    q = as_points(candidates, p.shape[1])
+    require_target(q, eps, delta)
+    vertices = envelope_vertices(p)
+    violation = (1 - eps) * upper_envelope(q, vertices) - delta - upper_envelope(p, vertices)
+    worst = int(np.argmax(violation))
+    return float(violation[worst]), vertices[worst]
+
+
+def require_target(candidates: Floats, eps: float, delta: float) -> None:
+    """Raise UndefinedGapError unless (eps, delta) is a meaningful target for `candidates`."""
+    if not (0 <= eps < 1 and delta >= 0):
+        raise UndefinedGapError(f"a target needs 0 <= eps < 1 and delta >= 0, got eps={eps}, delta={delta}")
+    if eps > 0:
+        lowest, _ = minimum_of_envelope(candidates)
+        if lowest < -1e-12:
+            raise UndefinedGapError(
+                f"eps = {eps} needs a best value that is nowhere negative, but it falls to {lowest:.3g}; use eps = 0"
+            )
+
+
+def minimum_of_envelope(points: ArrayLike) -> tuple[float, Floats]:
+    """Minimum over the simplex of V(w) = max w·u, and a weight where it is reached: one linear program."""
+    u = as_points(points)
+    n, d = u.shape
+    solved = linprog(
+        np.r_[np.zeros(d), 1.0],
+        A_ub=np.hstack([u, -np.ones((n, 1))]),
+        b_ub=np.zeros(n),
+        A_eq=np.r_[np.ones(d), 0.0][None],
+        b_eq=[1.0],
+        bounds=[(0, None)] * d + [(None, None)],
+        method="highs",
+    )
+    return float(solved.fun), np.asarray(solved.x[:d])

@@ -1,0 +1,87 @@
+"""Points of the simplex: validation, grids, uniform samples, and the designs that baselines train at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from palm_engine.errors import InvalidInputError
+
+Floats = NDArray[np.float64]
+TOLERANCE = 1e-9
+
+
+def as_weights(w: ArrayLike, d: int | None = None) -> Floats:
+    """Validate weights of shape (d,) or (m, d): finite, non-negative, rows summing to 1.
+
+    Raises InvalidInputError naming the row. Rows within 1e-6 of sum 1 are rescaled exactly.
+    """
+    array = np.asarray(w, dtype=float)
+    if array.ndim not in (1, 2) or (d is not None and array.shape[-1] != d):
+        raise InvalidInputError(f"weights must have shape (m, {d or 'd'}), got {array.shape}")
+    rows = np.atleast_2d(array)
+    for i, row in enumerate(rows):
+        if not np.isfinite(row).all() or row.min(initial=0.0) < -TOLERANCE or abs(row.sum() - 1) > 1e-6:
+            raise InvalidInputError(
+                f"weights row {i}: {np.round(row, 6).tolist()} must be non-negative and sum to 1; "
+                "use normalise() for raw slider values"
+            )
+    clean = np.clip(rows, 0.0, None)
+    clean = clean / clean.sum(axis=1, keepdims=True)
+    return clean if array.ndim == 2 else clean[0]
+
+
+def normalise(raw: ArrayLike) -> Floats:
+    """Effective weights of non-negative raw slider values, shape (d,). All zero means no preference: equal weights."""
+    values = np.asarray(raw, dtype=float)
+    if not np.isfinite(values).all() or values.min(initial=0.0) < 0:
+        raise InvalidInputError(f"slider values must be finite and non-negative, got {values.tolist()}")
+    total = values.sum()
+    return values / total if total > 0 else np.full(len(values), 1.0 / len(values))
+
+
+def weights_from_mapping(weights: Mapping[str, float], traits: Sequence[str]) -> Floats:
+    """Weights in the order of `traits` from {trait: w}. Raises InvalidInputError on an unknown or missing trait."""
+    wrong = set(weights) ^ set(traits)
+    if wrong:
+        raise InvalidInputError(f"weights must name exactly {', '.join(traits)}; check {', '.join(sorted(wrong))}")
+    return as_weights([weights[t] for t in traits])
+
+
+def grid(d: int, resolution: int) -> Floats:
+    """All weights that are multiples of 1/resolution: shape (C(resolution+d-1, d-1), d), corners included."""
+    if d < 2 or resolution < 1:
+        raise InvalidInputError(f"grid needs d >= 2 and resolution >= 1, got {d} and {resolution}")
+    bars = np.array(list(combinations(range(resolution + d - 1), d - 1)), dtype=float).reshape(-1, d - 1)
+    edges = np.hstack([np.full((len(bars), 1), -1.0), bars, np.full((len(bars), 1), resolution + d - 1.0)])
+    return (np.diff(edges, axis=1) - 1) / resolution
+
+
+def sample_uniform(d: int, count: int, rng: np.random.Generator) -> Floats:
+    """`count` weights uniform over the simplex by volume, shape (count, d)."""
+    return rng.dirichlet(np.ones(d), size=count)
+
+
+def uniform_design(d: int, k: int, resolution: int = 50) -> Floats:
+    """k well-spread grid weights, shape (k, d): the corners, then the centre, then repeatedly the farthest point.
+
+    What somebody without a plan would train: the `uniform` baseline. Deterministic.
+    """
+    points = grid(d, resolution)
+    start = np.vstack([np.eye(d), np.full((1, d), 1.0 / d)])
+    chosen = [points[int(np.argmin(((points - s) ** 2).sum(1)))] for s in start[:k]]
+    while len(chosen) < k:
+        distance = ((points[:, None, :] - np.array(chosen)[None]) ** 2).sum(2).min(1)
+        # A rounded distance makes ties break the same way on every machine.
+        chosen.append(points[int(np.argmax(np.round(distance, 9)))])
+    return np.array(chosen)
+
+
+def random_design(d: int, k: int, seed: int, resolution: int = 50) -> Floats:
+    """k distinct grid weights drawn uniformly, shape (k, d): the `random` baseline. Deterministic given the seed."""
+    points = grid(d, resolution)
+    rng = np.random.default_rng(seed)
+    return points[rng.choice(len(points), size=k, replace=False)]

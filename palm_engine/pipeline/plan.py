@@ -1,0 +1,106 @@
+"""Stage 3: which weights to train at, decided in closed form from the scored pool, before any training.
+
+Scope `pool`: all policies over the sampled pool, whole simplex. The exact best k of a fine grid of Gibbs
+policies is the plan; further adapters are added where the planned set is worst, so that the candidates spread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palm_engine.geometry.envelope import envelope_vertices, upper_envelope
+from palm_engine.geometry.gap import worst_gap
+from palm_engine.geometry.simplex import grid, random_design, uniform_design
+from palm_engine.oracles.gibbs import GibbsOracle
+from palm_engine.pipeline.config import BuildConfig
+from palm_engine.selection.minimum import minimum
+from palm_engine.selection.result import Target
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PlannedPolicy:
+    """One adapter to train: its `role` says why (corner, uniform, plan, spread, random, outside)."""
+
+    weights: Floats
+    beta: float
+    values: Floats
+    cost: float
+    role: str
+
+
+@dataclass(frozen=True)
+class PoolPlan:
+    """What the closed form says: the adapters to train and the planned best k with its exact worst gap."""
+
+    adapters: tuple[PlannedPolicy, ...]
+    planned_gap: float
+    planned_lower_bound: float
+    planned_weights: Floats
+
+
+def plan_pool(rewards: Floats, config: BuildConfig) -> PoolPlan:
+    """Plan from pool `rewards`, shape (prompts, samples, d). Deterministic given the configuration's seed."""
+    d, settings = rewards.shape[2], config.plan
+    weights = grid(d, settings.resolution)
+    kl_counts = config.value == "reward_minus_kl"
+    solutions = {beta: GibbsOracle(rewards, beta).solve(weights) for beta in settings.betas}
+    points = np.vstack([s.values - (s.cost[:, None] if kl_counts else 0.0) for s in solutions.values()])
+    origin = [(beta, i) for beta in settings.betas for i in range(len(weights))]
+    best = minimum(points, Target(k=config.selection.k), time_limit=60)
+
+    chosen: dict[tuple[int, ...], PlannedPolicy] = {}
+
+    def add(index: int, role: str) -> None:
+        beta, i = origin[index]
+        solution = solutions[beta]
+        key = tuple(np.round(weights[i] * settings.resolution).astype(int))
+        chosen.setdefault(
+            key, PlannedPolicy(weights[i], beta, solution.values[i], float(solution.cost[i]), role)
+        )  # fmt: skip
+
+    def nearest(w: Floats) -> int:
+        # Trained at the smallest beta: with reward-only value a smaller beta is never worse in the pool.
+        block = settings.betas.index(min(settings.betas)) * len(weights)
+        return block + int(np.argmin(((weights - w) ** 2).sum(axis=1)))
+
+    for corner in np.eye(d):
+        add(nearest(corner), "corner")
+    for member in best.members:
+        add(member, "plan")
+    for w in uniform_design(d, settings.baseline_size, settings.resolution):
+        add(nearest(w), "uniform")
+    while len(chosen) < settings.adapters:
+        add(_worst_served(points, np.array([p.weights for p in chosen.values()]), origin, weights), "spread")
+    for w in random_design(d, settings.baseline_size, config.seed, settings.resolution):
+        add(nearest(w), "random")
+    extra = random_design(d, 50, config.seed + 1, settings.resolution)
+    for w in extra:
+        if sum(p.role == "outside" for p in chosen.values()) == settings.outside:
+            break
+        add(nearest(w), "outside")
+    return PoolPlan(
+        tuple(chosen.values()),
+        worst_gap(points[list(best.members)], points).additive,
+        float(best.gap_lower_bound or 0.0),
+        np.array([weights[origin[m][1]] for m in best.members]),
+    )
+
+
+def _worst_served(points: Floats, chosen: Floats, origin: list[tuple[float, int]], weights: Floats) -> int:
+    """The virtual policy that is best where the chosen ones are worst, among those not yet chosen."""
+    taken = {int(np.argmin(((weights - w) ** 2).sum(axis=1))) for w in chosen}
+    ours = points[[i for i, (_, g) in enumerate(origin) if g in taken]]
+    vertices = envelope_vertices(ours)
+    gaps = upper_envelope(points, vertices) - upper_envelope(ours, vertices)
+    for vertex in vertices[np.argsort(-gaps)]:
+        best = int(np.argmax(points @ vertex))
+        if origin[best][1] not in taken:
+            return best
+    # Everything is served: take the grid weight farthest from the chosen ones.
+    distance = ((weights[:, None] - chosen[None]) ** 2).sum(2).min(1)
+    return int(np.argmax(np.round(distance, 9)))

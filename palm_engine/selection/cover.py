@@ -1,0 +1,69 @@
+"""Set cover on a finite set of weights, by HiGHS: the finite subproblem of the exact methods, and its greedy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+Booleans = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Cover:
+    """`columns` that cover every row (None: no cover within the limits); `lower_bound` is proved on their number."""
+
+    columns: tuple[int, ...] | None
+    lower_bound: int
+    timed_out: bool = False
+
+
+def smallest_cover(
+    covers: Booleans, at_least: int = 1, at_most: int | None = None, time_limit: float | None = None
+) -> Cover:
+    """Fewest columns of `covers` (rows, columns) so that each row has one; exact unless time runs out.
+
+    `at_least` is a bound proved before, carried in as a cut. With `at_most`, only whether such a cover exists
+    is decided, which is faster.
+    """
+    rows, columns = covers.shape
+    if not covers.any(axis=1).all():
+        return Cover(None, columns + 1)
+    # A row whose columns include another row's is implied by it; equal columns need one representative.
+    kept_columns = np.unique(covers, axis=1, return_index=True)[1]
+    matrix = np.unique(covers[:, kept_columns], axis=0).astype(float)
+    most = float(at_most) if at_most is not None else float(len(kept_columns))
+    if at_least > most:
+        return Cover(None, at_least)
+    solved = milp(
+        np.ones(len(kept_columns)) if at_most is None else np.zeros(len(kept_columns)),
+        constraints=[
+            LinearConstraint(matrix, lb=1.0),
+            LinearConstraint(np.ones((1, len(kept_columns))), lb=float(at_least), ub=most),
+        ],
+        integrality=np.ones(len(kept_columns)),
+        bounds=Bounds(0, 1),
+        options={} if time_limit is None else {"time_limit": max(time_limit, 0.01)},
+    )
+    if solved.x is None:
+        if solved.status == 2:  # infeasible, proved
+            return Cover(None, int(most) + 1)
+        return Cover(None, at_least, timed_out=True)
+    chosen = tuple(int(c) for c in np.sort(kept_columns[solved.x > 0.5]))
+    if at_most is not None:
+        return Cover(chosen, at_least)
+    proved = len(chosen) if solved.status == 0 else max(at_least, int(np.ceil(solved.mip_dual_bound - 1e-6)))
+    return Cover(chosen, proved, timed_out=solved.status != 0)
+
+
+def greedy_cover(covers: Booleans, limit: int | None = None) -> tuple[int, ...]:
+    """Columns chosen by most newly covered rows (ties: first), until all rows or `limit` columns; not optimal."""
+    open_rows = covers.any(axis=1)
+    chosen: list[int] = []
+    while open_rows.any() and (limit is None or len(chosen) < limit):
+        gains = covers[open_rows].sum(axis=0)
+        chosen.append(int(np.argmax(gains)))
+        open_rows &= ~covers[:, chosen[-1]]
+    return tuple(chosen)

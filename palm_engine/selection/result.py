@@ -1,0 +1,48 @@
+"""What every selection method returns, and the target that it is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palm_engine.errors import InvalidInputError
+from palm_engine.geometry.gap import WorstGap
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Either a budget `k` of members (least additive worst gap), or a tolerance (eps, delta) (fewest members)."""
+
+    k: int | None = None
+    eps: float = 0.0
+    delta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.k is not None and self.k < 1:
+            raise InvalidInputError(f"k must be at least 1, got {self.k}")
+        if self.k is None and self.eps == 0 and self.delta == 0:
+            raise InvalidInputError("give a target: k, or eps and/or delta above 0")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A portfolio chosen from candidates: `members` are row indices, sorted.
+
+    `gap` is exact over the whole simplex against the candidates (`scope`). `size_lower_bound` is a proved
+    bound on the size for an (eps, delta) target, `gap_lower_bound` one on the additive worst gap of any k
+    candidates; None where not asked or not proved. `stopped` says what ended the search.
+    """
+
+    method: str
+    members: tuple[int, ...]
+    gap: WorstGap
+    size_lower_bound: int | None = None
+    gap_lower_bound: float | None = None
+    scope: str = "candidates"
+    oracle_calls: int = 0
+    seconds: float = 0.0
+    stopped: str = "proved optimal"
