@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palm_engine.errors import InvalidInputError
-from palm_engine.geometry.gap import worst_gap
+from palm_engine.geometry.gap import worst_additive_gap
 
 Floats = NDArray[np.float64]
 
@@ -36,7 +36,9 @@ class Bound:
 def resampled_means(scores: Floats, resamples: int, seed: int) -> Floats:
     """Bootstrap means over prompts: scores (prompts, policies, d) to (resamples, policies, d)."""
     if scores.ndim != 3 or len(scores) < 2:
-        raise InvalidInputError(f"scores must have shape (prompts >= 2, policies, traits), got {scores.shape}")
+        raise InvalidInputError(
+            f"scores must have shape (prompts >= 2, policies, traits), got {scores.shape}"
+        )
     n = len(scores)
     counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
     return np.asarray((counts @ scores.reshape(n, -1) / n).reshape(resamples, *scores.shape[1:]))
@@ -49,24 +51,57 @@ def worst_gap_bound(
 
     `scores`: (prompts, policies, d), averaged over a prompt's answers; prompts not used to choose the members.
     """
-    estimate = worst_gap(scores.mean(axis=0)[members], scores.mean(axis=0)).additive
-    draws = [
-        worst_gap(mean[members], mean).additive for mean in resampled_means(scores, resamples, seed)
-    ]  # fmt: skip
-    return _bound(estimate, np.array(draws), confidence, len(scores))
+    mean = scores.mean(axis=0)
+    draws = [worst_additive_gap(m[members], m) for m in resampled_means(scores, resamples, seed)]
+    return _bound(worst_additive_gap(mean[members], mean), np.array(draws), confidence, len(scores))
+
+
+def simultaneous_bounds(
+    scores: Floats,
+    portfolios: list[list[int]],
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> list[Bound]:
+    """Upper bounds that hold for all `portfolios` at once (max-t): for somebody who picks one by looking at them."""
+    mean = scores.mean(axis=0)
+    estimates = np.array([worst_additive_gap(mean[p], mean) for p in portfolios])
+    draws = np.array(
+        [[worst_additive_gap(m[p], m) for p in portfolios] for m in resampled_means(scores, resamples, seed)]
+    )
+    spread = draws.std(axis=0, ddof=1)
+    # A portfolio of all policies has gap 0 in every resample: its bound is 0 too.
+    deviation = np.where(spread > 1e-12, (draws - estimates) / np.maximum(spread, 1e-12), 0.0)
+    t = float(np.quantile(deviation.max(axis=1), confidence))
+    return [
+        Bound(
+            float(e),
+            max(float(e - t * s), 0.0),
+            float(e + max(t, 0.0) * s),
+            confidence,
+            len(scores),
+            resamples,
+        )
+        for e, s in zip(estimates, spread, strict=True)
+    ]
 
 
 def gap_difference_bound(
-    scores: Floats, first: list[int], second: list[int], confidence: float = 0.95, resamples: int = 1000, seed: int = 0
+    scores: Floats,
+    first: list[int],
+    second: list[int],
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> Bound:
     """Paired bound on worst gap(first) - worst gap(second), both on the same resampled prompts."""
     mean = scores.mean(axis=0)
-    estimate = worst_gap(mean[first], mean).additive - worst_gap(mean[second], mean).additive
-    draws = [
-        worst_gap(m[first], m).additive - worst_gap(m[second], m).additive
-        for m in resampled_means(scores, resamples, seed)
-    ]
-    return _bound(estimate, np.array(draws), confidence, len(scores))
+
+    def difference(m: Floats) -> float:
+        return worst_additive_gap(m[first], m) - worst_additive_gap(m[second], m)
+
+    draws = [difference(m) for m in resampled_means(scores, resamples, seed)]
+    return _bound(difference(mean), np.array(draws), confidence, len(scores))
 
 
 def mean_bound(differences: Floats, confidence: float = 0.95, resamples: int = 2000, seed: int = 0) -> Bound:

@@ -42,8 +42,7 @@ def worst_gap(portfolio: ArrayLike, candidates: ArrayLike) -> WorstGap:
     """
     p = as_points(portfolio)
     q = as_points(candidates, p.shape[1])
-    vertices = envelope_vertices(p)
-    ours, best = upper_envelope(p, vertices), upper_envelope(q, vertices)
+    vertices, ours, best = _at_vertices(p, q)
     gaps = best - ours
     worst = int(np.argmax(gaps))
     lowest, _ = minimum_of_envelope(q)
@@ -55,7 +54,15 @@ def worst_gap(portfolio: ArrayLike, candidates: ArrayLike) -> WorstGap:
     return WorstGap(float(gaps[worst]), vertices[worst], float(ratios[at]), vertices[at])
 
 
-def worst_violation(portfolio: ArrayLike, candidates: ArrayLike, eps: float, delta: float) -> tuple[float, Floats]:
+def worst_additive_gap(portfolio: ArrayLike, candidates: ArrayLike) -> float:
+    """The additive part of `worst_gap` alone: no linear program, for bootstraps and searches."""
+    _, ours, best = _at_vertices(np.asarray(portfolio, dtype=float), np.asarray(candidates, dtype=float))
+    return float((best - ours).max())
+
+
+def worst_violation(
+    portfolio: ArrayLike, candidates: ArrayLike, eps: float, delta: float
+) -> tuple[float, Floats]:
     """Largest `(1-eps) V_Q - delta - V_P` over the simplex, and its weights: <= 0 means an (eps, delta)-portfolio.
 
     Raises UndefinedGapError where eps > 0 and V_Q is negative somewhere.
@@ -67,6 +74,11 @@ def worst_violation(portfolio: ArrayLike, candidates: ArrayLike, eps: float, del
     violation = (1 - eps) * upper_envelope(q, vertices) - delta - upper_envelope(p, vertices)
     worst = int(np.argmax(violation))
     return float(violation[worst]), vertices[worst]
+
+
+def _at_vertices(p: Floats, q: Floats) -> tuple[Floats, Floats, Floats]:
+    vertices = envelope_vertices(p)
+    return vertices, upper_envelope(p, vertices), upper_envelope(q, vertices)
 
 
 def require_target(candidates: Floats, eps: float, delta: float) -> None:

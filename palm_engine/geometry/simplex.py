@@ -47,7 +47,9 @@ def weights_from_mapping(weights: Mapping[str, float], traits: Sequence[str]) ->
     """Weights in the order of `traits` from {trait: w}. Raises InvalidInputError on an unknown or missing trait."""
     wrong = set(weights) ^ set(traits)
     if wrong:
-        raise InvalidInputError(f"weights must name exactly {', '.join(traits)}; check {', '.join(sorted(wrong))}")
+        raise InvalidInputError(
+            f"weights must name exactly {', '.join(traits)}; check {', '.join(sorted(wrong))}"
+        )
     return as_weights([weights[t] for t in traits])
 
 

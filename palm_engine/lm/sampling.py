@@ -73,7 +73,8 @@ def stream_tokens(
     # The penalty looks at the answer so far, not at the prompt, which an answer may well quote.
     drawn = torch.zeros(len(requests), 0, dtype=torch.long, device=device)
     uniforms = torch.tensor(
-        np.stack([np.random.default_rng(r.seed).random(settings.max_new_tokens) for r in requests]), device=device
+        np.stack([np.random.default_rng(r.seed).random(settings.max_new_tokens) for r in requests]),
+        device=device,
     )
     ends = end_token_ids(model, tokenizer)
     rows = torch.arange(len(requests), device=device)  # which request each remaining batch row serves
@@ -113,7 +114,9 @@ def sample_answers(
     """Draw one answer a request, in batches of similar prompt length; `progress` gets the answers just finished."""
     answers: list[Answer | None] = [None] * len(requests)
     ends = end_token_ids(model, tokenizer)
-    order = sorted(range(len(requests)), key=lambda i: len(requests[i].prompt) + len(requests[i].system or ""))
+    order = sorted(
+        range(len(requests)), key=lambda i: len(requests[i].prompt) + len(requests[i].system or "")
+    )
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         drawn: list[list[int]] = [[] for _ in batch]

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from palm_engine.errors import ConfigError
+from palm_engine.validation import describe_validation_error
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
@@ -61,7 +62,9 @@ class Plan(Section):
     betas: tuple[float, ...] = Field((0.05,), min_length=1)
     adapters: int = Field(14, ge=1)
     baseline_size: int = Field(5, ge=1, description="size of the uniform and random baselines, also trained")
-    outside: int = Field(3, ge=0, description="adapters at random weights, kept out of the candidates as a test")
+    outside: int = Field(
+        3, ge=0, description="adapters at random weights, kept out of the candidates as a test"
+    )
 
 
 class Training(Section):
@@ -114,7 +117,10 @@ class BuildConfig(Section):
 
     @model_validator(mode="after")
     def _distinct_names(self) -> BuildConfig:
-        for label, names in (("styles", [s.name for s in self.styles]), ("traits", [t.name for t in self.traits])):
+        for label, names in (
+            ("styles", [s.name for s in self.styles]),
+            ("traits", [t.name for t in self.traits]),
+        ):
             if len(set(names)) < len(names):
                 raise ValueError(f"{label}: two entries share a name")
         if "base" in {s.name for s in self.styles}:
@@ -134,13 +140,3 @@ def load_config(path: Path) -> BuildConfig:
         return BuildConfig.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(f"{path}: {describe_validation_error(error)}") from error
-
-
-def describe_validation_error(error: ValidationError) -> str:
-    """The first few problems of a pydantic error as 'field: what is wrong', in one line."""
-    problems = []
-    for item in error.errors()[:5]:
-        field = ".".join(str(part) for part in item["loc"]) or "(whole file)"
-        message = "unknown key; remove it" if item["type"] == "extra_forbidden" else item["msg"]
-        problems.append(f"{field}: {message}")
-    return "; ".join(problems)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from palm_engine.errors import ConfigError
 from palm_engine.lm.sampling import Request, SamplingSettings, sample_answers
-from palm_engine.pipeline.workers import loaded_base
+from palm_engine.pipeline.workers import loaded_base, report_progress
 
 ANSWER_COLUMNS = ["policy", "prompt_id", "sample_id", "text", "tokens"]
 SPLITS = ("train", "choose", "certify")
@@ -40,9 +40,10 @@ def draw(task: DrawTask) -> pd.DataFrame:
     keys = [(pid, sample) for pid, _ in task.prompts for sample in range(task.samples)]
     texts = dict(task.prompts)
     requests = [
-        Request(task.system, texts[pid], (task.seed, _number(task.policy), _number(pid), sample)) for pid, sample in keys
+        Request(task.system, texts[pid], (task.seed, _number(task.policy), _number(pid), sample))
+        for pid, sample in keys
     ]
-    answers = sample_answers(model, base.tokenizer, requests, task.settings, task.batch_size)
+    answers = sample_answers(model, base.tokenizer, requests, task.settings, task.batch_size, report_progress)
     rows = [
         (task.policy, pid, sample, answer.text, len(answer.token_ids))
         for (pid, sample), answer in zip(keys, answers, strict=True)
@@ -66,7 +67,9 @@ def read_prompts(path: Path) -> pd.DataFrame:
     ):
         if bad.any():
             row = int(bad.to_numpy().nonzero()[0][0])
-            raise ConfigError(f"{path}, row {row + 2}: {column} {frame[column][row]!r} is empty, repeated or unknown")
+            raise ConfigError(
+                f"{path}, row {row + 2}: {column} {frame[column][row]!r} is empty, repeated or unknown"
+            )
     return frame
 
 

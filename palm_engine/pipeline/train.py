@@ -11,7 +11,7 @@ import pandas as pd
 
 from palm_engine.lm.training import Pair, TrainingReport, TrainingSettings, train_adapter
 from palm_engine.oracles.gibbs import GibbsOracle
-from palm_engine.pipeline.workers import loaded_base
+from palm_engine.pipeline.workers import loaded_base, report_progress
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,16 @@ class TrainTask:
 def train(task: TrainTask) -> TrainingReport:
     """Train the task's adapter in this process."""
     base = loaded_base(task.base)
+    reported = 0.0
+
+    def progress(share: float) -> None:
+        nonlocal reported
+        report_progress(share - reported)
+        reported = share
+
     return train_adapter(
-        base.model, base.tokenizer, task.pairs, task.settings, task.seed % (2**31), task.folder
-    )  # fmt: skip
+        base.model, base.tokenizer, task.pairs, task.settings, task.seed % (2**31), task.folder, progress
+    )
 
 
 def policy_name(weights: np.ndarray) -> str:

@@ -4,32 +4,54 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import queue
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from typing import Any, TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 _base: Any = None
+_progress: Any = None
 
 
 def run_tasks(
-    work: Callable[[Task], Result], tasks: Sequence[Task], workers: int
+    work: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    workers: int,
+    progress: Callable[[float], None] = lambda _: None,
 ) -> Iterator[tuple[Task, Result]]:
-    """Yield (task, result) as each is done; `work` must be a module-level function. Cancels the rest on an error."""
+    """Yield (task, result) as each is done; `work` must be a module-level function. Cancels the rest on an error.
+
+    `progress` gets the amounts that workers pass to `report_progress`, as they come.
+    """
     if not tasks:
         return
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context, initializer=_one_thread) as pool:
-        futures = {pool.submit(work, task): task for task in tasks}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with multiprocessing.Manager() as manager:
+        amounts = manager.Queue()
+        with ProcessPoolExecutor(
+            min(workers, len(tasks)), mp_context=context, initializer=_start_worker, initargs=(amounts,)
+        ) as pool:
+            futures = {pool.submit(work, task): task for task in tasks}
+            try:
+                while futures:
+                    done, _ = wait(futures, timeout=0.5, return_when=FIRST_COMPLETED)
+                    _drain(amounts, progress)
+                    for future in done:
+                        yield futures.pop(future), future.result()
+            except BaseException:
+                # Also on Ctrl-C: what is finished was already written, the rest is not begun.
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+def report_progress(amount: float) -> None:
+    """Called in a worker: `amount` more of its work is done."""
+    if _progress is not None:
+        _progress.put(amount)
 
 
 def loaded_base(source: str) -> Any:
@@ -42,7 +64,17 @@ def loaded_base(source: str) -> Any:
     return _base
 
 
-def _one_thread() -> None:
+def _drain(amounts: Any, progress: Callable[[float], None]) -> None:
+    while True:
+        try:
+            progress(amounts.get_nowait())
+        except queue.Empty:
+            return
+
+
+def _start_worker(amounts: Any) -> None:
+    global _progress
+    _progress = amounts
     os.environ["PALM_THREADS"] = "1"
     import torch
     from transformers.utils import logging

@@ -1,0 +1,157 @@
+"""The on-disk portfolio: a folder that is read, validated and written whole.
+
+Texts and adapters are optional: a reward table alone is a valid bundle. Nothing outside the folder is ever read.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from palm_engine.errors import BundleError
+from palm_engine.geometry.policies import policy_points
+from palm_engine.manifest import FORMAT_VERSION, Candidate, Manifest
+from palm_engine.validation import describe_validation_error
+
+MANIFEST_FILE = "portfolio.json"
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A validated portfolio folder; tables are read on first use."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def traits(self) -> list[str]:
+        """Trait names, in the order of every weights vector."""
+        return [t.name for t in self.manifest.traits]
+
+    @property
+    def policies(self) -> list[str]:
+        """Candidate names, in the order of the rows of `points`."""
+        return [c.policy for c in self.manifest.candidates]
+
+    @cached_property
+    def points(self) -> Floats:
+        """Candidates as points `u = v - c` (n, d) under the bundle's declared value."""
+        values = [[c.values[t] for t in self.traits] for c in self.manifest.candidates]
+        costs = [c.cost for c in self.manifest.candidates]
+        return policy_points(values, costs if self.manifest.value == "reward_minus_kl" else None)
+
+    @property
+    def members(self) -> list[int]:
+        """Rows of the candidates that are members."""
+        return [self.policies.index(m.policy) for m in self.manifest.members]
+
+    def candidate(self, policy: str) -> Candidate:
+        """The candidate called `policy`. Raises BundleError."""
+        for c in self.manifest.candidates:
+            if c.policy == policy:
+                return c
+        raise BundleError(f"{self.folder}: there is no candidate {policy!r}")
+
+    @cached_property
+    def prompts(self) -> pd.DataFrame:
+        """prompt_id, split, text (and kind); empty when the bundle has no texts."""
+        return self._table("prompts.parquet", ["prompt_id", "split", "text"])
+
+    @cached_property
+    def samples(self) -> pd.DataFrame:
+        """policy, prompt_id, sample_id, text, tokens and one score column a trait; empty without texts."""
+        return self._table(
+            "samples.parquet", ["policy", "prompt_id", "sample_id", "text", "tokens", *self.traits]
+        )
+
+    def answers(self, prompt_id: str, policies: Sequence[str]) -> pd.DataFrame:
+        """Recorded answers of `policies` to one prompt, in that order of policies."""
+        found = self._by_prompt.get(prompt_id)
+        if found is None:
+            return self.samples.iloc[:0]
+        rows = self.samples.iloc[found]
+        rows = rows[rows["policy"].isin(list(policies))]
+        return rows.sort_values(
+            ["policy", "sample_id"], key=lambda c: c.map({p: i for i, p in enumerate(policies)}) if c.name == "policy" else c
+        )  # fmt: skip
+
+    @cached_property
+    def _by_prompt(self) -> dict[str, NDArray[np.intp]]:
+        return dict(self.samples.groupby("prompt_id", sort=False, observed=True).indices)
+
+    def _table(self, name: str, columns: list[str]) -> pd.DataFrame:
+        path = self.folder / name
+        if not path.is_file():
+            return pd.DataFrame({c: pd.Series(dtype=object) for c in columns})
+        try:
+            frame = pd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            raise BundleError(
+                f"{path}: not a readable Parquet file ({type(error).__name__}); rebuild it"
+            ) from error
+        missing = [c for c in columns if c not in frame]
+        if missing:
+            raise BundleError(f"{path}: column {missing[0]!r} is missing")
+        return frame
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read and validate a portfolio folder. Raises BundleError naming file and field, with the mend."""
+    path = folder / MANIFEST_FILE
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BundleError(f"{path}: no such file; a portfolio folder holds a {MANIFEST_FILE}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path}: not valid JSON ({error}); restore it or rebuild the bundle") from error
+    if isinstance(raw, dict) and raw.get("format_version", FORMAT_VERSION) != FORMAT_VERSION:
+        raise BundleError(
+            f"{path}: format_version {raw['format_version']} is not {FORMAT_VERSION}; open it with the version of "
+            "palm-atlas that wrote it, or rebuild it"
+        )
+    try:
+        return Bundle(folder, Manifest.model_validate(raw))
+    except ValidationError as error:
+        raise BundleError(f"{path}: {describe_validation_error(error)}") from error
+
+
+def list_bundles(root: Path) -> list[str]:
+    """Names of the portfolio folders directly under `root`, `demo` first."""
+    names = [p.parent.name for p in root.glob(f"*/{MANIFEST_FILE}") if not p.parent.name.startswith(".")]
+    return sorted(names, key=lambda n: (n != "demo", n))
+
+
+def write_bundle(
+    folder: Path, manifest: Manifest, tables: dict[str, pd.DataFrame], adapters: dict[str, Path] | None = None
+) -> Bundle:
+    """Write a bundle whole: into a temporary folder beside it, read back, then renamed over the old one."""
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    for name, frame in tables.items():
+        frame.to_parquet(part / f"{name}.parquet", index=False, compression="zstd")
+    for policy, source in (adapters or {}).items():
+        target = part / "adapters" / policy
+        target.mkdir(parents=True)
+        for file in ("adapter_config.json", "adapter_model.safetensors"):
+            shutil.copyfile(source / file, target / file)
+    text = manifest.model_dump_json(indent=1, exclude_none=True)
+    (part / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
+    read_bundle(part)
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    part.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+    return read_bundle(folder)

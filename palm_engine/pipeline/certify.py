@@ -1,0 +1,195 @@
+"""Stage 6: choose the members on the `choose` prompts, then open the `certify` prompts once and bound what was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from palm_engine.geometry.confidence import (
+    Bound,
+    gap_difference_bound,
+    mean_bound,
+    simultaneous_bounds,
+    worst_gap_bound,
+)
+from palm_engine.geometry.envelope import upper_envelope
+from palm_engine.geometry.gap import worst_additive_gap, worst_gap
+from palm_engine.geometry.simplex import random_design, uniform_design
+from palm_engine.manifest import BoundInfo, Certificate, CornerTest, CurvePoint, Diversity, OutsideTest
+from palm_engine.pipeline.config import BuildConfig
+from palm_engine.pipeline.evaluate import prompt_means
+from palm_engine.pipeline.train import policy_name
+from palm_engine.rewards import get_reward, reward_names
+from palm_engine.selection.minimum import minimum, size_curve
+from palm_engine.selection.palm import palm
+from palm_engine.selection.result import Target
+
+Floats = NDArray[np.float64]
+MOST_CURVE = 8
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Everything the certificate is made from: names and scored answers by split."""
+
+    policies: list[str]
+    outside: dict[str, Floats]
+    traits: list[str]
+    samples: pd.DataFrame
+    prompts: pd.DataFrame
+
+    def scores(self, split: str, policies: Sequence[str] | None = None) -> Floats:
+        """(prompts of the split, policies, traits), averaged over a prompt's answers."""
+        ids = self.prompts.loc[self.prompts["split"] == split, "prompt_id"]
+        return prompt_means(self.samples, policies or self.policies, list(ids), self.traits)
+
+
+def certify(
+    data: Evaluated, config: BuildConfig, planned_gap: float | None
+) -> tuple[tuple[str, ...], Certificate]:
+    """Select k members on `choose`, certify on `certify`; returns the members' names and the certificate."""
+    settings = config.selection
+    choose = data.scores("choose").mean(axis=0)
+    chosen = minimum(choose, Target(k=settings.k))
+    curve = size_curve(choose, MOST_CURVE)
+    single = curve[0].members
+
+    certify_scores = data.scores("certify")
+    mean = certify_scores.mean(axis=0)
+    members = list(chosen.members)
+    exact = worst_gap(mean[members], mean)
+    arguments = (settings.confidence, settings.resamples, config.seed)
+    bounds = simultaneous_bounds(certify_scores, [list(s.members) for s in curve], *arguments)
+    certificate = Certificate(
+        scope="candidates",
+        method="minimum (exact best k of the candidates)",
+        selected_on=f"choose ({(data.prompts['split'] == 'choose').sum()} prompts)",
+        certified_on=f"certify ({len(certify_scores)} prompts, opened once)",
+        additive=_info(worst_gap_bound(certify_scores, members, *arguments)),
+        multiplicative=exact.multiplicative,
+        at_weights=_named(exact.at_weights_additive, data.traits),
+        tolerance=1e-10,
+        choose_gap=chosen.gap.additive,
+        choose_lower_bound=chosen.gap_lower_bound or 0.0,
+        planned_gap=planned_gap,
+        single_best=data.policies[single[0]],
+        single_best_minus_members=_info(gap_difference_bound(certify_scores, list(single), members, *arguments)),
+        curve=tuple(
+            CurvePoint(
+                k=len(s.members), members=_names(s.members, data), choose_gap=s.gap.additive,
+                choose_lower_bound=s.gap_lower_bound or 0.0, gap=_info(b),
+            )
+            for s, b in zip(curve, bounds, strict=True)
+        ),
+        corner_tests=_corner_tests(data, config),
+        diversity=_diversity(data, config, choose, mean, members),
+        outside_test=_outside_test(data, mean[members]),
+    )  # fmt: skip
+    return _names(chosen.members, data), certificate
+
+
+def _corner_tests(data: Evaluated, config: BuildConfig) -> tuple[CornerTest, ...]:
+    d = len(data.traits)
+    corners = [policy_name(row) for row in np.eye(d)]
+    certify_ids = list(data.prompts.loc[data.prompts["split"] == "certify", "prompt_id"])
+    texts = dict(zip(data.prompts["prompt_id"], data.prompts["text"], strict=True))
+    rows = data.samples[
+        data.samples["prompt_id"].isin(certify_ids) & data.samples["policy"].isin(["base", *corners])
+    ]
+    tests = []
+    for t, trait in enumerate(config.traits):
+        judges = [trait.reward] + [n for n in (f"{trait.reward}.second",) if n in reward_names()]
+        for judge in judges:
+            scored = rows.assign(
+                judged=get_reward(judge).score(
+                    [texts[p] for p in rows["prompt_id"]], list(rows["text"]), list(rows["tokens"])
+                )
+            )
+            for rival in ["base", *(c for c in corners if c != corners[t])]:
+                table = prompt_means(scored, [corners[t], rival], certify_ids, ["judged"])[:, :, 0]
+                difference = mean_bound(
+                    table[:, 0] - table[:, 1], config.selection.confidence, seed=config.seed
+                )
+                tests.append(
+                    CornerTest(
+                        trait=trait.name,
+                        adapter=corners[t],
+                        rival=rival,
+                        judge=judge,
+                        difference=_info(difference),
+                    )  # fmt: skip
+                )
+    return tuple(tests)
+
+
+def _diversity(
+    data: Evaluated, config: BuildConfig, choose: Floats, certify_mean: Floats, members: list[int]
+) -> tuple[Diversity, ...]:
+    from palm_engine.rewards.embedding import embed
+
+    d, k = choose.shape[1], config.selection.k
+    index = {p: i for i, p in enumerate(data.policies)}
+    resolution = config.plan.resolution
+
+    def trained(design: Floats) -> list[int]:
+        return sorted(index[policy_name(w)] for w in design if policy_name(w) in index)
+
+    portfolios = {
+        "exact": members,
+        "palm": list(palm(choose, Target(k=k)).members),
+        "uniform": trained(uniform_design(d, k, resolution)),
+        "random": trained(random_design(d, k, config.seed, resolution)),
+    }
+    needed = sorted({data.policies[i] for p in portfolios.values() for i in p})
+    ids = set(data.prompts.loc[data.prompts["split"] == "certify", "prompt_id"])
+    rows = data.samples[
+        data.samples["policy"].isin(needed)
+        & data.samples["prompt_id"].isin(ids)
+        & (data.samples["sample_id"] == 0)
+    ].sort_values(["prompt_id", "policy"])
+    vectors = embed(list(rows["text"])).reshape(len(ids), len(needed), -1)
+    place = {p: i for i, p in enumerate(needed)}
+    results = []
+    for name, rows_of in portfolios.items():
+        chosen = vectors[:, [place[data.policies[i]] for i in rows_of]]
+        cosine = np.einsum("pie,pje->pij", chosen, chosen)
+        upper = np.triu_indices(len(rows_of), 1)
+        distance = float(np.clip(1 - cosine[:, upper[0], upper[1]], 0, 2).mean()) if len(rows_of) > 1 else 0.0
+        gap = worst_additive_gap(certify_mean[rows_of], certify_mean)
+        results.append(
+            Diversity(portfolio=name, members=_names(rows_of, data), distance=distance, worst_gap=gap)
+        )  # fmt: skip
+    return tuple(results)
+
+
+def _outside_test(data: Evaluated, members: Floats) -> tuple[OutsideTest, ...]:
+    tests = []
+    for policy, weights in data.outside.items():
+        value = float(data.scores("certify", [policy]).mean(axis=0)[0] @ weights)
+        ours = float(upper_envelope(members, weights[None])[0])
+        tests.append(
+            OutsideTest(
+                policy=policy,
+                weights=_named(weights, data.traits),
+                value=value,
+                portfolio_value=ours,
+                gap=value - ours,
+            )  # fmt: skip
+        )
+    return tuple(tests)
+
+
+def _names(rows: Sequence[int], data: Evaluated) -> tuple[str, ...]:
+    return tuple(data.policies[i] for i in rows)
+
+
+def _named(weights: Floats, traits: list[str]) -> dict[str, float]:
+    return {t: float(min(max(w, 0.0), 1.0)) for t, w in zip(traits, weights, strict=True)}
+
+
+def _info(bound: Bound) -> BoundInfo:
+    return BoundInfo(**asdict(bound))

@@ -1,0 +1,87 @@
+"""Stage 5: every candidate's answers are scored, averaged by prompt, and compared with what was planned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from palm_engine.lm.sampling import Request, SamplingSettings, sample_answers
+from palm_engine.pipeline.config import Trait
+from palm_engine.pipeline.workers import loaded_base, report_progress
+from palm_engine.rewards import get_reward
+
+Floats = NDArray[np.float64]
+
+
+def score(answers: pd.DataFrame, traits: Sequence[Trait], texts: dict[str, str]) -> pd.DataFrame:
+    """`answers` with one score column a trait, each in [0, 1]."""
+    scored = answers.copy()
+    prompts = [texts[p] for p in scored["prompt_id"]]
+    for trait in traits:
+        scored[trait.name] = get_reward(trait.reward).score(
+            prompts, list(scored["text"]), list(scored["tokens"])
+        )
+    return scored
+
+
+def prompt_means(
+    samples: pd.DataFrame, policies: Sequence[str], prompts: Sequence[str], traits: Sequence[str]
+) -> Floats:
+    """Scores averaged over a prompt's answers: shape (prompts, policies, traits), in the order given."""
+    means = samples.groupby(["prompt_id", "policy"], sort=False, observed=True)[list(traits)].mean()
+    wanted = pd.MultiIndex.from_product([prompts, policies])
+    table = means.reindex(wanted)
+    if table.isna().to_numpy().any():
+        missing = table.index[table.isna().any(axis=1)][0]
+        raise ValueError(f"no answer of policy {missing[1]!r} to prompt {missing[0]!r}")
+    return table.to_numpy().reshape(len(prompts), len(policies), len(traits))
+
+
+@dataclass(frozen=True)
+class KlTask:
+    """The KL diagnostic of one policy: fresh answers at temperature 1 to a few prompts that are not certified on."""
+
+    base: str
+    policy: str
+    system: str | None
+    adapter: Path | None
+    sources: tuple[str | None, ...]
+    prompts: tuple[str, ...]
+    max_new_tokens: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class KlEstimate:
+    """Monte-Carlo KL to the reference in nats, with its standard error over `answers` answers."""
+
+    mean: float
+    standard_error: float
+    answers: int
+
+
+def estimate_kl(task: KlTask) -> KlEstimate:
+    """Mean of log pi(y|x) - log mean over sources of p(y|x, source), over the policy's own answers at temperature 1.
+
+    The sources are the base under each style prompt; written demonstrations have no likelihood and are left out.
+    """
+    from palm_engine.lm.adapters import with_adapter
+    from palm_engine.lm.likelihood import log_likelihoods, log_mixture
+
+    base = loaded_base(task.base)
+    model = with_adapter(base.model, task.adapter)
+    settings = SamplingSettings(task.max_new_tokens, 1.0, 1.0, base.model.config.vocab_size, 1.0)
+    requests = [Request(task.system, p, (task.seed, 77, i)) for i, p in enumerate(task.prompts)]
+    answers = sample_answers(model, base.tokenizer, requests, settings)
+    own = log_likelihoods(model, base.tokenizer, task.system, task.prompts, answers)
+    reference = [log_likelihoods(base.model, base.tokenizer, s, task.prompts, answers) for s in task.sources]
+    difference = own - log_mixture(np.array(reference))
+    report_progress(1)
+    return KlEstimate(
+        float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference))), len(difference)
+    )  # fmt: skip
