@@ -70,9 +70,7 @@ class Bundle:
     @cached_property
     def samples(self) -> pd.DataFrame:
         """policy, prompt_id, sample_id, text, tokens and one score column a trait; empty without texts."""
-        return self._table(
-            "samples.parquet", ["policy", "prompt_id", "sample_id", "text", "tokens", *self.traits]
-        )
+        return self._table("samples.parquet", ["policy", "prompt_id", "sample_id", "text", "tokens", *self.traits])
 
     def answers(self, prompt_id: str, policies: Sequence[str]) -> pd.DataFrame:
         """Recorded answers of `policies` to one prompt, in that order of policies."""
@@ -81,13 +79,13 @@ class Bundle:
             return self.samples.iloc[:0]
         rows = self.samples.iloc[found]
         rows = rows[rows["policy"].isin(list(policies))]
-        return rows.sort_values(
-            ["policy", "sample_id"], key=lambda c: c.map({p: i for i, p in enumerate(policies)}) if c.name == "policy" else c
-        )  # fmt: skip
+        place = {p: i for i, p in enumerate(policies)}
+        return rows.assign(_place=rows["policy"].map(place)).sort_values(["_place", "sample_id"]).drop(columns="_place")
 
     @cached_property
     def _by_prompt(self) -> dict[str, NDArray[np.intp]]:
-        return dict(self.samples.groupby("prompt_id", sort=False, observed=True).indices)
+        groups = self.samples.groupby("prompt_id", sort=False, observed=True).indices
+        return {str(p): np.asarray(rows, dtype=np.intp) for p, rows in groups.items()}
 
     def _table(self, name: str, columns: list[str]) -> pd.DataFrame:
         path = self.folder / name
@@ -96,9 +94,7 @@ class Bundle:
         try:
             frame = pd.read_parquet(path)
         except (OSError, ValueError) as error:
-            raise BundleError(
-                f"{path}: not a readable Parquet file ({type(error).__name__}); rebuild it"
-            ) from error
+            raise BundleError(f"{path}: not a readable Parquet file ({type(error).__name__}); rebuild it") from error
         missing = [c for c in columns if c not in frame]
         if missing:
             raise BundleError(f"{path}: column {missing[0]!r} is missing")

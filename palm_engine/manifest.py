@@ -133,7 +133,7 @@ class Certificate(Part):
 
 
 class OutsideTest(Part):
-    """Scope `sampled`: at the weights of an adapter kept out of the candidates, how far ahead of the portfolio it is."""
+    """Scope `sampled`: how far an adapter kept out of the candidates is ahead of the portfolio, at its weights."""
 
     policy: Name
     weights: Values
@@ -152,7 +152,7 @@ class Built(Part):
 class Manifest(Part):
     """portfolio.json."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[1] = 1
     name: Name
     title: str = ""
     value: Literal["reward", "reward_minus_kl"] = "reward"

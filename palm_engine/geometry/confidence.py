@@ -36,9 +36,7 @@ class Bound:
 def resampled_means(scores: Floats, resamples: int, seed: int) -> Floats:
     """Bootstrap means over prompts: scores (prompts, policies, d) to (resamples, policies, d)."""
     if scores.ndim != 3 or len(scores) < 2:
-        raise InvalidInputError(
-            f"scores must have shape (prompts >= 2, policies, traits), got {scores.shape}"
-        )
+        raise InvalidInputError(f"scores must have shape (prompts >= 2, policies, traits), got {scores.shape}")
     n = len(scores)
     counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
     return np.asarray((counts @ scores.reshape(n, -1) / n).reshape(resamples, *scores.shape[1:]))

@@ -87,7 +87,7 @@ def _vertices_qhull(u: Floats) -> Floats:
     w = np.hstack([vertices[:, :-1], 1 - vertices[:, :-1].sum(axis=1, keepdims=True)])
     w = w[np.isfinite(w).all(axis=1)]
     w = np.clip(w, 0.0, None)
-    return w / w.sum(axis=1, keepdims=True)
+    return np.asarray(w / w.sum(axis=1, keepdims=True))
 
 
 def _unique_rows(w: Floats) -> Floats:

@@ -60,9 +60,7 @@ def worst_additive_gap(portfolio: ArrayLike, candidates: ArrayLike) -> float:
     return float((best - ours).max())
 
 
-def worst_violation(
-    portfolio: ArrayLike, candidates: ArrayLike, eps: float, delta: float
-) -> tuple[float, Floats]:
+def worst_violation(portfolio: ArrayLike, candidates: ArrayLike, eps: float, delta: float) -> tuple[float, Floats]:
     """Largest `(1-eps) V_Q - delta - V_P` over the simplex, and its weights: <= 0 means an (eps, delta)-portfolio.
 
     Raises UndefinedGapError where eps > 0 and V_Q is negative somewhere.
@@ -106,4 +104,6 @@ def minimum_of_envelope(points: ArrayLike) -> tuple[float, Floats]:
         bounds=[(0, None)] * d + [(None, None)],
         method="highs",
     )
+    if solved.fun is None or solved.x is None:
+        raise UndefinedGapError(f"the minimum of the best value was not found: {solved.message}")
     return float(solved.fun), np.asarray(solved.x[:d])

@@ -27,7 +27,7 @@ def policy_points(values: ArrayLike, cost: ArrayLike | None = None) -> Floats:
     c = np.asarray(cost, dtype=float)
     if c.shape != (len(v),) or not (np.isfinite(c) & (c >= 0)).all():
         raise InvalidInputError(f"costs must be finite and non-negative, one a policy; got shape {c.shape}")
-    return v - c[:, None]
+    return np.asarray(v - c[:, None])
 
 
 def as_points(points: ArrayLike, d: int | None = None) -> Floats:

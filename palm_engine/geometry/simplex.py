@@ -31,7 +31,7 @@ def as_weights(w: ArrayLike, d: int | None = None) -> Floats:
             )
     clean = np.clip(rows, 0.0, None)
     clean = clean / clean.sum(axis=1, keepdims=True)
-    return clean if array.ndim == 2 else clean[0]
+    return np.asarray(clean if array.ndim == 2 else clean[0])
 
 
 def normalise(raw: ArrayLike) -> Floats:
@@ -47,9 +47,7 @@ def weights_from_mapping(weights: Mapping[str, float], traits: Sequence[str]) ->
     """Weights in the order of `traits` from {trait: w}. Raises InvalidInputError on an unknown or missing trait."""
     wrong = set(weights) ^ set(traits)
     if wrong:
-        raise InvalidInputError(
-            f"weights must name exactly {', '.join(traits)}; check {', '.join(sorted(wrong))}"
-        )
+        raise InvalidInputError(f"weights must name exactly {', '.join(traits)}; check {', '.join(sorted(wrong))}")
     return as_weights([weights[t] for t in traits])
 
 

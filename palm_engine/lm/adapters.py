@@ -16,9 +16,7 @@ def check_adapter_folder(folder: Path) -> None:
     """Raise ModelSourceError unless `folder` holds a LoRA adapter in safetensors."""
     for name in ("adapter_config.json", WEIGHTS_FILE):
         if not (folder / name).is_file():
-            raise ModelSourceError(
-                f"{folder}: {name} is missing; an adapter folder holds it and safetensors only"
-            )
+            raise ModelSourceError(f"{folder}: {name} is missing; an adapter folder holds it and safetensors only")
 
 
 def adapter_sha256(folder: Path) -> str:

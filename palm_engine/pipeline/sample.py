@@ -67,9 +67,7 @@ def read_prompts(path: Path) -> pd.DataFrame:
     ):
         if bad.any():
             row = int(bad.to_numpy().nonzero()[0][0])
-            raise ConfigError(
-                f"{path}, row {row + 2}: {column} {frame[column][row]!r} is empty, repeated or unknown"
-            )
+            raise ConfigError(f"{path}, row {row + 2}: {column} {frame[column][row]!r} is empty, repeated or unknown")
     return frame
 
 

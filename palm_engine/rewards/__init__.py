@@ -1,11 +1,13 @@
 """Rewards by name: `brevity`, `humor`, `safety`; others are added with `register`."""
 
+from functools import partial
+
 from palm_engine.rewards.base import Reward, get_reward, register, reward_names
 from palm_engine.rewards.length import Brevity
 from palm_engine.rewards.probe import load_probe
 
 register("brevity", Brevity)
 for _name in ("humor", "safety", "humor.second", "safety.second"):
-    register(_name, lambda name=_name: load_probe(name))
+    register(_name, partial(load_probe, _name))
 
 __all__ = ["Reward", "get_reward", "register", "reward_names"]

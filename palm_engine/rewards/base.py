@@ -14,10 +14,17 @@ Floats = NDArray[np.float64]
 
 
 class Reward(Protocol):
-    """One trait's measure. `normalisation` says in a sentence how raw values become [0, 1]."""
+    """One trait's measure."""
 
-    name: str
-    normalisation: str
+    @property
+    def name(self) -> str:
+        """The registered name."""
+        ...
+
+    @property
+    def normalisation(self) -> str:
+        """How raw values become [0, 1], in one sentence."""
+        ...
 
     def score(self, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]) -> Floats:
         """Scores in [0, 1], shape (n,); `tokens` are the answers' lengths in the base model's tokens."""

@@ -37,7 +37,5 @@ def embed(texts: Sequence[str], batch_size: int = 64) -> NDArray[np.float32]:
     """Unit-length embeddings, shape (n, 384). Deterministic on one machine; rows don't influence each other."""
     if not len(texts):
         return np.zeros((0, DIMENSION), dtype=np.float32)
-    encoded = _encoder().encode(
-        list(texts), batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False
-    )
+    encoded = _encoder().encode(list(texts), batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False)
     return np.asarray(encoded, dtype=np.float32)

@@ -36,9 +36,7 @@ class LinearProbe:
         """Scores in [0, 1], shape (n,)."""
         if not len(answers):
             return np.zeros(0)
-        x = probe_features(
-            self.features, embed(prompts) if "prompt" in self.features else None, embed(answers)
-        )
+        x = probe_features(self.features, embed(prompts) if "prompt" in self.features else None, embed(answers))
         return self.score_features(x)
 
     def score_features(self, x: NDArray[np.floating[Any]]) -> Floats:
@@ -64,9 +62,7 @@ def probe_features(
 
 def load_probe(name: str) -> LinearProbe:
     """The shipped probe `humor` or `safety`, or its independent second fit, `humor.second`, `safety.second`."""
-    text = (
-        resources.files("palm_engine.rewards").joinpath("weights", f"{name}.json").read_text(encoding="utf-8")
-    )
+    text = resources.files("palm_engine.rewards").joinpath("weights", f"{name}.json").read_text(encoding="utf-8")
     raw = json.loads(text)
     return LinearProbe(
         name, tuple(raw["features"]), np.array(raw["coefficients"]), float(raw["intercept"]), raw["card"]

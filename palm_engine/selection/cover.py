@@ -28,7 +28,7 @@ def smallest_cover(
     `at_least` is a bound proved before, carried in as a cut. With `at_most`, only whether such a cover exists
     is decided, which is faster.
     """
-    rows, columns = covers.shape
+    columns = covers.shape[1]
     if not covers.any(axis=1).all():
         return Cover(None, columns + 1)
     # A row whose columns include another row's is implied by it; equal columns need one representative.
@@ -43,7 +43,7 @@ def smallest_cover(
             LinearConstraint(matrix, lb=1.0),
             LinearConstraint(np.ones((1, len(kept_columns))), lb=float(at_least), ub=most),
         ],
-        integrality=np.ones(len(kept_columns)),
+        integrality=np.ones(len(kept_columns), dtype=int),
         bounds=Bounds(0, 1),
         options={} if time_limit is None else {"time_limit": max(time_limit, 0.01)},
     )

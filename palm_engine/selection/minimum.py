@@ -77,9 +77,7 @@ def _fewest(q: Floats, eps: float, delta: float, started: float, deadline: float
         cover = smallest_cover(cuts.covers(eps, delta), at_least=bound, time_limit=left)
         bound = max(bound, cover.lower_bound)
         if cover.columns is None:
-            raise InfeasibleError(
-                "time was up before a portfolio for this target was found; raise the time limit"
-            )
+            raise InfeasibleError("time was up before a portfolio for this target was found; raise the time limit")
         members = list(cover.columns)
         vertices = envelope_vertices(q[members])
         violation = (1 - eps) * upper_envelope(q, vertices) - delta - upper_envelope(q[members], vertices)

@@ -33,7 +33,10 @@ def grid_size(d: int, eps: float, delta: float) -> int:
 
 
 def palm_grid(d: int, eps: float, delta: float) -> Floats:
-    """The grid as weights summing to 1, shape (grid_size, d): largest coordinate 1 before rescaling, others 0 or (1-eps)^j."""
+    """The grid as weights summing to 1, shape (grid_size, d).
+
+    Before rescaling the largest coordinate is 1 and each other one is 0 or a power of 1-eps.
+    """
     size = grid_size(d, eps, delta)
     if size > MOST_WEIGHTS:
         raise InvalidInputError(
@@ -42,7 +45,7 @@ def palm_grid(d: int, eps: float, delta: float) -> Floats:
     steps = max(0, math.ceil(math.log((d - 1) / delta) / -math.log(1 - eps)))
     levels = np.concatenate([[1.0], (1 - eps) ** np.arange(1, steps + 1), [0.0]])
     rows = np.array([row for row in product(levels, repeat=d) if max(row) == 1.0])
-    return rows / rows.sum(axis=1, keepdims=True)
+    return np.asarray(rows / rows.sum(axis=1, keepdims=True))
 
 
 def palm(points: ArrayLike, target: Target, grid_eps: float = 0.1, grid_delta: float = 0.1) -> Selection:

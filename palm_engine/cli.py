@@ -1,0 +1,133 @@
+"""The `palm` command: parses, calls, prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from palm_engine._version import __version__
+from palm_engine.errors import DependencyError, PalmError
+
+app = typer.Typer(
+    name="palm",
+    help="Plan, train, certify and explore portfolios of aligned language models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+error_console = Console(stderr=True)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        console.print(__version__, highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Plan, train, certify and explore portfolios of aligned language models."""
+
+
+@app.command()
+def show(
+    bundle: Annotated[Path, typer.Argument(help="A portfolio folder, e.g. portfolios/demo.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the validated manifest as one JSON object.")] = False,
+) -> None:
+    """Validate a portfolio and show its candidates, members and certificate."""
+    from palm_engine.bundle import read_bundle
+    from palm_engine.terminal import bundle_table, certificate_lines
+
+    found = read_bundle(bundle)
+    if json:
+        typer.echo(found.manifest.model_dump_json(exclude_none=True))
+        return
+    console.print(bundle_table(found))
+    for line in certificate_lines(found):
+        console.print(line, highlight=False)
+
+
+@app.command()
+def build(
+    config: Annotated[Path, typer.Argument(help="A build configuration, e.g. configs/demo.toml.")],
+    out: Annotated[Path, typer.Option("--out", help="The portfolio folder to write.")],
+    project: Annotated[Path, typer.Option(help="Folder that the configuration's data paths start from.")] = Path("."),
+    work: Annotated[
+        Path | None,
+        typer.Option(help="Folder of stage results, reused by a repeated run [default: .NAME.build beside OUT]."),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="The smallest scale that touches every stage.")] = False,
+) -> None:
+    """Sample, score, plan, train, evaluate, select and certify; goes on where an earlier run was stopped."""
+    from palm_engine.pipeline.config import load_config
+    from palm_engine.terminal import TerminalProgress, certificate_lines
+
+    settings = load_config(config)
+    try:
+        from palm_engine.pipeline import build as pipeline
+    except ImportError as error:
+        raise DependencyError(f"building needs the extra 'lm': pip install -e '.[lm]' ({error.name})") from error
+    with TerminalProgress(console) as progress:
+        bundle = pipeline.build(pipeline.quick(settings) if quick else settings, project, out, progress, work)
+    for line in certificate_lines(bundle):
+        console.print(line, highlight=False)
+    console.print(f"Wrote {out}. Open it with: streamlit run app/main.py -- --portfolios {out.parent}", highlight=False)
+
+
+@app.command()
+def base(
+    source: Annotated[str, typer.Argument(help="smollm2-135m-instruct, a Hugging Face id, or a local folder.")] = (
+        "smollm2-135m-instruct"
+    ),
+) -> None:
+    """Fetch and convert a base model, once; later calls only say where it is."""
+    from palm_engine.lm.base import fingerprint, is_ready, resolve_base
+
+    was_ready = is_ready(source)
+    try:
+        folder = resolve_base(source, lambda text: console.print(text, highlight=False))
+    except ImportError as error:
+        raise DependencyError(f"base models need the extra 'lm': pip install -e '.[lm]' ({error.name})") from error
+    if was_ready:
+        console.print(f"Base model ready in {folder}", highlight=False)
+    console.print(f"fingerprint {fingerprint(folder)}", highlight=False)
+
+
+@app.command()
+def probes(
+    labelled: Annotated[Path, typer.Option(help="Labelled examples.")] = Path("data/labelled.csv"),
+    outputs: Annotated[Path, typer.Option(help="Labelled outputs of the base model.")] = Path(
+        "data/outputs_labelled.csv"
+    ),
+    out: Annotated[Path, typer.Option(help="Folder for weights and cards.")] = Path("palm_engine/rewards/weights"),
+) -> None:
+    """Fit the humor and safety probes and print how well they tell labels apart."""
+    from palm_engine.rewards.fit import fit_probes
+
+    for card in fit_probes(labelled, outputs, out):
+        console.print(
+            f"{card['name']}: {card['examples']} examples, AUROC {card['auroc_cross_validated']} (folds by topic), "
+            f"{card['auroc_other_part']} (other topics), {card['auroc_model_outputs']} (model outputs)",
+            highlight=False,
+        )
+
+
+def main() -> None:
+    """Entry point: errors of the engine become one sentence and exit status 2."""
+    try:
+        app()
+    except PalmError as error:
+        error_console.print(f"palm: {error}", style="red", highlight=False, markup=False)
+        raise SystemExit(2) from error
+
+
+if __name__ == "__main__":
+    main()

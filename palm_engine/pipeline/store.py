@@ -1,0 +1,74 @@
+"""The build's work folder: each result is kept under a key of what it was made from, and reused while that holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+
+class Store:
+    """Results of stages in one folder; a result is written under a temporary name and renamed when complete."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, name: str) -> Path:
+        """Where the result `name` is kept, its parent folder made."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def is_current(self, name: str, key: str) -> bool:
+        """Whether `name` is there and was made from what `key` describes."""
+        mark = self.path(name + ".key")
+        return self.path(name).exists() and mark.is_file() and mark.read_text().strip() == key
+
+    def finish(self, name: str, key: str) -> None:
+        """Mark `name`, already in place, as complete for `key`."""
+        self.path(name + ".key").write_text(key + "\n")
+
+    def put_table(self, name: str, key: str, frame: pd.DataFrame) -> None:
+        """Write a table as Parquet, whole or not at all."""
+        path = self.path(name)
+        part = path.with_name(path.name + ".part")
+        frame.to_parquet(part, index=False)
+        part.replace(path)
+        self.finish(name, key)
+
+    def table(self, name: str, key: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """The kept table for `key`, or `make()` kept."""
+        if not self.is_current(name, key):
+            self.put_table(name, key, make())
+        return pd.read_parquet(self.path(name))
+
+    def put_json(self, name: str, key: str, content: Any) -> None:
+        """Write JSON, whole or not at all."""
+        path = self.path(name)
+        part = path.with_name(path.name + ".part")
+        part.write_text(json.dumps(content, default=_plain, indent=1) + "\n", encoding="utf-8")
+        part.replace(path)
+        self.finish(name, key)
+
+    def read_json(self, name: str) -> Any:
+        """A kept JSON result."""
+        return json.loads(self.path(name).read_text(encoding="utf-8"))
+
+
+def key_of(*parts: Any) -> str:
+    """A short stable hash of plain values, dataclasses and arrays."""
+    return hashlib.sha256(json.dumps(parts, default=_plain, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, Path):
+        return value.name
+    return value.tolist() if hasattr(value, "tolist") else str(value)

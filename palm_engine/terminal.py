@@ -1,0 +1,91 @@
+"""What the command line shows: progress bars with an estimate of the time left, and tables of a portfolio."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from palm_engine.bundle import Bundle
+
+
+class TerminalProgress:
+    """One bar a stage, with elapsed and remaining time; plain lines where there is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bars = Progress(
+            TextColumn("{task.description:<28}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            console=console,
+            disable=not console.is_terminal,
+        )
+
+    def __enter__(self) -> TerminalProgress:
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
+
+    def stage(self, title: str, total: float) -> Callable[[float], None]:
+        """Begin a stage; the returned function is given the amounts done."""
+        bar = self.bars.add_task(title, total=total)
+        finished, next_line = 0.0, 0.1
+
+        def done(amount: float) -> None:
+            nonlocal finished, next_line
+            finished += amount
+            self.bars.advance(bar, amount)
+            # A log file gets a line a tenth instead of a moving bar.
+            if not self.console.is_terminal and finished / total >= next_line - 1e-9:
+                task = self.bars.tasks[bar]
+                elapsed = task.elapsed or 0.0
+                left = elapsed * (total - finished) / max(finished, 1e-9)
+                self.console.print(f"{title}: {finished / total:.0%}, {elapsed:.0f} s, about {left:.0f} s left")
+                next_line = finished / total + 0.1
+
+        if not self.console.is_terminal:
+            self.console.print(f"{title} ...")
+        return done
+
+    def note(self, text: str) -> None:
+        """A line of information."""
+        self.console.print(text, highlight=False)
+
+
+def bundle_table(bundle: Bundle) -> Table:
+    """Candidates with their rewards, members marked."""
+    members = {m.policy for m in bundle.manifest.members}
+    table = Table(title=f"{bundle.manifest.name}: {len(bundle.policies)} candidates, {len(members)} members")
+    table.add_column("")
+    for column in ("policy", "kind", "role"):
+        table.add_column(column)
+    for trait in bundle.traits:
+        table.add_column(trait, justify="right")
+    for c in bundle.manifest.candidates:
+        mark = "*" if c.policy in members else ""
+        table.add_row(mark, c.policy, c.kind, c.role, *(f"{c.values[t]:.3f}" for t in bundle.traits))
+    return table
+
+
+def certificate_lines(bundle: Bundle) -> list[str]:
+    """The certificate in a few sentences; each gap with its scope."""
+    certificate = bundle.manifest.certificate
+    if certificate is None:
+        return ["No certificate: nothing was selected from these candidates yet."]
+    bound = certificate.additive
+    return [
+        f"Worst gap {bound.estimate:.4f}, {bound.confidence:.0%} bound {bound.upper:.4f} "
+        f"(scope: {certificate.scope}, whole simplex; {certificate.certified_on}).",
+        f"Selected by {certificate.method} on {certificate.selected_on}: worst gap {certificate.choose_gap:.4f} there.",
+        f"Best single candidate {certificate.single_best}: worse by "
+        f"{certificate.single_best_minus_members.estimate:.4f} (at least "
+        f"{certificate.single_best_minus_members.lower:.4f} with {bound.confidence:.0%} confidence).",
+    ]
