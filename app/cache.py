@@ -1,0 +1,101 @@
+"""Every cached wrapper around the engine, in one place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+
+from app import state
+from palm_engine import explore
+from palm_engine.bundle import MANIFEST_FILE, Bundle, list_bundles, read_bundle
+from palm_engine.geometry.gap import WorstGap, worst_gap
+from palm_engine.selection.minimum import size_curve
+
+MOST_SIZES = 8
+
+
+def bundle_names(root: Path) -> list[str]:
+    """Portfolio folders under `root`; looked up on every run, so that a new one appears."""
+    return list_bundles(root)
+
+
+def bundle(root: Path, name: str) -> Bundle:
+    """The validated bundle; read again when its manifest changes."""
+    path = root / name / MANIFEST_FILE
+    stamp = path.stat().st_mtime_ns if path.is_file() else 0
+    return _read(str(root / name), stamp)
+
+
+@st.cache_resource(show_spinner="Opening the portfolio", max_entries=8)
+def _read(folder: str, stamp: int) -> Bundle:
+    return read_bundle(Path(folder))
+
+
+def map_info(of: Bundle, portfolio: tuple[int, ...]) -> explore.MapInfo:
+    """The map of a portfolio, d = 2 or 3."""
+    return _map_info(of.points, portfolio)
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _map_info(points: np.ndarray, portfolio: tuple[int, ...]) -> explore.MapInfo:
+    return explore.map_info(points, list(portfolio), 60 if points.shape[1] == 3 else 200)
+
+
+def exact_gap(of: Bundle, portfolio: tuple[int, ...]) -> WorstGap:
+    """The exact worst gap of a portfolio over the whole simplex, against the bundle's candidates."""
+    return _exact_gap(of.points, portfolio)
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _exact_gap(points: np.ndarray, portfolio: tuple[int, ...]) -> WorstGap:
+    return worst_gap(points[list(portfolio)], points)
+
+
+def curve(of: Bundle) -> explore.CurveInfo:
+    """Size against worst gap: recorded in the certificate, or computed (exactly) from the reward table."""
+    certificate = of.manifest.certificate
+    if certificate is None:
+        return _computed_curve(of.points, tuple(of.policies))
+    points = certificate.curve
+    return explore.CurveInfo(
+        tuple(p.k for p in points),
+        tuple(p.members for p in points),
+        tuple(p.choose_gap for p in points),
+        tuple(p.gap.estimate for p in points),
+        tuple(p.gap.upper for p in points),
+        points[0].gap.confidence if points else None,
+    )
+
+
+@st.cache_data(show_spinner="Finding the best portfolio of every size", max_entries=16)
+def _computed_curve(points: np.ndarray, names: tuple[str, ...]) -> explore.CurveInfo:
+    found = size_curve(points, MOST_SIZES, time_limit=20)
+    return explore.CurveInfo(
+        tuple(len(s.members) for s in found),
+        tuple(tuple(names[m] for m in s.members) for s in found),
+        tuple(s.gap.additive for s in found),
+        None,
+        None,
+        None,
+    )
+
+
+def portfolio(of: Bundle) -> state.Portfolio | None:
+    """The portfolio in use: of the chosen size, else the bundle's members; None when nothing is selected."""
+    size = state.chosen_size(of)
+    if size is not None:
+        info = curve(of)
+        if size in info.sizes:
+            i = info.sizes.index(size)
+            rows = tuple(of.policies.index(m) for m in info.members[i])
+            certificate = of.manifest.certificate
+            bound = certificate.curve[i].gap if certificate else None
+            return state.Portfolio(rows, f"best {size} of {len(of.policies)} candidates", bound)
+    if of.members:
+        certificate = of.manifest.certificate
+        return state.Portfolio(
+            tuple(of.members), "the portfolio's own members", certificate.additive if certificate else None
+        )
+    return None

@@ -1,0 +1,51 @@
+"""Entry point of the dashboard: page setup and navigation. Run: streamlit run app/main.py [-- --portfolios DIR]."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+import sys
+from pathlib import Path
+
+import streamlit as st
+
+PROJECT = Path(__file__).resolve().parent.parent
+# `streamlit run` puts only app/ on the path; pages import `app` from the project folder.
+sys.path[:0] = [p for p in (str(PROJECT),) if p not in sys.path]
+
+from app import cache, state  # noqa: E402
+from app.components.sidebar import pick_bundle  # noqa: E402
+
+
+def _is_loopback(address: str | None) -> bool:
+    try:
+        return address == "localhost" or ipaddress.ip_address(address or "0.0.0.0").is_loopback
+    except ValueError:
+        return False
+
+
+def _root() -> Path:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--portfolios", default=os.environ.get("PALM_PORTFOLIOS", str(PROJECT / "portfolios")))
+    return Path(parser.parse_known_args(sys.argv[1:])[0].portfolios).expanduser().resolve()
+
+
+st.set_page_config(page_title="PALM Atlas", page_icon=":material/explore:", layout="wide")
+if not _is_loopback(st.get_option("server.address")) and os.environ.get("PALM_PUBLIC") != "1":
+    st.error(
+        "PALM Atlas would be reachable from the network. Start it from the project's folder (its settings listen on "
+        "this machine only), add --server.address localhost, or set PALM_PUBLIC=1 to share it on purpose."
+    )
+    st.stop()
+
+st.session_state[state.ROOT] = str(_root())
+page = st.navigation(
+    [
+        st.Page(PROJECT / "pages" / "explore.py", title="Explore", icon=":material/explore:", default=True),
+        st.Page(PROJECT / "pages" / "tradeoff.py", title="Trade-off", icon=":material/show_chart:"),
+    ],
+    position="top",
+)
+pick_bundle(cache.bundle_names(state.portfolios_root()))
+page.run()

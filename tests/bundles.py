@@ -1,0 +1,65 @@
+"""Small bundles made for tests: random rewards with a known seed, texts that would do harm if they were markup."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from palm_engine.bundle import Bundle, write_bundle
+from palm_engine.geometry.simplex import uniform_design
+from palm_engine.manifest import Manifest
+
+TRAITS = ("safety", "humor", "brevity", "warmth", "depth", "rigour", "clarity", "pace")
+NASTY = "<script>document.title='owned'</script> ![x](http://example.invalid/x.png) **bold** $x$"
+
+
+def sphere(count: int, d: int, seed: int) -> np.ndarray:
+    """Points on the positive part of the unit sphere, none dominated: shape (count, d)."""
+    points = np.abs(np.random.default_rng(seed).normal(size=(count, d)))
+    return points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
+def make_bundle(
+    folder: Path, d: int = 3, candidates: int = 7, members: int = 3, texts: bool = True, seed: int = 0
+) -> Bundle:
+    """Write a valid bundle: `base` and adapters on a sphere, the first `members` adapters kept."""
+    traits = TRAITS[:d]
+    points = sphere(candidates, d, seed).round(4)
+    design = uniform_design(d, candidates, 12)
+    entries = [{"policy": "base", "kind": "base", "values": dict(zip(traits, points[0] / 2, strict=True))}]
+    for i in range(1, candidates):
+        entries.append(
+            {
+                "policy": f"m{i}", "kind": "adapter", "values": dict(zip(traits, points[i], strict=True)),
+                "weights": dict(zip(traits, design[i - 1], strict=True)),
+            }
+        )  # fmt: skip
+    kept = [{"policy": e["policy"], "weights": e["weights"]} for e in entries[1 : members + 1]]
+    manifest = Manifest.model_validate(
+        {
+            "name": folder.name, "title": "test",
+            "traits": [{"name": t, "reward": t, "normalisation": "none"} for t in traits],
+            "candidates": entries, "members": kept,
+        }
+    )  # fmt: skip
+    tables = {}
+    if texts:
+        ids = [f"p{i}" for i in range(6)]
+        tables["prompts"] = pd.DataFrame(
+            {
+                "prompt_id": ids,
+                "kind": "any",
+                "split": ["choose", "certify"] * 3,
+                "text": [f"Question {i}?" for i in ids],
+            }
+        )
+        tables["samples"] = pd.DataFrame(
+            [
+                {"policy": e["policy"], "prompt_id": p, "sample_id": s, "tokens": 9, "text": f"{e['policy']} on {p}: {NASTY}"}
+                | e["values"]
+                for e in entries for p in ids for s in range(2)
+            ]
+        )  # fmt: skip
+    return write_bundle(folder, manifest, tables)
