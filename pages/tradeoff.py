@@ -63,8 +63,8 @@ def show() -> None:
             st.rerun()
     if info.upper is not None:
         st.caption(
-            "Sizes were chosen on the choose prompts and measured on the certify prompts; the bound holds for all sizes "
-            "at once, so picking one by looking at this figure is fair."
+            "Sizes were chosen on the choose prompts and measured on the certify prompts; the bound holds for all "
+            "sizes at once, so picking one by looking at this figure is fair."
         )
     if portfolio is not None:
         st.subheader("In use now")

@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 
 from palm_engine._version import __version__
-from palm_engine.errors import DependencyError, PalmError
+from palm_engine.errors import PalmError
+from palm_engine.lm import require_language_models
 
 app = typer.Typer(
     name="palm",
@@ -68,15 +69,15 @@ def build(
 ) -> None:
     """Sample, score, plan, train, evaluate, select and certify; goes on where an earlier run was stopped."""
     from palm_engine.pipeline.config import load_config
+    from palm_engine.pipeline.config import quick as quick_config
     from palm_engine.terminal import TerminalProgress, certificate_lines
 
     settings = load_config(config)
-    try:
-        from palm_engine.pipeline import build as pipeline
-    except ImportError as error:
-        raise DependencyError(f"building needs the extra 'lm': pip install -e '.[lm]' ({error.name})") from error
+    require_language_models("building a portfolio")
+    from palm_engine.pipeline import build as pipeline
+
     with TerminalProgress(console) as progress:
-        bundle = pipeline.build(pipeline.quick(settings) if quick else settings, project, out, progress, work)
+        bundle = pipeline.build(quick_config(settings) if quick else settings, project, out, progress, work)
     for line in certificate_lines(bundle):
         console.print(line, highlight=False)
     console.print(f"Wrote {out}. Open it with: streamlit run app/main.py -- --portfolios {out.parent}", highlight=False)
@@ -89,13 +90,11 @@ def base(
     ),
 ) -> None:
     """Fetch and convert a base model, once; later calls only say where it is."""
+    require_language_models("a base model")
     from palm_engine.lm.base import fingerprint, is_ready, resolve_base
 
     was_ready = is_ready(source)
-    try:
-        folder = resolve_base(source, lambda text: console.print(text, highlight=False))
-    except ImportError as error:
-        raise DependencyError(f"base models need the extra 'lm': pip install -e '.[lm]' ({error.name})") from error
+    folder = resolve_base(source, lambda text: console.print(text, highlight=False))
     if was_ready:
         console.print(f"Base model ready in {folder}", highlight=False)
     console.print(f"fingerprint {fingerprint(folder)}", highlight=False)
@@ -110,6 +109,7 @@ def probes(
     out: Annotated[Path, typer.Option(help="Folder for weights and cards.")] = Path("palm_engine/rewards/weights"),
 ) -> None:
     """Fit the humor and safety probes and print how well they tell labels apart."""
+    require_language_models("fitting probes")
     from palm_engine.rewards.fit import fit_probes
 
     for card in fit_probes(labelled, outputs, out):

@@ -55,11 +55,14 @@ def make_bundle(
                 "text": [f"Question {i}?" for i in ids],
             }
         )
-        tables["samples"] = pd.DataFrame(
-            [
-                {"policy": e["policy"], "prompt_id": p, "sample_id": s, "tokens": 9, "text": f"{e['policy']} on {p}: {NASTY}"}
-                | e["values"]
-                for e in entries for p in ids for s in range(2)
-            ]
-        )  # fmt: skip
+        rows = []
+        for entry in entries:
+            for p in ids:
+                text = f"{entry['policy']} on {p}: {NASTY}"
+                rows += [
+                    {"policy": entry["policy"], "prompt_id": p, "sample_id": s, "tokens": 9, "text": text}
+                    | entry["values"]
+                    for s in range(2)
+                ]
+        tables["samples"] = pd.DataFrame(rows)
     return write_bundle(folder, manifest, tables)

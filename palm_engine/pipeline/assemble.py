@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -114,3 +116,14 @@ def _trait(name: str, reward: str) -> TraitInfo:
 
 def _named(values: np.ndarray, traits: Sequence[str]) -> dict[str, float]:
     return {t: round(float(np.clip(v, 0, 1)), 6) for t, v in zip(traits, values, strict=True)}
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in ("palm-atlas", "torch", "transformers", "peft", "numpy", "scipy", "sentence-transformers"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +16,7 @@ from palm_engine.bundle import Bundle, write_bundle
 from palm_engine.errors import ConfigError
 from palm_engine.lm.sampling import SamplingSettings
 from palm_engine.lm.training import TrainingSettings
-from palm_engine.pipeline.assemble import assemble_manifest
+from palm_engine.pipeline.assemble import assemble_manifest, package_versions
 from palm_engine.pipeline.certify import Evaluated, certify
 from palm_engine.pipeline.config import BuildConfig
 from palm_engine.pipeline.evaluate import KlEstimate, KlTask, estimate_kl, score
@@ -102,7 +100,7 @@ class Build:
         members, certificate = certify(data, self.config, plan.planned_gap)
         manifest = assemble_manifest(
             self.config, policies, data, members, certificate, kl,
-            fingerprint=fingerprint(base_folder), versions=_versions(),
+            fingerprint=fingerprint(base_folder), versions=package_versions(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )  # fmt: skip
         tables = {"prompts": self.prompts, "pool": pool, "samples": samples}
@@ -250,32 +248,8 @@ def build(config: BuildConfig, project: Path, out: Path, progress: Progress, wor
     return Build(config, project, work or out.with_name(f".{out.name}.build"), progress).run(out)
 
 
-def quick(config: BuildConfig) -> BuildConfig:
-    """The same build at the smallest scale that touches every stage: to try settings, and for tests."""
-    return config.model_copy(
-        update={
-            "sampling": config.sampling.model_copy(update={"max_new_tokens": 12}),
-            "pool": config.pool.model_copy(update={"samples_per_source": 1}),
-            "plan": config.plan.model_copy(update={"adapters": 5, "resolution": 10, "outside": 1, "baseline_size": 2}),
-            "training": config.training.model_copy(update={"pairs": 8, "epochs": 1}),
-            "evaluation": config.evaluation.model_copy(update={"answers_per_prompt": 1, "kl_prompts": 2}),
-            "selection": config.selection.model_copy(update={"k": 2, "resamples": 100}),
-        }
-    )
-
-
 def _probe_keys(config: BuildConfig) -> list[Any]:
     from palm_engine.rewards import get_reward
 
     probes = [get_reward(t.reward) for t in config.traits]
     return [getattr(p, "coefficients", np.zeros(0)) for p in probes]
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in ("palm-atlas", "torch", "transformers", "peft", "numpy", "scipy", "sentence-transformers"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -138,3 +138,17 @@ def load_config(path: Path) -> BuildConfig:
         return BuildConfig.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(f"{path}: {describe_validation_error(error)}") from error
+
+
+def quick(config: BuildConfig) -> BuildConfig:
+    """The same build at the smallest scale that touches every stage: to try settings, and for tests."""
+    return config.model_copy(
+        update={
+            "sampling": config.sampling.model_copy(update={"max_new_tokens": 12}),
+            "pool": config.pool.model_copy(update={"samples_per_source": 1}),
+            "plan": config.plan.model_copy(update={"adapters": 5, "resolution": 10, "outside": 1, "baseline_size": 2}),
+            "training": config.training.model_copy(update={"pairs": 8, "epochs": 1}),
+            "evaluation": config.evaluation.model_copy(update={"answers_per_prompt": 1, "kl_prompts": 2}),
+            "selection": config.selection.model_copy(update={"k": 2, "resamples": 100}),
+        }
+    )

@@ -1,0 +1,68 @@
+# Two commands do everything: `make app` and `make test`. Works with GNU make 3.81 and later; `make help` lists all.
+.DEFAULT_GOAL := help
+.PHONY: help app test test-slow check format demo bench model clean
+SHELL := /bin/sh
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+app: .venv/.app ## set up what is missing and open the dashboard on the demo portfolio
+	@$(BIN)/palm base || echo "The dashboard works without the base model (recorded answers); run 'make app' again to fetch it."
+	@$(BIN)/streamlit run app/main.py
+
+test: .venv/.dev ## set up what is missing, then the fast and the browser tests
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/.dev model ## the tests that load models
+	@$(BIN)/python -m pytest -m slow
+
+check: .venv/.dev ## format, lint and types, as in CI
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: .venv/.dev ## put the code into its format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+demo: .venv/.app model ## rebuild the demo portfolio (hours on a laptop; goes on where it was stopped)
+	@$(BIN)/palm build configs/demo.toml --out portfolios/demo
+
+bench: .venv/.app ## timed comparisons, as ratios in one run
+	@$(BIN)/python -m benchmarks.run
+
+model: .venv/.app
+	@$(BIN)/palm base
+
+clean: ## remove the virtual environment and caches of tools
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis palm_atlas.egg-info
+
+.venv/.python:
+	@python=""; \
+	for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
+	  if $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' >/dev/null 2>&1; then python=$$p; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "PALM Atlas needs Python 3.11, 3.12, 3.13 or 3.14, and none was found."; \
+	  echo "  Debian, Ubuntu: sudo apt install python3 python3-venv    macOS: brew install python@3.13    else: https://www.python.org/downloads/"; \
+	  exit 1; \
+	fi; \
+	echo "Making .venv with $$($$python --version)"; \
+	if ! $$python -m venv .venv; then \
+	  rm -rf .venv; \
+	  echo "$$python can't make virtual environments. On Debian and Ubuntu: sudo apt install python3-venv"; \
+	  exit 1; \
+	fi
+	@touch $@
+
+.venv/.app: .venv/.python requirements.txt constraints.txt pyproject.toml
+	@echo "Installing the dashboard's packages (a few minutes, once)"
+	@$(BIN)/python -m pip install -q -r requirements.txt || { echo "Packages could not be installed; the first set-up needs the network (or your pip index). See the message above, then run the same command again."; exit 1; }
+	@touch $@
+
+.venv/.dev: .venv/.app requirements-dev.txt
+	@echo "Installing the test tools"
+	@$(BIN)/python -m pip install -q -r requirements-dev.txt || { echo "Test tools could not be installed; the first set-up needs the network. See the message above, then run the same command again."; exit 1; }
+	@touch $@

@@ -1,0 +1,29 @@
+"""Fixtures for all tests: one torch thread, and a folder of small bundles."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+os.environ.setdefault("PALM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of portfolios: several numbers of traits, without texts, without members, of one policy."""
+    from bundles import make_bundle
+
+    root = tmp_path_factory.mktemp("portfolios")
+    make_bundle(root / "demo")
+    make_bundle(root / "two", d=2)
+    make_bundle(root / "five", d=5)
+    make_bundle(root / "no-texts", texts=False)
+    make_bundle(root / "no-members", members=0)
+    make_bundle(root / "single", candidates=1, members=0)
+    return root

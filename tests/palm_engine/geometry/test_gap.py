@@ -1,0 +1,126 @@
+"""Exact worst gaps against one linear program a candidate, the obvious slow reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.optimize import linprog
+
+from palm_engine.errors import InvalidInputError, UndefinedGapError
+from palm_engine.geometry.envelope import envelope_vertices, upper_envelope
+from palm_engine.geometry.gap import minimum_of_envelope, worst_gap, worst_violation
+from palm_engine.geometry.policies import policy_points
+from palm_engine.geometry.simplex import sample_uniform
+
+
+def lp_worst_gap(portfolio: np.ndarray, candidates: np.ndarray, eps: float = 0.0) -> float:
+    """max over q, w of (1-eps) w·q - t with t >= w·p for all p: one LP a candidate."""
+    d = portfolio.shape[1]
+    best = -np.inf
+    for q in candidates:
+        solved = linprog(
+            np.r_[-(1 - eps) * q, 1.0],
+            A_ub=np.hstack([portfolio, -np.ones((len(portfolio), 1))]),
+            b_ub=np.zeros(len(portfolio)),
+            A_eq=np.r_[np.ones(d), 0.0][None],
+            b_eq=[1.0],
+            bounds=[(0, None)] * d + [(None, None)],
+        )
+        best = max(best, -float(solved.fun))
+    return best
+
+
+# Rounded values make ties, duplicates and near-degenerate facets likely.
+tables = st.integers(2, 5).flatmap(
+    lambda d: st.tuples(
+        arrays(float, st.tuples(st.integers(1, 7), st.just(d)), elements=st.floats(0, 1).map(lambda x: round(x, 2))),
+        st.integers(0, 10_000),
+    )
+)
+
+
+@given(tables)
+@settings(max_examples=150, deadline=None)
+def test_additive_gap_equals_the_linear_programs(case: tuple[np.ndarray, int]) -> None:
+    candidates, seed = case
+    k = np.random.default_rng(seed).integers(1, len(candidates) + 1)
+    portfolio = candidates[np.random.default_rng(seed).permutation(len(candidates))[:k]]
+    found = worst_gap(portfolio, candidates)
+    assert found.additive == pytest.approx(lp_worst_gap(portfolio, candidates), abs=1e-7)
+    w = found.at_weights_additive
+    reached = upper_envelope(candidates, w[None])[0] - upper_envelope(portfolio, w[None])[0]
+    assert reached == pytest.approx(found.additive, abs=1e-12)
+
+
+@given(tables, st.sampled_from([0.05, 0.2]))
+@settings(max_examples=60, deadline=None)
+def test_violation_of_a_target_equals_the_linear_programs(case: tuple[np.ndarray, int], eps: float) -> None:
+    candidates, seed = case
+    portfolio = candidates[[seed % len(candidates)]]
+    found, _ = worst_violation(portfolio, candidates, eps, 0.01)
+    assert found == pytest.approx(lp_worst_gap(portfolio, candidates, eps) - 0.01, abs=1e-7)
+
+
+@given(tables)
+@settings(max_examples=60, deadline=None)
+def test_no_sampled_weights_exceed_the_worst_gaps(case: tuple[np.ndarray, int]) -> None:
+    candidates, seed = case
+    portfolio = candidates[: 1 + seed % len(candidates)]
+    found = worst_gap(portfolio, candidates)
+    w = sample_uniform(candidates.shape[1], 300, np.random.default_rng(seed))
+    best, ours = upper_envelope(candidates, w), upper_envelope(portfolio, w)
+    assert (best - ours).max() <= found.additive + 1e-9
+    if found.multiplicative is not None:
+        assert (1 - ours / best).max() <= found.multiplicative + 1e-9
+
+
+def test_separated_policies_agree_to_twelve_digits() -> None:
+    for seed in range(20):
+        points = np.random.default_rng(seed).random((30, 3))
+        assert worst_gap(points[:4], points).additive == pytest.approx(lp_worst_gap(points[:4], points), abs=1e-12)
+
+
+def test_multiplicative_gap_is_refused_with_the_reason_where_the_best_value_is_zero() -> None:
+    found = worst_gap([[0.5, 0.0]], [[0.5, 0.0], [0.6, 0.0]])
+    assert found.multiplicative is None
+    assert "0" in (found.undefined or "")
+    assert found.additive == pytest.approx(0.1)
+
+
+def test_negative_portfolio_value_reads_above_one_hundred_percent() -> None:
+    found = worst_gap([[-0.2, -0.2]], [[0.5, 0.5], [-0.2, -0.2]])
+    assert found.multiplicative is not None
+    assert found.multiplicative > 1
+
+
+def test_target_needs_a_best_value_that_is_nowhere_negative() -> None:
+    with pytest.raises(UndefinedGapError, match="nowhere negative"):
+        worst_violation([[-0.1, 0.3]], [[-0.1, 0.3]], 0.05, 0.0)
+
+
+def test_minimum_of_the_envelope_is_not_at_a_corner_only() -> None:
+    lowest, at = minimum_of_envelope([[1.0, 0.0], [0.0, 1.0]])
+    assert lowest == pytest.approx(0.5)
+    assert at == pytest.approx([0.5, 0.5])
+
+
+@pytest.mark.parametrize("points", [np.full((4, 3), 0.3), np.zeros((3, 4)), np.eye(3), np.ones((1, 2))])
+def test_ties_zeros_and_single_policies_have_no_gap_to_themselves(points: np.ndarray) -> None:
+    assert worst_gap(points, points).additive == pytest.approx(0, abs=1e-12)
+    assert np.allclose(envelope_vertices(points).sum(axis=1), 1)
+
+
+def test_near_duplicates_do_not_break_the_envelope() -> None:
+    points = np.random.default_rng(1).random((6, 3))
+    doubled = np.vstack([points, points + 1e-12])
+    assert worst_gap(points[:3], doubled).additive == pytest.approx(worst_gap(points[:3], points).additive, abs=1e-9)
+
+
+def test_values_out_of_range_are_refused_by_row_and_column() -> None:
+    with pytest.raises(InvalidInputError, match="row 1, column 0"):
+        policy_points([[0.1, 0.2], [1.2, 0.3]])
+    with pytest.raises(InvalidInputError, match="row 0, column 1"):
+        policy_points([[0.1, float("nan")]])

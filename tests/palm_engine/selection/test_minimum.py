@@ -1,0 +1,98 @@
+"""Exact selection against brute force over all subsets; PALM as the baseline it must not lose to."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from bundles import sphere
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from palm_engine.errors import InvalidInputError
+from palm_engine.geometry.gap import worst_additive_gap, worst_violation
+from palm_engine.selection.cover import greedy_cover, smallest_cover
+from palm_engine.selection.minimum import minimum, size_curve
+from palm_engine.selection.palm import grid_size, palm, palm_grid
+from palm_engine.selection.result import Target
+
+
+def points(seed: int, n: int, d: int) -> np.ndarray:
+    return np.random.default_rng(seed).random((n, d)).round(2)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 8), st.integers(2, 4), st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_best_k_equals_brute_force_and_proves_it(seed: int, n: int, d: int, k: int) -> None:
+    q = points(seed, n, d)
+    found = minimum(q, Target(k=k))
+    best = min(worst_additive_gap(q[list(c)], q) for c in combinations(range(n), min(k, n)))
+    assert found.gap.additive == pytest.approx(best, abs=1e-9)
+    assert found.gap_lower_bound == pytest.approx(best, abs=1e-9)
+    assert len(found.members) <= k
+
+
+@given(st.integers(0, 10_000), st.integers(1, 8), st.integers(2, 4), st.sampled_from([(0.0, 0.1), (0.1, 0.02)]))
+@settings(max_examples=60, deadline=None)
+def test_fewest_equals_brute_force_and_proves_it(seed: int, n: int, d: int, target: tuple[float, float]) -> None:
+    q, (eps, delta) = points(seed, n, d), target
+    found = minimum(q, Target(eps=eps, delta=delta))
+    assert worst_violation(q[list(found.members)], q, eps, delta)[0] <= 1e-8
+    assert found.size_lower_bound == len(found.members)
+    smaller = combinations(range(n), len(found.members) - 1)
+    assert all(worst_violation(q[list(c)], q, eps, delta)[0] > 1e-11 for c in smaller if c)
+
+
+def test_the_curve_falls_and_ends_at_zero() -> None:
+    q = sphere(12, 3, 3)
+    gaps = [s.gap.additive for s in size_curve(q, 12)]
+    assert gaps == sorted(gaps, reverse=True)
+    assert gaps[-1] <= 1e-9
+
+
+def test_the_exact_method_never_loses_to_palm() -> None:
+    for seed in range(5):
+        q = sphere(60, 3, seed)
+        rival = palm(q, Target(k=4))
+        assert len(rival.members) <= 4
+        assert minimum(q, Target(k=4)).gap.additive <= rival.gap.additive + 1e-9
+
+
+def test_palm_grid_has_the_published_size() -> None:
+    for d in (2, 3, 4):
+        grid = palm_grid(d, 0.3, 0.2)
+        assert len(grid) == grid_size(d, 0.3, 0.2)
+        assert np.allclose(grid.sum(axis=1), 1)
+    with pytest.raises(InvalidInputError, match="limit"):
+        palm_grid(6, 0.01, 0.01)
+
+
+def test_covers_exact_and_greedy() -> None:
+    # The classic instance where greedy needs three columns and two do.
+    covers = np.array([[1, 0, 1], [1, 0, 1], [0, 1, 1], [0, 1, 1], [1, 0, 0], [0, 1, 0]], dtype=bool)[:, [2, 0, 1]]
+    covers = np.vstack([covers, [[True, True, False]]])
+    assert len(smallest_cover(covers).columns or ()) == 2
+    assert len(greedy_cover(covers)) >= 2
+    assert smallest_cover(np.array([[False, False]])).columns is None
+    assert smallest_cover(np.eye(3, dtype=bool), at_most=2).columns is None
+
+
+def test_a_time_limit_returns_the_best_found_with_its_proved_bound() -> None:
+    found = minimum(sphere(400, 4, 0), Target(k=6), time_limit=0.3)
+    assert found.gap_lower_bound is not None
+    assert found.gap_lower_bound <= found.gap.additive + 1e-12
+    assert found.stopped in ("time limit", "proved optimal")
+
+
+@pytest.mark.parametrize("q", [np.full((5, 3), 0.4), np.zeros((3, 2)), np.ones((1, 4))])
+def test_degenerate_tables_need_one_member(q: np.ndarray) -> None:
+    assert len(minimum(q, Target(delta=0.01)).members) == 1
+    assert minimum(q, Target(k=3)).gap.additive == pytest.approx(0, abs=1e-12)
+
+
+def test_targets_that_mean_nothing_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="k must"):
+        Target(k=0)
+    with pytest.raises(InvalidInputError, match="give a target"):
+        Target()
