@@ -40,7 +40,7 @@ def map_info(of: Bundle, portfolio: tuple[int, ...]) -> explore.MapInfo:
 
 @st.cache_data(show_spinner=False, max_entries=64)
 def _map_info(points: np.ndarray, portfolio: tuple[int, ...]) -> explore.MapInfo:
-    return explore.map_info(points, list(portfolio), 60 if points.shape[1] == 3 else 200)
+    return explore.map_info(points, list(portfolio), 90 if points.shape[1] == 3 else 200)
 
 
 def exact_gap(of: Bundle, portfolio: tuple[int, ...]) -> WorstGap:

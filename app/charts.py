@@ -162,8 +162,8 @@ def trait_bars(bundle: Bundle, pick: PickInfo, colour: str) -> go.Figure:
     return figure
 
 
-def size_curve(info: CurveInfo, chosen: int | None) -> go.Figure:
-    """Portfolio size against worst gap, with the certified band where there is one; the chosen size is marked."""
+def size_curve(info: CurveInfo, in_use: tuple[int, float] | None) -> go.Figure:
+    """Portfolio size against worst gap, with its band where there is one; (size, gap) `in_use` is ringed."""
     figure = go.Figure()
     line = info.certify or info.choose
     if info.upper is not None:
@@ -184,10 +184,9 @@ def size_curve(info: CurveInfo, chosen: int | None) -> go.Figure:
         name="worst gap (certify prompts)" if info.certify else "worst gap, exact",
         hovertemplate="%{x} members: worst gap %{y:.4f}<extra></extra>",
     )  # fmt: skip
-    if chosen in info.sizes:
-        at = info.sizes.index(chosen)
+    if in_use is not None:
         figure.add_scatter(
-            x=[chosen], y=[line[at]], mode="markers", showlegend=False, hoverinfo="skip",
+            x=[in_use[0]], y=[in_use[1]], mode="markers", showlegend=False, hoverinfo="skip",
             marker={"size": 22, "color": "rgba(0,0,0,0)", "line": {"color": "#EE6677", "width": 3}},
         )  # fmt: skip
     figure.update_layout(

@@ -31,7 +31,7 @@ def _root() -> Path:
     return Path(parser.parse_known_args(sys.argv[1:])[0].portfolios).expanduser().resolve()
 
 
-st.set_page_config(page_title="PALM Atlas", page_icon=":material/explore:", layout="wide")
+st.set_page_config(page_title="PALM Atlas", page_icon="🧭", layout="wide")
 if not _is_loopback(st.get_option("server.address")) and os.environ.get("PALM_PUBLIC") != "1":
     st.error(
         "PALM Atlas would be reachable from the network. Start it from the project's folder (its settings listen on "
@@ -47,5 +47,7 @@ page = st.navigation(
     ],
     position="top",
 )
+# Streamlit's default leaves a screen-high gap above the first heading.
+st.html("<style>[data-testid='stMainBlockContainer']{padding-top:3.5rem;padding-bottom:3rem}</style>")
 pick_bundle(cache.bundle_names(state.portfolios_root()))
 page.run()

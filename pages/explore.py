@@ -68,7 +68,7 @@ def answers(bundle: Bundle, portfolio: state.Portfolio, pick: PickInfo) -> None:
             row = rows.iloc[0]
             scores = {t: float(row[t]) for t in bundle.traits}
             answer_card(name, f"{why} · {int(row['tokens'])} tokens", str(row["text"]), scores, colour)
-    st.caption("Recorded answers of a 135M demo model, shown as they came. Scores are of each answer by itself.")
+    st.caption("Recorded answers, shown as they came. Scores are of each answer by itself.")
 
 
 def _pick_prompt(bundle: Bundle) -> str:
@@ -94,7 +94,7 @@ def show() -> None:
             "Nothing is selected in this portfolio yet. Choose a size on the Trade-off page.",
             icon=":material/show_chart:",
         )
-        st.page_link("pages/tradeoff.py", label="Go to Trade-off")
+        st.page_link("../pages/tradeoff.py", label="Go to Trade-off")
         return
     st.caption(f"{len(portfolio.rows)} members: {portfolio.label}")
     left, right = st.columns([2, 3], gap="large")

@@ -50,9 +50,10 @@ def show() -> None:
     )
     pick_size(bundle, info)
     portfolio = cache.portfolio(bundle)
-    chosen = state.chosen_size(bundle) or (len(portfolio.rows) if portfolio else None)
+    own = cache.exact_gap(bundle, portfolio.rows).additive if portfolio else None
+    marked = (len(portfolio.rows), own) if portfolio is not None and own is not None else None
     event = st.plotly_chart(
-        charts.size_curve(info, chosen), key="size_curve", on_select="rerun", selection_mode="points",
+        charts.size_curve(info, marked), key="size_curve", on_select="rerun", selection_mode="points",
         config={"displaylogo": False}, alt="Worst gap against portfolio size",
     )  # fmt: skip
     points = event["selection"]["points"] if event else []

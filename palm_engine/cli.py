@@ -42,18 +42,42 @@ def _options(
 def show(
     bundle: Annotated[Path, typer.Argument(help="A portfolio folder, e.g. portfolios/demo.")],
     json: Annotated[bool, typer.Option("--json", help="Print the validated manifest as one JSON object.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the candidates as a Markdown table.")] = False,
 ) -> None:
     """Validate a portfolio and show its candidates, members and certificate."""
     from palm_engine.bundle import read_bundle
-    from palm_engine.terminal import bundle_table, certificate_lines
+    from palm_engine.terminal import bundle_table, certificate_lines, markdown_table
 
     found = read_bundle(bundle)
+    if markdown:
+        typer.echo(markdown_table(found))
+        return
     if json:
         typer.echo(found.manifest.model_dump_json(exclude_none=True))
         return
     console.print(bundle_table(found))
     for line in certificate_lines(found):
         console.print(line, highlight=False)
+
+
+@app.command()
+def answers(
+    bundle: Annotated[Path, typer.Argument(help="A portfolio folder.")],
+    policy: Annotated[str, typer.Argument(help="One of its candidates.")],
+    count: Annotated[int, typer.Option(min=1, help="How many answers.")] = 10,
+    seed: Annotated[int, typer.Option(help="Which random draw.")] = 0,
+) -> None:
+    """Print recorded answers of one candidate to randomly drawn held-out prompts, with their scores."""
+    from palm_engine.bundle import read_bundle
+
+    found = read_bundle(bundle)
+    found.candidate(policy)
+    held_out = found.prompts[found.prompts["split"] != "train"].set_index("prompt_id")["text"]
+    rows = found.samples[(found.samples["policy"] == policy) & found.samples["prompt_id"].isin(held_out.index)]
+    for row in rows.sample(min(count, len(rows)), random_state=seed).to_dict("records"):
+        scores = ", ".join(f"{t} {row[t]:.2f}" for t in found.traits)
+        text = " ".join(str(row["text"]).split())
+        typer.echo(f"- **{held_out[row['prompt_id']]}** {text} ({scores})")
 
 
 @app.command()

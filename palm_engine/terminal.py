@@ -89,3 +89,18 @@ def certificate_lines(bundle: Bundle) -> list[str]:
         f"{certificate.single_best_minus_members.estimate:.4f} (at least "
         f"{certificate.single_best_minus_members.lower:.4f} with {bound.confidence:.0%} confidence).",
     ]
+
+
+def markdown_table(bundle: Bundle) -> str:
+    """The candidates as a Markdown table: rewards on held-out prompts, what was planned, KL; members in bold."""
+    traits = bundle.traits
+    members = {m.policy for m in bundle.manifest.members}
+    head = ["policy", "kind", "role", *traits, *(f"planned {t}" for t in traits), "KL (nats)"]
+    lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
+    for c in bundle.manifest.candidates:
+        name = f"**{c.policy}**" if c.policy in members else c.policy
+        planned = [f"{c.planned.values[t]:.3f}" if c.planned else "" for t in traits]
+        kl = f"{c.kl.mean:.1f} ± {c.kl.standard_error:.1f}" if c.kl else ""
+        cells = [name, c.kind, c.role, *(f"{c.values[t]:.3f}" for t in traits), *planned, kl]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
