@@ -30,7 +30,7 @@ format: .venv/.dev ## put the code into its format
 demo: .venv/.app model ## rebuild the demo portfolio (hours on a laptop; goes on where it was stopped)
 	@$(BIN)/palm build configs/demo.toml --out portfolios/demo
 
-bench: .venv/.app ## timed comparisons, as ratios in one run
+bench: .venv/.dev ## timed comparisons, as ratios in one run
 	@$(BIN)/python -m benchmarks.run
 
 model: .venv/.app

@@ -48,7 +48,10 @@ class Kl(Part):
 
 
 class Candidate(Part):
-    """An evaluated policy. `values` are its rewards on the certify prompts (or as given, without prompts)."""
+    """An evaluated policy. `values` are its rewards on the certify prompts (or as given, without prompts).
+
+    `system` is the system prompt it runs under, and an adapter was trained under; "" is the plain one.
+    """
 
     policy: Name
     kind: Literal["base", "prompted", "adapter"]

@@ -77,7 +77,7 @@ def _candidate(policy: Policy, config: BuildConfig, data: Evaluated, kl: KlEstim
             "policy": policy.name,
             "kind": policy.kind,
             "role": planned.role if planned else policy.kind,
-            "system": policy.system,
+            "system": policy.system or "",
             "weights": _named(planned.weights, data.traits) if planned else None,
             "adapter": f"adapters/{policy.name}" if policy.adapter else None,
             "adapter_sha256": adapter_sha256(policy.adapter) if policy.adapter else None,
