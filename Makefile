@@ -42,10 +42,10 @@ clean: ## remove the virtual environment and caches of tools
 .venv/.python:
 	@python=""; \
 	for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
-	  if $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' >/dev/null 2>&1; then python=$$p; break; fi; \
+	  if $$p -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' >/dev/null 2>&1; then python=$$p; break; fi; \
 	done; \
 	if [ -z "$$python" ]; then \
-	  echo "PALM Atlas needs Python 3.11, 3.12, 3.13 or 3.14, and none was found."; \
+	  echo "PALM Atlas needs Python 3.11, 3.12, 3.13 or 3.14 with its venv module, and none was found."; \
 	  echo "  Debian, Ubuntu: sudo apt install python3 python3-venv    macOS: brew install python@3.13    else: https://www.python.org/downloads/"; \
 	  exit 1; \
 	fi; \

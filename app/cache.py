@@ -66,6 +66,7 @@ def curve(of: Bundle) -> explore.CurveInfo:
         tuple(p.gap.estimate for p in points),
         tuple(p.gap.upper for p in points),
         points[0].gap.confidence if points else None,
+        True,
     )
 
 
@@ -79,6 +80,7 @@ def _computed_curve(points: np.ndarray, names: tuple[str, ...]) -> explore.Curve
         None,
         None,
         None,
+        all(s.stopped == "proved optimal" for s in found),
     )
 
 

@@ -16,6 +16,7 @@ sys.path[:0] = [p for p in (str(PROJECT),) if p not in sys.path]
 
 from app import cache, state  # noqa: E402
 from app.components.sidebar import pick_bundle  # noqa: E402
+from palm_engine.errors import PalmError  # noqa: E402
 
 
 def _is_loopback(address: str | None) -> bool:
@@ -50,4 +51,9 @@ page = st.navigation(
 # Streamlit's default leaves a screen-high gap above the first heading.
 st.html("<style>[data-testid='stMainBlockContainer']{padding-top:3.5rem;padding-bottom:3rem}</style>")
 pick_bundle(cache.bundle_names(state.portfolios_root()))
-page.run()
+try:
+    page.run()
+except PalmError as error:
+    # A table that turns out to be broken when it is first read, for one.
+    st.error("This portfolio can't be shown.")
+    st.text(str(error))

@@ -35,16 +35,16 @@ def portfolios_root() -> Path:
 
 def slider_key(bundle: Bundle, trait: str) -> str:
     """Key of a trait's slider; it names the bundle, so that portfolios keep their own weights."""
-    return f"weight.{bundle.manifest.name}.{trait}"
+    return f"weight.{bundle.folder.name}.{trait}"
 
 
 def prompt_key(bundle: Bundle) -> str:
     """Key of the prompt picker."""
-    return f"prompt.{bundle.manifest.name}"
+    return f"prompt.{bundle.folder.name}"
 
 
 def _size_key(bundle: Bundle) -> str:
-    return f"size.{bundle.manifest.name}"
+    return f"size.{bundle.folder.name}"
 
 
 def raw_weights(bundle: Bundle) -> list[int]:
@@ -68,9 +68,12 @@ def choose_size(bundle: Bundle, size: int | None) -> None:
     st.session_state[_size_key(bundle)] = size
 
 
-def is_new_click(bundle: Bundle, size: int) -> bool:
-    """Whether a click on the curve is a new one: a selected point is reported again on every rerun."""
-    key = f"clicked.{bundle.manifest.name}"
+def is_new_click(bundle: Bundle, size: int | None) -> bool:
+    """Whether a click on the curve is a new one: a selected point is reported again on every rerun.
+
+    None says that nothing is selected any more, so that the same point can be clicked again.
+    """
+    key = f"clicked.{bundle.folder.name}"
     new = st.session_state.get(key) != size
     st.session_state[key] = size
     return new

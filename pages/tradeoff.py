@@ -31,7 +31,7 @@ def pick_size(bundle: Bundle, info: CurveInfo) -> None:
     picked = st.segmented_control(
         "Use a portfolio of this size on every page", sizes, default=current if current in sizes else None,
         format_func=lambda s: s if isinstance(s, str) else f"{s} member{'s' if s > 1 else ''}",
-        key=f"pick_size.{bundle.manifest.name}.{current}",
+        key=f"pick_size.{bundle.folder.name}.{current}",
     )  # fmt: skip
     wanted = None if picked in (OWN, None) else int(picked)
     if picked is not None and wanted != state.chosen_size(bundle):
@@ -45,23 +45,26 @@ def show() -> None:
     st.title("How many members are enough?")
     info = cache.curve(bundle)
     st.caption(
-        "Each point is the exact best portfolio of its size among the candidates, its worst gap taken over the whole "
-        "simplex of weights (scope: candidates)."
+        f"Each point is the {'exact best' if info.proved else 'best found in time (not all proved)'} portfolio of its "
+        "size among the candidates, its worst gap taken over the whole simplex of weights (scope: candidates)."
     )
     pick_size(bundle, info)
     portfolio = cache.portfolio(bundle)
     own = cache.exact_gap(bundle, portfolio.rows).additive if portfolio else None
     marked = (len(portfolio.rows), own) if portfolio is not None and own is not None else None
     event = st.plotly_chart(
-        charts.size_curve(info, marked), key="size_curve", on_select="rerun", selection_mode="points",
-        config={"displaylogo": False}, alt="Worst gap against portfolio size",
-    )  # fmt: skip
+        charts.size_curve(info, marked),
+        key=f"size_curve.{bundle.folder.name}",
+        on_select="rerun",
+        selection_mode="points",
+        config={"displaylogo": False},
+        alt="Worst gap against portfolio size",
+    )
     points = event["selection"]["points"] if event else []
-    if points:
-        size = int(points[0]["x"])
-        if size in info.sizes and state.is_new_click(bundle, size):
-            state.choose_size(bundle, size)
-            st.rerun()
+    size = int(points[0]["x"]) if points else None
+    if state.is_new_click(bundle, size) and size in info.sizes:
+        state.choose_size(bundle, size)
+        st.rerun()
     if info.upper is not None:
         st.caption(
             "Sizes were chosen on the choose prompts and measured on the certify prompts; the bound holds for all "

@@ -89,6 +89,10 @@ class Bundle:
 
     def _table(self, name: str, columns: list[str]) -> pd.DataFrame:
         path = self.folder / name
+        if path.is_symlink():
+            raise BundleError(
+                f"{path}: is a link; a portfolio is read from its own folder only, so copy the file there"
+            )
         if not path.is_file():
             return pd.DataFrame({c: pd.Series(dtype=object) for c in columns})
         try:
@@ -101,8 +105,9 @@ class Bundle:
         return frame
 
 
-def read_bundle(folder: Path) -> Bundle:
+def read_bundle(folder: Path | str) -> Bundle:
     """Read and validate a portfolio folder. Raises BundleError naming file and field, with the mend."""
+    folder = Path(folder)
     path = folder / MANIFEST_FILE
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
@@ -127,10 +132,19 @@ def list_bundles(root: Path) -> list[str]:
     return sorted(names, key=lambda n: (n != "demo", n))
 
 
+def check_target(folder: Path) -> None:
+    """Raise BundleError if `folder` holds something else than a portfolio, which writing one there would delete."""
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MANIFEST_FILE).is_file())):
+        raise BundleError(
+            f"{folder}: it is there already and isn't a portfolio; choose a new folder, such as {folder}/demo"
+        )
+
+
 def write_bundle(
     folder: Path, manifest: Manifest, tables: dict[str, pd.DataFrame], adapters: dict[str, Path] | None = None
 ) -> Bundle:
     """Write a bundle whole: into a temporary folder beside it, read back, then renamed over the old one."""
+    check_target(folder)
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)

@@ -48,6 +48,7 @@ class CurveInfo:
     certify: tuple[float, ...] | None
     upper: tuple[float, ...] | None
     confidence: float | None
+    proved: bool
 
 
 def pick_info(points: ArrayLike, portfolio: list[int], w: ArrayLike) -> PickInfo:

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 FORMAT_VERSION = 1
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+# Not "." or "..": names become folders.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")]
 Values = dict[Name, Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -180,12 +181,21 @@ class Manifest(Part):
         if len(set(names)) < len(names):
             repeated = next(n for n in names if names.count(n) > 1)
             raise ValueError(f"candidates: policy {repeated!r} is listed twice")
-        for i, c in enumerate(self.candidates):
-            if set(c.values) != traits:
-                raise ValueError(f"candidates.{i}.values: must name exactly the traits {sorted(traits)}")
+        for i, c in enumerate((*self.candidates, *self.outside)):
+            for field, values in (("values", c.values), ("weights", c.weights)):
+                if values is not None and set(values) != traits:
+                    raise ValueError(f"candidates.{i}.{field}: must name exactly the traits {sorted(traits)}")
             if c.adapter is not None and (c.adapter.startswith("/") or ".." in c.adapter.split("/")):
                 raise ValueError(f"candidates.{i}.adapter: must be a path inside the bundle")
         known = {c.policy for c in self.candidates}
+        kept = [m.policy for m in self.members]
+        if len(set(kept)) < len(kept):
+            raise ValueError("members: a policy is listed twice")
+        for i, point in enumerate(self.certificate.curve if self.certificate else ()):
+            if not point.members or not set(point.members) <= known:
+                raise ValueError(f"certificate.curve.{i}.members: must name candidates")
+        if self.certificate and not self.certificate.curve:
+            raise ValueError("certificate.curve: must hold at least one size")
         for i, m in enumerate(self.members):
             if m.policy not in known:
                 raise ValueError(f"members.{i}.policy: {m.policy!r} is not a candidate")

@@ -53,7 +53,8 @@ def _cards(bundle: Bundle) -> None:
             if trait.card:
                 text += (
                     f" {trait.card.get('meaning', '')}. AUROC {trait.card.get('auroc_cross_validated')} on labelled "
-                    f"examples, {trait.card.get('auroc_model_outputs')} on the model's own outputs. "
+                    f"examples ({trait.card.get('data')}), {trait.card.get('auroc_model_outputs')} on the model's own "
+                    f"outputs. Known failures: {trait.card.get('known_failures')}. "
                     f"{str(trait.card.get('use', '')).capitalize()}."
                 )
             st.text(text)

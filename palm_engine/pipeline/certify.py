@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -24,12 +24,13 @@ from palm_engine.pipeline.config import BuildConfig
 from palm_engine.pipeline.evaluate import prompt_means
 from palm_engine.pipeline.train import policy_name
 from palm_engine.rewards import get_reward, reward_names
-from palm_engine.selection.minimum import minimum, size_curve
+from palm_engine.selection.minimum import TOLERANCE, minimum, size_curve
 from palm_engine.selection.palm import palm
 from palm_engine.selection.result import Target
 
 Floats = NDArray[np.float64]
 MOST_CURVE = 8
+CERTIFY_STEPS = 5
 
 
 @dataclass(frozen=True)
@@ -48,34 +49,48 @@ class Evaluated:
         return prompt_means(self.samples, policies or self.policies, list(ids), self.traits)
 
 
-def certify(data: Evaluated, config: BuildConfig, planned_gap: float | None) -> tuple[tuple[str, ...], Certificate]:
-    """Select k members on `choose`, certify on `certify`; returns the members' names and the certificate."""
+def certify(
+    data: Evaluated, config: BuildConfig, planned_gap: float | None, done: Callable[[float], None] = lambda _: None
+) -> tuple[tuple[str, ...], Certificate]:
+    """Select k members on `choose`, certify on `certify`; returns the members' names and the certificate.
+
+    `done` is called CERTIFY_STEPS times with 1, as the parts are finished.
+    """
     settings = config.selection
     choose = data.scores("choose").mean(axis=0)
     chosen = minimum(choose, Target(k=settings.k))
     curve = size_curve(choose, MOST_CURVE)
     single = curve[0].members
+    done(1)
 
     certify_scores = data.scores("certify")
     mean = certify_scores.mean(axis=0)
     members = list(chosen.members)
     exact = worst_gap(mean[members], mean)
     arguments = (settings.confidence, settings.resamples, config.seed)
+    bound = worst_gap_bound(certify_scores, members, *arguments)
+    difference = gap_difference_bound(certify_scores, list(single), members, *arguments)
+    done(1)
     bounds = simultaneous_bounds(certify_scores, [list(s.members) for s in curve], *arguments)
+    done(1)
+    corner_tests = _corner_tests(data, config)
+    done(1)
+    diversity = _diversity(data, config, choose, mean, members)
+    done(1)
     certificate = Certificate(
         scope="candidates",
         method="minimum (exact best k of the candidates)",
         selected_on=f"choose ({(data.prompts['split'] == 'choose').sum()} prompts)",
         certified_on=f"certify ({len(certify_scores)} prompts, opened once)",
-        additive=_info(worst_gap_bound(certify_scores, members, *arguments)),
+        additive=_info(bound),
         multiplicative=exact.multiplicative,
         at_weights=_named(exact.at_weights_additive, data.traits),
-        tolerance=1e-10,
+        tolerance=2 * TOLERANCE,
         choose_gap=chosen.gap.additive,
         choose_lower_bound=chosen.gap_lower_bound or 0.0,
         planned_gap=planned_gap,
         single_best=data.policies[single[0]],
-        single_best_minus_members=_info(gap_difference_bound(certify_scores, list(single), members, *arguments)),
+        single_best_minus_members=_info(difference),
         curve=tuple(
             CurvePoint(
                 k=len(s.members), members=_names(s.members, data), choose_gap=s.gap.additive,
@@ -83,8 +98,8 @@ def certify(data: Evaluated, config: BuildConfig, planned_gap: float | None) -> 
             )
             for s, b in zip(curve, bounds, strict=True)
         ),
-        corner_tests=_corner_tests(data, config),
-        diversity=_diversity(data, config, choose, mean, members),
+        corner_tests=corner_tests,
+        diversity=diversity,
         outside_test=_outside_test(data, mean[members]),
     )  # fmt: skip
     return _names(chosen.members, data), certificate
@@ -135,8 +150,8 @@ def _diversity(
     portfolios = {
         "exact": members,
         "palm": list(palm(choose, Target(k=k)).members),
-        "uniform": trained(uniform_design(d, k, resolution)),
-        "random": trained(random_design(d, k, config.seed, resolution)),
+        "uniform": trained(uniform_design(d, config.plan.baseline_size, resolution)),
+        "random": trained(random_design(d, config.plan.baseline_size, config.seed, resolution)),
     }
     needed = sorted({data.policies[i] for p in portfolios.values() for i in p})
     ids = set(data.prompts.loc[data.prompts["split"] == "certify", "prompt_id"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from math import comb
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from palm_engine.errors import ConfigError
 from palm_engine.validation import describe_validation_error
 
+MOST_GRID_WEIGHTS = 200_000
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
@@ -58,7 +60,7 @@ class Pool(Section):
 class Plan(Section):
     """How the closed-form plan chooses what to train."""
 
-    resolution: int = Field(50, ge=4, le=200, description="steps along an edge of the weight grid")
+    resolution: int = Field(50, ge=4, le=100, description="steps along an edge of the weight grid")
     betas: tuple[float, ...] = Field((0.05,), min_length=1)
     adapters: int = Field(14, ge=1)
     baseline_size: int = Field(5, ge=1, description="size of the uniform and random baselines, also trained")
@@ -100,7 +102,8 @@ class BuildConfig(Section):
     title: str
     seed: int = 0
     base: str
-    value: Literal["reward", "reward_minus_kl"] = "reward"
+    # Evaluation measures rewards only; a KL-inclusive build would mix two kinds of gap.
+    value: Literal["reward"] = "reward"
     data: Data
     styles: tuple[Style, ...] = ()
     traits: tuple[Trait, ...] = Field(min_length=2, max_length=8)
@@ -121,6 +124,14 @@ class BuildConfig(Section):
         ):
             if len(set(names)) < len(names):
                 raise ValueError(f"{label}: two entries share a name")
+        weights = comb(self.plan.resolution + len(self.traits) - 1, len(self.traits) - 1)
+        wanted = self.plan.adapters + self.plan.baseline_size + self.plan.outside
+        if not wanted <= weights <= MOST_GRID_WEIGHTS:
+            raise ValueError(
+                f"plan.resolution: {self.plan.resolution} steps give {weights:,} weights for {len(self.traits)} "
+                "traits; "
+                f"from {wanted} (the adapters asked for) to {MOST_GRID_WEIGHTS:,} are needed"
+            )
         if "base" in {s.name for s in self.styles}:
             raise ValueError("styles: the name 'base' is kept for the unadapted base model")
         return self
@@ -144,6 +155,7 @@ def quick(config: BuildConfig) -> BuildConfig:
     """The same build at the smallest scale that touches every stage: to try settings, and for tests."""
     return config.model_copy(
         update={
+            "name": f"{config.name}-quick",
             "sampling": config.sampling.model_copy(update={"max_new_tokens": 12}),
             "pool": config.pool.model_copy(update={"samples_per_source": 1}),
             "plan": config.plan.model_copy(update={"adapters": 5, "resolution": 10, "outside": 1, "baseline_size": 2}),

@@ -7,6 +7,7 @@ policies is the plan; further adapters are added where the planned set is worst,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from palm_engine.selection.minimum import minimum
 from palm_engine.selection.result import Target
 
 Floats = NDArray[np.float64]
+PLAN_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -41,17 +43,26 @@ class PoolPlan:
     planned_gap: float
     planned_lower_bound: float
     planned_weights: Floats
+    proved: bool
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> PoolPlan:
+        """From what the build's work folder keeps."""
+        adapters = [
+            PlannedPolicy(**{**a, "weights": np.array(a["weights"]), "values": np.array(a["values"])})
+            for a in raw["adapters"]
+        ]
+        return cls(**{**raw, "adapters": tuple(adapters), "planned_weights": np.array(raw["planned_weights"])})
 
 
 def plan_pool(rewards: Floats, config: BuildConfig) -> PoolPlan:
     """Plan from pool `rewards`, shape (prompts, samples, d). Deterministic given the configuration's seed."""
     d, settings = rewards.shape[2], config.plan
     weights = grid(d, settings.resolution)
-    kl_counts = config.value == "reward_minus_kl"
     solutions = {beta: GibbsOracle(rewards, beta).solve(weights) for beta in settings.betas}
-    points = np.vstack([s.values - (s.cost[:, None] if kl_counts else 0.0) for s in solutions.values()])
+    points = np.vstack([s.values for s in solutions.values()])
     origin = [(beta, i) for beta in settings.betas for i in range(len(weights))]
-    best = minimum(points, Target(k=config.selection.k), time_limit=60)
+    best = minimum(points, Target(k=config.selection.k), time_limit=PLAN_SECONDS)
 
     chosen: dict[tuple[int, ...], PlannedPolicy] = {}
 
@@ -78,7 +89,7 @@ def plan_pool(rewards: Floats, config: BuildConfig) -> PoolPlan:
         add(_worst_served(points, np.array([p.weights for p in chosen.values()]), origin, weights), "spread")
     for w in random_design(d, settings.baseline_size, config.seed, settings.resolution):
         add(nearest(w), "random")
-    extra = random_design(d, 50, config.seed + 1, settings.resolution)
+    extra = random_design(d, min(50, len(weights)), config.seed + 1, settings.resolution)
     for w in extra:
         if sum(p.role == "outside" for p in chosen.values()) == settings.outside:
             break
@@ -88,6 +99,7 @@ def plan_pool(rewards: Floats, config: BuildConfig) -> PoolPlan:
         worst_gap(points[list(best.members)], points).additive,
         float(best.gap_lower_bound or 0.0),
         np.array([weights[origin[m][1]] for m in best.members]),
+        best.stopped == "proved optimal",
     )
 
 

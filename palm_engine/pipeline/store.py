@@ -30,12 +30,17 @@ class Store:
         mark = self.path(name + ".key")
         return self.path(name).exists() and mark.is_file() and mark.read_text().strip() == key
 
+    def begin(self, name: str) -> None:
+        """Forget that `name` was complete: it is about to be replaced."""
+        self.path(name + ".key").unlink(missing_ok=True)
+
     def finish(self, name: str, key: str) -> None:
         """Mark `name`, already in place, as complete for `key`."""
         self.path(name + ".key").write_text(key + "\n")
 
     def put_table(self, name: str, key: str, frame: pd.DataFrame) -> None:
         """Write a table as Parquet, whole or not at all."""
+        self.begin(name)
         path = self.path(name)
         part = path.with_name(path.name + ".part")
         frame.to_parquet(part, index=False)
@@ -50,6 +55,7 @@ class Store:
 
     def put_json(self, name: str, key: str, content: Any) -> None:
         """Write JSON, whole or not at all."""
+        self.begin(name)
         path = self.path(name)
         part = path.with_name(path.name + ".part")
         part.write_text(json.dumps(content, default=_plain, indent=1) + "\n", encoding="utf-8")

@@ -95,7 +95,8 @@ def _best_of_size(q: Floats, k: int, started: float, deadline: float | None) -> 
     members = _greedy_start(q, k, cuts)
     lower, upper = 0.0, max(worst_gap(q[members], q).additive, 0.0)
     stopped = "proved optimal"
-    while upper - lower > TOLERANCE:
+    # Within two tolerances a cover may neither lower the bound nor be cut off: stop there.
+    while upper - lower > 2 * TOLERANCE:
         if deadline is not None and time.perf_counter() > deadline:
             stopped = "time limit"
             break

@@ -49,7 +49,7 @@ def palm_grid(d: int, eps: float, delta: float) -> Floats:
 
 
 def palm(points: ArrayLike, target: Target, grid_eps: float = 0.1, grid_delta: float = 0.1) -> Selection:
-    """Grid, oracle (best candidate) at each weight with lazy skipping, greedy set-cover pruning to the target.
+    """Grid, oracle (best candidate) at each weight, greedy set-cover pruning to the target.
 
     For a budget k: the smallest additive tolerance at which greedy pruning needs at most k members.
     """

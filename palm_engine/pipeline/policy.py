@@ -1,0 +1,23 @@
+"""A policy as the build sees it, before and after it is evaluated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from palm_engine.pipeline.plan import PlannedPolicy
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A policy to evaluate: the base, the base under a style, or an adapter that the plan asked for."""
+
+    name: str
+    kind: str
+    system: str | None
+    planned: PlannedPolicy | None = None
+    adapter: Path | None = None
+
+    @property
+    def is_candidate(self) -> bool:
+        return self.planned is None or self.planned.role != "outside"

@@ -1,0 +1,43 @@
+"""What the README says is true: its table is the bundle's, its ten lines run, its commands exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from palm_engine.bundle import Bundle, read_bundle
+from palm_engine.terminal import markdown_table
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def demo() -> Bundle:
+    return read_bundle(ROOT / "portfolios" / "demo")
+
+
+def test_the_table_of_candidates_is_the_bundles(demo: Bundle) -> None:
+    assert markdown_table(demo) in README
+
+
+def test_the_figures_are_the_certificates(demo: Bundle) -> None:
+    certificate = demo.manifest.certificate
+    assert certificate is not None
+    assert f"**{certificate.additive.estimate:.4f}**, 95 % bound **{certificate.additive.upper:.4f}**" in README
+
+
+def test_the_ten_lines_of_python_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(ROOT)
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert code is not None
+    exec(compile(code.group(1), "README.md", "exec"), {})
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"`make ([a-z-]+)`", README)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
