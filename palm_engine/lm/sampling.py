@@ -72,10 +72,10 @@ def stream_tokens(
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     # The penalty looks at the answer so far, not at the prompt, which an answer may well quote.
     drawn = torch.zeros(len(requests), 0, dtype=torch.long, device=device)
-    uniforms = torch.tensor(
-        np.stack([np.random.default_rng(r.seed).random(settings.max_new_tokens) for r in requests]),
-        device=device,
-    )
+    # Apple's GPUs have no float64.
+    precise = torch.float32 if device.type == "mps" else torch.float64
+    drawn_numbers = np.stack([np.random.default_rng(r.seed).random(settings.max_new_tokens) for r in requests])
+    uniforms = torch.tensor(drawn_numbers, device=device, dtype=precise)
     ends = end_token_ids(model, tokenizer)
     rows = torch.arange(len(requests), device=device)  # which request each remaining batch row serves
     cache = DynamicCache(config=model.config)
@@ -153,6 +153,6 @@ def _choose(logits: Any, drawn: Any, uniform: Any, settings: SamplingSettings) -
     probabilities = torch.exp(top - torch.logsumexp(logits, -1, keepdim=True))
     mass_before = probabilities.cumsum(-1) - probabilities
     kept = probabilities * (mass_before < settings.top_p)
-    cumulative = kept.double().cumsum(-1)
+    cumulative = kept.to(uniform.dtype).cumsum(-1)
     place = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:]).clamp(max=top.shape[-1] - 1)
     return indices.gather(-1, place)[:, 0]

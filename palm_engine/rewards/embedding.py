@@ -33,9 +33,20 @@ def _encoder() -> Any:
     return SentenceTransformer(str(folder), device="cpu", trust_remote_code=False)
 
 
+_known: dict[str, NDArray[np.float32]] = {}
+_MOST_KNOWN = 40_000
+
+
 def embed(texts: Sequence[str], batch_size: int = 64) -> NDArray[np.float32]:
-    """Unit-length embeddings, shape (n, 384). Deterministic on one machine; rows don't influence each other."""
-    if not len(texts):
-        return np.zeros((0, DIMENSION), dtype=np.float32)
-    encoded = _encoder().encode(list(texts), batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False)
-    return np.asarray(encoded, dtype=np.float32)
+    """Unit-length embeddings, shape (n, 384). Deterministic on one machine.
+
+    Texts seen before in this process are not embedded again: prompts repeat, and several rewards read one answer.
+    """
+    missing = sorted({t for t in texts if t not in _known}, key=len)
+    if missing:
+        if len(_known) + len(missing) > _MOST_KNOWN:
+            _known.clear()
+            missing = sorted(set(texts), key=len)
+        encoded = _encoder().encode(missing, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False)
+        _known.update(zip(missing, np.asarray(encoded, dtype=np.float32), strict=True))
+    return np.stack([_known[t] for t in texts]) if len(texts) else np.zeros((0, DIMENSION), dtype=np.float32)

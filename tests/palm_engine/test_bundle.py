@@ -92,3 +92,23 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
     (folder / "portfolio.json").write_text("{")
     with pytest.raises(BundleError, match="not valid JSON"):
         read_bundle(folder)
+
+
+def test_a_folder_that_is_no_portfolio_is_never_replaced(tmp_path: Path) -> None:
+    made = make_bundle(tmp_path / "demo")
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "thesis.txt").write_text("years of work")
+    with pytest.raises(BundleError, match="isn't a portfolio"):
+        write_bundle(tmp_path / "documents", made.manifest, {})
+    with pytest.raises(BundleError, match="isn't a portfolio"):
+        write_bundle(tmp_path, made.manifest, {})
+    assert (tmp_path / "documents" / "thesis.txt").read_text() == "years of work"
+
+
+def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    make_bundle(folder)
+    (folder / "samples.parquet").rename(tmp_path / "elsewhere.parquet")
+    (folder / "samples.parquet").symlink_to(tmp_path / "elsewhere.parquet")
+    with pytest.raises(BundleError, match="is a link"):
+        _ = read_bundle(folder).samples

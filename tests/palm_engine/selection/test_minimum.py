@@ -96,3 +96,11 @@ def test_targets_that_mean_nothing_are_refused() -> None:
         Target(k=0)
     with pytest.raises(InvalidInputError, match="give a target"):
         Target()
+
+
+def test_near_ties_of_1e_10_end() -> None:
+    angles = np.linspace(0.1, 1.4, 6)
+    circle = np.column_stack([np.cos(angles), np.sin(angles)])
+    table = np.vstack([circle, circle - 1e-10, circle - 1.5e-10, circle - 2e-10])
+    for k in (2, 3):
+        assert minimum(table, Target(k=k)).stopped == "proved optimal"
