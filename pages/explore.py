@@ -10,6 +10,7 @@ from app.components.answers import answer_card, weights_bar
 from app.components.sidebar import open_bundle
 from palm_engine.bundle import Bundle
 from palm_engine.explore import PickInfo, pick_info
+from palm_engine.manifest import Candidate
 
 TRAIT_COLOURS = ("#2f5d8a", "#c96f4a", "#6b8f3c", "#8a5a9e", "#b8973d", "#3d8f8a", "#a34d5f", "#7a7a7a")
 PLOT = {"displaylogo": False, "modeBarButtonsToRemove": ["zoom2d", "pan2d", "select2d", "lasso2d", "autoScale2d"]}
@@ -23,6 +24,15 @@ def sliders(bundle: Bundle) -> None:
     weights_bar(bundle.traits, list(state.weights(bundle)), TRAIT_COLOURS[: len(bundle.traits)])
     if not any(state.raw_weights(bundle)):
         st.caption("All sliders are at zero: no preference is taken as equal weights.")
+
+
+def describe(candidate: Candidate) -> str:
+    """What kind of policy this is, in a sentence."""
+    runs = f'under the system prompt "{candidate.system}"' if candidate.system else "under the plain system prompt"
+    if candidate.kind == "adapter" and candidate.weights is not None:
+        weights = ", ".join(f"{t} {w:.2f}" for t, w in candidate.weights.items())
+        return f"An adapter trained for {weights}; runs {runs}."
+    return f"The base model, not trained; runs {runs}."
 
 
 def gaps(bundle: Bundle, portfolio: state.Portfolio, pick: PickInfo) -> None:
@@ -105,6 +115,7 @@ def show() -> None:
         st.subheader("Picked member")
         answer_line = bundle.policies[pick.member]
         st.markdown(f"#### :material/smart_toy: `{answer_line}`")
+        st.text(describe(bundle.candidate(answer_line)))
         gaps(bundle, portfolio, pick)
     with right:
         if len(bundle.traits) <= 3:
