@@ -109,7 +109,7 @@ def _optimise(
             (loss / weight).backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimiser.step()
-            loss_sum, token_sum, step = loss_sum + float(loss), token_sum + weight, step + 1
+            loss_sum, token_sum, step = loss_sum + float(loss.detach()), token_sum + weight, step + 1
             progress(step / total)
         epoch_losses.append(loss_sum / token_sum)
     return TrainingReport(epoch_losses[0], epoch_losses[-1], step)

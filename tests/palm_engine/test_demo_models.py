@@ -133,7 +133,7 @@ def test_a_small_build_runs_through_resumes_and_chooses_the_same(tmp_path: Path)
 
     # One adapter is lost: only that one is trained and asked again, and the selection is the same.
     lost = next(iter(c.policy for c in first.manifest.candidates if c.kind == "adapter"))
-    (tmp_path / ".out.build" / "adapters" / f"{lost}.key").unlink()
+    (tmp_path / ".demo-quick.build" / "adapters" / f"{lost}.key").unlink()
     stages.clear()
     again = build(config, tmp_path, tmp_path / "out", Recorder())
     assert stages == ["Train adapters"]
