@@ -136,6 +136,6 @@ def test_a_small_build_runs_through_resumes_and_chooses_the_same(tmp_path: Path)
     (tmp_path / ".demo-quick.build" / "adapters" / f"{lost}.key").unlink()
     stages.clear()
     again = build(config, tmp_path, tmp_path / "out", Recorder())
-    assert stages == ["Train adapters"]
+    assert stages == ["Train adapters", "Select and certify"]
     assert again.manifest.members == first.manifest.members
     assert again.manifest.candidates == first.manifest.candidates
