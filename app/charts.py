@@ -24,11 +24,6 @@ def palette(count: int) -> list[str]:
     return [colours[i % len(colours)] for i in range(count)]
 
 
-def short_name(policy: str) -> str:
-    """A policy's name as it is shown: `lora-60-30-10` stays, it says the weights it was trained at."""
-    return policy
-
-
 def triangle_xy(weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Places of weights (m, 3) in the plane: first trait at the top, second at the left, third at the right."""
     w = np.atleast_2d(weights)
@@ -41,7 +36,7 @@ def member_map(bundle: Bundle, info: MapInfo, pick: PickInfo) -> go.Figure:
 
 
 def _triangle(bundle: Bundle, info: MapInfo, pick: PickInfo) -> go.Figure:
-    names = [short_name(bundle.policies[i]) for i in info.portfolio]
+    names = [bundle.policies[i] for i in info.portfolio]
     colours = palette(len(names))
     n, traits = info.resolution, bundle.traits
     rows = np.rint(info.field.weights * n).astype(int)
@@ -106,7 +101,7 @@ def _segment(bundle: Bundle, info: MapInfo, pick: PickInfo) -> go.Figure:
     for i, row in enumerate(info.portfolio):
         values = np.where(field.member[order] == i, field.value[order], np.nan)
         figure.add_scatter(
-            x=x, y=values, name=short_name(bundle.policies[row]), line={"color": colours[i], "width": 4}
+            x=x, y=values, name=bundle.policies[row], line={"color": colours[i], "width": 4}
         )  # fmt: skip
     figure.add_vline(x=float(pick.weights[0]), line={"color": INK, "width": 2})
     figure.update_layout(
@@ -124,7 +119,7 @@ def value_bars(bundle: Bundle, pick: PickInfo, portfolio: Sequence[int]) -> go.F
     order = sorted(range(len(portfolio)), key=lambda i: values[portfolio[i]])
     figure = go.Figure(
         go.Bar(
-            x=[values[portfolio[i]] for i in order], y=[short_name(bundle.policies[portfolio[i]]) for i in order],
+            x=[values[portfolio[i]] for i in order], y=[bundle.policies[portfolio[i]] for i in order],
             orientation="h", marker_color=[colours[i] for i in order], hovertemplate="%{y}: %{x:.3f}<extra></extra>",
         )
     )  # fmt: skip

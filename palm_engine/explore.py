@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from palm_engine.geometry.fields import GapField, field_grid, gap_field
+from palm_engine.geometry.fields import GapField, gap_field
 from palm_engine.geometry.policies import as_points
+from palm_engine.geometry.simplex import grid
 
 Floats = NDArray[np.float64]
 
@@ -75,5 +76,5 @@ def pick_info(points: ArrayLike, portfolio: list[int], w: ArrayLike) -> PickInfo
 def map_info(points: ArrayLike, portfolio: list[int], resolution: int = 60) -> MapInfo:
     """Picked member and gap on the simplex grid of `resolution` steps, for d = 2 or 3."""
     u = as_points(points)
-    field = gap_field(u[portfolio], u, field_grid(u.shape[1], resolution))
+    field = gap_field(u[portfolio], u, grid(u.shape[1], resolution))
     return MapInfo(tuple(portfolio), resolution, field)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from palm_engine.geometry.envelope import best_policy, upper_envelope
 from palm_engine.geometry.policies import as_points
-from palm_engine.geometry.simplex import as_weights, grid, sample_uniform
+from palm_engine.geometry.simplex import as_weights, sample_uniform
 
 Floats = NDArray[np.float64]
 
@@ -59,8 +59,3 @@ def region_shares(portfolio: ArrayLike, count: int = 20_000, seed: int = 0) -> F
     p = as_points(portfolio)
     weights = sample_uniform(p.shape[1], count, np.random.default_rng(seed))
     return np.bincount(best_policy(p, weights), minlength=len(p)) / count
-
-
-def field_grid(d: int, resolution: int) -> Floats:
-    """Weights on which a field is drawn: the simplex grid, shape (m, d)."""
-    return grid(d, resolution)
