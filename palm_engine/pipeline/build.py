@@ -98,7 +98,7 @@ class Build:
 
     def pool(self, sources: list[Policy]) -> tuple[pd.DataFrame, Floats]:
         """Stages 1 and 2: the scored pool, sorted by prompt and source, and its rewards (prompts, samples, d)."""
-        frames = self.draw(sources, "pool", ["train"], self.config.pool.samples_per_source)
+        frames = self.draw(sources, "pool", "train", self.config.pool.samples_per_source)
         frames.append(self._demonstrations())
         key = key_of([f.to_csv(index=False) for f in frames], self.config.traits, _probe_keys(self.config))
 
@@ -163,9 +163,9 @@ class Build:
         held_out = [p for p in policies if p.planned is None]
         planned = [p for p in policies if p.planned is not None and p.is_candidate]
         outside = [p for p in policies if not p.is_candidate]
-        frames = self.draw(held_out, "held-out", ["choose", "certify"], count)
-        frames += self.draw(planned, "all", ["train", "choose", "certify"], count)
-        frames += self.draw(outside, "certify", ["certify"], count)
+        frames = self.draw(planned, "train", "train", count)
+        frames += self.draw([*held_out, *planned], "choose", "choose", count)
+        frames += self.draw([*held_out, *planned, *outside], "certify", "certify", count)
         key = key_of([f.to_csv(index=False) for f in frames], self.config.traits, _probe_keys(self.config))
 
         def make() -> pd.DataFrame:
@@ -178,9 +178,12 @@ class Build:
 
         return self.store.table("samples.parquet", key, make)
 
-    def draw(self, policies: list[Policy], purpose: str, splits: list[str], samples: int) -> list[pd.DataFrame]:
-        """Answers of each policy to the prompts of `splits`, drawn where they are not there yet."""
-        asked = self.prompts[self.prompts["split"].isin(splits)]
+    def draw(self, policies: list[Policy], purpose: str, split: str, samples: int) -> list[pd.DataFrame]:
+        """Answers of each policy to the prompts of `split`, drawn where they are not there yet.
+
+        A file holds one policy and one split: new certify prompts need no new choose answers.
+        """
+        asked = self.prompts[self.prompts["split"] == split]
         pairs = tuple(zip(asked["prompt_id"], asked["text"], strict=True))
         tasks = [
             DrawTask(
