@@ -12,6 +12,7 @@ from palm_engine import explore
 from palm_engine.bundle import MANIFEST_FILE, Bundle, list_bundles, read_bundle
 from palm_engine.geometry.gap import WorstGap, worst_gap
 from palm_engine.selection.minimum import size_curve
+from palm_engine.selection.options import Options
 
 MOST_SIZES = 8
 
@@ -72,7 +73,7 @@ def curve(of: Bundle) -> explore.CurveInfo:
 
 @st.cache_data(show_spinner="Finding the best portfolio of every size", max_entries=16)
 def _computed_curve(points: np.ndarray, names: tuple[str, ...]) -> explore.CurveInfo:
-    found = size_curve(points, MOST_SIZES, time_limit=20)
+    found = size_curve(points, MOST_SIZES, Options(time_limit=20))
     return explore.CurveInfo(
         tuple(len(s.members) for s in found),
         tuple(tuple(names[m] for m in s.members) for s in found),

@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 
 from palm_engine._version import __version__
-from palm_engine.errors import PalmError
+from palm_engine.cli_tables import commands as table_commands
+from palm_engine.errors import InfeasibleError, PalmError
 from palm_engine.lm import require_language_models
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(table_commands)
 console = Console()
 error_console = Console(stderr=True)
 
@@ -145,12 +147,12 @@ def probes(
 
 
 def main() -> None:
-    """Entry point: errors of the engine become one sentence and exit status 2."""
+    """Entry point: errors become one sentence; exit status 2 for bad input, 3 for an infeasible target."""
     try:
         app()
     except PalmError as error:
         error_console.print(f"palm: {error}", style="red", highlight=False, markup=False)
-        raise SystemExit(2) from error
+        raise SystemExit(3 if isinstance(error, InfeasibleError) else 2) from error
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial import HalfspaceIntersection, QhullError
 
 from palm_engine.geometry.policies import as_points
+from palm_engine.geometry.region import Region
 
 Floats = NDArray[np.float64]
 
@@ -26,19 +26,21 @@ def best_policy(points: ArrayLike, weights: ArrayLike) -> NDArray[np.intp]:
     return np.asarray((scores >= scores.max(axis=1, keepdims=True) - 1e-12).argmax(axis=1))
 
 
-def envelope_vertices(points: ArrayLike) -> Floats:
-    """All vertices of the cells of `points`' upper envelope over the simplex, corners included: shape (m, d).
+def envelope_vertices(points: ArrayLike, region: Region | None = None) -> Floats:
+    """All vertices of the cells of `points`' upper envelope over `region` (None: the simplex), its corners included.
 
-    Worst case O(n^(d/2)) vertices. Points off the envelope, duplicates and ties are harmless.
+    Shape (m, d); worst case O(n^(d/2)) vertices. Points off the envelope, duplicates and ties are harmless.
     """
     u = np.unique(as_points(points), axis=0)
     d = u.shape[1]
-    corners = np.eye(d)
+    corners = np.eye(d) if region is None else region.corners()
     if len(u) == 1:
         return corners
     if d == 2:
-        return _vertices_segment(u)
-    return _unique_rows(np.vstack([corners, _vertices_qhull(u)]))
+        cuts = _vertices_segment(u)
+        low, high = corners[:, 0].min(), corners[:, 0].max()
+        return np.vstack([cuts[(cuts[:, 0] > low) & (cuts[:, 0] < high)], corners])
+    return _unique_rows(np.vstack([corners, _vertices_qhull(u, region)]))
 
 
 def _vertices_segment(u: Floats) -> Floats:
@@ -63,8 +65,11 @@ def _vertices_segment(u: Floats) -> Floats:
     return np.column_stack([w, 1 - w])
 
 
-def _vertices_qhull(u: Floats) -> Floats:
-    """Vertices of {(w, t): t >= w·u for all u, w in the simplex, t <= top} that touch the envelope."""
+def _vertices_qhull(u: Floats, region: Region | None) -> Floats:
+    """Vertices of {(w, t): t >= w·u for all u, w in the region, t <= top} that touch the envelope."""
+    # Imported here: a page that only shows what is recorded starts a quarter of a second earlier without it.
+    from scipy.spatial import HalfspaceIntersection, QhullError
+
     n, d = u.shape
     # Centred and scaled, so that policies which differ in the sixth digit are still told apart by qhull.
     centred = u - u.mean(axis=0)
@@ -73,12 +78,21 @@ def _vertices_qhull(u: Floats) -> Floats:
     # Coordinates x = (w_1 .. w_{d-1}, t) with w_d = 1 - sum; half-spaces A x + b <= 0.
     last = centred[:, -1:]
     envelope = np.hstack([centred[:, :-1] - last, -np.ones((n, 1)), last])
-    lower = np.hstack([-np.eye(d - 1), np.zeros((d - 1, 2))])
-    upper = np.concatenate([np.ones(d - 1), [0.0, -1.0]])[None]
+    least, most = (np.zeros(d), np.ones(d)) if region is None else (region.lower, region.upper)
+    sides = [np.hstack([-np.eye(d - 1), np.zeros((d - 1, 1)), least[:-1, None]])]
+    sides.append(np.concatenate([np.ones(d - 1), [0.0, least[-1] - 1.0]])[None])
+    for i in np.flatnonzero(most < 1):
+        # w_i <= most_i; for the last weight, which is 1 - sum, the other way round.
+        row = np.zeros(d + 1)
+        row[:-2], row[-1] = (-1.0, 1 - most[i]) if i == d - 1 else (0.0, -most[i])
+        if i < d - 1:
+            row[i] = 1.0
+        sides.append(row[None])
     top = float(centred.max()) + 2.0
     lid = np.concatenate([np.zeros(d - 1), [1.0, -top]])[None]
-    halfspaces = np.vstack([envelope, lower, upper, lid])
-    inside = np.concatenate([np.full(d - 1, 1.0 / d), [top - 0.5]])
+    halfspaces = np.vstack([envelope, *sides, lid])
+    middle = np.full(d, 1.0 / d) if region is None else region.centre()
+    inside = np.concatenate([middle[:-1], [top - 0.5]])
     try:
         vertices = HalfspaceIntersection(halfspaces, inside).intersections
     except QhullError:
@@ -86,7 +100,7 @@ def _vertices_qhull(u: Floats) -> Floats:
         vertices = HalfspaceIntersection(halfspaces, inside, qhull_options="QJ").intersections
     w = np.hstack([vertices[:, :-1], 1 - vertices[:, :-1].sum(axis=1, keepdims=True)])
     w = w[np.isfinite(w).all(axis=1)]
-    w = np.clip(w, 0.0, None)
+    w = np.clip(w, least, most)
     return np.asarray(w / w.sum(axis=1, keepdims=True))
 
 

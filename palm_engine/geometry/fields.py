@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.envelope import best_policy, upper_envelope
 from palm_engine.geometry.policies import as_points
-from palm_engine.geometry.simplex import as_weights, sample_uniform
+from palm_engine.geometry.region import Region
+from palm_engine.geometry.simplex import as_weights
 
 Floats = NDArray[np.float64]
 
@@ -45,17 +47,59 @@ def gap_field(portfolio: ArrayLike, candidates: ArrayLike, weights: ArrayLike) -
 
 
 def coverage(
-    portfolio: ArrayLike, candidates: ArrayLike, threshold: float, count: int = 20_000, seed: int = 0
+    portfolio: ArrayLike,
+    candidates: ArrayLike,
+    threshold: float,
+    count: int = 20_000,
+    seed: int = 0,
+    region: Region | None = None,
 ) -> Coverage:
-    """Share of uniformly drawn weights with additive gap <= `threshold`. Scope: sampled (standard error given)."""
-    d = as_points(portfolio).shape[1]
-    field = gap_field(portfolio, candidates, sample_uniform(d, count, np.random.default_rng(seed)))
+    """Share of `region` with additive gap <= `threshold`, from uniformly drawn weights (standard error given)."""
+    field = gap_field(portfolio, candidates, _draw(as_points(portfolio), count, seed, region))
     share = float((field.gap <= threshold + 1e-12).mean())
     return Coverage(threshold, share, float(np.sqrt(share * (1 - share) / count)), count)
 
 
-def region_shares(portfolio: ArrayLike, count: int = 20_000, seed: int = 0) -> Floats:
-    """Share of the simplex where each member is picked, shape (k,), from uniformly drawn weights; sums to 1."""
+@dataclass(frozen=True)
+class Usage:
+    """How a population of users spreads over the members.
+
+    `shares` (k,) sum to 1; `entropy` in nats; `perplexity` = exp(entropy), the effective number of members used
+    (1 to k); `mean_gap` is the average additive loss.
+    """
+
+    shares: Floats
+    entropy: float
+    perplexity: float
+    mean_gap: float
+
+
+def usage(portfolio: ArrayLike, candidates: ArrayLike, weights: ArrayLike) -> Usage:
+    """Usage of `portfolio` (k, d) by users with `weights` (m, d): drawn (see `population`), or a table of real ones."""
     p = as_points(portfolio)
-    weights = sample_uniform(p.shape[1], count, np.random.default_rng(seed))
-    return np.bincount(best_policy(p, weights), minlength=len(p)) / count
+    field = gap_field(p, candidates, weights)
+    shares = np.bincount(field.member, minlength=len(p)) / len(field.member)
+    used = shares[shares > 0]
+    entropy = float(-(used * np.log(used)).sum())
+    return Usage(shares, entropy, float(np.exp(entropy)), float(np.maximum(field.gap, 0).mean()))
+
+
+def population(d: int, count: int = 20_000, concentration: ArrayLike | None = None, seed: int = 0) -> Floats:
+    """`count` users' weights, shape (count, d), drawn from Dirichlet(`concentration`); None is uniform.
+
+    Raises InvalidInputError for a concentration that isn't positive or has another length.
+    """
+    alpha = np.broadcast_to(np.asarray(1.0 if concentration is None else concentration, dtype=float), (d,))
+    if not (np.isfinite(alpha) & (alpha > 0)).all():
+        raise InvalidInputError(f"Dirichlet concentrations must be positive, got {alpha.tolist()}")
+    return np.random.default_rng(seed).dirichlet(alpha, size=count)
+
+
+def region_shares(portfolio: ArrayLike, count: int = 20_000, seed: int = 0, region: Region | None = None) -> Floats:
+    """Share of `region` where each member is picked, shape (k,), from uniformly drawn weights; sums to 1."""
+    p = as_points(portfolio)
+    return np.bincount(best_policy(p, _draw(p, count, seed, region)), minlength=len(p)) / count
+
+
+def _draw(points: Floats, count: int, seed: int, region: Region | None) -> Floats:
+    return (region or Region.whole(points.shape[1])).sample(count, np.random.default_rng(seed))

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import linprog
 
 from palm_engine.errors import UndefinedGapError
 from palm_engine.geometry.envelope import envelope_vertices, upper_envelope
 from palm_engine.geometry.policies import as_points
+from palm_engine.geometry.region import Region
 
 Floats = NDArray[np.float64]
 
@@ -35,17 +35,18 @@ class WorstGap:
     undefined: str | None = None
 
 
-def worst_gap(portfolio: ArrayLike, candidates: ArrayLike) -> WorstGap:
+def worst_gap(portfolio: ArrayLike, candidates: ArrayLike, region: Region | None = None) -> WorstGap:
     """Exact worst additive and multiplicative gap of `portfolio` (k, d) against `candidates` (n, d).
 
-    Scope: candidates, whole simplex. A portfolio outside the candidates may have a negative additive gap.
+    Scope: candidates, the whole simplex or `region`. A portfolio that isn't among the candidates may have a
+    negative additive gap.
     """
     p = as_points(portfolio)
     q = as_points(candidates, p.shape[1])
-    vertices, ours, best = _at_vertices(p, q)
+    vertices, ours, best = _at_vertices(p, q, region)
     gaps = best - ours
     worst = int(np.argmax(gaps))
-    lowest, _ = minimum_of_envelope(q)
+    lowest, _ = minimum_of_envelope(q, region)
     if lowest <= 1e-12:
         reason = f"the best value falls to {lowest:.3g} on the simplex; a ratio to it means nothing there"
         return WorstGap(float(gaps[worst]), vertices[worst], None, None, reason)
@@ -54,54 +55,59 @@ def worst_gap(portfolio: ArrayLike, candidates: ArrayLike) -> WorstGap:
     return WorstGap(float(gaps[worst]), vertices[worst], float(ratios[at]), vertices[at])
 
 
-def worst_additive_gap(portfolio: ArrayLike, candidates: ArrayLike) -> float:
+def worst_additive_gap(portfolio: ArrayLike, candidates: ArrayLike, region: Region | None = None) -> float:
     """The additive part of `worst_gap` alone: no linear program, for bootstraps and searches."""
-    _, ours, best = _at_vertices(np.asarray(portfolio, dtype=float), np.asarray(candidates, dtype=float))
+    _, ours, best = _at_vertices(np.asarray(portfolio, dtype=float), np.asarray(candidates, dtype=float), region)
     return float((best - ours).max())
 
 
-def worst_violation(portfolio: ArrayLike, candidates: ArrayLike, eps: float, delta: float) -> tuple[float, Floats]:
-    """Largest `(1-eps) V_Q - delta - V_P` over the simplex, and its weights: <= 0 means an (eps, delta)-portfolio.
+def worst_violation(
+    portfolio: ArrayLike, candidates: ArrayLike, eps: float, delta: float, region: Region | None = None
+) -> tuple[float, Floats]:
+    """Largest `(1-eps) V_Q - delta - V_P` over `region`, and its weights: <= 0 means an (eps, delta)-portfolio.
 
     Raises UndefinedGapError where eps > 0 and V_Q is negative somewhere.
     """
     p = as_points(portfolio)
     q = as_points(candidates, p.shape[1])
-    require_target(q, eps, delta)
-    vertices = envelope_vertices(p)
+    require_target(q, eps, delta, region)
+    vertices = envelope_vertices(p, region)
     violation = (1 - eps) * upper_envelope(q, vertices) - delta - upper_envelope(p, vertices)
     worst = int(np.argmax(violation))
     return float(violation[worst]), vertices[worst]
 
 
-def _at_vertices(p: Floats, q: Floats) -> tuple[Floats, Floats, Floats]:
-    vertices = envelope_vertices(p)
+def _at_vertices(p: Floats, q: Floats, region: Region | None) -> tuple[Floats, Floats, Floats]:
+    vertices = envelope_vertices(p, region)
     return vertices, upper_envelope(p, vertices), upper_envelope(q, vertices)
 
 
-def require_target(candidates: Floats, eps: float, delta: float) -> None:
+def require_target(candidates: Floats, eps: float, delta: float, region: Region | None = None) -> None:
     """Raise UndefinedGapError unless (eps, delta) is a meaningful target for `candidates`."""
     if not (0 <= eps < 1 and delta >= 0):
         raise UndefinedGapError(f"a target needs 0 <= eps < 1 and delta >= 0, got eps={eps}, delta={delta}")
     if eps > 0:
-        lowest, _ = minimum_of_envelope(candidates)
+        lowest, _ = minimum_of_envelope(candidates, region)
         if lowest < -1e-12:
             raise UndefinedGapError(
                 f"eps = {eps} needs a best value that is nowhere negative, but it falls to {lowest:.3g}; use eps = 0"
             )
 
 
-def minimum_of_envelope(points: ArrayLike) -> tuple[float, Floats]:
-    """Minimum over the simplex of V(w) = max w·u, and a weight where it is reached: one linear program."""
+def minimum_of_envelope(points: ArrayLike, region: Region | None = None) -> tuple[float, Floats]:
+    """Minimum over `region` of V(w) = max w·u, and a weight where it is reached: one linear program."""
+    from scipy.optimize import linprog
+
     u = as_points(points)
     n, d = u.shape
+    least, most = (np.zeros(d), np.ones(d)) if region is None else (region.lower, region.upper)
     solved = linprog(
         np.r_[np.zeros(d), 1.0],
         A_ub=np.hstack([u, -np.ones((n, 1))]),
         b_ub=np.zeros(n),
         A_eq=np.r_[np.ones(d), 0.0][None],
         b_eq=[1.0],
-        bounds=[(0, None)] * d + [(None, None)],
+        bounds=[*zip(least, most, strict=True), (None, None)],
         method="highs",
     )
     if solved.fun is None or solved.x is None:

@@ -23,12 +23,13 @@ def as_weights(w: ArrayLike, d: int | None = None) -> Floats:
     if array.ndim not in (1, 2) or (d is not None and array.shape[-1] != d):
         raise InvalidInputError(f"weights must have shape (m, {d or 'd'}), got {array.shape}")
     rows = np.atleast_2d(array)
-    for i, row in enumerate(rows):
-        if not np.isfinite(row).all() or row.min(initial=0.0) < -TOLERANCE or abs(row.sum() - 1) > 1e-6:
-            raise InvalidInputError(
-                f"weights row {i}: {np.round(row, 6).tolist()} must be non-negative and sum to 1; "
-                "use normalise() for raw slider values"
-            )
+    wrong = ~np.isfinite(rows).all(axis=1) | (rows < -TOLERANCE).any(axis=1) | (np.abs(rows.sum(axis=1) - 1) > 1e-6)
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise InvalidInputError(
+            f"weights row {i}: {np.round(rows[i], 6).tolist()} must be non-negative and sum to 1; "
+            "use normalise() for raw slider values"
+        )
     clean = np.clip(rows, 0.0, None)
     clean = clean / clean.sum(axis=1, keepdims=True)
     return np.asarray(clean if array.ndim == 2 else clean[0])

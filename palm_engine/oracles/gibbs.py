@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palm_engine.errors import InvalidInputError
+from palm_engine.oracles.base import Answers
 
 Floats = NDArray[np.float64]
 
@@ -32,12 +33,12 @@ class GibbsOracle:
     """Closed-form oracle over a pool of `rewards`, shape (prompts, samples, d), at temperature `beta` > 0.
 
     `reference` (prompts, samples) are the pool's probabilities under the reference (uniform when None; 0 pads
-    prompts that have fewer samples). Exact over the pool: its tolerance eta is 0.
+    prompts that have fewer samples). Exact over the pool for the KL-inclusive value (`with_cost`): tolerance 0.
+    Without the cost it answers with reward vectors, whose best value over the pool isn't known: its tolerance
+    is beta ln N, the most that KL can have cost.
     """
 
-    tolerance = 0.0
-
-    def __init__(self, rewards: Floats, beta: float, reference: Floats | None = None) -> None:
+    def __init__(self, rewards: Floats, beta: float, reference: Floats | None = None, with_cost: bool = True) -> None:
         if rewards.ndim != 3 or min(rewards.shape) < 1:
             raise InvalidInputError(f"pool rewards must have shape (prompts, samples, traits), got {rewards.shape}")
         if not (np.isfinite(rewards).all() and rewards.min() >= 0 and rewards.max() <= 1):
@@ -46,6 +47,7 @@ class GibbsOracle:
         if not beta > 0:
             raise InvalidInputError(f"beta must be positive, got {beta}")
         self.rewards = rewards
+        self.with_cost = with_cost
         self.beta = beta
         prompts, samples, _ = rewards.shape
         probabilities = np.full((prompts, samples), 1.0 / samples) if reference is None else reference
@@ -53,6 +55,8 @@ class GibbsOracle:
             raise InvalidInputError(f"reference must be a distribution a prompt, shape {(prompts, samples)}")
         with np.errstate(divide="ignore"):
             self._log_reference = np.log(probabilities)
+        # The KL of a policy that puts all its mass on the least likely answer: ln N where all are equally likely.
+        self._most_kl = float(-np.log(probabilities[probabilities > 0].min()))
 
     def solve(self, weights: Floats) -> GibbsSolution:
         """Optima for `weights`, shape (m, d). Vectorised over weights, in blocks that fit the cache."""
@@ -73,6 +77,28 @@ class GibbsOracle:
         # V = w·v - beta KL gives the cost without a second pass.
         cost = np.maximum(np.einsum("md,md->m", weights, values) - optimum, 0.0)
         return GibbsSolution(values, cost, optimum)
+
+    @property
+    def tolerance(self) -> float:
+        """0 for the KL-inclusive value, else beta ln N."""
+        return 0.0 if self.with_cost else self.beta * self._most_kl
+
+    @property
+    def d(self) -> int:
+        """Number of traits."""
+        return int(self.rewards.shape[2])
+
+    @property
+    def floor(self) -> float:
+        """Rewards are at least 0; a KL cost can't pass beta ln N, nor 1 at an optimum."""
+        return -min(1.0, self.beta * self._most_kl) if self.with_cost else 0.0
+
+    def answer(self, weights: Floats) -> Answers:
+        """Points for `weights` (m, d): v - c with `with_cost`, whose optimum is V(w); else v at this beta."""
+        solved = self.solve(weights)
+        if self.with_cost:
+            return Answers(solved.values - solved.cost[:, None], solved.optimum)
+        return Answers(solved.values, np.einsum("md,md->m", np.atleast_2d(weights), solved.values))
 
     def policy(self, w: Floats) -> Floats:
         """The Gibbs policy at `w`: probabilities of shape (prompts, samples)."""

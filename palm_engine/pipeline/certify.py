@@ -24,7 +24,8 @@ from palm_engine.pipeline.config import BuildConfig
 from palm_engine.pipeline.evaluate import prompt_means
 from palm_engine.pipeline.train import policy_name
 from palm_engine.rewards import get_reward, reward_names
-from palm_engine.selection.minimum import TOLERANCE, minimum, size_curve
+from palm_engine.selection.cuts import TOLERANCE
+from palm_engine.selection.minimum import minimum, size_curve
 from palm_engine.selection.palm import palm
 from palm_engine.selection.result import Target
 

@@ -18,6 +18,7 @@ from palm_engine.geometry.simplex import grid, random_design, uniform_design
 from palm_engine.oracles.gibbs import GibbsOracle
 from palm_engine.pipeline.config import BuildConfig
 from palm_engine.selection.minimum import minimum
+from palm_engine.selection.options import Options
 from palm_engine.selection.result import Target
 
 Floats = NDArray[np.float64]
@@ -62,7 +63,7 @@ def plan_pool(rewards: Floats, config: BuildConfig) -> PoolPlan:
     solutions = {beta: GibbsOracle(rewards, beta).solve(weights) for beta in settings.betas}
     points = np.vstack([s.values for s in solutions.values()])
     origin = [(beta, i) for beta in settings.betas for i in range(len(weights))]
-    best = minimum(points, Target(k=config.selection.k), time_limit=PLAN_SECONDS)
+    best = minimum(points, Target(k=config.selection.k), Options(time_limit=PLAN_SECONDS))
 
     chosen: dict[tuple[int, ...], PlannedPolicy] = {}
 

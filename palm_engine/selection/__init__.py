@@ -1,0 +1,1 @@
+"""Selection methods: one a file, one signature, one result."""

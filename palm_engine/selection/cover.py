@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 Booleans = NDArray[np.bool_]
 
@@ -28,6 +27,8 @@ def smallest_cover(
     `at_least` is a bound proved before, carried in as a cut. With `at_most`, only whether such a cover exists
     is decided, which is faster.
     """
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
     columns = covers.shape[1]
     if not covers.any(axis=1).all():
         return Cover(None, columns + 1)

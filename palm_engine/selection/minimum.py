@@ -9,133 +9,119 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from palm_engine.errors import InfeasibleError
-from palm_engine.geometry.envelope import envelope_vertices, upper_envelope
-from palm_engine.geometry.gap import require_target, worst_gap
+from palm_engine.errors import InfeasibleError, UndefinedGapError
+from palm_engine.geometry.gap import minimum_of_envelope, require_target
 from palm_engine.geometry.policies import as_points
-from palm_engine.selection.cover import smallest_cover
+from palm_engine.oracles.base import Oracle
+from palm_engine.oracles.table import as_table
+from palm_engine.selection.cuts import TOLERANCE, Cuts, worst_first
+from palm_engine.selection.greedy import best_at_worst, complete
+from palm_engine.selection.options import DEFAULT, Options
 from palm_engine.selection.result import Selection, Target
 
-Floats = NDArray[np.float64]
-VERTICES_A_ROUND = 40
-TOLERANCE = 1e-10
+
+def minimum(candidates: ArrayLike | Oracle, target: Target, options: Options = DEFAULT) -> Selection:
+    """Best k, or fewest for (eps, delta), of `candidates` (n, d) or a table oracle; exact over the whole region.
+
+    `options` restrict the weights that count and who may or must be a member. With a time limit it may stop early,
+    with the best found and the bound proved so far. Raises InfeasibleError where the eligible candidates can't meet
+    the target.
+    """
+    q = as_table(candidates)
+    started = time.perf_counter()
+    deadline = None if options.time_limit is None else started + options.time_limit
+    options.check(len(q), q.shape[1], target)
+    cuts = Cuts(q, options)
+    if target.k is not None:
+        if target.relative and minimum_of_envelope(q, options.region)[0] <= TOLERANCE:
+            raise UndefinedGapError("a relative gap needs a best value above 0 everywhere; minimise the additive one")
+        return _best_of_size(cuts, min(target.k, len(cuts.rows)), target.relative, started, deadline)
+    require_target(q, target.eps, target.delta, options.region)
+    return _fewest(cuts, target.eps, target.delta, started, deadline)
 
 
-class _Cuts:
-    """The growing finite set of weights, with each candidate's deficit V_Q(w) - w·u at each of them."""
+def size_curve(points: ArrayLike, max_k: int, options: Options = DEFAULT) -> list[Selection]:
+    """The exact best portfolio of every size up to max_k; stops early at a size whose worst gap is 0.
 
-    def __init__(self, points: Floats) -> None:
-        self.points = points
-        d = points.shape[1]
-        self.weights = np.empty((0, d))
-        self.best = np.empty(0)
-        self.deficit = np.empty((0, len(points)))
-        self.add(np.vstack([np.eye(d), np.full((1, d), 1 / d)]))
-
-    def add(self, weights: Floats) -> None:
-        best = upper_envelope(self.points, weights)
-        self.weights = np.vstack([self.weights, weights])
-        self.best = np.concatenate([self.best, best])
-        self.deficit = np.vstack([self.deficit, best[:, None] - weights @ self.points.T])
-
-    def covers(self, eps: float, delta: float) -> NDArray[np.bool_]:
-        return np.asarray(self.deficit <= (eps * self.best + delta)[:, None] + TOLERANCE)
-
-
-def minimum(points: ArrayLike, target: Target, time_limit: float | None = None) -> Selection:
-    """Select from candidates `points` (n, d): best k, or fewest for (eps, delta); exact over the whole simplex.
-
-    With `time_limit` (seconds) it may stop early, with the best found and the bound proved so far. Raises
-    InfeasibleError when time is up before any portfolio that meets the target was found.
+    Sizes begin at the number of required members, or 1. The time limit is for each size.
     """
     q = as_points(points)
-    started = time.perf_counter()
-    deadline = None if time_limit is None else started + time_limit
-    if target.k is not None:
-        return _best_of_size(q, min(target.k, len(q)), started, deadline)
-    require_target(q, target.eps, target.delta)
-    return _fewest(q, target.eps, target.delta, started, deadline)
-
-
-def size_curve(points: ArrayLike, max_k: int, time_limit: float | None = None) -> list[Selection]:
-    """The exact best portfolio of every size 1 .. max_k; stops early at a size whose worst gap is 0."""
     curve: list[Selection] = []
-    for k in range(1, min(max_k, len(as_points(points))) + 1):
-        curve.append(minimum(points, Target(k=k), time_limit))
+    for k in range(max(1, len(options.include)), min(max_k, len(options.eligible(len(q)))) + 1):
+        curve.append(minimum(q, Target(k=k), options))
         if curve[-1].gap.additive <= TOLERANCE:
             break
     return curve
 
 
-def _fewest(q: Floats, eps: float, delta: float, started: float, deadline: float | None) -> Selection:
-    cuts, bound = _Cuts(q), 1
+def _fewest(cuts: Cuts, eps: float, delta: float, started: float, deadline: float | None) -> Selection:
+    bound = max(1, len(cuts.require))
+    incumbent: list[int] | None = None
     while True:
         left = None if deadline is None else deadline - time.perf_counter()
-        cover = smallest_cover(cuts.covers(eps, delta), at_least=bound, time_limit=left)
+        cover = cuts.smallest(cuts.covers(eps, delta), at_least=bound, time_limit=left)
         bound = max(bound, cover.lower_bound)
         if cover.columns is None:
-            raise InfeasibleError("time was up before a portfolio for this target was found; raise the time limit")
-        members = list(cover.columns)
-        vertices = envelope_vertices(q[members])
-        violation = (1 - eps) * upper_envelope(q, vertices) - delta - upper_envelope(q[members], vertices)
-        if violation.max() <= 10 * TOLERANCE:
-            stopped = "time limit" if cover.timed_out else "proved optimal"
-            return Selection(
-                "minimum", tuple(members), worst_gap(q[members], q), size_lower_bound=bound,
-                seconds=time.perf_counter() - started, stopped=stopped,
-            )  # fmt: skip
-        cuts.add(_worst_first(vertices, violation, 10 * TOLERANCE))
+            if not cover.timed_out:
+                reach = float(cuts.gaps(range(len(cuts.rows)))[1].max())
+                raise InfeasibleError(
+                    f"no portfolio of the eligible candidates meets eps {eps:g}, delta {delta:g}: even all of them "
+                    f"together have an additive worst gap of {max(reach, 0):.4g}; loosen the target or the limits"
+                )
+            if incumbent is None:
+                incumbent = complete([], cuts, eps, delta)
+        else:
+            members = list(cover.columns)
+            vertices, violation = cuts.gaps(members, eps, delta)
+            if violation.max() <= 10 * TOLERANCE:
+                stopped = "time limit" if cover.timed_out else "proved optimal"
+                return cuts.selection(
+                    "minimum", members, size_lower_bound=bound, seconds=time.perf_counter() - started, stopped=stopped
+                )
+            cuts.add(worst_first(vertices, violation, 10 * TOLERANCE))
+        if deadline is not None and time.perf_counter() > deadline:
+            incumbent = incumbent or complete(members, cuts, eps, delta)
+            return cuts.selection(
+                "minimum",
+                incumbent,
+                size_lower_bound=bound,
+                seconds=time.perf_counter() - started,
+                stopped="time limit",
+            )
 
 
-def _best_of_size(q: Floats, k: int, started: float, deadline: float | None) -> Selection:
-    cuts = _Cuts(q)
-    members = _greedy_start(q, k, cuts)
-    lower, upper = 0.0, max(worst_gap(q[members], q).additive, 0.0)
+def _best_of_size(cuts: Cuts, k: int, relative: bool, started: float, deadline: float | None) -> Selection:
+    members = best_at_worst(k, cuts)
+    lower, upper = 0.0, max(float(cuts.gaps(members, relative=relative)[1].max()), 0.0)
+    if len(cuts.rows) < len(cuts.comparators):
+        # What not even all eligible candidates together can serve, no k of them can.
+        lower = min(max(float(cuts.gaps(range(len(cuts.rows)), relative=relative)[1].max()), 0.0), upper)
     stopped = "proved optimal"
     # Within two tolerances a cover may neither lower the bound nor be cut off: stop there.
     while upper - lower > 2 * TOLERANCE:
         if deadline is not None and time.perf_counter() > deadline:
             stopped = "time limit"
             break
-        delta = (lower + upper) / 2
+        level = (lower + upper) / 2
         left = None if deadline is None else deadline - time.perf_counter()
-        cover = smallest_cover(cuts.covers(0.0, delta), at_most=k, time_limit=left)
+        deficit = cuts.deficit / cuts.best[:, None] if relative else cuts.deficit
+        cover = cuts.smallest(deficit <= level + TOLERANCE, at_most=k, time_limit=left)
         if cover.timed_out:
             stopped = "time limit"
             break
         if cover.columns is None:
-            # No k candidates do at delta, nor at any value below the next deficit that occurs.
-            above = cuts.deficit[cuts.deficit > delta + TOLERANCE]
+            # No k candidates do at this level, nor at any below the next deficit that occurs.
+            above = deficit[deficit > level + TOLERANCE]
             lower = min(float(above.min()), upper) if len(above) else upper
             continue
         found = list(cover.columns)
-        vertices = envelope_vertices(q[found])
-        gaps = upper_envelope(q, vertices) - upper_envelope(q[found], vertices)
+        vertices, gaps = cuts.gaps(found, relative=relative)
         if gaps.max() < upper:
             members, upper = found, max(float(gaps.max()), lower)
-        if gaps.max() > delta + TOLERANCE:
-            cuts.add(_worst_first(vertices, gaps, delta + TOLERANCE))
-    return Selection(
-        "minimum", tuple(sorted(members)), worst_gap(q[members], q), gap_lower_bound=min(lower, upper),
-        seconds=time.perf_counter() - started, stopped=stopped,
-    )  # fmt: skip
-
-
-def _greedy_start(q: Floats, k: int, cuts: _Cuts) -> list[int]:
-    # Add the best candidate for the currently worst weights, k times: an upper bound and useful first cuts.
-    members = [int(np.argmin(cuts.deficit.max(axis=0)))]
-    while True:
-        vertices = envelope_vertices(q[members])
-        gaps = upper_envelope(q, vertices) - upper_envelope(q[members], vertices)
-        cuts.add(_worst_first(vertices, gaps, 0.0))
-        if len(members) == k or gaps.max() <= TOLERANCE:
-            return sorted(members)
-        members.append(int(np.argmax(vertices[int(np.argmax(gaps))] @ q.T)))
-
-
-def _worst_first(vertices: Floats, gaps: Floats, above: float) -> Floats:
-    order = np.argsort(-gaps)[:VERTICES_A_ROUND]
-    return vertices[order[gaps[order] > above]] if (gaps[order] > above).any() else vertices[order[:1]]
+        if gaps.max() > level + TOLERANCE:
+            cuts.add(worst_first(vertices, gaps, level + TOLERANCE))
+    return cuts.selection(
+        "minimum", members, gap_lower_bound=min(lower, upper), seconds=time.perf_counter() - started, stopped=stopped
+    )

@@ -9,15 +9,19 @@ from __future__ import annotations
 import math
 import time
 from itertools import product
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from palm_engine.errors import InvalidInputError
-from palm_engine.geometry.envelope import best_policy, upper_envelope
-from palm_engine.geometry.gap import worst_gap
-from palm_engine.geometry.policies import as_points
-from palm_engine.selection.cover import greedy_cover
+from palm_engine.errors import InfeasibleError, InvalidInputError
+from palm_engine.geometry.envelope import upper_envelope
+from palm_engine.geometry.region import Region
+from palm_engine.oracles.base import Oracle
+from palm_engine.oracles.table import as_oracle
+from palm_engine.selection.calls import Calls
+from palm_engine.selection.cover import greedy_cover, smallest_cover
+from palm_engine.selection.options import DEFAULT, Options
 from palm_engine.selection.result import Selection, Target
 
 Floats = NDArray[np.float64]
@@ -48,31 +52,76 @@ def palm_grid(d: int, eps: float, delta: float) -> Floats:
     return np.asarray(rows / rows.sum(axis=1, keepdims=True))
 
 
-def palm(points: ArrayLike, target: Target, grid_eps: float = 0.1, grid_delta: float = 0.1) -> Selection:
-    """Grid, oracle (best candidate) at each weight, greedy set-cover pruning to the target.
+def size_upper_bound(d: int, eps: float, delta: float) -> int:
+    """The a-priori bound on the size of an (eps, delta)-portfolio: one policy a grid weight is enough.
 
-    For a budget k: the smallest additive tolerance at which greedy pruning needs at most k members.
+    Holds for rewards in [0, 1] without a KL cost, whatever the policies are. What is needed is far less.
     """
-    q = as_points(points)
+    return grid_size(d, eps, delta)
+
+
+def palm(
+    candidates: ArrayLike | Oracle,
+    target: Target,
+    options: Options = DEFAULT,
+    grid_eps: float = 0.1,
+    grid_delta: float = 0.1,
+    lazy: bool = False,
+    prune: Literal["greedy", "ilp"] = "greedy",
+) -> Selection:
+    """Grid, oracle at each weight, set-cover pruning to the target on that grid.
+
+    `lazy` skips the oracle where a policy found before reaches the upper bound that convexity gives within the
+    grid's own tolerance. For a budget k: the smallest additive tolerance at which pruning needs at most k members.
+    """
+    oracle = as_oracle(candidates)
     started = time.perf_counter()
-    weights = palm_grid(q.shape[1], grid_eps, grid_delta)
-    found = np.unique(best_policy(q, weights))
-    best = upper_envelope(q, weights)
-    deficit = best[:, None] - weights @ q[found].T
+    region = options.region or Region.whole(oracle.d)
+    weights = palm_grid(oracle.d, grid_eps, grid_delta)
+    weights = weights[region.contains(weights)] if options.region else weights
+    if not len(weights):
+        weights = region.corners()
+    calls = Calls(oracle)
+    if lazy:
+        _lazy_calls(calls, weights, grid_eps, grid_delta)
+    else:
+        calls.ask(weights)
+    pool = calls.pool(options)
+    best = upper_envelope(pool.comparators, weights)
+    deficit = best[:, None] - weights @ pool.points.T
+    forced = list(pool.include)
+
+    def cover(tolerance: Floats) -> list[int]:
+        covers = deficit <= tolerance[:, None] + 1e-12
+        rest = covers[~covers[:, forced].any(axis=1)] if forced else covers
+        if not rest.any(axis=1).all():
+            raise InfeasibleError("the eligible candidates can't meet this target on the grid; loosen target or limits")
+        columns = greedy_cover(rest) if prune == "greedy" else smallest_cover(rest).columns or ()
+        return sorted({*forced, *columns})
+
     if target.k is None:
-        chosen = greedy_cover(deficit <= (target.eps * best + target.delta)[:, None] + 1e-12)
+        chosen = cover(target.eps * best + target.delta)
     else:
         low, high = 0.0, float(deficit.min(axis=1).max() + deficit.max())
-        chosen = (0,)
+        chosen = cover(np.full(len(weights), high))
         for _ in range(40):
             middle = (low + high) / 2
-            cover = greedy_cover(deficit <= middle + 1e-12)
-            if len(cover) <= target.k:
-                high, chosen = middle, cover
+            try:
+                found = cover(np.full(len(weights), middle))
+            except InfeasibleError:
+                low = middle
+                continue
+            if len(found) <= target.k:
+                high, chosen = middle, found
             else:
                 low = middle
-    members = tuple(sorted(int(found[c]) for c in chosen))
-    return Selection(
-        "palm", members, worst_gap(q[list(members)], q), oracle_calls=len(weights),
-        seconds=time.perf_counter() - started, stopped="grid done",
-    )  # fmt: skip
+    return pool.selection("palm", chosen, started, "grid done")
+
+
+def _lazy_calls(calls: Calls, weights: Floats, eps: float, delta: float) -> None:
+    """Ask at a grid weight only where what is found so far doesn't certainly do."""
+    calls.ask(np.eye(weights.shape[1]))
+    for w in weights:
+        optimistic = float(w @ calls.optima[: weights.shape[1]])  # V is convex: below the corners' interpolation
+        if float((calls.points @ w).max()) < (1 - eps) * optimistic - delta:
+            calls.ask(w[None])

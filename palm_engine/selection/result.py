@@ -15,30 +15,39 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Target:
-    """Either a budget `k` of members (least additive worst gap), or a tolerance (eps, delta) (fewest members)."""
+    """Either a budget `k` of members (least worst gap), or a tolerance (eps, delta) (fewest members).
+
+    With `k`, `relative` minimises the multiplicative worst gap; the additive one otherwise.
+    """
 
     k: int | None = None
     eps: float = 0.0
     delta: float = 0.0
+    relative: bool = False
 
     def __post_init__(self) -> None:
         if self.k is not None and self.k < 1:
             raise InvalidInputError(f"k must be at least 1, got {self.k}")
         if self.k is None and self.eps == 0 and self.delta == 0:
             raise InvalidInputError("give a target: k, or eps and/or delta above 0")
+        if self.relative and self.k is None:
+            raise InvalidInputError("a relative target has a budget k; for a tolerance give eps")
 
 
 @dataclass(frozen=True)
 class Selection:
-    """A portfolio chosen from candidates: `members` are row indices, sorted.
+    """A portfolio chosen from candidates: `members` are row indices, sorted (for an oracle: of `found`);
+    `points` (k, d) are theirs.
 
+    `found` (n, d) are the points and `weights` (n, d) the weights of an oracle's calls; None for a table's method.
     `gap` is exact over the whole simplex against the candidates (`scope`). `size_lower_bound` is a proved
-    bound on the size for an (eps, delta) target, `gap_lower_bound` one on the additive worst gap of any k
+    bound on the size for an (eps, delta) target, `gap_lower_bound` one on the worst gap (as the target asked) of any k
     candidates; None where not asked or not proved. `stopped` says what ended the search.
     """
 
     method: str
     members: tuple[int, ...]
+    points: Floats
     gap: WorstGap
     size_lower_bound: int | None = None
     gap_lower_bound: float | None = None
@@ -46,3 +55,5 @@ class Selection:
     oracle_calls: int = 0
     seconds: float = 0.0
     stopped: str = "proved optimal"
+    found: Floats | None = None
+    weights: Floats | None = None

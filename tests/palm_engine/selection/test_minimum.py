@@ -14,6 +14,7 @@ from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.gap import worst_additive_gap, worst_violation
 from palm_engine.selection.cover import greedy_cover, smallest_cover
 from palm_engine.selection.minimum import minimum, size_curve
+from palm_engine.selection.options import Options
 from palm_engine.selection.palm import grid_size, palm, palm_grid
 from palm_engine.selection.result import Target
 
@@ -79,7 +80,7 @@ def test_covers_exact_and_greedy() -> None:
 
 
 def test_a_time_limit_returns_the_best_found_with_its_proved_bound() -> None:
-    found = minimum(sphere(400, 4, 0), Target(k=6), time_limit=0.3)
+    found = minimum(sphere(400, 4, 0), Target(k=6), options=Options(time_limit=0.3))
     assert found.gap_lower_bound is not None
     assert found.gap_lower_bound <= found.gap.additive + 1e-12
     assert found.stopped in ("time limit", "proved optimal")

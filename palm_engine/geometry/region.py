@@ -1,0 +1,112 @@
+"""The weights that matter: the whole simplex, or the part within bounds on single weights (`safety >= .2`).
+
+Worst gaps and selection on such a polytope are as exact as on the simplex: its facets become facets of the
+cells, its corners vertices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palm_engine.errors import InvalidInputError
+from palm_engine.geometry.simplex import sample_uniform
+
+Floats = NDArray[np.float64]
+LEAST_WIDTH = 1e-6
+
+
+@dataclass(frozen=True)
+class Region:
+    """Weights w of the simplex with `lower <= w <= upper`, each shape (d,).
+
+    Raises InvalidInputError where the bounds leave less than a sliver: exact vertices need an interior.
+    """
+
+    lower: Floats
+    upper: Floats
+
+    def __post_init__(self) -> None:
+        lower, upper = np.asarray(self.lower, dtype=float), np.asarray(self.upper, dtype=float)
+        if lower.ndim != 1 or lower.shape != upper.shape or len(lower) < 2:
+            raise InvalidInputError(f"bounds need shape (d >= 2,), got {lower.shape} and {upper.shape}")
+        if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
+            raise InvalidInputError("bounds on weights must be finite numbers")
+        lower, upper = np.maximum(lower, 0.0), np.minimum(upper, 1.0)
+        # What the other bounds leave of each weight.
+        upper = np.minimum(upper, 1 - (lower.sum() - lower))
+        lower = np.maximum(lower, 1 - (upper.sum() - upper))
+        if (upper - lower).min() < LEAST_WIDTH:
+            i = int(np.argmin(upper - lower))
+            raise InvalidInputError(
+                f"the bounds leave no room for weight {i + 1}: between {lower[i]:.6g} and {upper[i]:.6g}; widen them"
+            )
+        object.__setattr__(self, "lower", lower)
+        object.__setattr__(self, "upper", upper)
+
+    @classmethod
+    def whole(cls, d: int) -> Region:
+        """The whole simplex of d weights."""
+        return cls(np.zeros(d), np.ones(d))
+
+    @classmethod
+    def from_mappings(cls, lower: Mapping[str, float], upper: Mapping[str, float], traits: Sequence[str]) -> Region:
+        """Bounds by trait name; a trait that isn't named is unbounded. Raises InvalidInputError on an unknown one."""
+        unknown = [t for t in [*lower, *upper] if t not in traits]
+        if unknown:
+            raise InvalidInputError(f"unknown trait {unknown[0]!r} in a bound; the traits are {', '.join(traits)}")
+        return cls(np.array([lower.get(t, 0.0) for t in traits]), np.array([upper.get(t, 1.0) for t in traits]))
+
+    @property
+    def d(self) -> int:
+        """Number of traits."""
+        return len(self.lower)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no bound cuts anything off."""
+        return bool((self.lower <= 0).all() and (self.upper >= 1).all())
+
+    def corners(self) -> Floats:
+        """Its vertices, shape (m, d): all but one weight at a bound."""
+        if self.is_whole:
+            return np.eye(self.d)
+        found = []
+        for free in range(self.d):
+            others = [i for i in range(self.d) if i != free]
+            for picked in product(*((self.lower[i], self.upper[i]) for i in others)):
+                w = np.zeros(self.d)
+                w[others] = picked
+                w[free] = 1 - sum(picked)
+                if self.lower[free] - 1e-12 <= w[free] <= self.upper[free] + 1e-12:
+                    found.append(np.clip(w, self.lower, self.upper))
+        rows = np.array(found)
+        return rows[np.sort(np.unique(np.round(rows, 12), axis=0, return_index=True)[1])]
+
+    def centre(self) -> Floats:
+        """A point well inside, shape (d,)."""
+        return np.asarray(self.corners().mean(axis=0))
+
+    def contains(self, weights: Floats, tolerance: float = 1e-9) -> NDArray[np.bool_]:
+        """Which rows of `weights` (m, d) lie inside."""
+        w = np.atleast_2d(weights)
+        return np.asarray(((w >= self.lower - tolerance) & (w <= self.upper + tolerance)).all(axis=1))
+
+    def sample(self, count: int, rng: np.random.Generator) -> Floats:
+        """`count` weights uniform by volume, shape (count, d)."""
+        room = 1 - self.lower.sum()
+        if (self.upper >= self.lower + room - 1e-12).all():  # a smaller copy of the simplex
+            return np.asarray(self.lower + room * sample_uniform(self.d, count, rng))
+        from scipy.spatial import Delaunay
+
+        corners = self.corners()
+        cells = np.array([[0, 1]]) if self.d == 2 else Delaunay(corners[:, :-1], qhull_options="QJ Pp").simplices
+        edges = corners[cells][:, 1:, :-1] - corners[cells][:, :1, :-1]
+        volume = np.abs(np.linalg.det(edges))
+        cell = rng.choice(len(cells), size=count, p=volume / volume.sum())
+        mix = rng.dirichlet(np.ones(self.d), size=count)
+        return np.asarray(np.einsum("mc,mcd->md", mix, corners[cells[cell]]))

@@ -1,0 +1,50 @@
+"""The oracle's interface: given weights, a (near-)optimal policy. A table row, a closed form or a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What an oracle found at m weights: `points` u = v - c (m, d), and `optimum` (m,), the value w·u reached there.
+
+    `rows` (m,) are the policies' rows where the oracle is a table, else None.
+    """
+
+    points: Floats
+    optimum: Floats
+    rows: NDArray[np.intp] | None = None
+
+
+class Oracle(Protocol):
+    """Any source of near-optimal policies.
+
+    `tolerance` (eta >= 0) bounds how far `optimum` can be below the true best value at those weights: an upper
+    bound on the shortfall, not its mean. `floor` is a number that no coordinate of any policy's point is below.
+    """
+
+    @property
+    def d(self) -> int:
+        """Number of traits."""
+        ...
+
+    @property
+    def tolerance(self) -> float:
+        """Largest possible shortfall."""
+        ...
+
+    @property
+    def floor(self) -> float:
+        """Lower bound on every coordinate of every point."""
+        ...
+
+    def answer(self, weights: Floats) -> Answers:
+        """Policies for `weights`, shape (m, d)."""
+        ...

@@ -1,0 +1,73 @@
+"""What somebody without a plan would do: policies at well-spread weights (`uniform`), or at random ones (`random`)."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from palm_engine.errors import InfeasibleError
+from palm_engine.geometry.gap import worst_violation
+from palm_engine.geometry.region import Region
+from palm_engine.geometry.simplex import random_design, uniform_design
+from palm_engine.oracles.base import Oracle
+from palm_engine.oracles.table import as_oracle
+from palm_engine.selection.calls import Calls
+from palm_engine.selection.options import DEFAULT, Options
+from palm_engine.selection.result import Selection, Target
+
+Floats = NDArray[np.float64]
+MOST_DESIGN = 64
+RESOLUTION = {2: 100, 3: 50, 4: 20, 5: 12, 6: 9, 7: 8, 8: 7}
+
+
+def uniform(candidates: ArrayLike | Oracle, target: Target, options: Options = DEFAULT) -> Selection:
+    """The oracle at k well-spread weights; for (eps, delta), more of them until the target is met."""
+    return _design("uniform", candidates, target, options)
+
+
+def random(candidates: ArrayLike | Oracle, target: Target, options: Options = DEFAULT) -> Selection:
+    """The oracle at k random weights (`options.seed`); for (eps, delta), more of them until the target is met."""
+    return _design("random", candidates, target, options)
+
+
+def _design(name: str, candidates: ArrayLike | Oracle, target: Target, options: Options) -> Selection:
+    oracle = as_oracle(candidates)
+    started = time.perf_counter()
+    sizes = [target.k] if target.k is not None else range(1, MOST_DESIGN + 1)
+    weights = _weights(name, oracle.d, max(sizes), options)
+    for size in sizes:
+        calls = Calls(oracle)
+        free = size - len(options.include) if target.k is not None else size
+        calls.ask(weights[: max(free, 0)])
+        pool = calls.pool(options)
+        chosen = list(range(len(pool.points)))
+        if target.k is not None:
+            return pool.selection(name, chosen, started, "design done")
+        violation, _ = worst_violation(pool.points, pool.comparators, target.eps, target.delta, options.region)
+        # Only a table says whether the target is met off the weights asked.
+        if violation <= 1e-9:
+            return pool.selection(name, chosen, started, "target met")
+        if options.time_limit is not None and time.perf_counter() - started > options.time_limit:
+            break
+    raise InfeasibleError(f"{name}: {size} weights don't meet eps {target.eps:g}, delta {target.delta:g}; loosen them")
+
+
+def _weights(name: str, d: int, count: int, options: Options) -> Floats:
+    resolution = RESOLUTION.get(d, 6)
+    if name == "uniform":
+        design = uniform_design(d, count, resolution)
+    else:
+        design = random_design(d, count, options.seed, resolution)
+    region = options.region or Region.whole(d)
+    # Into the region: shrunk towards its centre until inside.
+    for i, w in enumerate(design):
+        low, high = 0.0, 1.0
+        if not region.contains(w)[0]:
+            for _ in range(40):
+                middle = (low + high) / 2
+                inside = region.contains((1 - middle) * region.centre() + middle * w)[0]
+                low, high = (middle, high) if inside else (low, middle)
+            design[i] = (1 - low) * region.centre() + low * w
+    return np.asarray(design)

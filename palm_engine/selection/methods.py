@@ -1,0 +1,55 @@
+"""Every selection method by name: `METHODS[name](candidates, target, options)` returns a `Selection`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from numpy.typing import ArrayLike
+
+from palm_engine.errors import InvalidInputError
+from palm_engine.oracles.base import Oracle
+from palm_engine.selection.adaptive import adaptive
+from palm_engine.selection.baselines import random, uniform
+from palm_engine.selection.greedy import greedy
+from palm_engine.selection.minimum import minimum
+from palm_engine.selection.options import DEFAULT, Options
+from palm_engine.selection.palm import palm
+from palm_engine.selection.placement import placement
+from palm_engine.selection.result import Selection, Target
+
+
+class Select(Protocol):
+    """The one signature: candidates (points (n, d) or an oracle), target, options."""
+
+    def __call__(self, candidates: ArrayLike | Oracle, target: Target, options: Options = DEFAULT, /) -> Selection:
+        """Select; raises InvalidInputError or InfeasibleError."""
+        ...
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method, what it does in a line, whether it proves its result optimal, and whether it can exclude candidates."""
+
+    select: Select
+    summary: str
+    proves: str
+    excludes: bool = True
+
+
+METHODS: dict[str, Method] = {
+    "minimum": Method(minimum, "exact: fewest for (eps, delta), best k", "optimal among the candidates"),
+    "greedy": Method(greedy, "adds the best where it is worst, then deletes", "its gap (exact)"),
+    "adaptive": Method(adaptive, "few oracle calls, certified against all policies", "its gap (certified)", False),
+    "placement": Method(placement, "plans on interpolated policies, asks there", "its gap (certified)", False),
+    "palm": Method(palm, "as published (reconstructed): grid, oracle, prune", "its gap (exact)"),
+    "uniform": Method(uniform, "baseline: well-spread weights", "its gap (exact)"),
+    "random": Method(random, "baseline: random weights", "its gap (exact)"),
+}
+
+
+def get_method(name: str) -> Method:
+    """The method `name`. Raises InvalidInputError listing those there are."""
+    if name not in METHODS:
+        raise InvalidInputError(f"unknown method {name!r}; choose one of {', '.join(METHODS)}")
+    return METHODS[name]

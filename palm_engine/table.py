@@ -1,0 +1,106 @@
+"""A reward table from CSV or Parquet: one row a policy, or one a policy and prompt (long, for confidence).
+
+Columns: `policy`, one a trait with rewards in [0, 1], optionally `cost` (>= 0; then the value is reward minus cost),
+optionally `prompt_id`. Every refusal names file, row and column.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from palm_engine.errors import InvalidInputError
+from palm_engine.geometry.policies import policy_points
+
+Floats = NDArray[np.float64]
+NAME = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+RESERVED = ("policy", "cost", "prompt_id")
+MOST_TRAITS = 8
+
+
+@dataclass(frozen=True)
+class RewardTable:
+    """Mean rewards `values` (n, d) and `cost` (n,) or None; for a long table also `scores` (prompts, n, d)."""
+
+    policies: list[str]
+    traits: list[str]
+    values: Floats
+    cost: Floats | None
+    scores: Floats | None
+
+    @property
+    def points(self) -> Floats:
+        """u = v - c, shape (n, d)."""
+        return policy_points(self.values, self.cost)
+
+    def row(self, policy: str) -> int:
+        """Row of `policy`. Raises InvalidInputError where there is none."""
+        if policy not in self.policies:
+            raise InvalidInputError(f"no policy {policy!r} in the table; it holds {', '.join(self.policies[:8])} ...")
+        return self.policies.index(policy)
+
+
+def read_table(path: Path) -> RewardTable:
+    """Read and validate `path` (.csv or .parquet). Raises InvalidInputError naming file, row and column."""
+    frame = _frame(path)
+    traits = [str(c) for c in frame.columns if c not in RESERVED]
+    if "policy" not in frame.columns:
+        raise InvalidInputError(f"{path}: no column `policy`; the columns are {', '.join(map(str, frame.columns))}")
+    if not 2 <= len(traits) <= MOST_TRAITS:
+        raise InvalidInputError(f"{path}: {len(traits)} trait column(s) ({', '.join(traits)}); 2 to {MOST_TRAITS} work")
+    for trait in traits:
+        if not NAME.match(trait):
+            raise InvalidInputError(f"{path}: the column {trait!r} isn't a trait's name (letters, digits, . _ -)")
+    if not len(frame):
+        raise InvalidInputError(f"{path}: no rows")
+    frame = frame.assign(policy=frame["policy"].astype(str))
+    _refuse(path, frame, "policy", ~frame["policy"].str.match(NAME.pattern).to_numpy(), "letters, digits, . _ - only")
+    for column in [*traits, *(["cost"] if "cost" in frame else [])]:
+        numbers = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=float)
+        most = np.inf if column == "cost" else 1.0
+        bad = ~(np.isfinite(numbers) & (numbers >= 0) & (numbers <= most))
+        _refuse(path, frame, column, bad, "a cost is a number >= 0" if column == "cost" else "rewards are in [0, 1]")
+        frame[column] = numbers
+    keys = ["policy", "prompt_id"] if "prompt_id" in frame else ["policy"]
+    if "prompt_id" not in frame:
+        _refuse(path, frame, "policy", frame.duplicated(keys).to_numpy(), "listed twice")
+    policies = list(dict.fromkeys(frame["policy"]))
+    scores = None
+    if "prompt_id" in frame:
+        means = frame.groupby(["prompt_id", "policy"], sort=True)[traits].mean()
+        prompts = list(dict.fromkeys(means.index.get_level_values(0)))
+        table = means.reindex(pd.MultiIndex.from_product([prompts, policies]))
+        if table.isna().to_numpy().any():
+            prompt, policy = table.index[table.isna().any(axis=1)][0]
+            raise InvalidInputError(f"{path}: policy {policy!r} has no row for prompt {prompt!r}; each needs one")
+        scores = table.to_numpy().reshape(len(prompts), len(policies), len(traits))
+        values = scores.mean(axis=0)
+    else:
+        values = frame[traits].to_numpy(dtype=float)
+    cost = frame.groupby("policy")["cost"].mean()[policies].to_numpy() if "cost" in frame else None
+    return RewardTable(policies, traits, values, cost, scores)
+
+
+def _frame(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise InvalidInputError(f"{path}: no such file")
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        if path.suffix == ".csv":
+            return pd.read_csv(path, keep_default_na=False, dtype={"policy": str, "prompt_id": str})
+    except (ValueError, OSError) as error:
+        raise InvalidInputError(f"{path}: can't be read as a table: {error}") from error
+    raise InvalidInputError(f"{path}: a reward table is a .csv or a .parquet file")
+
+
+def _refuse(path: Path, frame: pd.DataFrame, column: str, bad: NDArray[np.bool_], why: str) -> None:
+    if bad.any():
+        row = int(np.argmax(bad))
+        # Row 2 of a CSV is its first row of data.
+        raise InvalidInputError(f"{path}, row {row + 2}, column {column}: {frame[column].iloc[row]!r}; {why}")

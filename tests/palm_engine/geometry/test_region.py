@@ -1,0 +1,89 @@
+"""Gaps on restricted polytopes against linear programs, one a candidate."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linprog
+
+from palm_engine.errors import InvalidInputError
+from palm_engine.geometry.fields import coverage, population, region_shares, usage
+from palm_engine.geometry.gap import worst_additive_gap
+from palm_engine.geometry.region import Region
+
+
+def _by_programs(p: np.ndarray, q: np.ndarray, region: Region) -> float:
+    d = p.shape[1]
+    worst = -np.inf
+    for u in q:  # max over w of w·u - t with t >= w·p_i
+        solved = linprog(
+            np.r_[-u, 1.0], A_ub=np.hstack([p, -np.ones((len(p), 1))]), b_ub=np.zeros(len(p)),
+            A_eq=np.r_[np.ones(d), 0.0][None], b_eq=[1.0],
+            bounds=[*zip(region.lower, region.upper, strict=True), (None, None)],
+        )  # fmt: skip
+        worst = max(worst, -float(solved.fun))
+    return worst
+
+
+def _region(rng: np.random.Generator, d: int) -> Region:
+    centre = rng.dirichlet(np.ones(d) * 3)
+    return Region(np.maximum(centre - rng.uniform(0.02, 0.5, d), 0), np.minimum(centre + rng.uniform(0.02, 0.5, d), 1))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 5))
+def test_the_worst_gap_on_a_region_is_that_of_the_programs(seed: int, d: int) -> None:
+    rng = np.random.default_rng(seed)
+    region, p, q = _region(rng, d), rng.random((3, d)), rng.random((6, d))
+    assert worst_additive_gap(p, q, region) == pytest.approx(_by_programs(p, q, region), abs=1e-7)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 5))
+def test_samples_and_corners_lie_inside(seed: int, d: int) -> None:
+    rng = np.random.default_rng(seed)
+    region = _region(rng, d)
+    for w in (region.corners(), region.sample(200, rng), region.centre()[None]):
+        assert region.contains(w, 1e-7).all()
+        assert w.sum(axis=1) == pytest.approx(1)
+
+
+def test_samples_are_uniform_by_volume() -> None:
+    # w_1 <= .5 and w_2 <= .5 leave a rhomb; its half with w_1 <= .25 holds half of it.
+    region = Region(np.zeros(3), np.array([0.5, 0.5, 1.0]))
+    drawn = region.sample(20_000, np.random.default_rng(0))
+    assert (drawn[:, 0] <= 0.25).mean() == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "match"),
+    [([0.6, 0.6, 0], [1, 1, 1], "no room"), ([0, 0, 0], [0.2, 0.2, 0.2], "no room"), ([0.3, 0], [0.3, 1], "no room")],
+)
+def test_bounds_without_room_are_refused(lower: list[float], upper: list[float], match: str) -> None:
+    with pytest.raises(InvalidInputError, match=match):
+        Region(np.array(lower, dtype=float), np.array(upper, dtype=float))
+
+
+def test_a_bound_on_an_unknown_trait_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="unknown trait 'wit'"):
+        Region.from_mappings({"wit": 0.2}, {}, ["safety", "humor"])
+
+
+def test_usage_of_a_population() -> None:
+    corners = np.eye(3)
+    even = usage(corners, corners, population(3, 6000))
+    assert even.shares == pytest.approx(np.full(3, 1 / 3), abs=0.03)
+    assert even.perplexity == pytest.approx(3, abs=0.01)
+    one_sided = usage(corners, corners, population(3, 6000, [50, 1, 1]))
+    assert one_sided.perplexity < 1.1
+    assert one_sided.shares[0] > 0.97
+    with pytest.raises(InvalidInputError, match="positive"):
+        population(3, 10, [1, 0, 1])
+
+
+def test_fields_of_a_region() -> None:
+    region = Region(np.array([0.6, 0, 0]), np.ones(3))
+    assert region_shares(np.eye(3), region=region) == pytest.approx([1, 0, 0])
+    assert coverage(np.eye(3)[:1], np.eye(3), 0.0, region=region).share == 1
