@@ -13,11 +13,17 @@ from palm_engine.geometry.policies import as_points
 from palm_engine.geometry.region import Region
 
 Floats = NDArray[np.float64]
+BLOCK = 100_000
 
 
 def upper_envelope(points: ArrayLike, weights: ArrayLike) -> Floats:
     """V(w) for each row of `weights` (m, d) over policies `points` (n, d): shape (m,)."""
-    return np.asarray((np.asarray(weights) @ np.asarray(points).T).max(axis=1))
+    w, u = np.asarray(weights), np.asarray(points)
+    if len(w) * len(u) <= BLOCK:
+        return np.asarray((w @ u.T).max(axis=1))
+    # In blocks that stay in the processor's cache: several times faster on large fields.
+    rows = max(1, BLOCK // len(u))
+    return np.concatenate([(w[i : i + rows] @ u.T).max(axis=1) for i in range(0, len(w), rows)])
 
 
 def best_policy(points: ArrayLike, weights: ArrayLike) -> NDArray[np.intp]:

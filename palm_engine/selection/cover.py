@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Booleans = NDArray[np.bool_]
+MOST_COMPARED = 4000
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def smallest_cover(
     if not covers.any(axis=1).all():
         return Cover(None, columns + 1)
     # A row whose columns include another row's is implied by it; equal columns need one representative.
-    kept_columns = np.unique(covers, axis=1, return_index=True)[1]
+    kept_columns = _representatives(covers)
     matrix = np.unique(covers[:, kept_columns], axis=0).astype(float)
     most = float(at_most) if at_most is not None else float(len(kept_columns))
     if at_least > most:
@@ -57,6 +58,21 @@ def smallest_cover(
         return Cover(chosen, at_least)
     proved = len(chosen) if solved.status == 0 else max(at_least, int(np.ceil(solved.mip_dual_bound - 1e-6)))
     return Cover(chosen, proved, timed_out=solved.status != 0)
+
+
+def _representatives(covers: Booleans) -> NDArray[np.intp]:
+    """One column of each distinct non-empty set of rows; where few are left, none that is part of another."""
+    packed = np.ascontiguousarray(np.packbits(covers, axis=0).T)
+    kinds = packed.view(np.dtype((np.void, packed.shape[1])))[:, 0]
+    kept = np.unique(kinds, return_index=True)[1]
+    kept = kept[covers[:, kept].any(axis=0)]
+    if len(kept) > MOST_COMPARED:
+        return np.sort(kept)
+    sets = covers[:, kept].astype(np.float32)
+    sizes = sets.sum(axis=0)
+    inside = (sets.T @ sets) >= sizes[:, None] - 0.5  # [i, j]: set i is within set j
+    np.fill_diagonal(inside, False)
+    return np.sort(kept[~inside.any(axis=1)])
 
 
 def greedy_cover(covers: Booleans, limit: int | None = None) -> tuple[int, ...]:

@@ -16,10 +16,13 @@ from palm_engine.geometry.gap import minimum_of_envelope, require_target
 from palm_engine.geometry.policies import as_points
 from palm_engine.oracles.base import Oracle
 from palm_engine.oracles.table import as_table
+from palm_engine.selection.cover import Cover
 from palm_engine.selection.cuts import TOLERANCE, Cuts, worst_first
 from palm_engine.selection.greedy import best_at_worst, complete
 from palm_engine.selection.options import DEFAULT, Options
 from palm_engine.selection.result import Selection, Target
+
+TIGHTER = (0.8, 0.9, 0.95, 0.98)
 
 
 def minimum(candidates: ArrayLike | Oracle, target: Target, options: Options = DEFAULT) -> Selection:
@@ -59,9 +62,22 @@ def size_curve(points: ArrayLike, max_k: int, options: Options = DEFAULT) -> lis
 def _fewest(cuts: Cuts, eps: float, delta: float, started: float, deadline: float | None) -> Selection:
     bound = max(1, len(cuts.require))
     incumbent: list[int] | None = None
+    # A cover that just holds on the finite set mostly fails between its weights. So the size proved necessary is
+    # first tried at a tighter tolerance; only where that is impossible (it stays so: cuts only grow) at a looser one.
+    tightness, tried = 0, bound
     while True:
         left = None if deadline is None else deadline - time.perf_counter()
-        cover = cuts.smallest(cuts.covers(eps, delta), at_least=bound, time_limit=left)
+        if bound > tried:
+            tightness, tried = 0, bound
+        if tightness < len(TIGHTER):
+            share = TIGHTER[tightness]
+            cover = cuts.smallest(cuts.covers(eps * share, delta * share), at_most=bound, time_limit=left)
+            if cover.columns is None and not cover.timed_out:
+                tightness += 1
+                continue
+            cover = Cover(cover.columns, bound, cover.timed_out)
+        else:
+            cover = cuts.smallest(cuts.covers(eps, delta), at_least=bound, time_limit=left)
         bound = max(bound, cover.lower_bound)
         if cover.columns is None:
             if not cover.timed_out:
@@ -76,13 +92,15 @@ def _fewest(cuts: Cuts, eps: float, delta: float, started: float, deadline: floa
             members = list(cover.columns)
             vertices, violation = cuts.gaps(members, eps, delta)
             if violation.max() <= 10 * TOLERANCE:
-                stopped = "time limit" if cover.timed_out else "proved optimal"
+                stopped = "time limit" if len(members) > bound else "proved optimal"
                 return cuts.selection(
                     "minimum", members, size_lower_bound=bound, seconds=time.perf_counter() - started, stopped=stopped
                 )
             cuts.add(worst_first(vertices, violation, 10 * TOLERANCE))
         if deadline is not None and time.perf_counter() > deadline:
-            incumbent = incumbent or complete(members, cuts, eps, delta)
+            # With many traits, starting from nothing sometimes ends smaller than mending the cover.
+            attempts = [incumbent or complete(members, cuts, eps, delta), complete([], cuts, eps, delta)]
+            incumbent = min(attempts, key=len)
             return cuts.selection(
                 "minimum",
                 incumbent,
