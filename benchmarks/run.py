@@ -7,7 +7,7 @@ import platform
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import mathematics, page
+from benchmarks import mathematics, oracles, page, selection
 from palm_engine.pipeline.assemble import package_versions
 
 TARGET = Path(__file__).resolve().parent / "RESULTS.md"
@@ -16,10 +16,11 @@ TARGET = Path(__file__).resolve().parent / "RESULTS.md"
 def main() -> None:
     """Run and write; progress is printed as it goes."""
     rows: list[tuple[str, str, str]] = []
-    for name, module in (("mathematics", mathematics), ("page", page)):
+    for name, module in (("mathematics", mathematics), ("selection", selection), ("oracles", oracles), ("page", page)):
         print(f"{name} ...", flush=True)
-        rows += module.rows()
-        for row in rows:
+        fresh = module.rows()
+        rows += fresh
+        for row in fresh:
             print("  " + " | ".join(row), flush=True)
     versions = ", ".join(f"{k} {v}" for k, v in package_versions().items())
     lines = [

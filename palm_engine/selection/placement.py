@@ -1,8 +1,8 @@
 """Where to put k policies, with few oracle calls: plan on interpolated policies, ask only at what the plan picks.
 
 A few certified calls; between them policies are interpolated over a fine grid (thin-plate spline over weights), the
-exact best k of these virtual policies is found, the oracle is asked at those k weights only, and again until it
-stops improving. The result is certified by the same upper bound as the sandwich's.
+exact best k of these virtual policies is found, the oracle is asked at those k weights, and again until the plan
+stays; what is left of the budget goes where least is known. The result is certified by the sandwich's upper bound.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from palm_engine.errors import InfeasibleError, InvalidInputError, UndefinedGapError
-from palm_engine.geometry.gap import worst_violation
+from palm_engine.geometry.envelope import envelope_vertices, upper_envelope
+from palm_engine.geometry.gap import minimum_of_envelope, worst_gap, worst_violation
 from palm_engine.geometry.region import Region
 from palm_engine.geometry.simplex import grid
 from palm_engine.oracles.base import Oracle
@@ -27,11 +28,14 @@ from palm_engine.selection.result import Selection, Target
 from palm_engine.selection.sandwich import MET, Sandwich, sandwich, upper_points
 
 Floats = NDArray[np.float64]
-VIRTUAL = {2: 60, 3: 16, 4: 8, 5: 7, 6: 5, 7: 4, 8: 4}
-PLAN_SECONDS = 1.0
+VIRTUAL = {2: 60, 3: 24, 4: 8, 5: 7, 6: 5, 7: 4, 8: 4}
+PLAN_SECONDS = 0.5
 BUDGET_CALLS = 35
+MOST_CALLS = 500
+CALLS_A_SIZE = 10
 MOST_MEMBERS = 40
-PATIENCE = 2
+LEAST_RELATIVE = 0.02
+SETTLED = 1e-3
 
 
 def placement(candidates: ArrayLike | Oracle, target: Target, options: Options = DEFAULT) -> Selection:
@@ -44,22 +48,25 @@ def placement(candidates: ArrayLike | Oracle, target: Target, options: Options =
         raise InvalidInputError("adaptive and placement can't exclude candidates; use minimum or greedy for that")
     started = time.perf_counter()
     oracle = as_oracle(candidates)
-    budget = options.budget or BUDGET_CALLS
-    between = sandwich(oracle, 0.0, 1e-6, replace(options, budget=max(oracle.d + 1, budget // 2)))
+    first = max(oracle.d + 1, (options.budget or BUDGET_CALLS) // 3)
+    calls = sandwich(oracle, 0.0, 1e-6, replace(options, budget=first)).calls
     if target.k is not None:
-        return _place(between.calls, target, replace(options, budget=budget), started)
-    within = replace(options, budget=budget)
-    for k in range(max(_planned_size(between.calls, target, options), len(options.include)), MOST_MEMBERS + 1):
-        found = _place(between.calls, Target(k=k), within, started)
-        if _meets(found.points, between.calls, target, options):
+        return _place(calls, target, replace(options, budget=options.budget or BUDGET_CALLS), started)
+    # Without a budget, every size gets some calls, so that the search goes on until the target is met.
+    most = options.budget or MOST_CALLS
+    for k in range(max(_planned_size(calls, target, options), len(options.include)), MOST_MEMBERS + 1):
+        within = replace(options, budget=min(most, len(calls) + CALLS_A_SIZE))
+        found = _place(calls, Target(k=k), within, started)
+        if _meets(found.points, calls, target, options):
             return found
-        if len(between.calls) >= budget:
+        if len(calls) >= most:
             break
-    if not _meets(between.calls.points, between.calls, target, options):
+    if not _meets(calls.points, calls, target, options):
         raise InfeasibleError(
-            f"placement: {len(between.calls)} oracle calls don't certify this target; raise the budget or loosen it"
+            f"placement: {len(calls)} oracle calls don't certify this target; raise the budget or loosen it"
         )
-    return choose_certified("placement", _bounds(between.calls), target, options, started, "budget of oracle calls")
+    bounds = Sandwich(calls, upper_points(calls), 0.0, "", ())
+    return choose_certified("placement", bounds, target, options, started, "budget of oracle calls")
 
 
 def _planned_size(calls: Calls, target: Target, options: Options) -> int:
@@ -78,9 +85,11 @@ def _meets(points: Floats, calls: Calls, target: Target, options: Options) -> bo
 def _place(calls: Calls, target: Target, options: Options, started: float) -> Selection:
     budget = options.budget or BUDGET_CALLS
     virtual = _virtual_weights(calls.oracle.d, options.region)
-    best = choose_certified("placement", _bounds(calls), target, options, started)
-    without_gain, stopped = 0, "no more improvement"
-    while without_gain < PATIENCE:
+    # Interpolated values near 0 could make a relative plan meaningless.
+    relative = target.relative and minimum_of_envelope(calls.points, options.region)[0] > LEAST_RELATIVE
+    aim = replace(target, relative=relative)
+    stopped = "no more improvement"
+    while True:
         if len(calls) >= budget:
             stopped = "budget of oracle calls"
             break
@@ -88,19 +97,29 @@ def _place(calls: Calls, target: Target, options: Options, started: float) -> Se
             stopped = "time limit"
             break
         predicted = _interpolate(calls, virtual)
-        plan = minimum(predicted, Target(k=target.k), Options(region=options.region, time_limit=PLAN_SECONDS))
+        plan = minimum(predicted, aim, Options(region=options.region, time_limit=PLAN_SECONDS))
         fresh = [virtual[i] for i in plan.members if not calls.has_asked(virtual[i], 1e-6)]
+        if not fresh:
+            # The plan is settled; a call where least is known may still change it.
+            fresh = _least_known(calls, options.region)
         if not fresh:
             break
         calls.ask(np.array(fresh[: budget - len(calls)]))
-        now = choose_certified("placement", _bounds(calls), target, options, started)
-        without_gain = 0 if now.gap.additive < best.gap.additive - 1e-4 else without_gain + 1
-        best = now if now.gap.additive <= best.gap.additive else best
-    return choose_certified("placement", _bounds(calls), target, options, started, stopped)
+    pool = calls.pool(options)
+    count = len(pool.points)
+    both = np.vstack([pool.points, _interpolate(calls, virtual)])
+    within = Options(options.region, pool.include, tuple(range(count, len(both))), PLAN_SECONDS)
+    chosen = minimum(both, aim, within).members
+    gap = worst_gap(pool.points[list(chosen)], upper_points(calls), options.region)
+    return pool.selection("placement", chosen, started, stopped, gap, "certified")
 
 
-def _bounds(calls: Calls) -> Sandwich:
-    return Sandwich(calls, upper_points(calls), 0.0, "", ())
+def _least_known(calls: Calls, region: Region | None) -> list[Floats]:
+    """The weights where the certified gap of all found policies is largest; none where it is next to nothing."""
+    vertices = envelope_vertices(calls.points, region)
+    gaps = upper_envelope(upper_points(calls), vertices) - upper_envelope(calls.points, vertices)
+    order = np.argsort(-gaps, kind="stable")
+    return [vertices[i] for i in order if gaps[i] > SETTLED and not calls.has_asked(vertices[i])][:1]
 
 
 def _virtual_weights(d: int, region: Region | None) -> Floats:
