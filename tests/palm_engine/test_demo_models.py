@@ -125,7 +125,9 @@ def test_a_small_build_runs_through_resumes_and_chooses_the_same(tmp_path: Path)
         def note(self, text: str) -> None: ...
 
     first = build(config, tmp_path, tmp_path / "out", Recorder())
-    assert {"Score the pool", "Train adapters", "Draw answers (all)", "Estimate KL"} <= set(stages)
+    assert {"Score the pool", "Train adapters", "Draw answers (train)", "Draw answers (certify)", "Estimate KL"} <= set(
+        stages
+    )
     assert len(first.members) == 2
     certificate = first.manifest.certificate
     assert certificate is not None

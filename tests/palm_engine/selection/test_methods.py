@@ -19,6 +19,7 @@ from palm_engine.oracles.table import TableOracle
 from palm_engine.selection.methods import METHODS, get_method
 from palm_engine.selection.minimum import minimum
 from palm_engine.selection.options import Options
+from palm_engine.selection.palm import palm, palm_grid, size_upper_bound
 from palm_engine.selection.result import Target
 
 NAMES = sorted(METHODS)
@@ -184,3 +185,40 @@ def test_the_certificate_is_never_below_the_truth_even_with_a_noisy_oracle(seed:
 
     found = METHODS["adaptive"].select(Noisy(points), Target(delta=0.02), Options(budget=25))
     assert found.gap.additive >= worst_gap(found.points, points).additive - 1e-9
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([2, 3, 4]))
+def test_the_grid_bound_holds_between_its_weights(seed: int, d: int) -> None:
+    """One policy a grid weight is an (eps, delta)-portfolio, whatever the policies are (rewards in [0, 1])."""
+    rng = np.random.default_rng(seed)
+    points, eps, delta = rng.random((80, d)), 0.15, 0.1
+    kept = np.unique(TableOracle(points).answer(palm_grid(d, eps, delta)).rows)
+    assert len(kept) <= size_upper_bound(d, eps, delta)
+    assert worst_violation(points[kept], points, eps, delta)[0] <= 1e-9
+
+
+@pytest.mark.parametrize("d", [5, 6, 8])
+def test_many_traits(d: int) -> None:
+    points = sphere(40, d, 0)
+    found = minimum(points, Target(k=4), Options(time_limit=3))
+    assert found.gap_lower_bound is not None
+    assert found.gap_lower_bound <= found.gap.additive + 1e-9
+    early = METHODS["adaptive"].select(points, Target(delta=0.2), Options(budget=12))
+    assert early.gap.additive >= worst_gap(early.points, points).additive - 1e-9
+
+
+def test_lazy_palm_calls_less_and_keeps_its_promise() -> None:
+    points = sphere(60, 3, 1)
+    eager, lazy = palm(points, Target(delta=0.1)), palm(points, Target(delta=0.1), lazy=True, prune="ilp")
+    assert lazy.oracle_calls < eager.oracle_calls
+    assert worst_violation(lazy.points, points, 0.19, 0.3)[0] <= 1e-9
+
+
+@pytest.mark.parametrize("d", [2, 3])
+def test_a_time_limit_returns_what_is_proved_so_far(d: int) -> None:
+    points = sphere(400, d, 0)
+    found = minimum(points, Target(eps=0.02, delta=0.002), Options(time_limit=0.05))
+    assert worst_violation(found.points, points, 0.02, 0.002)[0] <= 1e-8
+    assert found.size_lower_bound is not None
+    assert found.size_lower_bound <= len(found.members)
