@@ -86,8 +86,7 @@ def _fewest(cuts: Cuts, eps: float, delta: float, started: float, deadline: floa
                     f"no portfolio of the eligible candidates meets eps {eps:g}, delta {delta:g}: even all of them "
                     f"together have an additive worst gap of {max(reach, 0):.4g}; loosen the target or the limits"
                 )
-            if incumbent is None:
-                incumbent = complete([], cuts, eps, delta)
+            incumbent = incumbent or complete([], cuts, eps, delta)
         else:
             members = list(cover.columns)
             vertices, violation = cuts.gaps(members, eps, delta)
@@ -97,16 +96,14 @@ def _fewest(cuts: Cuts, eps: float, delta: float, started: float, deadline: floa
                     "minimum", members, size_lower_bound=bound, seconds=time.perf_counter() - started, stopped=stopped
                 )
             cuts.add(worst_first(vertices, violation, 10 * TOLERANCE))
-        if deadline is not None and time.perf_counter() > deadline:
-            # With many traits, starting from nothing sometimes ends smaller than mending the cover.
-            attempts = [incumbent or complete(members, cuts, eps, delta), complete([], cuts, eps, delta)]
-            incumbent = min(attempts, key=len)
+            mended = complete(members, cuts, eps, delta)
+            if incumbent is None or len(mended) < len(incumbent):
+                incumbent = mended
+        late = deadline is not None and time.perf_counter() > deadline
+        if incumbent is not None and (len(incumbent) <= bound or late):
+            stopped = "proved optimal" if len(incumbent) <= bound else "time limit"
             return cuts.selection(
-                "minimum",
-                incumbent,
-                size_lower_bound=bound,
-                seconds=time.perf_counter() - started,
-                stopped="time limit",
+                "minimum", incumbent, size_lower_bound=bound, seconds=time.perf_counter() - started, stopped=stopped
             )
 
 
