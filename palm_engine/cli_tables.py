@@ -61,7 +61,7 @@ def select(
     from palm_engine.report import report, save_bundle
     from palm_engine.selection.methods import get_method
     from palm_engine.selection.result import Target
-    from palm_engine.table import read_table
+    from palm_engine.table import NAME, read_table
 
     if gap not in ("additive", "multiplicative"):
         raise InvalidInputError(f"--gap is additive or multiplicative, not {gap!r}")
@@ -71,6 +71,8 @@ def select(
     if k is not None and (eps or delta):
         raise InvalidInputError("give either --k or a tolerance (--eps, --delta), not both")
     if out is not None:
+        if not NAME.match(out.name):
+            raise InvalidInputError(f"--out {str(out)!r}: a portfolio's name has letters, digits and . _ - only")
         check_target(out)
     rewards = read_table(table)
     options = _options(rewards, where, floor, include, exclude, time_limit, budget, seed)

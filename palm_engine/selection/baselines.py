@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from math import comb
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -56,6 +57,8 @@ def _design(name: str, candidates: ArrayLike | Oracle, target: Target, options: 
 
 def _weights(name: str, d: int, count: int, options: Options) -> Floats:
     resolution = RESOLUTION.get(d, 6)
+    while comb(resolution + d - 1, d - 1) < count:
+        resolution += 1
     if name == "uniform":
         design = uniform_design(d, count, resolution)
     else:

@@ -101,6 +101,7 @@ def test_guardrails(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
         (["--k", "2", "--where", "safety>=.9", "--where", "humor>=.9"], 2, "no room"),
         (["--k", "2", "--include", "zz"], 2, "no policy 'zz'"),
         (["--k", "2", "--delta", ".1"], 2, "not both"),
+        (["--k", "2", "--out", "not a name"], 2, "letters, digits"),
         ([], 2, "give a target"),
         (["--k", "2", "--method", "best"], 2, "unknown method"),
         (["--k", "2", "--floor", "safety>=1"], 3, "no candidate may be a member"),
