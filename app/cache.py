@@ -34,14 +34,15 @@ def _read(folder: str, stamp: int) -> Bundle:
     return read_bundle(Path(folder))
 
 
-def map_info(of: Bundle, portfolio: tuple[int, ...]) -> explore.MapInfo:
-    """The map of a portfolio, d = 2 or 3."""
-    return _map_info(of.points, portfolio)
+def planned_value(of: Bundle, w: tuple[float, ...]) -> float | None:
+    """What the closed form expects of a model made for exactly `w`, in the bundle's value; None without a pool."""
+    rewards, betas = of.pool_rewards, of.manifest.beta
+    if rewards is None or not betas:
+        return None
+    from palm_engine.oracles.gibbs import GibbsOracle
 
-
-@st.cache_data(show_spinner=False, max_entries=64)
-def _map_info(points: np.ndarray, portfolio: tuple[int, ...]) -> explore.MapInfo:
-    return explore.map_info(points, list(portfolio), 90 if points.shape[1] == 3 else 200)
+    oracle = GibbsOracle(rewards, min(betas), with_cost=of.manifest.value == "reward_minus_kl")
+    return float(oracle.answer(np.array([w])).optimum[0])
 
 
 def exact_gap(of: Bundle, portfolio: tuple[int, ...]) -> WorstGap:

@@ -50,7 +50,9 @@ page = st.navigation(
 )
 # Streamlit's default leaves a screen-high gap above the first heading.
 st.html("<style>[data-testid='stMainBlockContainer']{padding-top:3.5rem;padding-bottom:3rem}</style>")
-pick_bundle(cache.bundle_names(state.portfolios_root()))
+names = cache.bundle_names(state.portfolios_root())
+state.restore_from_url(names)
+pick_bundle(names)
 try:
     page.run()
 except PalmError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,9 @@ from palm_engine.manifest import BoundInfo
 
 BUNDLE = "bundle"
 ROOT = "portfolios_root"
-_MAX_SLIDER = 100
+MAX_SLIDER = 100.0
+_VERSION = "weights_version"
+_RESTORED = "restored_from_url"
 
 
 @dataclass(frozen=True)
@@ -33,9 +37,8 @@ def portfolios_root() -> Path:
     return Path(st.session_state[ROOT])
 
 
-def slider_key(bundle: Bundle, trait: str) -> str:
-    """Key of a trait's slider; it names the bundle, so that portfolios keep their own weights."""
-    return f"weight.{bundle.folder.name}.{trait}"
+def _raw_key(bundle: Bundle) -> str:
+    return f"raw.{bundle.folder.name}"
 
 
 def prompt_key(bundle: Bundle) -> str:
@@ -47,14 +50,67 @@ def _size_key(bundle: Bundle) -> str:
     return f"size.{bundle.folder.name}"
 
 
-def raw_weights(bundle: Bundle) -> list[int]:
+def raw_weights(bundle: Bundle) -> list[float]:
     """Slider positions, 0 to 100, one a trait; all in the middle at first."""
-    return [int(st.session_state.get(slider_key(bundle, t), _MAX_SLIDER // 2)) for t in bundle.traits]
+    kept = st.session_state.get(_raw_key(bundle), [])
+    return [float(x) for x in kept] if len(kept) == len(bundle.traits) else [50.0] * len(bundle.traits)
+
+
+def follow_weights(bundle: Bundle, raw: Sequence[float]) -> None:
+    """Take over what the browser's sliders say; anything that isn't one number from 0 to 100 a trait is ignored."""
+    values = [float(x) if isinstance(x, int | float) else np.nan for x in raw]
+    if len(values) == len(bundle.traits) and all(0 <= x <= MAX_SLIDER for x in values):
+        st.session_state[_raw_key(bundle)] = values
+
+
+def set_weights(bundle: Bundle, raw: Sequence[float]) -> None:
+    """Set the weights from the server's side; the browser's sliders then move there."""
+    follow_weights(bundle, raw)
+    st.session_state[_VERSION] = weights_version() + 1
+
+
+def weights_version() -> int:
+    """Counts the times that the server set the weights itself."""
+    return int(st.session_state.get(_VERSION, 0))
 
 
 def weights(bundle: Bundle) -> NDArray[np.float64]:
     """Effective weights: non-negative, summing to 1."""
     return normalise(raw_weights(bundle))
+
+
+def restore_from_url(names: Sequence[str]) -> None:
+    """Once a session: the view that the address names (portfolio, weights, size, prompt), as far as it makes sense."""
+    if st.session_state.get(_RESTORED):
+        return
+    st.session_state[_RESTORED] = True
+    asked = st.query_params.to_dict()
+    name = asked.get("portfolio", names[0] if names else "")
+    if name not in names:
+        return
+    st.session_state[BUNDLE] = name
+    raw = asked.get("w", "").split("-")
+    with suppress(ValueError):
+        values = [float(x) for x in raw]
+        if all(0 <= x <= MAX_SLIDER for x in values):
+            st.session_state[f"raw.{name}"] = values
+    if asked.get("k", "").isdecimal():
+        st.session_state[f"size.{name}"] = int(asked["k"])
+    if asked.get("prompt"):
+        st.session_state[f"prompt.{name}"] = asked["prompt"]
+
+
+def write_url(bundle: Bundle) -> None:
+    """Put portfolio, weights, size and prompt into the address, so that a copied link opens this view."""
+    wanted = {"portfolio": bundle.folder.name, "w": "-".join(f"{x:g}" for x in raw_weights(bundle))}
+    size, prompt = chosen_size(bundle), st.session_state.get(prompt_key(bundle))
+    if size is not None:
+        wanted["k"] = str(size)
+    if prompt:
+        wanted["prompt"] = str(prompt)
+    # The browser keeps "w" itself while a slider moves: a step of the history for every move would bury Back.
+    if {k: v for k, v in st.query_params.items() if k != "w"} != {k: v for k, v in wanted.items() if k != "w"}:
+        st.query_params.from_dict(wanted)
 
 
 def chosen_size(bundle: Bundle) -> int | None:

@@ -72,6 +72,25 @@ class Bundle:
         """policy, prompt_id, sample_id, text, tokens and one score column a trait; empty without texts."""
         return self._table("samples.parquet", ["policy", "prompt_id", "sample_id", "text", "tokens", *self.traits])
 
+    @cached_property
+    def pool_rewards(self) -> Floats | None:
+        """Scores of the pool's answers, shape (prompts, samples, d); None without a pool.
+
+        Raises BundleError where prompts have different numbers of answers, or a score isn't in [0, 1].
+        """
+        pool = self._table("pool.parquet", ["source", "prompt_id", "sample_id", *self.traits])
+        if pool.empty:
+            return None
+        counts = pool.groupby("prompt_id", observed=True).size()
+        rewards = pool.sort_values(["prompt_id", "source", "sample_id"], kind="stable")[self.traits].to_numpy(float)
+        path = self.folder / "pool.parquet"
+        if counts.nunique() != 1:
+            raise BundleError(f"{path}: every prompt needs equally many answers; {counts.idxmin()} has {counts.min()}")
+        if not ((rewards >= 0) & (rewards <= 1)).all():
+            row, column = np.argwhere(~((rewards >= 0) & (rewards <= 1)))[0]
+            raise BundleError(f"{path}: a score of {self.traits[column]!r} is {rewards[row, column]}, not in [0, 1]")
+        return rewards.reshape(len(counts), -1, len(self.traits))
+
     def answers(self, prompt_id: str, policies: Sequence[str]) -> pd.DataFrame:
         """Recorded answers of `policies` to one prompt, in that order of policies."""
         found = self._by_prompt.get(prompt_id)

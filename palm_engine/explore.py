@@ -1,4 +1,4 @@
-"""What the dashboard shows at given weights, and on a map of the simplex, as plain numbers."""
+"""What the dashboard shows at given weights, and of a portfolio's size, as plain numbers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from palm_engine.geometry.fields import GapField, gap_field
 from palm_engine.geometry.policies import as_points
-from palm_engine.geometry.simplex import grid
 
 Floats = NDArray[np.float64]
 
@@ -28,15 +26,6 @@ class PickInfo:
     best_value: float
     gap: float
     relative_gap: float | None
-
-
-@dataclass(frozen=True)
-class MapInfo:
-    """A field over the simplex for `portfolio` (candidate rows); `field.member` indexes into `portfolio`."""
-
-    portfolio: tuple[int, ...]
-    resolution: int
-    field: GapField
 
 
 @dataclass(frozen=True)
@@ -71,10 +60,3 @@ def pick_info(points: ArrayLike, portfolio: list[int], w: ArrayLike) -> PickInfo
         gap,
         gap / float(values[best]) if values[best] > 0 else None,
     )
-
-
-def map_info(points: ArrayLike, portfolio: list[int], resolution: int = 60) -> MapInfo:
-    """Picked member and gap on the simplex grid of `resolution` steps, for d = 2 or 3."""
-    u = as_points(points)
-    field = gap_field(u[portfolio], u, grid(u.shape[1], resolution))
-    return MapInfo(tuple(portfolio), resolution, field)

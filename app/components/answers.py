@@ -3,43 +3,111 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
 
+import pandas as pd
 import streamlit as st
 
+from app import state
+from palm_engine.bundle import Bundle
+
 _CARD = (
-    '<div style="border:1px solid rgba(128,140,155,.35);border-top:4px solid {colour};border-radius:8px;'
+    '<article style="border:1px solid rgba(128,140,155,.35);border-top:4px solid {colour};border-radius:8px;'
     'padding:12px 14px;height:100%;overflow-wrap:anywhere">'
-    '<div style="font-weight:600">{title}</div><div style="opacity:.7;font-size:.85rem;margin-bottom:8px">'
+    '<div style="font-weight:600">{title}</div><div style="opacity:.8;font-size:.85rem;margin-bottom:8px">'
     "{subtitle}</div>"
     '<div style="white-space:pre-wrap;line-height:1.5">{text}</div>'
-    '<div style="margin-top:10px;font-size:.82rem;opacity:.8">{scores}</div></div>'
+    '<div style="margin-top:10px;font-size:.82rem;opacity:.85">{scores}</div></article>'
 )
+_MARK = '<mark style="background:rgba(120,170,220,.28);color:inherit;border-radius:3px">{}</mark>'
 
 
-def answer_card(title: str, subtitle: str, text: str, scores: Mapping[str, float], colour: str) -> None:
-    """One answer with its trait scores; every string is escaped."""
-    shown = text if text.strip() else "(the model answered nothing)"
-    parts = " &nbsp; ".join(f"{html.escape(t)} <b>{v:.2f}</b>" for t, v in scores.items())
-    st.html(
-        _CARD.format(
-            colour=html.escape(colour, quote=True),
-            title=html.escape(title),
-            subtitle=html.escape(subtitle),
-            text=html.escape(shown),
-            scores=parts,
-        )
+@dataclass(frozen=True)
+class Answer:
+    """One answer to show: who gave it, why it is shown, its text and trait scores (None: none was recorded)."""
+
+    policy: str
+    why: str
+    colour: str
+    text: str | None
+    tokens: int
+    scores: Mapping[str, float]
+
+
+def prompt_order(bundle: Bundle) -> pd.Series[str]:
+    """Texts of the prompts that can be shown, by prompt_id: curated ones first, training prompts never."""
+    prompts = bundle.prompts
+    answered = prompts[(prompts["split"] != "train") & prompts["prompt_id"].isin(set(bundle.samples["prompt_id"]))]
+    texts: pd.Series[str] = (prompts if answered.empty else answered).set_index("prompt_id")["text"]
+    first = [p for p in bundle.manifest.curated_prompts if p in texts.index]
+    return texts.loc[[*first, *(p for p in texts.index if p not in set(first))]]
+
+
+def pick_prompt(bundle: Bundle) -> str:
+    """The prompt picker, curated prompts first; a prompt that a link names is taken where it exists."""
+    texts = prompt_order(bundle)
+    key = state.prompt_key(bundle)
+    if st.session_state.get(key) not in texts.index:
+        st.session_state[key] = texts.index[0]
+    st.selectbox("Prompt", list(texts.index), format_func=lambda p: str(texts[p]), key=key, persist_state="session")
+    return str(st.session_state[key])
+
+
+def recorded(bundle: Bundle, prompt_id: str, shown: Sequence[tuple[str, str, str]]) -> list[Answer]:
+    """The first recorded answer of each (policy, why, colour) in `shown`."""
+    table = bundle.answers(prompt_id, [name for name, _, _ in shown]).drop_duplicates("policy")
+    rows = {str(row["policy"]): row for row in table.to_dict("records")}
+    found = []
+    for name, why, colour in shown:
+        row = rows.get(name)
+        if row is None:
+            found.append(Answer(name, why, colour, None, 0, {}))
+            continue
+        scores = {t: float(row[t]) for t in bundle.traits}
+        found.append(Answer(name, why, colour, str(row["text"]), int(row["tokens"]), scores))
+    return found
+
+
+def answer_cards(answers: Sequence[Answer], reference: Answer | None = None, columns: int = 4) -> None:
+    """Cards side by side; words and scores that differ from `reference`'s answer are marked."""
+    for start in range(0, len(answers), columns):
+        row = answers[start : start + columns]
+        for column, answer in zip(st.columns(min(columns, max(len(answers), 1))), row, strict=False):
+            with column:
+                st.html(card(answer, reference))
+
+
+def card(answer: Answer, reference: Answer | None = None) -> str:
+    """One card as HTML; every string in it is escaped."""
+    other = reference if reference is not None and reference.policy != answer.policy else None
+    if answer.text is None:
+        text = "No answer of this model to this prompt was recorded."
+    elif not answer.text.strip():
+        text = "(the model answered nothing)"
+    else:
+        text = marked(answer.text, other.text) if other and other.text else html.escape(answer.text)
+    scores = []
+    for trait, value in answer.scores.items():
+        change = f" ({value - other.scores[trait]:+.2f})" if other and trait in other.scores else ""
+        scores.append(f"{html.escape(trait)} <b>{value:.2f}</b>{change}")
+    words = f" · {answer.tokens} tokens" if answer.text is not None else ""
+    return _CARD.format(
+        colour=html.escape(answer.colour, quote=True),
+        title=html.escape(answer.policy),
+        subtitle=html.escape(answer.why + words),
+        text=text if answer.text and answer.text.strip() else html.escape(text),
+        scores=" &nbsp; ".join(scores),
     )
 
 
-def weights_bar(traits: Sequence[str], weights: Sequence[float], colours: Sequence[str]) -> None:
-    """The effective weights as one bar that adds up to 1, with the numbers written out."""
-    cells = "".join(
-        f'<div style="width:{100 * w:.2f}%;background:{html.escape(c, quote=True)};height:12px"></div>'
-        for w, c in zip(weights, colours, strict=True)
-    )
-    text = ", ".join(f"{html.escape(t)} <b>{w:.2f}</b>" for t, w in zip(traits, weights, strict=True))
-    st.html(
-        f'<div style="display:flex;border-radius:6px;overflow:hidden" aria-hidden="true">{cells}</div>'
-        f'<div style="font-size:.9rem;margin-top:6px">Effective weights: {text}</div>'
-    )
+def marked(text: str, other: str) -> str:
+    """`text` as escaped HTML, words that `other` doesn't have in this order marked."""
+    ours, theirs = re.findall(r"\S+|\s+", text), re.findall(r"\S+|\s+", other)
+    parts = []
+    for what, a, b, _, _ in SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes():
+        piece = html.escape("".join(ours[a:b]))
+        parts.append(piece if what == "equal" or not piece.strip() else _MARK.format(piece))
+    return "".join(parts)

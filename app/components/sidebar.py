@@ -40,6 +40,7 @@ def open_bundle() -> Bundle:
             st.caption("Base model")
             st.text(bundle.manifest.base.source)
         _cards(bundle)
+    state.write_url(bundle)
     return bundle
 
 

@@ -80,18 +80,23 @@ class Cuts:
 
 
 def comparators(points: Floats) -> Floats:
-    """Rows of `points` that matter for the best value: of more than MANY rows, only the vertices of their hull.
+    """Rows of `points` that matter for the best value (see `comparator_rows`)."""
+    return points[comparator_rows(points)]
+
+
+def comparator_rows(points: Floats) -> NDArray[np.intp]:
+    """Indices of the rows that matter for the best value: of more than MANY rows, only the vertices of their hull.
 
     Exact: a linear function is largest at a vertex. Above d = 4 the hull costs more than it saves.
     """
     if len(points) <= MANY or points.shape[1] > 4:
-        return points
+        return np.arange(len(points))
     from scipy.spatial import ConvexHull, QhullError
 
     try:
-        return points[ConvexHull(points).vertices]
-    except QhullError:  # flat or repeated points: the hull has no interior, so nothing is dropped
-        return np.unique(points, axis=0)
+        return np.sort(ConvexHull(points).vertices).astype(np.intp)
+    except QhullError:  # flat or repeated points: the hull has no interior, so only repetitions are dropped
+        return np.sort(np.unique(points, axis=0, return_index=True)[1])
 
 
 def worst_first(vertices: Floats, gaps: Floats, above: float) -> Floats:

@@ -1,0 +1,172 @@
+// Drawing: an SVG triangle (three traits) or segment (two), with exact regions, fields, lines, dots and a puck.
+const SVG = "http://www.w3.org/2000/svg";
+const TOP = [260, 34], LEFT = [40, 415], RIGHT = [480, 415];
+const STEPS = 72;
+// Viridis: even steps of lightness, so it reads in grey and with every colour blindness (van der Walt and Smith 2015).
+const SHADES = [[68, 1, 84], [72, 40, 120], [62, 74, 137], [49, 104, 142], [38, 130, 142], [31, 158, 137],
+  [53, 183, 121], [109, 205, 89], [180, 222, 44], [253, 231, 37]];
+
+function node(name, attributes = {}, text = null) {
+  const element = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  if (text !== null) element.textContent = text;
+  return element;
+}
+
+function shade(t) {
+  const x = Math.min(Math.max(t, 0), 1) * (SHADES.length - 1), i = Math.min(Math.floor(x), SHADES.length - 2);
+  return SHADES[i].map((a, c) => Math.round(a + (x - i) * (SHADES[i + 1][c] - a)));
+}
+
+function toXY(share) {
+  return [0, 1].map((c) => share[0] * TOP[c] + share[1] * LEFT[c] + share[2] * RIGHT[c]);
+}
+
+// Shares of the point of the triangle nearest to (x, y).
+function toShare(x, y) {
+  const a = (LEFT[1] - y) / (LEFT[1] - TOP[1]);
+  const c = (x - LEFT[0] - a * (TOP[0] - LEFT[0])) / (RIGHT[0] - LEFT[0]);
+  const share = [a, 1 - a - c, c].map((s) => Math.max(s, 0)), total = share[0] + share[1] + share[2];
+  return share.map((s) => s / total);
+}
+
+function short(value) {
+  return Math.abs(value) >= 0.1 || value === 0 ? value.toFixed(2) : value.toFixed(3);
+}
+
+// A field as an image that fills the triangle's box; scale [low, high] to the shades.
+function fieldImage(rows, low, high) {
+  const width = 352, height = Math.round((width * (LEFT[1] - TOP[1])) / (RIGHT[0] - LEFT[0]));
+  const canvas = document.createElement("canvas");
+  canvas.width = width; canvas.height = height;
+  const pixels = canvas.getContext("2d").createImageData(width, height);
+  for (let row = 0; row < height; row++) {
+    const a = 1 - (row + 0.5) / height;
+    for (let column = 0; column < width; column++) {
+      const c = (column + 0.5) / width - a / 2, b = 1 - a - c;
+      if (c < -0.004 || b < -0.004) continue;
+      const colour = shade((interpolate(rows, [a, b, c]) - low) / (high - low || 1)), at = 4 * (row * width + column);
+      pixels.data[at] = colour[0]; pixels.data[at + 1] = colour[1]; pixels.data[at + 2] = colour[2];
+      pixels.data[at + 3] = 255;
+    }
+  }
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  return canvas.toDataURL();
+}
+
+function colourBar(layer, low, high, title) {
+  const bar = node("g", { "aria-hidden": "true" });
+  for (let i = 0; i < 60; i++) {
+    bar.append(node("rect", { x: 396 + i * 1.8, y: 8, width: 2.2, height: 9, fill: `rgb(${shade(i / 59)})` }));
+  }
+  bar.append(node("text", { x: 396, y: 29, class: "small" }, short(low)));
+  bar.append(node("text", { x: 504, y: 29, class: "small", "text-anchor": "end" }, short(high)));
+  bar.append(node("text", { x: 504, y: 42, class: "small", "text-anchor": "end" }, title));
+  layer.append(bar);
+}
+
+function centroid(polygon) {
+  return [0, 1, 2].map((i) => polygon.reduce((sum, p) => sum + p[i], 0) / polygon.length);
+}
+
+function areaOf(polygon) {
+  const p = polygon.map(toXY);
+  return Math.abs(p.reduce((s, [x, y], i) => {
+    const [u, v] = p[(i + 1) % p.length];
+    return s + x * v - u * y;
+  }, 0)) / 2;
+}
+
+// Everything under the puck for three traits. `scene`: members, candidates (sliced points), names, colours, dots
+// (shares where members were trained, or null), corners (trait names), field (null: regions), lines (levels' unit).
+function drawTriangle(layer, scene) {
+  layer.replaceChildren();
+  const regions = regionsOf(scene.members);
+  const outline = [TOP, LEFT, RIGHT].map((p) => p.join(",")).join(" ");
+  if (scene.field) {
+    const rows = lattice(STEPS, scene.field.at);
+    let low = Infinity, high = -Infinity;
+    rows.forEach((row) => row.forEach((x) => { low = Math.min(low, x); high = Math.max(high, x); }));
+    if (scene.field.low !== undefined) low = Math.min(scene.field.low, low);
+    const image = node("image", { x: LEFT[0], y: TOP[1], width: RIGHT[0] - LEFT[0], height: LEFT[1] - TOP[1],
+      preserveAspectRatio: "none", href: fieldImage(rows, low, high) });
+    const hole = node("clipPath", { id: "inside" });
+    hole.append(node("polygon", { points: outline }));
+    image.setAttribute("clip-path", "url(#inside)");
+    layer.append(hole, image);
+    colourBar(layer, low, high, scene.field.unit);
+    drawLines(layer, rows, roundLevels(low, high), "on-field");
+    if (scene.threshold != null) drawLines(layer, rows, [scene.threshold], "threshold");
+  }
+  regions.forEach((polygon, i) => {
+    if (polygon.length < 3) return;
+    layer.append(node("polygon", { points: polygon.map((p) => toXY(p).map((x) => x.toFixed(2)).join(",")).join(" "),
+      fill: scene.field ? "none" : scene.colours[i], class: scene.field ? "border" : "region" }));
+  });
+  if (!scene.field) {
+    const gaps = lattice(STEPS, (w) => bestOf(scene.candidates, w).value - bestOf(scene.members, w).value);
+    const most = Math.max(...gaps.map((row) => Math.max(...row)));
+    drawLines(layer, gaps, roundLevels(0, most, 3), "iso");
+  }
+  layer.append(node("polygon", { points: outline, class: "outline" }));
+  regions.forEach((polygon, i) => {
+    if (polygon.length < 3 || areaOf(polygon) < 2500) return;
+    const [x, y] = toXY(centroid(polygon));
+    layer.append(node("text", { x, y, class: "name", "text-anchor": "middle" }, scene.names[i]));
+  });
+  scene.dots.forEach((share, i) => {
+    if (!share) return;
+    const [cx, cy] = toXY(share), dot_ = node("circle", { cx, cy, r: 6, fill: scene.colours[i], class: "dot" });
+    dot_.append(node("title", {}, `${scene.names[i]} was trained here`));
+    layer.append(dot_);
+  });
+  [[TOP, "middle", -14], [LEFT, "start", 26], [RIGHT, "end", 26]].forEach(([[x, y], anchor, shift], i) => {
+    const dx = i === 1 ? -30 : i === 2 ? 30 : 0;
+    layer.append(node("text", { x: x + dx, y: y + shift, class: "corner", "text-anchor": anchor }, scene.corners[i]));
+  });
+}
+
+function drawLines(layer, rows, levels, kind) {
+  levels.forEach((level) => {
+    const pieces = isoLine(rows, level);
+    if (!pieces.length) return;
+    const path = pieces.map(([a, b]) => `M${toXY(a).map((x) => x.toFixed(1))}L${toXY(b).map((x) => x.toFixed(1))}`);
+    layer.append(node("path", { d: path.join(""), class: kind }));
+    if (kind === "threshold") return;
+    const [x, y] = toXY(pieces[Math.floor(pieces.length / 2)][0]);
+    layer.append(node("text", { x, y: y - 3, class: `level ${kind}-level`, "text-anchor": "middle" }, short(level)));
+  });
+}
+
+// Two traits: value against the first trait's share; the best candidate dotted, the members' envelope in colour.
+function drawSegment(layer, scene) {
+  layer.replaceChildren();
+  const count = 240, xs = Array.from({ length: count + 1 }, (_, i) => i / count);
+  const at = scene.field ? scene.field.at : (w) => bestOf(scene.members, w).value;
+  const upper = (w) => (scene.field ? at(w) : bestOf(scene.candidates, w).value);
+  const values = xs.flatMap((x) => [at([x, 1 - x]), upper([x, 1 - x])]);
+  const low = Math.min(...values), high = Math.max(...values) + 1e-9;
+  const X = (x) => 64 + 416 * x, Y = (v) => 380 - (330 * (v - low)) / (high - low);
+  const line = (f, from, to) => xs.filter((x) => x >= from && x <= to)
+    .map((x, i) => `${i ? "L" : "M"}${X(x).toFixed(1)},${Y(f([x, 1 - x])).toFixed(1)}`).join("");
+  roundLevels(low, high).forEach((v) => {
+    layer.append(node("line", { x1: 64, x2: 480, y1: Y(v), y2: Y(v), class: "grid" }));
+    layer.append(node("text", { x: 58, y: Y(v) + 4, class: "small", "text-anchor": "end" }, short(v)));
+  });
+  layer.append(node("path", { d: line(upper, 0, 1), class: "bestline" }));
+  let start = 0;
+  for (let i = 1; i <= count + 1; i++) {
+    const now = i <= count ? bestOf(scene.members, [xs[i], 1 - xs[i]]).index : -1;
+    const before = bestOf(scene.members, [xs[start], 1 - xs[start]]).index;
+    if (now === before) continue;
+    layer.append(node("path", { d: line(at, xs[start], xs[Math.min(i, count)]), class: "valueline",
+      stroke: scene.colours[before] }));
+    if (i - start > 24) layer.append(node("text", { x: X((xs[start] + xs[Math.min(i, count)]) / 2), y: 398,
+      class: "small", "text-anchor": "middle" }, scene.names[before]));
+    start = i;
+  }
+  layer.append(node("text", { x: 64, y: 425, class: "corner" }, `all ${scene.corners[1]}`));
+  layer.append(node("text", { x: 480, y: 425, class: "corner", "text-anchor": "end" }, `all ${scene.corners[0]}`));
+  layer.append(node("text", { x: 64, y: 22, class: "small" }, scene.field ? scene.field.unit
+    : "value (expected reward); dotted: best candidate"));
+}
