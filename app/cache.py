@@ -10,7 +10,9 @@ import streamlit as st
 from app import state
 from palm_engine import explore
 from palm_engine.bundle import MANIFEST_FILE, Bundle, list_bundles, read_bundle
+from palm_engine.geometry.fields import Coverage, Usage, coverage, region_shares, usage
 from palm_engine.geometry.gap import WorstGap, worst_gap
+from palm_engine.selection.cuts import comparator_rows
 from palm_engine.selection.minimum import size_curve
 from palm_engine.selection.options import Options
 
@@ -27,6 +29,11 @@ def bundle(root: Path, name: str) -> Bundle:
     path = root / name / MANIFEST_FILE
     stamp = path.stat().st_mtime_ns if path.is_file() else 0
     return _read(str(root / name), stamp)
+
+
+def stamp(of: Bundle) -> int:
+    """Changes when the bundle is written anew; part of the keys of work that is kept."""
+    return (of.folder / MANIFEST_FILE).stat().st_mtime_ns
 
 
 @st.cache_resource(show_spinner="Opening the portfolio", max_entries=8)
@@ -53,6 +60,29 @@ def exact_gap(of: Bundle, portfolio: tuple[int, ...]) -> WorstGap:
 @st.cache_data(show_spinner=False, max_entries=64)
 def _exact_gap(points: np.ndarray, portfolio: tuple[int, ...]) -> WorstGap:
     return worst_gap(points[list(portfolio)], points)
+
+
+def covered(of: Bundle, portfolio: tuple[int, ...], threshold: float, relative: bool) -> Coverage:
+    """Share of the simplex whose gap is at most `threshold`."""
+    return _covered(of.points, portfolio, threshold, relative)
+
+
+@st.cache_data(show_spinner=False, max_entries=256)
+def _covered(points: np.ndarray, portfolio: tuple[int, ...], threshold: float, relative: bool) -> Coverage:
+    rows = comparator_rows(points)
+    return coverage(points[list(portfolio)], points[rows], threshold, relative=relative)
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def shares(points: np.ndarray, portfolio: tuple[int, ...]) -> np.ndarray:
+    """Share of the simplex where each member is picked."""
+    return region_shares(points[list(portfolio)])
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def used(points: np.ndarray, portfolio: tuple[int, ...], users: np.ndarray) -> Usage:
+    """How users with these weights (m, d) spread over the members."""
+    return usage(points[list(portfolio)], points[comparator_rows(points)], users)
 
 
 def curve(of: Bundle) -> explore.CurveInfo:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import plotly.graph_objects as go
 import streamlit as st
 
-from palm_engine.explore import CurveInfo
+from palm_engine.explore import CurveInfo, MethodCurve
+from palm_engine.guarantee import Reached
+from palm_engine.planner import PlanInfo
 
 FALLBACK_PALETTE = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#AA3377", "#66CCEE")
-INK, QUIET = "#1c2733", "#6b7a8a"
-_MARGIN = {"l": 8, "r": 8, "t": 40, "b": 8}
+OURS, QUIET = "#4a7fb5", "#8494a4"
+_MARGIN = {"l": 8, "r": 8, "t": 40, "b": 40}
+_BELOW = {"orientation": "h", "y": -0.2, "yanchor": "top"}
+# Every method keeps its colour and its dash wherever it is drawn.
+METHOD_LINES = {
+    "greedy": ("#228833", "dash"), "palm": ("#AA3377", "dashdot"), "uniform": ("#CC8844", "dot"),
+    "random": ("#8494a4", "longdash"),
+}  # fmt: skip
 
 
 def palette(count: int) -> list[str]:
@@ -18,37 +28,104 @@ def palette(count: int) -> list[str]:
     return [colours[i % len(colours)] for i in range(count)]
 
 
-def size_curve(info: CurveInfo, in_use: tuple[int, float] | None) -> go.Figure:
+def _axes(figure: go.Figure, title: str, x: str, y: str, height: int = 430, **more: object) -> go.Figure:
+    return figure.update_layout(
+        title=title, height=height, margin=_MARGIN, legend=_BELOW,
+        xaxis={"title": x, "fixedrange": True}, yaxis={"title": y, "rangemode": "tozero", "fixedrange": True}, **more,
+    )  # fmt: skip
+
+
+def _ring(figure: go.Figure, x: float, y: float) -> None:
+    figure.add_scatter(
+        x=[x], y=[y], mode="markers", showlegend=False, hoverinfo="skip",
+        marker={"size": 22, "color": "rgba(0,0,0,0)", "line": {"color": "#EE6677", "width": 3}},
+    )  # fmt: skip
+
+
+def _methods(figure: go.Figure, others: Sequence[MethodCurve]) -> None:
+    for curve in others:
+        colour, dash = METHOD_LINES[curve.method]
+        if curve.low is not None and curve.high is not None:
+            figure.add_scatter(
+                x=[*curve.sizes, *reversed(curve.sizes)], y=[*curve.high, *reversed(curve.low)], fill="toself",
+                fillcolor="rgba(132,148,164,0.15)", line={"width": 0}, showlegend=False, hoverinfo="skip",
+            )  # fmt: skip
+        figure.add_scatter(
+            x=curve.sizes, y=curve.gaps, mode="lines+markers", name=curve.label, marker={"size": 6},
+            line={"color": colour, "dash": dash, "width": 2}, hovertemplate=curve.label + " %{y:.4f}<extra></extra>",
+        )  # fmt: skip
+
+
+def size_curve(
+    info: CurveInfo, in_use: tuple[int, float] | None, others: Sequence[MethodCurve], unit: str
+) -> go.Figure:
     """Portfolio size against worst gap, with its band where there is one; (size, gap) `in_use` is ringed."""
     figure = go.Figure()
     line = info.certify or info.choose
+    _methods(figure, others)
     if info.upper is not None:
         figure.add_scatter(
             x=info.sizes, y=info.upper, name=f"{info.confidence:.0%} bound, all sizes at once",
-            line={"color": "#4477AA", "dash": "dot", "width": 1}, hovertemplate="bound %{y:.4f}<extra></extra>",
+            line={"color": OURS, "dash": "dot", "width": 1}, hovertemplate="bound %{y:.4f}<extra></extra>",
         )  # fmt: skip
         figure.add_scatter(
             x=info.sizes, y=line, fill="tonexty", fillcolor="rgba(68,119,170,0.12)", mode="none", showlegend=False,
             hoverinfo="skip",
         )  # fmt: skip
-        figure.add_scatter(
-            x=info.sizes, y=info.choose, name="where sizes were chosen (choose prompts)", mode="lines+markers",
-            line={"color": "#9aa7b5", "width": 1}, hovertemplate="choose prompts %{y:.4f}<extra></extra>",
-        )  # fmt: skip
     figure.add_scatter(
-        x=info.sizes, y=line, mode="lines+markers", line={"color": "#2f5d8a", "width": 3}, marker={"size": 11},
-        name="worst gap (certify prompts)" if info.certify else "worst gap, exact",
-        hovertemplate="%{x} members: worst gap %{y:.4f}<extra></extra>",
+        x=info.sizes, y=line, mode="lines+markers", line={"color": OURS, "width": 3}, marker={"size": 11},
+        name="exact best" + (", certify prompts" if info.certify else ""),
+        hovertemplate="exact best of %{x}: worst gap %{y:.4f}<extra></extra>",
     )  # fmt: skip
     if in_use is not None:
-        figure.add_scatter(
-            x=[in_use[0]], y=[in_use[1]], mode="markers", showlegend=False, hoverinfo="skip",
-            marker={"size": 22, "color": "rgba(0,0,0,0)", "line": {"color": "#EE6677", "width": 3}},
-        )  # fmt: skip
-    figure.update_layout(
-        title="What one more member buys", height=430, margin=_MARGIN | {"b": 40},
-        xaxis={"title": "portfolio size (members)", "dtick": 1, "fixedrange": True},
-        yaxis={"title": "worst gap (reward units)", "rangemode": "tozero", "fixedrange": True},
-        legend={"orientation": "h", "y": -0.2, "yanchor": "top"},
+        _ring(figure, *in_use)
+    _axes(figure, "Worst gap of the best portfolio of each size", "portfolio size (members)", f"worst gap ({unit})")
+    return figure.update_xaxes(dtick=1)
+
+
+def plan_curve(info: PlanInfo, chosen: tuple[int, float] | None) -> go.Figure:
+    """Planned worst gap by size, before any training; the plan that is shown is ringed."""
+    gaps = [s.gap.additive for s in info.curve]
+    figure = go.Figure(
+        go.Scatter(
+            x=[len(s.members) for s in info.curve], y=gaps, mode="lines+markers", marker={"size": 11}, name="plan",
+            line={"color": OURS, "width": 3}, hovertemplate="%{x} members: planned gap %{y:.4f}<extra></extra>",
+        )
     )  # fmt: skip
-    return figure
+    if chosen is not None:
+        _ring(figure, *chosen)
+    title = "Planned worst gap by size, before any training"
+    _axes(figure, title, "portfolio size (members)", "planned worst gap (scope: pool)")
+    return figure.update_xaxes(dtick=1)
+
+
+def usage_bars(names: Sequence[str], shares: Sequence[float]) -> go.Figure:
+    """Share of users by picked member."""
+    figure = go.Figure(
+        go.Bar(
+            x=list(shares), y=list(names), orientation="h", marker_color=palette(len(names)),
+            texttemplate="%{x:.1%}", textposition="auto", hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+        )
+    )  # fmt: skip
+    _axes(figure, "Share of users by picked member", "share of users", "", 130 + 34 * len(names))
+    return figure.update_xaxes(tickformat=".0%").update_yaxes(autorange="reversed", automargin=True)
+
+
+def reached(rows: Sequence[Reached]) -> go.Figure:
+    """What was planned against what was reached for every trained candidate, at the weights it was trained for."""
+    most = 1.05 * max(max(r.planned, r.reached) for r in rows)
+    figure = go.Figure(
+        go.Scatter(
+            x=[0, most], y=[0, most], mode="lines", line={"color": QUIET, "dash": "dot"}, name="as planned",
+            hoverinfo="skip",
+        )
+    )  # fmt: skip
+    for is_member, name, colour, symbol in ((True, "members", OURS, "circle"), (False, "others", QUIET, "diamond")):
+        some = [r for r in rows if r.is_member == is_member]
+        figure.add_scatter(
+            x=[r.planned for r in some], y=[r.reached for r in some], mode="markers", name=name,
+            marker={"color": colour, "size": 11, "symbol": symbol}, text=[r.policy for r in some],
+            hovertemplate="%{text}<br>planned %{x:.3f}<br>reached %{y:.3f}<extra></extra>",
+        )  # fmt: skip
+    title = "Trained candidates fall short of their plan"
+    return _axes(figure, title, "planned value (scope: pool)", "reached value (evaluated)")

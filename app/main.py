@@ -44,7 +44,16 @@ st.session_state[state.ROOT] = str(_root())
 page = st.navigation(
     [
         st.Page(PROJECT / "pages" / "explore.py", title="Explore", icon=":material/explore:", default=True),
-        st.Page(PROJECT / "pages" / "tradeoff.py", title="Trade-off", icon=":material/show_chart:"),
+        *(
+            st.Page(PROJECT / "pages" / f"{file}.py", title=title, icon=f":material/{icon}:")
+            for file, title, icon in (
+                ("tradeoff", "Trade-off", "show_chart"),
+                ("coverage", "Coverage", "map"),
+                ("generations", "Generations", "forum"),
+                ("plan", "Plan", "architecture"),
+                ("guarantee", "Guarantee", "verified"),
+            )
+        ),
     ],
     position="top",
 )

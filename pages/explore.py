@@ -7,7 +7,7 @@ import streamlit as st
 from app import cache, charts, state
 from app.components import answers, atlas
 from app.components.share import shared_page
-from app.components.sidebar import open_bundle
+from app.components.sidebar import open_bundle, open_portfolio
 from palm_engine.bundle import Bundle
 from palm_engine.explore import PickInfo, pick_info
 
@@ -80,16 +80,8 @@ def live(bundle: Bundle, portfolio: state.Portfolio) -> None:
 def show() -> None:
     """The page."""
     bundle = open_bundle()
-    portfolio = cache.portfolio(bundle)
     st.title("Which model answers you?")
-    if portfolio is None:
-        st.info(
-            "Nothing is selected in this portfolio yet. Choose a size on the Trade-off page.",
-            icon=":material/show_chart:",
-        )
-        st.page_link("../pages/tradeoff.py", label="Go to Trade-off")
-        return
-    st.caption(f"{len(portfolio.rows)} member{'s' if len(portfolio.rows) > 1 else ''}: {portfolio.label}")
+    portfolio = open_portfolio(bundle)
     live(bundle, portfolio)
 
 

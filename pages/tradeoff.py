@@ -5,22 +5,28 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from app import cache, charts, state
+from app import cache, charts, jobs, state
+from app.components import figure
+from app.components.costs import cost_panel
 from app.components.sidebar import open_bundle
 from palm_engine.bundle import Bundle
-from palm_engine.explore import CurveInfo
+from palm_engine.explore import CurveInfo, MethodCurve, compare_methods, promised_size
+from palm_engine.planner import plan
+from palm_engine.selection.result import Target
 
 OWN = "portfolio's own"
+ADDITIVE, RELATIVE = "Additive (delta)", "Relative (eps)"
 
 
-def table(info: CurveInfo) -> pd.DataFrame:
+def table(info: CurveInfo, others: list[MethodCurve]) -> pd.DataFrame:
     """The curve's numbers, as shown and as downloaded."""
     columns: dict[str, object] = {"members": info.sizes}
     if info.certify is not None and info.upper is not None:
-        columns |= {"worst gap": info.certify, "bound": info.upper, "worst gap on choose prompts": info.choose}
+        columns |= {"exact best": info.certify, "bound": info.upper, "exact best on choose prompts": info.choose}
     else:
-        columns |= {"worst gap": info.choose}
-    columns["portfolio"] = [", ".join(m) for m in info.members]
+        columns |= {"exact best": info.choose}
+    columns |= {c.label: c.gaps for c in others}
+    columns["exact best portfolio"] = [", ".join(m) for m in info.members]
     return pd.DataFrame(columns)
 
 
@@ -39,6 +45,91 @@ def pick_size(bundle: Bundle, info: CurveInfo) -> None:
         st.rerun()
 
 
+def compared(bundle: Bundle, info: CurveInfo, relative: bool) -> list[MethodCurve] | None:
+    """Every method at the curve's sizes, chosen and measured as the exact ones; None while it is worked out."""
+    seen = bundle.points_on("choose") if bundle.manifest.certificate else None
+    return jobs.result_of(
+        f"compare.{bundle.folder.name}.{cache.stamp(bundle)}.{relative}", "Comparing methods",
+        lambda report: compare_methods(
+            bundle.points if seen is None else seen, bundle.points, info.sizes, relative, report
+        ),
+    )  # fmt: skip
+
+
+def candidates_view(bundle: Bundle, info: CurveInfo) -> None:
+    """The evaluated candidates: exact best of each size beside the other methods."""
+    left, right = st.columns(2)
+    gap = left.segmented_control(
+        "Worst gap", [ADDITIVE, RELATIVE], default=ADDITIVE, key=f"gap.{bundle.folder.name}", required=True
+    )
+    relative = gap == RELATIVE
+    beside = right.toggle("Beside PALM, greedy, uniform and random", True, key=f"beside.{bundle.folder.name}")
+    others = compared(bundle, info, relative) if beside or relative else []
+    if others is None and relative:
+        return
+    shown = info
+    if relative and others:
+        exact = next(c for c in others if c.method == "minimum")
+        names = tuple(tuple(bundle.policies[i] for i in rows) for rows in exact.members)
+        shown = CurveInfo(exact.sizes, names, exact.gaps, None, None, None, info.proved)
+    others = [c for c in others or [] if c.method != "minimum"] if beside else []
+    portfolio = cache.portfolio(bundle)
+    marked = None
+    if portfolio is not None:
+        worst = cache.exact_gap(bundle, portfolio.rows)
+        own = worst.multiplicative if relative else worst.additive
+        marked = None if own is None else (len(portfolio.rows), own)
+    unit = "share of the best value" if relative else "reward units"
+    numbers = table(shown, others)
+    event = figure.show(
+        charts.size_curve(shown, marked, others, unit), numbers, f"{bundle.manifest.name}-tradeoff",
+        f"size_curve.{bundle.folder.name}", "Worst gap against portfolio size", on_select="rerun",
+        selection_mode="points",
+    )  # fmt: skip
+    points = event["selection"]["points"] if event else []
+    size = int(points[0]["x"]) if points else None
+    if state.is_new_click(bundle, size) and size in info.sizes:
+        state.choose_size(bundle, size)
+        st.rerun()
+    said = "Scope: candidates. Click a point to use that size everywhere."
+    if bundle.manifest.certificate is not None:
+        said += " Chosen on the choose prompts, measured on the certify prompts"
+        said += "; the bound holds for all sizes at once, so picking one by looking is fair." if not relative else "."
+    if not relative and portfolio is not None and marked is not None and 0 < marked[1] < 1:
+        most = promised_size(len(bundle.traits), marked[1])
+        said += f" For a worst gap of {marked[1]:.4f} PALM's grid promises {most:,} members at most, whatever the "
+        said += f"policies are (reconstructed bound); {len(portfolio.rows)} do here."
+    st.caption(said)
+    st.dataframe(numbers, hide_index=True)
+
+
+def plan_view(bundle: Bundle) -> None:
+    """The same trade-off in closed form, over the pool's planned policies: before any training."""
+    rewards, betas = bundle.pool_rewards, bundle.manifest.beta
+    if rewards is None or not betas:
+        st.info("This portfolio has no pool to plan on; `palm build` makes one.", icon=":material/architecture:")
+        return
+    with_cost = bundle.manifest.value == "reward_minus_kl"
+    info = jobs.result_of(
+        f"curve.{bundle.folder.name}.{cache.stamp(bundle)}", "Planning every size",
+        lambda report: plan(rewards, min(betas), Target(k=8), with_cost, report=report),
+    )  # fmt: skip
+    if info is None:
+        return
+    numbers = pd.DataFrame(
+        [{"members": len(s.members), "planned worst gap": s.gap.additive} for s in info.curve]
+    )  # fmt: skip
+    figure.show(
+        charts.plan_curve(info, None), numbers, f"{bundle.manifest.name}-planned-tradeoff",
+        f"planned.{bundle.folder.name}", "Planned worst gap against portfolio size",
+    )  # fmt: skip
+    st.caption(
+        f"Scope: pool, beta {min(betas):g}. What {len(info.policies.names)} planned policies would do, before any "
+        "training; trained ones fall short. The Plan page changes beta and traits."
+    )
+    st.dataframe(numbers, hide_index=True)
+
+
 def show() -> None:
     """The page."""
     bundle = open_bundle()
@@ -46,38 +137,21 @@ def show() -> None:
     info = cache.curve(bundle)
     st.caption(
         f"Each point is the {'exact best' if info.proved else 'best found in time (not all proved)'} portfolio of its "
-        "size among the candidates, its worst gap taken over the whole simplex of weights (scope: candidates)."
+        "size, its worst gap taken over the whole simplex of weights."
     )
     pick_size(bundle, info)
-    portfolio = cache.portfolio(bundle)
-    own = cache.exact_gap(bundle, portfolio.rows).additive if portfolio else None
-    marked = (len(portfolio.rows), own) if portfolio is not None and own is not None else None
-    event = st.plotly_chart(
-        charts.size_curve(info, marked),
-        key=f"size_curve.{bundle.folder.name}",
-        on_select="rerun",
-        selection_mode="points",
-        config={"displaylogo": False},
-        alt="Worst gap against portfolio size",
+    view = st.segmented_control(
+        "Show", ["Candidates", "Plan"], default="Candidates", key=f"view.{bundle.folder.name}", required=True
     )
-    points = event["selection"]["points"] if event else []
-    size = int(points[0]["x"]) if points else None
-    if state.is_new_click(bundle, size) and size in info.sizes:
-        state.choose_size(bundle, size)
-        st.rerun()
-    if info.upper is not None:
-        st.caption(
-            "Sizes were chosen on the choose prompts and measured on the certify prompts; the bound holds for all "
-            "sizes at once, so picking one by looking at this figure is fair."
-        )
+    if view == "Plan":
+        plan_view(bundle)
+    else:
+        candidates_view(bundle, info)
+    portfolio = cache.portfolio(bundle)
     if portfolio is not None:
         st.subheader("In use now")
         st.text(", ".join(bundle.policies[i] for i in portfolio.rows))
-    numbers = table(info)
-    st.dataframe(numbers, hide_index=True)
-    st.download_button(
-        "Numbers as CSV", numbers.to_csv(index=False), f"{bundle.manifest.name}-tradeoff.csv", "text/csv"
-    )
+    cost_panel(bundle, info, len(portfolio.rows) if portfolio else None)
 
 
 show()

@@ -50,6 +50,14 @@ class Bundle:
         costs = [c.cost for c in self.manifest.candidates]
         return policy_points(values, costs if self.manifest.value == "reward_minus_kl" else None)
 
+    def points_on(self, split: str) -> Floats | None:
+        """Candidates as points, from their mean rewards on one split of prompts; None where one wasn't evaluated."""
+        candidates = self.manifest.candidates
+        if any(split not in c.evaluated for c in candidates):
+            return None
+        values = [[c.evaluated[split][t] for t in self.traits] for c in candidates]
+        return policy_points(values, [c.cost for c in candidates] if self.manifest.value == "reward_minus_kl" else None)
+
     @property
     def members(self) -> list[int]:
         """Rows of the candidates that are members."""
@@ -100,6 +108,11 @@ class Bundle:
         rows = rows[rows["policy"].isin(list(policies))]
         place = {p: i for i, p in enumerate(policies)}
         return rows.assign(_place=rows["policy"].map(place)).sort_values(["_place", "sample_id"]).drop(columns="_place")
+
+    @cached_property
+    def answered_prompts(self) -> frozenset[str]:
+        """prompt_ids with at least one recorded answer."""
+        return frozenset(self._by_prompt)
 
     @cached_property
     def _by_prompt(self) -> dict[str, NDArray[np.intp]]:

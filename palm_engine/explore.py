@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from palm_engine.errors import InvalidInputError, UndefinedGapError
+from palm_engine.geometry.gap import minimum_of_envelope, worst_gap
 from palm_engine.geometry.policies import as_points
+from palm_engine.selection.methods import METHODS
+from palm_engine.selection.options import Options
+from palm_engine.selection.palm import grid_size, palm, size_upper_bound
+from palm_engine.selection.result import Selection, Target
 
 Floats = NDArray[np.float64]
+RANDOM_DRAWS = 20
+MOST_GRID = 20_000
+GRIDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 0.9)
 
 
 @dataclass(frozen=True)
@@ -60,3 +70,81 @@ def pick_info(points: ArrayLike, portfolio: list[int], w: ArrayLike) -> PickInfo
         gap,
         gap / float(values[best]) if values[best] > 0 else None,
     )
+
+
+@dataclass(frozen=True)
+class MethodCurve:
+    """Worst gap by size for one method; `low` and `high` are its range over draws (random only), else None."""
+
+    method: str
+    label: str
+    sizes: tuple[int, ...]
+    members: tuple[tuple[int, ...], ...]
+    gaps: tuple[float, ...]
+    low: tuple[float, ...] | None = None
+    high: tuple[float, ...] | None = None
+
+
+def coarse_grid(d: int) -> float:
+    """The smallest eps = delta of GRIDS whose PALM grid has at most MOST_GRID weights."""
+    return next(e for e in GRIDS if grid_size(d, e, e) <= MOST_GRID or e == GRIDS[-1])
+
+
+def compare_methods(
+    chosen_on: ArrayLike,
+    points: ArrayLike,
+    sizes: tuple[int, ...],
+    relative: bool = False,
+    report: Callable[[float, str], None] = lambda share, note: None,
+) -> list[MethodCurve]:
+    """Every method's worst gap at each size: chosen on `chosen_on` (n, d), measured on `points` (n, d), both exact.
+
+    `relative` compares multiplicative gaps; raises UndefinedGapError where the best value isn't positive everywhere.
+    """
+    seen, true = as_points(chosen_on), as_points(points)
+    if relative and min(minimum_of_envelope(seen)[0], minimum_of_envelope(true)[0]) <= 0:
+        raise UndefinedGapError("a multiplicative gap needs a best value above 0 everywhere; look at the additive one")
+    side = coarse_grid(seen.shape[1])
+
+    def choose(method: str, k: int, seed: int = 0) -> Selection:
+        if method == "palm":
+            return palm(seen, Target(k=k), grid_eps=side, grid_delta=side)
+        target = Target(k=k, relative=relative and method == "minimum")
+        return METHODS[method].select(seen, target, Options(time_limit=10.0, seed=seed))
+
+    def measured(rows: tuple[int, ...]) -> float:
+        gap = worst_gap(true[list(rows)], true)
+        return gap.additive if not relative or gap.multiplicative is None else gap.multiplicative
+
+    labels = {
+        "minimum": "exact best", "greedy": "greedy", "palm": f"PALM (grid eps = delta = {side:g})",
+        "uniform": "uniform weights", "random": f"random weights, mean of {RANDOM_DRAWS}",
+    }  # fmt: skip
+    curves = []
+    for i, (method, label) in enumerate(labels.items()):
+        picked, gaps = [], []
+        for j, k in enumerate(sizes):
+            report((i + j / len(sizes)) / len(labels), f"{label}, {k} member{'s' if k > 1 else ''}")
+            draws = range(RANDOM_DRAWS if method == "random" else 1)
+            found = [choose(method, k, seed).members for seed in draws]
+            picked.append(tuple(found[0]))
+            gaps.append([measured(tuple(rows)) for rows in found])
+        spread = method == "random"
+        curves.append(
+            MethodCurve(
+                method, label, sizes, tuple(picked), tuple(float(np.mean(g)) for g in gaps),
+                tuple(min(g) for g in gaps) if spread else None, tuple(max(g) for g in gaps) if spread else None,
+            )
+        )  # fmt: skip
+    return curves
+
+
+def promised_size(d: int, gap: float) -> int:
+    """The least size that PALM's theory promises for an additive worst gap of `gap`, whatever the policies are.
+
+    Rewards in [0, 1], no KL cost: an (eps, delta)-portfolio has an additive gap of at most eps + delta, so the best
+    split of `gap` is taken. Raises InvalidInputError where `gap` isn't in (0, 1).
+    """
+    if not 0 < gap < 1:
+        raise InvalidInputError(f"a worst gap in (0, 1) is needed, got {gap}")
+    return min(size_upper_bound(d, gap * share, gap * (1 - share)) for share in np.linspace(0.05, 0.95, 37))

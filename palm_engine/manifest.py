@@ -106,11 +106,12 @@ class CornerTest(Part):
 
 
 class Diversity(Part):
-    """Mean pairwise embedding distance (1 - cosine) of members' answers to the same prompt."""
+    """Members' answers to the same prompt: mean pairwise embedding distance (1 - cosine) and Vendi score (1 to k)."""
 
     portfolio: str
     members: tuple[Name, ...]
     distance: float = Field(ge=0)
+    vendi: float | None = Field(None, ge=0)
     worst_gap: Finite
 
 

@@ -41,7 +41,7 @@ def make_bundle(
         {
             "name": folder.name, "title": "test",
             "traits": [{"name": t, "reward": t, "normalisation": "none"} for t in traits],
-            "candidates": entries, "members": kept,
+            "candidates": entries, "members": kept, "beta": [0.1],
         }
     )  # fmt: skip
     tables = {}
@@ -65,4 +65,13 @@ def make_bundle(
                     for s in range(2)
                 ]
         tables["samples"] = pd.DataFrame(rows)
+        draws = np.random.default_rng(seed).random((6, 8, d)).round(3)
+        tables["pool"] = pd.DataFrame(
+            [
+                {"source": "base", "prompt_id": p, "sample_id": s, "text": NASTY, "tokens": 9}
+                | dict(zip(traits, map(float, draws[i, s]), strict=True))
+                for i, p in enumerate(ids)
+                for s in range(8)
+            ]
+        )
     return write_bundle(folder, manifest, tables)

@@ -40,15 +40,15 @@ class Answer:
 def prompt_order(bundle: Bundle) -> pd.Series[str]:
     """Texts of the prompts that can be shown, by prompt_id: curated ones first, training prompts never."""
     prompts = bundle.prompts
-    answered = prompts[(prompts["split"] != "train") & prompts["prompt_id"].isin(set(bundle.samples["prompt_id"]))]
+    answered = prompts[(prompts["split"] != "train") & prompts["prompt_id"].isin(bundle.answered_prompts)]
     texts: pd.Series[str] = (prompts if answered.empty else answered).set_index("prompt_id")["text"]
     first = [p for p in bundle.manifest.curated_prompts if p in texts.index]
     return texts.loc[[*first, *(p for p in texts.index if p not in set(first))]]
 
 
-def pick_prompt(bundle: Bundle) -> str:
-    """The prompt picker, curated prompts first; a prompt that a link names is taken where it exists."""
-    texts = prompt_order(bundle)
+def pick_prompt(bundle: Bundle, texts: pd.Series[str] | None = None) -> str:
+    """The prompt picker over `texts` (None: all, curated first); a prompt that a link names is taken if it is there."""
+    texts = prompt_order(bundle) if texts is None else texts
     key = state.prompt_key(bundle)
     if st.session_state.get(key) not in texts.index:
         st.session_state[key] = texts.index[0]
@@ -56,9 +56,10 @@ def pick_prompt(bundle: Bundle) -> str:
     return str(st.session_state[key])
 
 
-def recorded(bundle: Bundle, prompt_id: str, shown: Sequence[tuple[str, str, str]]) -> list[Answer]:
-    """The first recorded answer of each (policy, why, colour) in `shown`."""
-    table = bundle.answers(prompt_id, [name for name, _, _ in shown]).drop_duplicates("policy")
+def recorded(bundle: Bundle, prompt_id: str, shown: Sequence[tuple[str, str, str]], sample: int = 0) -> list[Answer]:
+    """The recorded answer number `sample` of each (policy, why, colour) in `shown`."""
+    table = bundle.answers(prompt_id, [name for name, _, _ in shown])
+    table = table[table.groupby("policy", observed=True).cumcount() == sample]
     rows = {str(row["policy"]): row for row in table.to_dict("records")}
     found = []
     for name, why, colour in shown:

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from app import cache, charts, state
 from palm_engine.bundle import Bundle
 from palm_engine.manifest import Candidate
+from palm_engine.planner import PlanInfo
 from palm_engine.selection.cuts import comparator_rows
 
 HERE = Path(__file__).resolve().parent
@@ -116,9 +117,37 @@ def view(
             "text": worst_text(bundle, portfolio, exact.at_weights_additive),
         },
     }
+    return _stamped(shown, state.raw_weights(bundle))
+
+
+def plan_view(bundle: Bundle, traits: list[str], info: PlanInfo, title: str) -> dict[str, Any]:
+    """The map of a plan: regions of the planned members and the weights that each would be trained at."""
+    rows, policies = list(info.chosen.members), info.policies
+    best = comparator_rows(policies.points)
+    on = [bundle.traits.index(t) for t in traits]
+    shown: dict[str, Any] = {
+        "id": f"{bundle.folder.name}-plan",
+        "file": f"{bundle.folder.name}-plan",
+        "layout": "map",
+        "title": title,
+        "traits": traits,
+        "names": [policies.names[i] for i in rows],
+        "colours": charts.palette(len(rows)),
+        "members": policies.points[rows].round(9).tolist(),
+        "rewards": policies.values[rows].tolist(),
+        "trained": [None if np.isnan(policies.weights[i]).any() else policies.weights[i].tolist() for i in rows],
+        "candidates": policies.points[best].round(9).tolist(),
+        "other": [],
+        "field": {"kind": "member", "unit": "", "trait": 0},
+        "threshold": None,
+    }
+    return _stamped(shown, [state.raw_weights(bundle)[i] for i in on])
+
+
+def _stamped(shown: dict[str, Any], raw: list[float]) -> dict[str, Any]:
     # The browser redraws only where this changed: most reruns bring it nothing new.
     shown["stamp"] = hashlib.blake2b(json.dumps(shown).encode(), digest_size=12).hexdigest()
-    return shown | {"raw": state.raw_weights(bundle), "version": state.weights_version()}
+    return shown | {"raw": raw, "version": state.weights_version()}
 
 
 def panel(bundle: Bundle, shown: dict[str, Any], key: str) -> None:

@@ -44,6 +44,20 @@ def open_bundle() -> Bundle:
     return bundle
 
 
+def open_portfolio(bundle: Bundle) -> state.Portfolio:
+    """The portfolio in use; says what to do and stops the page where nothing is selected yet."""
+    portfolio = cache.portfolio(bundle)
+    if portfolio is None:
+        st.info(
+            "Nothing is selected in this portfolio yet. Choose a size on the Trade-off page.",
+            icon=":material/show_chart:",
+        )
+        st.page_link("../pages/tradeoff.py", label="Go to Trade-off")
+        st.stop()
+    st.caption(f"{len(portfolio.rows)} member{'s' if len(portfolio.rows) > 1 else ''}: {portfolio.label}")
+    return portfolio
+
+
 def _cards(bundle: Bundle) -> None:
     cards = [t for t in bundle.manifest.traits if t.card]
     if not cards:

@@ -29,7 +29,7 @@ class GapField:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Share of the simplex (by volume) whose additive gap is at most `threshold`, estimated on `count` weights."""
+    """Share of the simplex (by volume) whose gap is at most `threshold`, estimated on `count` weights."""
 
     threshold: float
     share: float
@@ -53,10 +53,18 @@ def coverage(
     count: int = 20_000,
     seed: int = 0,
     region: Region | None = None,
+    relative: bool = False,
 ) -> Coverage:
-    """Share of `region` with additive gap <= `threshold`, from uniformly drawn weights (standard error given)."""
+    """Share of `region` with additive gap <= `threshold`, from uniformly drawn weights (standard error given).
+
+    With `relative` the gap is a share of the best value (never covered where that isn't positive).
+    """
     field = gap_field(portfolio, candidates, _draw(as_points(portfolio), count, seed, region))
-    share = float((field.gap <= threshold + 1e-12).mean())
+    if relative:
+        within = (field.best > 0) & (field.gap <= (threshold + 1e-12) * field.best)
+    else:
+        within = field.gap <= threshold + 1e-12
+    share = float(within.mean())
     return Coverage(threshold, share, float(np.sqrt(share * (1 - share) / count)), count)
 
 

@@ -21,6 +21,7 @@ from palm_engine.geometry.gap import worst_additive_gap, worst_gap
 from palm_engine.geometry.simplex import random_design, uniform_design
 from palm_engine.manifest import BoundInfo, Certificate, CornerTest, CurvePoint, Diversity, OutsideTest
 from palm_engine.pipeline.config import BuildConfig
+from palm_engine.pipeline.diversity import answer_diversity
 from palm_engine.pipeline.evaluate import prompt_means
 from palm_engine.pipeline.train import policy_name
 from palm_engine.rewards import get_reward, reward_names
@@ -139,8 +140,6 @@ def _corner_tests(data: Evaluated, config: BuildConfig) -> tuple[CornerTest, ...
 def _diversity(
     data: Evaluated, config: BuildConfig, choose: Floats, certify_mean: Floats, members: list[int]
 ) -> tuple[Diversity, ...]:
-    from palm_engine.rewards.embedding import embed
-
     d, k = choose.shape[1], config.selection.k
     index = {p: i for i, p in enumerate(data.policies)}
     resolution = config.plan.resolution
@@ -154,24 +153,18 @@ def _diversity(
         "uniform": trained(uniform_design(d, config.plan.baseline_size, resolution)),
         "random": trained(random_design(d, config.plan.baseline_size, config.seed, resolution)),
     }
-    needed = sorted({data.policies[i] for p in portfolios.values() for i in p})
-    ids = set(data.prompts.loc[data.prompts["split"] == "certify", "prompt_id"])
-    rows = data.samples[
-        data.samples["policy"].isin(needed) & data.samples["prompt_id"].isin(ids) & (data.samples["sample_id"] == 0)
-    ].sort_values(["prompt_id", "policy"])
-    vectors = embed(list(rows["text"])).reshape(len(ids), len(needed), -1)
-    place = {p: i for i, p in enumerate(needed)}
-    results = []
-    for name, rows_of in portfolios.items():
-        chosen = vectors[:, [place[data.policies[i]] for i in rows_of]]
-        cosine = np.einsum("pie,pje->pij", chosen, chosen)
-        upper = np.triu_indices(len(rows_of), 1)
-        distance = float(np.clip(1 - cosine[:, upper[0], upper[1]], 0, 2).mean()) if len(rows_of) > 1 else 0.0
-        gap = worst_additive_gap(certify_mean[rows_of], certify_mean)
-        results.append(
-            Diversity(portfolio=name, members=_names(rows_of, data), distance=distance, worst_gap=gap)
-        )  # fmt: skip
-    return tuple(results)
+    ids = list(data.prompts.loc[data.prompts["split"] == "certify", "prompt_id"])
+    measured = answer_diversity(data.samples, ids, {name: _names(rows, data) for name, rows in portfolios.items()})
+    return tuple(
+        Diversity(
+            portfolio=name,
+            members=_names(rows, data),
+            distance=measured[name][0],
+            vendi=measured[name][1],
+            worst_gap=worst_additive_gap(certify_mean[rows], certify_mean),
+        )
+        for name, rows in portfolios.items()
+    )
 
 
 def _outside_test(data: Evaluated, members: Floats) -> tuple[OutsideTest, ...]:

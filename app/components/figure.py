@@ -1,0 +1,50 @@
+"""A figure with its downloads: the image as SVG or PNG (made in the browser), the numbers behind it as CSV."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+RISKY = ("=", "+", "-", "@", "\t", "\r")
+
+
+def csv_text(frame: pd.DataFrame) -> str:
+    """CSV in which no text begins like a formula, which a spreadsheet would run: such cells get a leading '."""
+    safe = frame.rename(columns=lambda c: _safe(str(c)))
+    return safe.map(lambda cell: _safe(cell) if isinstance(cell, str) else cell).to_csv(index=False)
+
+
+def _safe(text: str) -> str:
+    return f"'{text}" if text.startswith(RISKY) else text
+
+
+def show(figure: go.Figure, numbers: pd.DataFrame, name: str, key: str, alt: str, **more: Any) -> Any:
+    """Show `figure` with its downloads; returns what st.plotly_chart does. `name` is the files' name."""
+    kind = st.session_state.get(f"format.{key}") or "svg"
+    event = st.plotly_chart(
+        figure,
+        key=key,
+        alt=alt,
+        config={"displaylogo": False, "toImageButtonOptions": {"format": kind, "filename": name, "scale": 2}},
+        **more,
+    )
+    with st.popover("Download", icon=":material/download:", key=f"download.{key}"):
+        st.segmented_control("Image", ["svg", "png"], default="svg", key=f"format.{key}", format_func=str.upper)
+        st.caption("The camera above the figure saves the image in this format.")
+        st.download_button(
+            "Numbers as CSV", csv_text(numbers), f"{name}.csv", "text/csv", on_click="ignore", key=f"csv.{key}"
+        )
+    return event
+
+
+def table(frame: pd.DataFrame, name: str, key: str, **more: Any) -> Any:
+    """A table with its CSV; returns what st.dataframe does."""
+    event = st.dataframe(frame, hide_index=True, key=key, **more)
+    st.download_button(
+        "Table as CSV", csv_text(frame), f"{name}.csv", "text/csv", on_click="ignore", key=f"csv.{key}",
+        icon=":material/download:",
+    )  # fmt: skip
+    return event

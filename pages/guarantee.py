@@ -1,0 +1,147 @@
+"""Guarantee: the certificate in words and numbers, what is lost and where, how differently the members answer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import pandas as pd
+import streamlit as st
+
+from app import cache, charts, state
+from app.components import answers, figure
+from app.components.report import report
+from app.components.sidebar import open_bundle, open_portfolio
+from palm_engine import guarantee
+from palm_engine.bundle import Bundle
+from palm_engine.losses import WorstServed, furthest_behind, worst_served
+
+MOST_PROMPTS = 5
+
+
+def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
+    """The figures, the promise in sentences, and the downloads."""
+    exact, bound = cache.exact_gap(bundle, portfolio.rows), portfolio.bound
+    one, two, three = st.columns(3)
+    one.metric("Worst gap anywhere", f"{exact.additive:.4f}", help="Exact over the simplex (scope: candidates).")
+    two.metric(f"{bound.confidence:.0%} bound" if bound else "Bound", f"{bound.upper:.4f}" if bound else "none")
+    relative = "not defined" if exact.multiplicative is None else f"{exact.multiplicative:.1%}"
+    three.metric("Worst relative gap", relative, help="Share of the best value that is lost (scope: candidates).")
+    for said in guarantee.statements(bundle, portfolio.rows, bound):
+        st.markdown(f"**{said.heading}**")
+        st.text(said.text)
+    left, right = st.columns(2)
+    name = bundle.manifest.name
+    left.download_button(
+        "Certificate as JSON", lambda: json.dumps(guarantee.as_json(bundle, portfolio.rows, bound), indent=1),
+        f"{name}-guarantee.json", "application/json", icon=":material/data_object:", on_click="ignore",
+    )  # fmt: skip
+    right.download_button(
+        "Report to print", lambda: report(bundle, portfolio.rows, bound), f"{name}-guarantee.html", "text/html",
+        icon=":material/print:", on_click="ignore",
+    )  # fmt: skip
+
+
+def cards(bundle: Bundle) -> None:
+    """What each trait's reward means, and how well it does."""
+    st.subheader("How traits are measured")
+    for trait in bundle.manifest.traits:
+        with st.expander(trait.name):
+            st.text(f"Reward: {trait.reward}. Normalisation: {trait.normalisation or 'none'}.")
+            for key, value in (trait.card or {}).items():
+                st.text(f"{key.replace('_', ' ').capitalize()}: {value}")
+
+
+def plans(bundle: Bundle) -> None:
+    """Planned against reached value of every trained candidate."""
+    rows = guarantee.planned_and_reached(bundle)
+    st.subheader("Planned and reached")
+    if not rows:
+        st.info("Nothing was planned for this portfolio's candidates; they were only evaluated.")
+        return
+    numbers = pd.DataFrame([asdict(r) for r in rows]).assign(shortfall=[r.planned - r.reached for r in rows])
+    name = f"{bundle.manifest.name}-planned-reached"
+    figure.show(charts.reached(rows), numbers, name, f"reached.{bundle.folder.name}", "Planned and reached values")
+    st.dataframe(numbers, hide_index=True)
+
+
+def where_text(bundle: Bundle, served: WorstServed) -> str:
+    """A worst-served place in a line."""
+    where = ", ".join(f"{t} {w:.2f}" for t, w in zip(bundle.traits, served.weights, strict=True))
+    return f"gap {served.gap:.4f} at {where}"
+
+
+def losses(bundle: Bundle, portfolio: state.Portfolio) -> None:
+    """The worst-served weights, and the prompts where the picked member falls furthest behind there."""
+    st.subheader("What is lost")
+    found = worst_served(bundle.points, list(portfolio.rows))
+    if not found:
+        st.success("Nothing: some member is as good as the best candidate at every weights (scope: candidates).")
+        return
+    table = pd.DataFrame(
+        [
+            {"gap": s.gap, "picked member": bundle.policies[s.member], "best candidate": bundle.policies[s.best]}
+            | dict(zip(bundle.traits, map(float, s.weights), strict=True))
+            for s in found
+        ]
+    )
+    st.caption("The weights that are served worst, one for each better candidate (scope: candidates, exact).")
+    figure.table(table, f"{bundle.manifest.name}-worst-served", f"worst.{bundle.folder.name}")
+    if bundle.prompts.empty or bundle.samples.empty:
+        st.info("This portfolio has no recorded answers to compare.", icon=":material/chat_bubble:")
+        return
+    at = st.selectbox(
+        "Look at the answers where", range(len(found)), format_func=lambda i: where_text(bundle, found[i]),
+        key=f"worst_at.{bundle.folder.name}",
+    )  # fmt: skip
+    served = found[int(at or 0)]
+    member, best = bundle.policies[served.member], bundle.policies[served.best]
+    behind = furthest_behind(bundle.samples, member, best, served.weights, bundle.traits)
+    behind = behind[behind["prompt_id"].isin(answers.prompt_order(bundle).index)].head(MOST_PROMPTS)
+    texts = answers.prompt_order(bundle)
+    colours = dict(zip(portfolio.rows, charts.palette(len(portfolio.rows)), strict=True))
+    for row in behind.to_dict("records"):
+        st.text(f"{texts[row['prompt_id']]}   (behind by {row['gap']:.3f} on this prompt; scope: sampled)")
+        shown = [
+            (member, f"picked member, value {row['member_value']:.3f}", colours[served.member]),
+            (best, f"best candidate, value {row['best_value']:.3f}", "#6b7a8a"),
+        ]
+        answers.answer_cards(answers.recorded(bundle, str(row["prompt_id"]), shown))
+
+
+def diversity(bundle: Bundle) -> None:
+    """How differently the members answer, for portfolios of one size chosen in four ways."""
+    st.subheader("Diversity")
+    rows = guarantee.diversity(bundle)
+    if not rows:
+        st.info("How differently the members answer is measured when a portfolio is built with `palm build`.")
+        return
+    st.caption(
+        "Answers to the same prompt. Embedding distance: mean pairwise 1 - cosine. Vendi score: effective number of "
+        "different answers (1 to the number of members; arXiv 2210.02410). Usage perplexity: effective number of "
+        "members that uniform users are served by. Worst gap: scope candidates."
+    )
+    table = pd.DataFrame([asdict(r) for r in rows])
+    table["members"] = [", ".join(m) for m in table["members"]]
+    table = table.rename(
+        columns={
+            "distance": "embedding distance", "vendi": "Vendi score", "usage_perplexity": "usage perplexity",
+            "worst_gap": "worst gap",
+        }
+    )  # fmt: skip
+    figure.table(table, f"{bundle.manifest.name}-diversity", f"diversity.{bundle.folder.name}")
+
+
+def show() -> None:
+    """The page."""
+    bundle = open_bundle()
+    st.title("What is guaranteed?")
+    portfolio = open_portfolio(bundle)
+    certificate(bundle, portfolio)
+    losses(bundle, portfolio)
+    plans(bundle)
+    diversity(bundle)
+    cards(bundle)
+
+
+show()

@@ -1,0 +1,149 @@
+"""Plan: what to train, decided in closed form on the bundle's pool, before any training."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app import cache, charts, jobs
+from app.components import atlas, figure
+from app.components.sidebar import open_bundle
+from palm_engine.bundle import Bundle
+from palm_engine.errors import ConfigError
+from palm_engine.planner import PlanInfo, plan, plan_config
+from palm_engine.selection.result import Target
+
+BETAS = (0.003, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
+MOST = 8
+
+
+def choose_beta(bundle: Bundle) -> float:
+    """The temperature of the plan; the bundle's own at first."""
+    own = min(bundle.manifest.beta, default=0.03)
+    options = sorted({*BETAS, own})
+    return float(
+        st.select_slider(
+            "beta: how much keeping close to the reference counts", options, own, key=f"beta.{bundle.folder.name}",
+            help="Small: members go far for reward. Large: they stay near what the reference says.",
+        )
+    )  # fmt: skip
+
+
+def choose_target(name: str) -> Target | None:
+    """A budget k, or a tolerance (eps, delta); None while both tolerances are 0."""
+    kind = st.segmented_control(
+        "Target", ["Number of members", "Tolerance"], default="Number of members", key=f"target.{name}", required=True
+    )
+    if kind != "Tolerance":
+        return Target(k=int(st.slider("Members (k)", 1, MOST, 5, key=f"k.{name}")))
+    left, right = st.columns(2)
+    eps = left.number_input("eps (share of the best value)", 0.0, 0.5, 0.0, 0.01, "%.3f", key=f"eps.{name}")
+    delta = right.number_input("delta (reward units)", 0.0, 0.5, 0.02, 0.005, "%.3f", key=f"delta.{name}")
+    if eps == 0 and delta == 0:
+        st.info("Give eps or delta above 0.")
+        return None
+    return Target(eps=eps, delta=delta)
+
+
+def results(bundle: Bundle, traits: list[str], beta: float, info: PlanInfo) -> None:
+    """The predicted gap, the members on the map, what one more costs, and the files to build it."""
+    chosen, policies = info.chosen, info.policies
+    k = len(chosen.members)
+    proved = chosen.stopped == "proved optimal"
+    one, two, three = st.columns(3)
+    one.metric("Planned members", k, help="Proved to be the fewest or best" if proved else "Best found in time")
+    two.metric("Predicted worst gap", f"{chosen.gap.additive:.4f}", help="Scope: pool. Trained members fall short.")
+    three.metric("Planned policies compared", len(policies.names))
+    st.caption(
+        f"Scope: pool (all {len(policies.names)} planned policies, whole simplex; few samples a prompt underestimate "
+        "what is possible). No model was trained for these figures."
+    )
+    left, right = st.columns(2)
+    with left:
+        title = "Where each planned member would be picked"
+        atlas.panel(bundle, atlas.plan_view(bundle, traits, info, title), f"plan.{'-'.join(traits)}")
+    numbers = pd.DataFrame(
+        [
+            {"members": len(s.members), "planned worst gap": s.gap.additive, "proved at least": s.gap_lower_bound}
+            for s in info.curve
+        ]
+    )
+    numbers["one more buys"] = -numbers["planned worst gap"].diff()
+    with right:
+        figure.show(
+            charts.plan_curve(info, (k, chosen.gap.additive)), numbers, f"{bundle.manifest.name}-plan-curve",
+            f"plan_curve.{bundle.folder.name}", "Planned worst gap by portfolio size",
+        )  # fmt: skip
+    st.subheader("What to train")
+    rows = [
+        {"member": policies.names[i]}
+        | {f"weight of {t}": w for t, w in zip(traits, map(float, policies.weights[i]), strict=True)}
+        | {f"planned {t}": v for t, v in zip(traits, map(float, policies.values[i]), strict=True)}
+        | {"KL cost (beta KL)": float(policies.cost[i])}
+        for i in chosen.members
+    ]
+    figure.table(pd.DataFrame(rows), f"{bundle.manifest.name}-plan", f"plan_table.{bundle.folder.name}")
+    build(bundle, traits, beta, k)
+
+
+def build(bundle: Bundle, traits: list[str], beta: float, k: int) -> None:
+    """The configuration and the command that build this plan."""
+    st.subheader("Build it")
+    name = f"{bundle.manifest.name}-plan"
+    try:
+        text = plan_config(dict(bundle.manifest.built.config), name, traits, beta, k)
+    except ConfigError as error:
+        st.info(str(error)[0].upper() + str(error)[1:] + ".")
+        return
+    st.download_button(
+        "Configuration (TOML)", text, f"{name}.toml", "application/toml", icon=":material/download:", on_click="ignore"
+    )
+    st.text("Save it in configs/ and run, from the project's folder:")
+    st.code(f"palm build configs/{name}.toml --out portfolios/{name}", language="shell")
+    st.caption("The build draws and scores a pool of its own, plans on it as here, then trains, evaluates, certifies.")
+
+
+def show() -> None:
+    """The page."""
+    bundle = open_bundle()
+    name = bundle.folder.name
+    st.title("What should be trained?")
+    rewards = bundle.pool_rewards
+    if rewards is None:
+        st.info(
+            "This portfolio has no pool (pool.parquet: scored samples of the reference), so nothing can be planned on "
+            "it. `palm build` makes one; the demo portfolio has one.",
+            icon=":material/architecture:",
+        )
+        return
+    st.caption(
+        f"In closed form, from {rewards.shape[0]} prompts with {rewards.shape[1]} scored samples each: the optimum "
+        "for any weights is known without training, so the best portfolio can be found first."
+    )
+    left, right = st.columns(2)
+    with left:
+        traits = st.pills("Traits", bundle.traits, selection_mode="multi", default=bundle.traits, key=f"on.{name}")
+        beta = choose_beta(bundle)
+    with right:
+        target = choose_target(name)
+        with_cost = st.toggle(
+            "Count the KL cost (reward minus beta KL)", bundle.manifest.value == "reward_minus_kl", key=f"cost.{name}",
+            help="Off: expected reward only, as evaluated portfolios are. The two are never mixed.",
+        )  # fmt: skip
+    traits = [t for t in bundle.traits if t in traits]
+    if len(traits) < 2:
+        st.info("Switch on at least two traits: with one there is nothing to trade.")
+        return
+    if target is None:
+        return
+    on = np.array([bundle.traits.index(t) for t in traits])
+    info = jobs.result_of(
+        f"plan.{name}.{cache.stamp(bundle)}.{traits}.{beta}.{target}.{with_cost}", "Planning",
+        lambda report: plan(rewards[:, :, on], beta, target, with_cost, MOST, report=report),
+    )  # fmt: skip
+    if info is not None:
+        results(bundle, traits, beta, info)
+
+
+show()
