@@ -48,7 +48,7 @@ def _methods(figure: go.Figure, others: Sequence[MethodCurve]) -> None:
         if curve.low is not None and curve.high is not None:
             figure.add_scatter(
                 x=[*curve.sizes, *reversed(curve.sizes)], y=[*curve.high, *reversed(curve.low)], fill="toself",
-                fillcolor="rgba(132,148,164,0.15)", line={"width": 0}, showlegend=False, hoverinfo="skip",
+                fillcolor="rgba(132,148,164,0.15)", mode="none", showlegend=False, hoverinfo="skip",
             )  # fmt: skip
         figure.add_scatter(
             x=curve.sizes, y=curve.gaps, mode="lines+markers", name=curve.label, marker={"size": 6},
@@ -66,7 +66,8 @@ def size_curve(
     if info.upper is not None:
         figure.add_scatter(
             x=info.sizes, y=info.upper, name=f"{info.confidence:.0%} bound, all sizes at once",
-            line={"color": OURS, "dash": "dot", "width": 1}, hovertemplate="bound %{y:.4f}<extra></extra>",
+            mode="lines", line={"color": OURS, "dash": "dot", "width": 1},
+            hovertemplate="bound %{y:.4f}<extra></extra>",
         )  # fmt: skip
         figure.add_scatter(
             x=info.sizes, y=line, fill="tonexty", fillcolor="rgba(68,119,170,0.12)", mode="none", showlegend=False,
@@ -113,11 +114,11 @@ def usage_bars(names: Sequence[str], shares: Sequence[float]) -> go.Figure:
 
 def reached(rows: Sequence[Reached]) -> go.Figure:
     """What was planned against what was reached for every trained candidate, at the weights it was trained for."""
-    most = 1.05 * max(max(r.planned, r.reached) for r in rows)
+    values = [x for r in rows for x in (r.planned, r.reached)]
+    ends = [min(values) - 0.03, max(values) + 0.03]
     figure = go.Figure(
         go.Scatter(
-            x=[0, most], y=[0, most], mode="lines", line={"color": QUIET, "dash": "dot"}, name="as planned",
-            hoverinfo="skip",
+            x=ends, y=ends, mode="lines", line={"color": QUIET, "dash": "dot"}, name="as planned", hoverinfo="skip"
         )
     )  # fmt: skip
     for is_member, name, colour, symbol in ((True, "members", OURS, "circle"), (False, "others", QUIET, "diamond")):
@@ -127,5 +128,6 @@ def reached(rows: Sequence[Reached]) -> go.Figure:
             marker={"color": colour, "size": 11, "symbol": symbol}, text=[r.policy for r in some],
             hovertemplate="%{text}<br>planned %{x:.3f}<br>reached %{y:.3f}<extra></extra>",
         )  # fmt: skip
-    title = "Trained candidates fall short of their plan"
-    return _axes(figure, title, "planned value (scope: pool)", "reached value (evaluated)")
+    title = "Planned and reached value of every trained candidate, at its own weights"
+    _axes(figure, title, "planned value (scope: pool)", "reached value (evaluated)")
+    return figure.update_yaxes(rangemode="normal")

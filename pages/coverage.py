@@ -26,7 +26,9 @@ USERS = ("Uniform", "Dirichlet", "Uploaded")
 def choose_field(bundle: Bundle, portfolio: state.Portfolio) -> tuple[atlas.Field, tuple[int, ...], str]:
     """What the map shows: the field, the rows that a difference is taken to, and the figure's title."""
     name = bundle.folder.name
-    picked = st.segmented_control("On the map", list(FIELDS), default="Gap", key=f"field.{name}", required=True)
+    picked = st.segmented_control(
+        "On the map", list(FIELDS), default="Gap", key=f"field.{name}", required=True, wrap=True
+    )
     kind = FIELDS[picked or "Gap"]
     if kind == "gap":
         return atlas.Field(kind, "gap (reward units)"), (), "How far the picked member is behind the best candidate"

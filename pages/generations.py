@@ -27,7 +27,7 @@ def filtered(bundle: Bundle) -> pd.Series[str]:
             wanted = right.pills(label, found, selection_mode="multi", key=f"{column}.{name}")
             if wanted:
                 texts = texts[kinds[column].reindex(texts.index).astype(str).isin(wanted).to_numpy()]
-    return texts[texts.str.contains(word, case=False, regex=False)] if word else texts
+    return texts[texts.str.casefold().str.contains(word.casefold(), regex=False)] if word else texts
 
 
 def ordered(bundle: Bundle, portfolio: state.Portfolio) -> list[tuple[str, str, str]]:
@@ -64,11 +64,9 @@ def page_of(bundle: Bundle, texts: pd.Series[str], shown: list[tuple[str, str, s
             row |= {f"{t} of {answer.policy}": answer.scores.get(t) for t in bundle.traits}
         rows.append(row)
     table = pd.DataFrame(rows)
-    scores = [c for c in table.columns if table[c].dtype == float]
     event = figure.table(
         table, f"{bundle.manifest.name}-answers-page-{page}", f"answers.{name}.{page}.{len(texts)}",
-        on_select="rerun", selection_mode="single-row",
-        column_config={c: st.column_config.NumberColumn(format="%.2f") for c in scores},
+        digits=2, on_select="rerun", selection_mode="single-row",
     )  # fmt: skip
     st.caption("Select a row to read every member's answer to that prompt above.")
     chosen = event["selection"]["rows"] if event else []

@@ -59,10 +59,18 @@ def plans(bundle: Bundle) -> None:
     if not rows:
         st.info("Nothing was planned for this portfolio's candidates; they were only evaluated.")
         return
-    numbers = pd.DataFrame([asdict(r) for r in rows]).assign(shortfall=[r.planned - r.reached for r in rows])
+    numbers = pd.DataFrame(
+        [
+            {
+                "candidate": r.policy, "member": r.is_member, "planned": r.planned, "reached": r.reached,
+                "short by": r.planned - r.reached,
+            }
+            for r in rows
+        ]
+    )  # fmt: skip
     name = f"{bundle.manifest.name}-planned-reached"
     figure.show(charts.reached(rows), numbers, name, f"reached.{bundle.folder.name}", "Planned and reached values")
-    st.dataframe(numbers, hide_index=True)
+    figure.numbers(numbers)
 
 
 def where_text(bundle: Bundle, served: WorstServed) -> str:

@@ -15,7 +15,7 @@ from palm_engine.planner import PlanInfo, plan, plan_config
 from palm_engine.selection.result import Target
 
 BETAS = (0.003, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
-MOST = 8
+LEAST, MOST = 6, 8
 
 
 def choose_beta(bundle: Bundle) -> float:
@@ -138,9 +138,11 @@ def show() -> None:
     if target is None:
         return
     on = np.array([bundle.traits.index(t) for t in traits])
+    # Larger portfolios take longest to prove: one size beyond what is asked shows what one more buys.
+    sizes = max(LEAST, min((target.k or 0) + 1, MOST))
     info = jobs.result_of(
         f"plan.{name}.{cache.stamp(bundle)}.{traits}.{beta}.{target}.{with_cost}", "Planning",
-        lambda report: plan(rewards[:, :, on], beta, target, with_cost, MOST, report=report),
+        lambda report: plan(rewards[:, :, on], beta, target, with_cost, sizes, report=report),
     )  # fmt: skip
     if info is not None:
         results(bundle, traits, beta, info)

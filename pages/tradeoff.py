@@ -37,7 +37,7 @@ def pick_size(bundle: Bundle, info: CurveInfo) -> None:
     picked = st.segmented_control(
         "Use a portfolio of this size on every page", sizes, default=current if current in sizes else None,
         format_func=lambda s: s if isinstance(s, str) else f"{s} member{'s' if s > 1 else ''}",
-        key=f"pick_size.{bundle.folder.name}.{current}",
+        key=f"pick_size.{bundle.folder.name}.{current}", wrap=True,
     )  # fmt: skip
     wanted = None if picked in (OWN, None) else int(picked)
     if picked is not None and wanted != state.chosen_size(bundle):
@@ -93,14 +93,14 @@ def candidates_view(bundle: Bundle, info: CurveInfo) -> None:
         st.rerun()
     said = "Scope: candidates. Click a point to use that size everywhere."
     if bundle.manifest.certificate is not None:
-        said += " Chosen on the choose prompts, measured on the certify prompts"
+        said += " Every method chose on the choose prompts and is measured on the certify prompts, so lines may cross"
         said += "; the bound holds for all sizes at once, so picking one by looking is fair." if not relative else "."
     if not relative and portfolio is not None and marked is not None and 0 < marked[1] < 1:
         most = promised_size(len(bundle.traits), marked[1])
         said += f" For a worst gap of {marked[1]:.4f} PALM's grid promises {most:,} members at most, whatever the "
         said += f"policies are (reconstructed bound); {len(portfolio.rows)} do here."
     st.caption(said)
-    st.dataframe(numbers, hide_index=True)
+    figure.numbers(numbers)
 
 
 def plan_view(bundle: Bundle) -> None:
@@ -127,7 +127,7 @@ def plan_view(bundle: Bundle) -> None:
         f"Scope: pool, beta {min(betas):g}. What {len(info.policies.names)} planned policies would do, before any "
         "training; trained ones fall short. The Plan page changes beta and traits."
     )
-    st.dataframe(numbers, hide_index=True)
+    figure.numbers(numbers)
 
 
 def show() -> None:

@@ -23,7 +23,7 @@ from palm_engine.selection.result import Selection, Target
 Floats = NDArray[np.float64]
 Report = Callable[[float, str], None]
 # Steps of the grid by number of traits: 100 to 500 virtual policies, which plan in seconds.
-RESOLUTION = {2: 100, 3: 30, 4: 10, 5: 7, 6: 5, 7: 4, 8: 3}
+RESOLUTION = {2: 100, 3: 24, 4: 10, 5: 7, 6: 5, 7: 4, 8: 3}
 REFERENCE = "reference"
 
 
@@ -70,7 +70,7 @@ def plan(
     target: Target,
     with_cost: bool = False,
     most: int = 8,
-    seconds: float = 10.0,
+    seconds: float = 4.0,
     report: Report = lambda share, note: None,
 ) -> PlanInfo:
     """Exact best portfolio of every size to `most`, and the smallest that meets `target`; `seconds` is for each.

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app.components.figure import csv_text
+from app.jobs import Job
 from palm_engine.bundle import read_bundle
 from palm_engine.explore import pick_info
 from palm_engine.geometry.gap import worst_gap
@@ -46,13 +50,6 @@ def panel(app: AppTest) -> dict[str, Any]:
 def texts(app: AppTest) -> str:
     parts = [e.value for kind in ("markdown", "caption", "text", "info", "error", "title") for e in app.get(kind)]
     return "\n".join([*map(str, parts), *(h.proto.body for h in app.get("html"))])
-
-
-@pytest.mark.parametrize("name", ["demo", "two", "five", "no-texts", "single"])
-@pytest.mark.parametrize("page", [None, "tradeoff"])
-def test_every_bundle_opens_on_every_page(open_app: Any, name: str, page: str | None) -> None:
-    app = open_app(name, page)
-    assert app.title[0].value
 
 
 def test_answers_follow_the_weights(open_app: Any, bundles: Path) -> None:
@@ -194,3 +191,162 @@ def test_the_dashboard_starts_without_importing_torch(bundles: Path) -> None:
         env={**__import__("os").environ, "PALM_PORTFOLIOS": str(bundles), "PALM_PUBLIC": "1"},
     )  # fmt: skip
     assert done.stdout.strip() == "[]", done.stderr
+
+
+PAGES = ("tradeoff", "coverage", "generations", "plan", "guarantee")
+
+
+def settle(app: AppTest) -> AppTest:
+    """Until work beside the page is done; a browser would ask again by itself."""
+    for _ in range(120):
+        if not [b for b in app.button if b.label == "Cancel"]:
+            return app
+        time.sleep(0.25)
+        app.run()
+    raise AssertionError("the work never ended")
+
+
+@pytest.mark.parametrize("name", ["demo", "two", "five", "no-texts", "no-members", "single"])
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_shows_every_portfolio_or_says_what_to_do(open_app: Any, name: str, page: str) -> None:
+    app = settle(open_app(name, page))
+    assert not app.exception, [e.value for e in app.exception]
+    assert not app.error
+    assert app.title[0].value
+    if name in ("no-members", "single") and page in ("coverage", "generations", "guarantee"):
+        assert "Nothing is selected" in texts(app)
+    if name == "no-texts" and page in ("generations", "guarantee"):
+        assert "no recorded answers" in texts(app)
+    if name == "no-texts" and page == "plan":
+        assert "has no pool" in texts(app)
+
+
+def test_the_trade_off_compares_methods_and_plans(open_app: Any) -> None:
+    app = settle(open_app(page="tradeoff"))
+    assert {"greedy", "uniform weights", "exact best"} <= set(app.dataframe[0].value.columns)
+    assert "PALM's grid promises" in texts(app)
+    app.segmented_control(key="gap.demo").set_value("Relative (eps)").run()
+    settle(app)
+    assert app.dataframe[0].value["exact best"].iloc[0] <= 1
+    app.segmented_control(key="view.demo").set_value("Plan").run()
+    settle(app)
+    assert "Scope: pool" in texts(app)
+    assert "planned worst gap" in app.dataframe[0].value.columns
+
+
+def test_one_more_member_is_priced(open_app: Any) -> None:
+    app = settle(open_app(page="tradeoff"))
+    app.number_input(key="hours.demo").set_value(7.0).run()
+    assert "+7.0 GPU hours" in texts(app)
+
+
+@pytest.mark.parametrize("kind", ["Picked member", "Gap", "Relative gap", "Best value", "A trait", "Difference"])
+def test_coverage_shows_every_field(open_app: Any, kind: str) -> None:
+    app = open_app(page="coverage")
+    app.segmented_control(key="field.demo").set_value(kind).run()
+    assert not app.exception
+    expected = {"Picked member": "member", "Relative gap": "relative", "Best value": "best", "A trait": "trait"}
+    shown = panel(app)
+    assert shown["field"]["kind"] == expected.get(kind, kind.lower())
+    assert (shown["threshold"] is not None) == (kind in ("Gap", "Relative gap"))
+    assert bool(shown["other"]) == (kind == "Difference")
+
+
+def test_coverage_counts_what_is_within_the_threshold(open_app: Any, bundles: Path) -> None:
+    app = open_app(page="coverage")
+    bundle = read_bundle(bundles / "demo")
+    worst = worst_gap(bundle.points[bundle.members], bundle.points).additive
+    app.slider(key="threshold.gap.demo").set_value(round(worst + 0.001, 3)).run()
+    assert app.metric[0].value == "100.0%"
+    app.slider(key="threshold.gap.demo").set_value(0.0).run()
+    assert app.metric[0].value != "100.0%"
+
+
+def test_populations_spread_over_the_members(open_app: Any) -> None:
+    app = open_app(page="coverage")
+    uniform = [m.value for m in app.metric]
+    app.segmented_control(key="users.demo").set_value("Dirichlet").run()
+    app.number_input(key="alpha.demo.safety").set_value(40.0).run()
+    assert [m.value for m in app.metric] != uniform
+    app.segmented_control(key="users.demo").set_value("Uploaded").run()
+    assert "Upload a table" in texts(app)
+    app.file_uploader[0].set_value(("users.csv", b"safety,humor,brevity\n1,0,0\n0,1,x\n", "text/csv")).run()
+    assert "users.csv, row 3, column brevity" in texts(app)
+    app.file_uploader[0].set_value(("users.csv", b"safety,humor,brevity\n1,0,0\n0,1,0\n", "text/csv")).run()
+    assert "2 users uploaded" in texts(app)
+
+
+def test_generations_order_members_by_value_and_search(open_app: Any, bundles: Path) -> None:
+    app = open_app()
+    app.session_state["raw.demo"] = [0.0, 100.0, 0.0]
+    app.switch_page("../pages/generations.py").run()
+    bundle = read_bundle(bundles / "demo")
+    humor = [bundle.manifest.candidates[i].values["humor"] for i in bundle.members]
+    order = [bundle.policies[bundle.members[i]] for i in np.argsort(humor)[::-1]]
+    cards = [h.proto.body for h in app.get("html") if "<article" in h.proto.body]
+    assert [next(n for n in (*order, "base") if f">{n}</div>" in c) for c in cards] == [*order, "base"]
+    app.text_input(key="search.demo").set_value("question P4").run()
+    assert app.selectbox(key="prompt.demo").options == ["Question p4?"]
+    app.text_input(key="search.demo").set_value("zebra").run()
+    assert "No prompt matches" in texts(app)
+
+
+def test_a_plan_follows_its_settings(open_app: Any) -> None:
+    app = settle(open_app(page="plan"))
+    first = [m.value for m in app.metric]
+    assert first[0] == "5"
+    assert "Scope: pool" in texts(app)
+    app.slider(key="k.demo").set_value(2).run()
+    settle(app)
+    assert app.metric[0].value == "2"
+    assert float(app.metric[1].value) > float(first[1])
+    app.button_group(key="on.demo").set_value(["safety", "humor"]).run()
+    settle(app)
+    assert panel(app)["traits"] == ["safety", "humor"]
+    app.button_group(key="on.demo").set_value(["safety"]).run()
+    assert "at least two traits" in texts(app)
+
+
+def test_the_guarantee_is_of_the_portfolio_in_use(open_app: Any, bundles: Path) -> None:
+    bundle = read_bundle(bundles / "demo")
+    app = open_app(page="guarantee")
+    assert app.metric[0].value == f"{worst_gap(bundle.points[bundle.members], bundle.points).additive:.4f}"
+    assert "scope: candidates" in texts(app)
+    assert "Confidence" in texts(app)
+    behind = [h.proto.body for h in app.get("html") if "best candidate, value" in h.proto.body]
+    assert len(behind) == 5
+    app.switch_page("../pages/tradeoff.py").run()
+    app.segmented_control[0].set_value(1).run()
+    settle(app)
+    app.switch_page("../pages/guarantee.py").run()
+    assert "one of the 1 members" in texts(app)
+
+
+def test_csv_cells_that_a_spreadsheet_would_run_are_escaped() -> None:
+    frame = pd.DataFrame({"=a": ["=1+1", "+x", "-y", "@z", "plain", None], "n": [-1.5, 1, 2, 3, 4, 5]})
+    lines = csv_text(frame).splitlines()
+    assert lines[0] == "'=a,n"
+    assert [line.split(",")[0] for line in lines[1:]] == ["'=1+1", "'+x", "'-y", "'@z", "plain", ""]
+    assert lines[1].endswith("-1.5")
+
+
+def test_work_is_cancelled_between_its_steps() -> None:
+    job, steps = Job(), []
+
+    def work(report: Any) -> str:
+        for i in range(1000):
+            report(i / 1000, f"step {i}")
+            steps.append(i)
+            time.sleep(0.005)
+        return "done"
+
+    job.run(work)
+    time.sleep(0.05)
+    assert job.alive
+    assert "left" in job.words or job.share <= 0.02
+    job.cancelled.set()
+    assert job.thread is not None
+    job.thread.join(2)
+    assert not job.alive
+    assert job.result is None
+    assert len(steps) < 1000

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bundles import sphere
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from bundles import sphere
 from palm_engine.bundle import read_bundle
 from palm_engine.costs import Assumptions, cost_of
 from palm_engine.errors import ConfigError, InvalidInputError, UndefinedGapError

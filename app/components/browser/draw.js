@@ -109,16 +109,16 @@ function drawTriangle(layer, scene) {
     drawLines(layer, gaps, roundLevels(0, most, 3), "iso");
   }
   layer.append(node("polygon", { points: outline, class: "outline" }));
-  regions.forEach((polygon, i) => {
-    if (polygon.length < 3 || areaOf(polygon) < 2500) return;
-    const [x, y] = toXY(centroid(polygon));
-    layer.append(node("text", { x, y, class: "name", "text-anchor": "middle" }, scene.names[i]));
-  });
   scene.dots.forEach((share, i) => {
     if (!share) return;
     const [cx, cy] = toXY(share), dot_ = node("circle", { cx, cy, r: 6, fill: scene.colours[i], class: "dot" });
     dot_.append(node("title", {}, `${scene.names[i]} was trained here`));
     layer.append(dot_);
+  });
+  regions.forEach((polygon, i) => {
+    if (polygon.length < 3 || areaOf(polygon) < 2500) return;
+    const [x, y] = toXY(centroid(polygon));
+    layer.append(node("text", { x, y, class: "name", "text-anchor": "middle" }, scene.names[i]));
   });
   [[TOP, "middle", -14], [LEFT, "start", 26], [RIGHT, "end", 26]].forEach(([[x, y], anchor, shift], i) => {
     const dx = i === 1 ? -30 : i === 2 ? 30 : 0;
@@ -127,6 +127,7 @@ function drawTriangle(layer, scene) {
 }
 
 function drawLines(layer, rows, levels, kind) {
+  const placed = [];
   levels.forEach((level) => {
     const pieces = isoLine(rows, level);
     if (!pieces.length) return;
@@ -134,6 +135,9 @@ function drawLines(layer, rows, levels, kind) {
     layer.append(node("path", { d: path.join(""), class: kind }));
     if (kind === "threshold") return;
     const [x, y] = toXY(pieces[Math.floor(pieces.length / 2)][0]);
+    // Steep fields bring their lines together: of labels on one spot the first is enough.
+    if (placed.some(([u, v]) => Math.abs(u - x) < 34 && Math.abs(v - y) < 14)) return;
+    placed.push([x, y]);
     layer.append(node("text", { x, y: y - 3, class: `level ${kind}-level`, "text-anchor": "middle" }, short(level)));
   });
 }

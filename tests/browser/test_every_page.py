@@ -1,0 +1,136 @@
+"""Every page in a real Chromium: phone width, accessibility against a bare Streamlit page, clicks that lead on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser_tools import PAGES, open_panel, picked, serious_violations, serve, wait_for
+
+pytestmark = pytest.mark.browser
+BARE = """import streamlit as st
+st.set_page_config(page_title="bare", layout="wide")
+st.navigation([st.Page(lambda: None, title="One", url_path="one"), st.Page(lambda: None, title="Two", url_path="two")],
+              position="top")
+with st.sidebar:
+    st.selectbox("a", ["b", "c"])
+st.title("bare")
+st.caption("small")
+st.segmented_control("s", ["x", "y"], default="x")
+st.pills("p", ["x", "y"])
+st.slider("t", 0, 10)
+st.metric("m", 1)
+st.dataframe({"n": [1, 2]})
+st.plotly_chart({"data": [{"x": [1, 2], "y": [1, 2]}]})
+with st.popover("more"):
+    st.text("t")
+with st.expander("e"):
+    st.text("t")
+st.toggle("g")
+st.text_input("i")
+st.number_input("n", 0, 5)
+st.file_uploader("f")
+"""
+
+
+def open_page(page: Any, url: str, path: str) -> None:
+    page.goto(f"{url}/{path}")
+    page.get_by_role("heading", name=PAGES[path]).wait_for(timeout=20_000)
+    # Work beside the page, where there is some, is done within moments on a test portfolio.
+    page.get_by_role("button", name="Cancel").wait_for(state="detached", timeout=60_000)
+    page.wait_for_timeout(700)
+
+
+@pytest.fixture(scope="module")
+def bare_violations(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    script = tmp_path_factory.mktemp("bare") / "bare.py"
+    script.write_text(BARE)
+    with serve(script) as (address, _):
+        page = browser.new_page()
+        page.goto(address)
+        page.get_by_role("heading", name="bare").wait_for(timeout=20_000)
+        page.wait_for_timeout(1500)
+        found = set(serious_violations(page))
+        page.close()
+    return found
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_no_serious_violation_beyond_a_bare_page(page: Any, url: str, path: str, bare_violations: set[str]) -> None:
+    open_page(page, url, path)
+    ours = serious_violations(page)
+    assert {rule: what for rule, what in ours.items() if rule not in bare_violations} == {}
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_nothing_overflows_on_a_phone(page: Any, url: str, path: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_page(page, url, path)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 391
+
+
+def test_five_traits_fit_a_phone(page: Any, url: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_panel(page, f"{url}/?portfolio=five")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 391
+
+
+def test_clicking_a_point_of_the_curve_changes_explore(page: Any, url: str) -> None:
+    open_page(page, url, "tradeoff")
+    page.locator(".js-plotly-plot .main-svg").first.wait_for(timeout=20_000)
+    x, y = page.evaluate(
+        """() => {
+          const plot = document.querySelector(".js-plotly-plot"), { xaxis, yaxis } = plot._fullLayout;
+          const curve = plot.calcdata.find(([first]) => (first.trace.name || "").startsWith("exact best"));
+          const box = plot.getBoundingClientRect();
+          return [box.x + xaxis._offset + xaxis.c2p(curve[1].x), box.y + yaxis._offset + yaxis.c2p(curve[1].y)];
+        }"""
+    )
+    page.mouse.move(x - 3, y)
+    page.mouse.move(x, y)
+    page.wait_for_timeout(300)
+    page.mouse.click(x, y)
+    page.get_by_role("radio", name="2 members").and_(page.locator("[aria-checked=true]")).wait_for(timeout=20_000)
+    page.get_by_role("link", name="Explore").first.click()
+    wait_for(page, "2 members: best 2 of 7 candidates")
+
+
+def test_the_crosshair_is_shared_between_explore_and_coverage(page: Any, url: str) -> None:
+    open_panel(page, url)
+    page.get_by_role("button", name="All humor").click()
+    page.wait_for_function("new URLSearchParams(location.search).get('w') === '0-100-0'")
+    member = picked(page)[0]
+    page.get_by_role("link", name="Coverage").first.click()
+    wait_for(page, f"At your weights (safety 0.00, humor 1.00, brevity 0.00): {member} is picked")
+
+
+def test_a_row_of_the_table_opens_its_prompt(page: Any, url: str) -> None:
+    open_page(page, url, "generations")
+    table = page.locator("[data-testid=stDataFrame]").first
+    table.scroll_into_view_if_needed()
+    box = table.bounding_box()
+    # The boxes to tick are in the first column; row 3 of the table is prompt p2.
+    page.mouse.click(box["x"] + 16, box["y"] + 35 * 3 + 18)
+    page.wait_for_function("new URLSearchParams(location.search).get('prompt') === 'p2'")
+    page.locator("article", has_text="on p2").first.wait_for(timeout=20_000)
+
+
+def test_downloads_are_what_they_say(page: Any, url: str, tmp_path: Path) -> None:
+    open_page(page, url, "guarantee")
+    for name, begin in (("Certificate as JSON", "{"), ("Report to print", "<!doctype html>")):
+        with page.expect_download() as started:
+            page.get_by_role("button", name=name).click()
+        file = tmp_path / started.value.suggested_filename
+        started.value.save_as(file)
+        text = file.read_text()
+        assert text.startswith(begin)
+        assert "candidates" in text
+    open_page(page, url, "coverage")
+    for kind in ("SVG", "PNG", "CSV"):
+        with page.expect_download() as started:
+            page.get_by_role("button", name=f"Download the map as {kind}").click()
+        file = tmp_path / started.value.suggested_filename
+        started.value.save_as(file)
+        start = file.read_bytes()[:200]
+        assert {"SVG": b"<svg" in start, "PNG": start.startswith(b"\x89PNG"), "CSV": b"safety" in start}[kind]

@@ -1,0 +1,155 @@
+"""The live panel in a real Chromium: everything moves in the browser, and agrees with the engine."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from browser_tools import drag, open_panel, picked, wait_for
+
+from palm_engine.bundle import read_bundle
+from palm_engine.explore import pick_info
+
+pytestmark = pytest.mark.browser
+
+
+def wait_for_answer_of(page: Any, member: str) -> None:
+    """The server has followed: the card of the picked member's recorded answer is there."""
+    cards = page.locator("article", has_text="picked at your weights")
+    cards.get_by_text(member, exact=True).first.wait_for(timeout=20_000)
+
+
+def test_slider_by_keyboard_changes_member_and_gap(page: Any, url: str) -> None:
+    open_panel(page, url)
+    first = picked(page)
+    page.get_by_role("slider", name="brevity", exact=True).focus()
+    page.keyboard.press("End")
+    page.wait_for_timeout(100)
+    second = picked(page)
+    assert second[0] != first[0]
+    page.get_by_role("slider", name="humor", exact=True).focus()
+    page.keyboard.press("Home")
+    page.wait_for_timeout(100)
+    third = picked(page)
+    assert third[0] != second[0]
+    assert third[1] != second[1]
+    assert "safety 0.33, humor 0.00, brevity 0.67" in page.get_by_text("Effective weights").inner_text()
+    wait_for_answer_of(page, third[0])
+
+
+def test_dragging_the_puck_changes_the_member_with_the_server_frozen(page: Any, url: str, server: Any) -> None:
+    open_panel(page, url)
+    page.wait_for_timeout(1000)
+    seen = set()
+    server.send_signal(signal.SIGSTOP)
+    try:
+        for _ in drag(page, 24):
+            page.wait_for_timeout(20)
+            seen.add(tuple(picked(page)))
+    finally:
+        server.send_signal(signal.SIGCONT)
+    assert len({member for member, _ in seen}) > 1
+    assert len(seen) > 12
+    wait_for_answer_of(page, picked(page)[0])
+
+
+def test_the_browser_picks_what_the_engine_picks(page: Any, url: str, bundles: Path) -> None:
+    """At weights of every number of traits; the engine's own figures are the reference."""
+    draws = np.random.default_rng(1)
+    for name, d in (("two", 2), ("demo", 3), ("five", 5)):
+        bundle = read_bundle(bundles / name)
+        for raw in (draws.random((4, d)) * 100).round(1):
+            open_panel(page, f"{url}/?portfolio={name}&w={'-'.join(f'{x:g}' for x in raw)}")
+            expected = pick_info(bundle.points, bundle.members, raw / raw.sum())
+            assert picked(page) == [bundle.policies[expected.member], f"{expected.gap:.4f}"]
+
+
+def test_a_copied_address_opens_the_same_view(page: Any, url: str) -> None:
+    open_panel(page, url)
+    page.get_by_role("button", name="All humor").click()
+    page.wait_for_function("new URLSearchParams(location.search).get('w') === '0-100-0'")
+    page.wait_for_function("new URLSearchParams(location.search).get('portfolio') === 'demo'")
+    there = picked(page)
+    other = page.context.new_page()
+    open_panel(other, page.url)
+    assert picked(other) == there
+    assert other.get_by_role("slider", name="humor", exact=True).input_value() == "100"
+    other.close()
+
+
+def test_the_shared_file_is_alive_without_server_or_network(page: Any, url: str, tmp_path: Path) -> None:
+    page.goto(url)
+    wait_for(page, "What they answer")
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Share this view").click()
+    file = tmp_path / "shared.html"
+    started.value.save_as(file)
+    alone = page.context.browser.new_context(offline=True)
+    shared = alone.new_page()
+    problems: list[str] = []
+    shared.on("pageerror", lambda error: problems.append(str(error)))
+    shared.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    shared.goto(file.as_uri())
+    first = picked(shared)
+    assert first == picked(page)
+    seen = set()
+    for _ in drag(shared, 24):
+        shared.wait_for_timeout(20)
+        seen.add(picked(shared)[0])
+    assert len(seen) > 1
+    assert "<script>document.title" in shared.locator("#answers").inner_text()
+    assert "owned" not in shared.title()
+    assert problems == []
+    alone.close()
+
+
+def test_untrusted_text_neither_runs_nor_loads_anything(page: Any, url: str) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(url)
+    wait_for(page, "What they answer")
+    wait_for(page, "<script>")
+    assert "owned" not in page.title()
+    assert not [u for u in asked if "example.invalid" in u]
+    assert not [u for u in asked if not u.startswith((url, "data:", "blob:", url.replace("http", "ws")))]
+
+
+def test_saved_presets_are_kept_by_the_browser(page: Any, url: str) -> None:
+    open_panel(page, f"{url}/?w=12-34-56")
+    there = picked(page)
+    page.get_by_role("button", name="Save these weights as a preset").click()
+    page.get_by_role("button", name="All safety").click()
+    open_panel(page, f"{url}/?w=0-0-100")
+    page.get_by_role("button", name="Saved 1").click()
+    page.wait_for_function("new URLSearchParams(location.search).get('w') === '12-34-56'")
+    assert picked(page) == there
+
+
+def test_the_puck_moves_by_keyboard(page: Any, url: str) -> None:
+    open_panel(page, url)
+    puck = page.locator("svg.map .puck")
+    puck.focus()
+    for _ in range(12):
+        page.keyboard.press("Shift+ArrowUp")
+    page.wait_for_timeout(100)
+    safety = float(page.get_by_role("slider", name="safety", exact=True).input_value())
+    assert safety > 70
+    assert "safety 0." in str(puck.get_attribute("aria-valuetext"))
+    page.keyboard.press("Home")
+    page.wait_for_timeout(100)
+    assert "safety 0.33, humor 0.33, brevity 0.33" in page.get_by_text("Effective weights").inner_text()
+
+
+def test_a_slice_of_five_traits_is_chosen_and_dragged(page: Any, url: str) -> None:
+    open_panel(page, f"{url}/?portfolio=five&w=10-20-30-40-50")
+    page.get_by_role("combobox", name="Trait at corner 1").select_option("4")
+    assert "depth" in str(page.locator("svg.map").text_content())
+    for _ in drag(page, 8):
+        page.wait_for_timeout(20)
+    page.wait_for_timeout(100)
+    said = page.get_by_text("Effective weights").inner_text()
+    # What isn't on the triangle is held: warmth had 40 of 150.
+    assert "warmth 0.27" in said

@@ -1,0 +1,109 @@
+"""A real Chromium and a real server, for browser tests and for `make bench`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+FLAGS += ["--disable-background-networking", "--disable-component-update"]
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+PAGES = {
+    "": "Which model answers you?",
+    "tradeoff": "How many members are enough?",
+    "coverage": "Who is served how well?",
+    "generations": "What do they answer?",
+    "plan": "What should be trained?",
+    "guarantee": "What is guaranteed?",
+}
+
+
+def find_chromium() -> str | None:
+    """Path of a Chromium: named by PALM_CHROMIUM, or found on the path."""
+    found = os.environ.get("PALM_CHROMIUM") or next((p for n in NAMES if (p := shutil.which(n))), None)
+    return found if found is not None and Path(found).exists() else None
+
+
+@contextmanager
+def chromium(path: str) -> Iterator[Any]:
+    """A running browser."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def serve(script: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A Streamlit server of `script` on a free port, from when it answers: its address and process."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port)]
+    server = subprocess.Popen(
+        [*command, "--server.headless", "true", "--server.address", "localhost", "--", *arguments],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=1)
+                break
+            except OSError:
+                time.sleep(0.05)
+        yield f"http://localhost:{port}", server
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def wait_for(page: Any, text: str) -> None:
+    """Until `text` is somewhere on the page."""
+    page.get_by_text(text, exact=False).first.wait_for(timeout=20_000)
+
+
+def open_panel(page: Any, address: str) -> None:
+    """Open an address whose page holds the live panel with its numbers, and wait for it."""
+    page.goto(address)
+    page.locator("[data-part=picked]").wait_for(timeout=20_000)
+
+
+def picked(page: Any) -> list[str]:
+    """Name of the picked member and its gap, as the panel shows them."""
+    return [page.locator(f"[data-part={part}]").inner_text() for part in ("picked", "gap")]
+
+
+def drag(page: Any, steps: int) -> Iterator[int]:
+    """Drag the puck across several regions of the map; yields after each step."""
+    box = page.locator("svg.map").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + 0.6 * box["height"]
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for i in range(1, steps + 1):
+        page.mouse.move(x - 0.2 * box["width"] * i / steps, y + 0.3 * box["height"] * (i / steps - 0.5))
+        yield i
+    page.mouse.up()
+
+
+def serious_violations(page: Any) -> dict[str, str]:
+    """Rules of axe-core that the page breaks with impact serious or critical: rule to what and where."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return {
+        v["id"]: f"{v['help']}: {[n['target'] for n in v['nodes']][:3]}"
+        for v in found
+        if v["impact"] in ("serious", "critical")
+    }
