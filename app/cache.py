@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -133,3 +134,13 @@ def portfolio(of: Bundle) -> state.Portfolio | None:
             tuple(of.members), "the portfolio's own members", certificate.additive if certificate else None
         )
     return None
+
+
+@st.cache_resource(show_spinner=False)
+def settle(page: str, bundle: str) -> None:
+    """Called after a page was first shown: what is loaded by then stays, so it need not be searched for garbage.
+
+    Streamlit collects garbage after every rerun; over all imported modules that is a stall of some 80 ms while the last
+    of the page is still to be sent.
+    """
+    gc.freeze()

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
-import streamlit as st
 
+from app.colours import palette
 from palm_engine.explore import CurveInfo, MethodCurve
 from palm_engine.guarantee import Reached
 from palm_engine.planner import PlanInfo
 
-FALLBACK_PALETTE = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#AA3377", "#66CCEE")
 OURS, QUIET = "#4a7fb5", "#8494a4"
 _MARGIN = {"l": 8, "r": 8, "t": 40, "b": 40}
 _BELOW = {"orientation": "h", "y": -0.2, "yanchor": "top"}
@@ -20,12 +19,6 @@ METHOD_LINES = {
     "greedy": ("#228833", "dash"), "palm": ("#AA3377", "dashdot"), "uniform": ("#CC8844", "dot"),
     "random": ("#8494a4", "longdash"),
 }  # fmt: skip
-
-
-def palette(count: int) -> list[str]:
-    """Colours of the members of a portfolio, in its order, from the theme in .streamlit/config.toml."""
-    colours = list(st.get_option("theme.chartCategoricalColors") or FALLBACK_PALETTE)
-    return [colours[i % len(colours)] for i in range(count)]
 
 
 def _axes(figure: go.Figure, title: str, x: str, y: str, height: int = 430, **more: object) -> go.Figure:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import ipaddress
 import os
 import sys
 from pathlib import Path
@@ -16,31 +14,18 @@ sys.path[:0] = [p for p in (str(PROJECT),) if p not in sys.path]
 
 from app import cache, state  # noqa: E402
 from app.components.sidebar import pick_bundle  # noqa: E402
+from app.startup import is_loopback, portfolios_root  # noqa: E402
 from palm_engine.errors import PalmError  # noqa: E402
 
-
-def _is_loopback(address: str | None) -> bool:
-    try:
-        return address == "localhost" or ipaddress.ip_address(address or "0.0.0.0").is_loopback
-    except ValueError:
-        return False
-
-
-def _root() -> Path:
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--portfolios", default=os.environ.get("PALM_PORTFOLIOS", str(PROJECT / "portfolios")))
-    return Path(parser.parse_known_args(sys.argv[1:])[0].portfolios).expanduser().resolve()
-
-
 st.set_page_config(page_title="PALM Atlas", page_icon="🧭", layout="wide")
-if not _is_loopback(st.get_option("server.address")) and os.environ.get("PALM_PUBLIC") != "1":
+if not is_loopback(st.get_option("server.address")) and os.environ.get("PALM_PUBLIC") != "1":
     st.error(
         "PALM Atlas would be reachable from the network. Start it from the project's folder (its settings listen on "
         "this machine only), add --server.address localhost, or set PALM_PUBLIC=1 to share it on purpose."
     )
     st.stop()
 
-st.session_state[state.ROOT] = str(_root())
+st.session_state[state.ROOT] = str(portfolios_root(PROJECT))
 page = st.navigation(
     [
         st.Page(PROJECT / "pages" / "explore.py", title="Explore", icon=":material/explore:", default=True),
@@ -64,6 +49,7 @@ state.restore_from_url(names)
 pick_bundle(names)
 try:
     page.run()
+    cache.settle(page.title, str(st.session_state.get(state.BUNDLE)))
 except PalmError as error:
     # A table that turns out to be broken when it is first read, for one.
     st.error("This portfolio can't be shown.")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import html
+
 import streamlit as st
 
-from app import cache, charts, state
+from app import cache, state
+from app.colours import palette
 from app.components import answers, atlas
 from app.components.share import shared_page
 from app.components.sidebar import open_bundle, open_portfolio
@@ -12,7 +15,7 @@ from palm_engine.bundle import Bundle
 from palm_engine.explore import PickInfo, pick_info
 
 
-def bespoke(bundle: Bundle, pick: PickInfo) -> None:
+def bespoke(bundle: Bundle, pick: PickInfo) -> str:
     """What a model made for exactly these weights would give: the best candidate, and the plan's value."""
     own = "the picked member itself" if pick.best == pick.member else bundle.policies[pick.best]
     line = f"The best candidate at your weights is {own}, worth {pick.best_value:.3f}; your member gives "
@@ -21,17 +24,16 @@ def bespoke(bundle: Bundle, pick: PickInfo) -> None:
     if planned is not None:
         line += f" A model trained for exactly these weights was planned at {planned:.3f} (scope: pool; trained ones "
         line += "fall short of their plan, as the Guarantee page shows)."
-    st.text(line)
+    return line
 
 
 def show_answers(bundle: Bundle, portfolio: state.Portfolio, pick: PickInfo) -> None:
     """Recorded answers of the picked member, the base, and the runner-up or best candidate."""
-    st.subheader("What they answer")
     if bundle.prompts.empty or bundle.samples.empty:
         st.info("This portfolio has no recorded answers; it holds rewards only.", icon=":material/chat_bubble:")
         return
     prompt_id = answers.pick_prompt(bundle)
-    colours = charts.palette(len(portfolio.rows))
+    colours = palette(len(portfolio.rows))
     shown = [(bundle.policies[pick.member], "picked at your weights", colours[portfolio.rows.index(pick.member)])]
     if "base" in bundle.policies and pick.member != bundle.policies.index("base"):
         shown.append(("base", "the model before any training", "#9aa7b5"))
@@ -42,11 +44,9 @@ def show_answers(bundle: Bundle, portfolio: state.Portfolio, pick: PickInfo) -> 
         shown.append((bundle.policies[pick.best], "best candidate at your weights, not a member", "#6b7a8a"))
     found = answers.recorded(bundle, prompt_id, shown)
     base = next((a for a in found if a.policy == "base"), None)
-    answers.answer_cards(found, base)
-    st.caption(
-        "Recorded answers, shown as they came; scores are of each answer by itself"
-        + (", marked words and signed numbers tell what differs from the base's answer." if base else ".")
-    )
+    note = "Recorded answers, shown as they came; scores are of each answer by itself"
+    note += ", marked words and signed numbers tell what differs from the base's answer." if base else "."
+    answers.answer_cards(found, base, note)
 
 
 def share(bundle: Bundle, portfolio: state.Portfolio) -> None:
@@ -71,10 +71,11 @@ def live(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """The panel and what follows it; a moved slider reruns this part alone."""
     atlas.panel(bundle, atlas.view(bundle, portfolio), "explore")
     pick = pick_info(bundle.points, list(portfolio.rows), state.weights(bundle))
-    bespoke(bundle, pick)
+    # Few elements: every one of them is rendered again when a slider moves.
+    said = html.escape(bespoke(bundle, pick))
+    st.html(f'<p data-part="bespoke" style="margin:0 0 1.5rem">{said}</p><h2>What they answer</h2>')
     show_answers(bundle, portfolio, pick)
     state.write_url(bundle)
-    share(bundle, portfolio)
 
 
 def show() -> None:
@@ -83,6 +84,7 @@ def show() -> None:
     st.title("Which model answers you?")
     portfolio = open_portfolio(bundle)
     live(bundle, portfolio)
+    share(bundle, portfolio)
 
 
 show()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from app import charts, state
+from app import state
+from app.colours import palette
 from app.components import answers, figure
 from app.components.sidebar import open_bundle, open_portfolio
 from palm_engine.bundle import Bundle
@@ -24,7 +25,8 @@ def filtered(bundle: Bundle) -> pd.Series[str]:
     for column, label in (("kind", "Kinds"), ("split", "Splits")):
         found = sorted({str(x) for x in kinds[column].reindex(texts.index)}) if column in kinds else []
         if len(found) > 1:
-            wanted = right.pills(label, found, selection_mode="multi", key=f"{column}.{name}")
+            # Not pills: their labels are markdown, and these words come from the bundle.
+            wanted = right.multiselect(label, found, key=f"{column}.{name}", placeholder="all")
             if wanted:
                 texts = texts[kinds[column].reindex(texts.index).astype(str).isin(wanted).to_numpy()]
     return texts[texts.str.casefold().str.contains(word.casefold(), regex=False)] if word else texts
@@ -33,7 +35,7 @@ def filtered(bundle: Bundle) -> pd.Series[str]:
 def ordered(bundle: Bundle, portfolio: state.Portfolio) -> list[tuple[str, str, str]]:
     """(policy, why, colour) of every member by value at the weights in use, best first; then the base."""
     values = bundle.points @ state.weights(bundle)
-    colours = dict(zip(portfolio.rows, charts.palette(len(portfolio.rows)), strict=True))
+    colours = dict(zip(portfolio.rows, palette(len(portfolio.rows)), strict=True))
     picked = pick_info(bundle.points, list(portfolio.rows), state.weights(bundle)).member
     rows = sorted(portfolio.rows, key=lambda i: (i != picked, -values[i]))
     shown = [
@@ -105,8 +107,8 @@ def show() -> None:
         )  # fmt: skip
         sample = int(picked or 0)
     found = answers.recorded(bundle, prompt_id, shown, sample)
-    answers.answer_cards(found, next((a for a in found if a.policy == "base"), None), columns=3)
-    st.caption("Recorded answers, shown as they came; marked words and signed numbers differ from the base's answer.")
+    note = "Recorded answers, shown as they came; marked words and signed numbers differ from the base's answer."
+    answers.answer_cards(found, next((a for a in found if a.policy == "base"), None), note)
     page_of(bundle, texts, shown)
     state.write_url(bundle)
 

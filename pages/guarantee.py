@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from app import cache, charts, state
+from app.colours import palette
 from app.components import answers, figure
 from app.components.report import report
 from app.components.sidebar import open_bundle, open_portfolio
@@ -107,7 +108,7 @@ def losses(bundle: Bundle, portfolio: state.Portfolio) -> None:
     behind = furthest_behind(bundle.samples, member, best, served.weights, bundle.traits)
     behind = behind[behind["prompt_id"].isin(answers.prompt_order(bundle).index)].head(MOST_PROMPTS)
     texts = answers.prompt_order(bundle)
-    colours = dict(zip(portfolio.rows, charts.palette(len(portfolio.rows)), strict=True))
+    colours = dict(zip(portfolio.rows, palette(len(portfolio.rows)), strict=True))
     for row in behind.to_dict("records"):
         st.text(f"{texts[row['prompt_id']]}   (behind by {row['gap']:.3f} on this prompt; scope: sampled)")
         shown = [

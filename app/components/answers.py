@@ -11,17 +11,18 @@ from difflib import SequenceMatcher
 import pandas as pd
 import streamlit as st
 
-from app import state
+from app import cache, state
 from palm_engine.bundle import Bundle
 
 _CARD = (
     '<article style="border:1px solid rgba(128,140,155,.35);border-top:4px solid {colour};border-radius:8px;'
-    'padding:12px 14px;height:100%;overflow-wrap:anywhere">'
+    'padding:12px 14px;overflow-wrap:anywhere">'
     '<div style="font-weight:600">{title}</div><div style="opacity:.8;font-size:.85rem;margin-bottom:8px">'
     "{subtitle}</div>"
     '<div style="white-space:pre-wrap;line-height:1.5">{text}</div>'
     '<div style="margin-top:10px;font-size:.82rem;opacity:.85">{scores}</div></article>'
 )
+_GRID = "display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(min(240px,100%),1fr))"
 _MARK = '<mark style="background:rgba(120,170,220,.28);color:inherit;border-radius:3px">{}</mark>'
 
 
@@ -39,10 +40,15 @@ class Answer:
 
 def prompt_order(bundle: Bundle) -> pd.Series[str]:
     """Texts of the prompts that can be shown, by prompt_id: curated ones first, training prompts never."""
-    prompts = bundle.prompts
-    answered = prompts[(prompts["split"] != "train") & prompts["prompt_id"].isin(bundle.answered_prompts)]
-    texts: pd.Series[str] = (prompts if answered.empty else answered).set_index("prompt_id")["text"]
-    first = [p for p in bundle.manifest.curated_prompts if p in texts.index]
+    return _prompt_order(str(bundle.folder), cache.stamp(bundle), bundle)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _prompt_order(folder: str, stamp: int, _bundle: Bundle) -> pd.Series[str]:
+    prompts = _bundle.prompts
+    answered = prompts[(prompts["split"] != "train") & prompts["prompt_id"].isin(_bundle.answered_prompts)]
+    texts: pd.Series[str] = (prompts if answered.empty else answered).set_index("prompt_id")["text"].astype(object)
+    first = [p for p in _bundle.manifest.curated_prompts if p in texts.index]
     return texts.loc[[*first, *(p for p in texts.index if p not in set(first))]]
 
 
@@ -52,7 +58,8 @@ def pick_prompt(bundle: Bundle, texts: pd.Series[str] | None = None) -> str:
     key = state.prompt_key(bundle)
     if st.session_state.get(key) not in texts.index:
         st.session_state[key] = texts.index[0]
-    st.selectbox("Prompt", list(texts.index), format_func=lambda p: str(texts[p]), key=key, persist_state="session")
+    names = dict(zip(texts.index, map(str, texts), strict=True))
+    st.selectbox("Prompt", list(names), format_func=names.__getitem__, key=key, persist_state="session")
     return str(st.session_state[key])
 
 
@@ -72,13 +79,14 @@ def recorded(bundle: Bundle, prompt_id: str, shown: Sequence[tuple[str, str, str
     return found
 
 
-def answer_cards(answers: Sequence[Answer], reference: Answer | None = None, columns: int = 4) -> None:
-    """Cards side by side; words and scores that differ from `reference`'s answer are marked."""
-    for start in range(0, len(answers), columns):
-        row = answers[start : start + columns]
-        for column, answer in zip(st.columns(min(columns, max(len(answers), 1))), row, strict=False):
-            with column:
-                st.html(card(answer, reference))
+def answer_cards(answers: Sequence[Answer], reference: Answer | None = None, note: str = "") -> None:
+    """Cards side by side; words and scores that differ from `reference`'s answer are marked; `note` stands below.
+
+    One element, not one a card: what a slider repaints is counted in elements.
+    """
+    cards = "".join(card(answer, reference) for answer in answers)
+    below = f'<p style="opacity:.7;font-size:.875rem;margin:.8rem 0 0">{html.escape(note)}</p>' if note else ""
+    st.html(f'<div style="{_GRID}">{cards}</div>{below}')
 
 
 def card(answer: Answer, reference: Answer | None = None) -> str:

@@ -16,7 +16,8 @@ import numpy as np
 import streamlit as st
 from numpy.typing import ArrayLike
 
-from app import cache, charts, state
+from app import cache, state
+from app.colours import palette
 from palm_engine.bundle import Bundle
 from palm_engine.manifest import Candidate
 from palm_engine.planner import PlanInfo
@@ -83,6 +84,22 @@ def view(
     `layout` is "full" (sliders, card, map, bars) or "map". `other` are the rows of the portfolio that the field
     "difference" compares with.
     """
+    key = (str(bundle.folder), cache.stamp(bundle), portfolio.rows, portfolio.label, layout, title)
+    shown = _view(key, field or Field(), other, threshold, bundle, portfolio)
+    return shown | {"raw": state.raw_weights(bundle), "version": state.weights_version()}
+
+
+# Kept: the weights are all that changes while a slider moves.
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _view(
+    key: tuple[Any, ...],
+    field: Field,
+    other: tuple[int, ...],
+    threshold: float | None,
+    _bundle: Bundle,
+    _portfolio: state.Portfolio,
+) -> dict[str, Any]:
+    bundle, portfolio, (*_, layout, title) = _bundle, _portfolio, key
     candidates, rows = bundle.manifest.candidates, list(portfolio.rows)
     best = comparator_rows(bundle.points)
     exact = cache.exact_gap(bundle, portfolio.rows)
@@ -90,7 +107,7 @@ def view(
     trained = [candidates[i].weights for i in rows]
     shown: dict[str, Any] = {
         "id": bundle.folder.name,
-        "file": f"{bundle.folder.name}-{(field or Field()).kind}",
+        "file": f"{bundle.folder.name}-{field.kind}",
         "layout": layout,
         "title": title,
         "traits": bundle.traits,
@@ -98,7 +115,7 @@ def view(
         "unit": "reward units" if bundle.manifest.value == "reward" else "reward minus KL cost,",
         "names": [bundle.policies[i] for i in rows],
         "about": [describe(candidates[i]) for i in rows],
-        "colours": charts.palette(len(rows)),
+        "colours": palette(len(rows)),
         "members": bundle.points[rows].round(9).tolist(),
         "rewards": [[candidates[i].values[t] for t in bundle.traits] for i in rows],
         "trained": [None if w is None else [w[t] for t in bundle.traits] for w in trained],
@@ -109,7 +126,7 @@ def view(
         if "base" in bundle.policies
         else None,
         "other": bundle.points[list(other)].tolist(),
-        "field": {"kind": (field or Field()).kind, "unit": (field or Field()).unit, "trait": (field or Field()).trait},
+        "field": {"kind": field.kind, "unit": field.unit, "trait": field.trait},
         "threshold": threshold,
         "worst": {
             "additive": exact.additive,
@@ -117,7 +134,7 @@ def view(
             "text": worst_text(bundle, portfolio, exact.at_weights_additive),
         },
     }
-    return _stamped(shown, state.raw_weights(bundle))
+    return _stamped(shown)
 
 
 def plan_view(bundle: Bundle, traits: list[str], info: PlanInfo, title: str) -> dict[str, Any]:
@@ -132,7 +149,7 @@ def plan_view(bundle: Bundle, traits: list[str], info: PlanInfo, title: str) -> 
         "title": title,
         "traits": traits,
         "names": [policies.names[i] for i in rows],
-        "colours": charts.palette(len(rows)),
+        "colours": palette(len(rows)),
         "members": policies.points[rows].round(9).tolist(),
         "rewards": policies.values[rows].tolist(),
         "trained": [None if np.isnan(policies.weights[i]).any() else policies.weights[i].tolist() for i in rows],
@@ -141,13 +158,14 @@ def plan_view(bundle: Bundle, traits: list[str], info: PlanInfo, title: str) -> 
         "field": {"kind": "member", "unit": "", "trait": 0},
         "threshold": None,
     }
-    return _stamped(shown, [state.raw_weights(bundle)[i] for i in on])
+    raw = [state.raw_weights(bundle)[i] for i in on]
+    return _stamped(shown) | {"raw": raw, "version": state.weights_version()}
 
 
-def _stamped(shown: dict[str, Any], raw: list[float]) -> dict[str, Any]:
+def _stamped(shown: dict[str, Any]) -> dict[str, Any]:
     # The browser redraws only where this changed: most reruns bring it nothing new.
     shown["stamp"] = hashlib.blake2b(json.dumps(shown).encode(), digest_size=12).hexdigest()
-    return shown | {"raw": raw, "version": state.weights_version()}
+    return shown
 
 
 def panel(bundle: Bundle, shown: dict[str, Any], key: str) -> None:

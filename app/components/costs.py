@@ -13,8 +13,9 @@ from palm_engine.explore import CurveInfo
 
 def adapter_megabytes(bundle: Bundle) -> float | None:
     """Mean size of the bundle's own adapters in MB; None where it ships none."""
-    files = list((bundle.folder / "adapters").glob("*/adapter_model.safetensors"))
-    sizes = [f.stat().st_size for f in files if not f.is_symlink()]
+    inside = bundle.folder.resolve()
+    files = [f.resolve() for f in (bundle.folder / "adapters").glob("*/adapter_model.safetensors")]
+    sizes = [f.stat().st_size for f in files if f.is_relative_to(inside)]
     return sum(sizes) / len(sizes) / 2**20 if sizes else None
 
 

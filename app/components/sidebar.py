@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+
 import streamlit as st
 
 from app import cache, state
@@ -12,7 +14,7 @@ from palm_engine.errors import PalmError
 def pick_bundle(names: list[str]) -> None:
     """Show the picker of portfolios; the choice is kept in the session."""
     with st.sidebar:
-        st.markdown("### PALM Atlas")
+        st.html('<div style="font-size:1.25rem;font-weight:600">PALM Atlas</div>')
         if names:
             st.selectbox("Portfolio", names, key=state.BUNDLE, persist_state="session")
 
@@ -34,12 +36,11 @@ def open_bundle() -> Bundle:
         st.error("This portfolio can't be opened.")
         st.text(str(error))
         st.stop()
-    with st.sidebar:
-        st.caption(f"{len(bundle.policies)} candidates, {len(bundle.members)} members, {len(bundle.traits)} traits")
-        if bundle.manifest.base is not None:
-            st.caption("Base model")
-            st.text(bundle.manifest.base.source)
-        _cards(bundle)
+    said = f"{len(bundle.policies)} candidates, {len(bundle.members)} members, {len(bundle.traits)} traits"
+    if bundle.manifest.base is not None:
+        said += f". Base model: {bundle.manifest.base.source}"
+    # One element: Streamlit renders every one of the page again whenever a slider moves.
+    st.sidebar.html(f'<p style="opacity:.75;font-size:.9rem;overflow-wrap:anywhere">{html.escape(said)}</p>')
     state.write_url(bundle)
     return bundle
 
@@ -56,20 +57,3 @@ def open_portfolio(bundle: Bundle) -> state.Portfolio:
         st.stop()
     st.caption(f"{len(portfolio.rows)} member{'s' if len(portfolio.rows) > 1 else ''}: {portfolio.label}")
     return portfolio
-
-
-def _cards(bundle: Bundle) -> None:
-    cards = [t for t in bundle.manifest.traits if t.card]
-    if not cards:
-        return
-    with st.expander("How traits are measured"):
-        for trait in bundle.manifest.traits:
-            text = f"{trait.name}: {trait.normalisation}."
-            if trait.card:
-                text += (
-                    f" {trait.card.get('meaning', '')}. AUROC {trait.card.get('auroc_cross_validated')} on labelled "
-                    f"examples ({trait.card.get('data')}), {trait.card.get('auroc_model_outputs')} on the model's own "
-                    f"outputs. Known failures: {trait.card.get('known_failures')}. "
-                    f"{str(trait.card.get('use', '')).capitalize()}."
-                )
-            st.text(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +127,10 @@ def test_downloads_are_what_they_say(page: Any, url: str, tmp_path: Path) -> Non
         text = file.read_text()
         assert text.startswith(begin)
         assert "candidates" in text
-    open_page(page, url, "coverage")
-    for kind in ("SVG", "PNG", "CSV"):
+    open_panel(page, url)
+    for figure, kind in product(("map", "trait bars"), ("SVG", "PNG", "CSV")):
         with page.expect_download() as started:
-            page.get_by_role("button", name=f"Download the map as {kind}").click()
+            page.get_by_role("button", name=f"Download the {figure} as {kind}").click()
         file = tmp_path / started.value.suggested_filename
         started.value.save_as(file)
         start = file.read_bytes()[:200]

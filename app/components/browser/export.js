@@ -1,4 +1,4 @@
-// Downloads of the map: SVG and PNG as drawn, CSV of the numbers behind it on a grid of weights.
+// Downloads of map and trait bars: SVG and PNG, and the numbers behind them as CSV (the map's on a grid of weights).
 const KEPT = ["fill", "fill-opacity", "stroke", "stroke-opacity", "stroke-width", "stroke-dasharray", "opacity",
   "font-size", "font-weight", "font-family", "paint-order", "text-anchor", "color"];
 
@@ -43,19 +43,57 @@ function mapAsCsv(panel) {
   return lines.map((line) => line.map(cell).join(",")).join("\n");
 }
 
-function exportMap(panel, kind) {
-  const name = `${panel.data.file}.${kind.toLowerCase()}`;
-  if (kind === "CSV") { saveBlob(new Blob([mapAsCsv(panel)], { type: "text/csv" }), name); return; }
-  const svg = mapAsSvg(panel);
+// What the trait bars show: one [name, colour, reward a trait] for picked member, best candidate and base.
+function barRows(panel) {
+  const { data } = panel, pick = pickAt(data.members, data.candidates, panel.weights);
+  return [[data.names[pick.member], data.colours[pick.member], data.rewards[pick.member]],
+    [`best candidate: ${data.candidateNames[pick.best]}`, "#8494a4", data.candidateRewards[pick.best]],
+    ...(data.base ? [["base model", "#c3ccd5", data.base]] : [])];
+}
+
+function barsAsSvg(panel) {
+  const rows = barRows(panel), { traits } = panel.data, band = 16 * rows.length + 14, height = 60 + 16 * rows.length + band * traits.length;
+  const ink = getComputedStyle(panel.host.querySelector(".atlas")).color, at = { "font-family": "sans-serif", fill: ink };
+  const svg = node("svg", { width: 1040, height: 2 * height, viewBox: `0 0 520 ${height}` });
+  svg.append(node("text", { ...at, x: 8, y: 18, "font-size": 13 }, `Expected reward on each trait (0 to 1) at ${named(traits, panel.weights)}`));
+  rows.forEach(([name, colour], i) => svg.append(node("rect", { x: 8, y: 28 + 16 * i, width: 10, height: 10, fill: colour }),
+    node("text", { ...at, x: 24, y: 37 + 16 * i, "font-size": 11 }, name)));
+  traits.forEach((trait, t) => rows.forEach(([, colour, rewards], i) => {
+    const y = 44 + 16 * rows.length + band * t + 16 * i;
+    if (!i) svg.append(node("text", { ...at, x: 8, y: y + 10, "font-size": 12 }, trait));
+    svg.append(node("rect", { x: 120, y, width: 340 * rewards[t], height: 11, fill: colour }),
+      node("text", { ...at, x: 126 + 340 * rewards[t], y: y + 10, "font-size": 11 }, rewards[t].toFixed(3)));
+  }));
+  return [new XMLSerializer().serializeToString(svg), 2 * height];
+}
+
+function barsAsCsv(panel) {
+  const lines = [["model", ...panel.data.traits], ...barRows(panel).map(([name, , rewards]) => [name, ...rewards])];
+  return lines.map((line) => line.map(cell).join(",")).join("\n");
+}
+
+// `what` is "map" or "bars"; `kind` SVG, PNG or CSV.
+function download(panel, what, kind) {
+  const name = `${panel.data.file}${what === "map" ? "" : "-traits"}.${kind.toLowerCase()}`;
+  if (kind === "CSV") {
+    saveBlob(new Blob([what === "map" ? mapAsCsv(panel) : barsAsCsv(panel)], { type: "text/csv" }), name);
+    return;
+  }
+  const [svg, height] = what === "map" ? [mapAsSvg(panel), 930] : barsAsSvg(panel);
   if (kind === "SVG") { saveBlob(new Blob([svg], { type: "image/svg+xml" }), name); return; }
   const image = new Image();
   image.onload = () => {
     const canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
-    canvas.width = 1040; canvas.height = 930;
+    canvas.width = 1040; canvas.height = height;
     pen.fillStyle = getComputedStyle(panel.host.querySelector(".atlas")).getPropertyValue("--st-background-color") || "#fff";
-    pen.fillRect(0, 0, 1040, 930);
+    pen.fillRect(0, 0, 1040, height);
     pen.drawImage(image, 0, 0);
     canvas.toBlob((blob) => saveBlob(blob, name));
   };
   image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
+}
+
+function downloads(panel, what, name) {
+  return element("div", { class: "chips" }, ...["SVG", "PNG", "CSV"].map((kind) => element("button",
+    { text: kind, "aria-label": `Download the ${name} as ${kind}`, onclick: () => download(panel, what, kind) })));
 }

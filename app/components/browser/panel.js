@@ -97,10 +97,8 @@ class Panel {
     svg.addEventListener("pointercancel", release);
     svg.addEventListener("pointerleave", () => { this.parts.tip.hidden = true; });
     this.parts.puck.addEventListener("keydown", (event) => this.key(event));
-    const save = element("div", { class: "chips" }, ...["SVG", "PNG", "CSV"].map((kind) =>
-      element("button", { text: kind, "aria-label": `Download the map as ${kind}`, onclick: () => exportMap(this, kind) })));
     return element("figure", { class: "figure", style: "margin:0" }, this.parts.title, this.parts.held, svg,
-      this.parts.tip, this.parts.legend, save);
+      this.parts.tip, this.parts.legend, downloads(this, "map", "map"));
   }
 
   buildBars(data) {
@@ -114,7 +112,8 @@ class Panel {
       }));
     });
     this.parts.barLegend = element("div", { class: "legend" });
-    return element("section", { style: "margin-top:1rem" }, element("h3", { text: "Expected reward on each trait (0 to 1)" }), this.parts.barLegend, box);
+    return element("section", { style: "margin-top:1rem" }, element("h3", { text: "Expected reward on each trait (0 to 1)" }), this.parts.barLegend, box,
+      downloads(this, "bars", "trait bars"));
   }
 
   // New data from the server. What the user is doing wins; weights are taken only where the server set them itself.
@@ -257,13 +256,11 @@ class Panel {
     parts.gap.textContent = pick.gap.toFixed(4);
     parts.words.textContent = pick.relative === null ? "The best value here isn't positive, so no share of it is given."
       : pick.gap < 1e-12 ? "As good as the best candidate there is." : `${percent(1 - pick.relative)} of what the best candidate would give you.`;
-    const rows = [[data.names[pick.member], data.rewards[pick.member], data.colours[pick.member]],
-      [`best candidate: ${data.candidateNames[pick.best]}`, data.candidateRewards[pick.best], "#8494a4"],
-      ...(data.base ? [["base model", data.base, "#c3ccd5"]] : [])];
-    parts.barLegend.replaceChildren(...rows.map(([name, , colour]) => element("span", { text: name, style: `--c:${colour}` })));
+    const rows = barRows(this);
+    parts.barLegend.replaceChildren(...rows.map(([name, colour]) => element("span", { text: name, style: `--c:${colour}` })));
     parts.bars.forEach((group, t) => group.forEach(([bar, number], i) => {
-      const value = rows[i] ? rows[i][1][t] : null;
-      bar.style.cssText = value === null ? "display:none" : `width:${100 * value}%;background:${rows[i][2]}`;
+      const value = rows[i] ? rows[i][2][t] : null;
+      bar.style.cssText = value === null ? "display:none" : `width:${100 * value}%;background:${rows[i][1]}`;
       number.textContent = value === null ? "" : value.toFixed(2);
     }));
     this.host.dispatchEvent(new CustomEvent("picked", { detail: { pick, weights: w } }));
