@@ -22,7 +22,7 @@ _CARD = (
     '<div style="white-space:pre-wrap;line-height:1.5">{text}</div>'
     '<div style="margin-top:10px;font-size:.82rem;opacity:.85">{scores}</div></article>'
 )
-_GRID = "display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(min(240px,100%),1fr))"
+_GRID = "display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(min(200px,100%),1fr))"
 _MARK = '<mark style="background:rgba(120,170,220,.28);color:inherit;border-radius:3px">{}</mark>'
 
 
