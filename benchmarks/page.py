@@ -19,7 +19,17 @@ from palm_engine.manifest import Manifest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests")]
-from browser_tools import chromium, drag, find_chromium, open_panel, serve  # noqa: E402
+from browser_tools import (  # noqa: E402
+    PAGES,
+    chromium,
+    drag,
+    find_chromium,
+    open_page,
+    open_panel,
+    serious_violations,
+    serve,
+    violations_of_bare_streamlit,
+)
 
 REPEATS = 20
 BARE = """import streamlit as st
@@ -181,6 +191,16 @@ def rows() -> list[tuple[str, str, str]]:
             found.append(
                 (f"frames a second while the puck is dragged (median of {REPEATS} drags; goal 55)", f"{fps:.0f}", "")
             )
+            theirs = violations_of_bare_streamlit(browser, folder)
+            ours: dict[str, str] = {}
+            for one in PAGES:
+                open_page(page, address, one)
+                ours |= serious_violations(page)
+            beyond = len(set(ours) - theirs)
+            found.append(
+                (f"serious or critical violations of axe-core on {len(PAGES)} pages (goal 0 beyond Streamlit's own)",
+                 f"{beyond} beyond", f"Streamlit's own widgets: {len(theirs)}")
+            )  # fmt: skip
             for bundle in ("demo", "large"):
                 started = time.perf_counter()
                 open_panel(page, f"{address}/?portfolio={bundle}")

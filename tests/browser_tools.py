@@ -27,6 +27,31 @@ PAGES = {
     "guarantee": "What is guaranteed?",
 }
 
+# Of every widget that our pages use one, as Streamlit makes it.
+BARE = """import streamlit as st
+st.set_page_config(page_title="bare", layout="wide")
+st.navigation([st.Page(lambda: None, title="One", url_path="one"), st.Page(lambda: None, title="Two", url_path="two")],
+              position="top")
+with st.sidebar:
+    st.selectbox("a", ["b", "c"])
+st.title("bare")
+st.caption("small")
+st.segmented_control("s", ["x", "y"], default="x")
+st.pills("p", ["x", "y"])
+st.slider("t", 0, 10)
+st.metric("m", 1)
+st.dataframe({"n": [1, 2]})
+st.plotly_chart({"data": [{"x": [1, 2], "y": [1, 2]}]})
+with st.popover("more"):
+    st.text("t")
+with st.expander("e"):
+    st.text("t")
+st.toggle("g")
+st.text_input("i")
+st.number_input("n", 0, 5)
+st.file_uploader("f")
+"""
+
 
 def find_chromium() -> str | None:
     """Path of a Chromium: named by PALM_CHROMIUM, or found on the path."""
@@ -80,6 +105,14 @@ def open_panel(page: Any, address: str) -> None:
     page.locator("[data-part=picked]").wait_for(timeout=20_000)
 
 
+def open_page(page: Any, url: str, path: str) -> None:
+    """Open one of PAGES and wait until work beside it, where there is some, is done."""
+    page.goto(f"{url}/{path}")
+    page.get_by_role("heading", name=PAGES[path]).wait_for(timeout=20_000)
+    page.get_by_role("button", name="Cancel").wait_for(state="detached", timeout=60_000)
+    page.wait_for_timeout(700)
+
+
 def picked(page: Any) -> list[str]:
     """Name of the picked member and its gap, as the panel shows them."""
     return [page.locator(f"[data-part={part}]").inner_text() for part in ("picked", "gap")]
@@ -107,3 +140,17 @@ def serious_violations(page: Any) -> dict[str, str]:
         for v in found
         if v["impact"] in ("serious", "critical")
     }
+
+
+def violations_of_bare_streamlit(browser: Any, folder: Path) -> set[str]:
+    """The rules that a page of Streamlit's own widgets breaks: what we can't mend."""
+    script = folder / "bare.py"
+    script.write_text(BARE)
+    with serve(script) as (address, _):
+        page = browser.new_page()
+        page.goto(address)
+        page.get_by_role("heading", name="bare").wait_for(timeout=20_000)
+        page.wait_for_timeout(1500)
+        found = set(serious_violations(page))
+        page.close()
+    return found

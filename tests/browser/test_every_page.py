@@ -7,54 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_tools import PAGES, open_panel, picked, serious_violations, serve, wait_for
+from browser_tools import (
+    PAGES,
+    open_page,
+    open_panel,
+    picked,
+    serious_violations,
+    violations_of_bare_streamlit,
+    wait_for,
+)
 
 pytestmark = pytest.mark.browser
-BARE = """import streamlit as st
-st.set_page_config(page_title="bare", layout="wide")
-st.navigation([st.Page(lambda: None, title="One", url_path="one"), st.Page(lambda: None, title="Two", url_path="two")],
-              position="top")
-with st.sidebar:
-    st.selectbox("a", ["b", "c"])
-st.title("bare")
-st.caption("small")
-st.segmented_control("s", ["x", "y"], default="x")
-st.pills("p", ["x", "y"])
-st.slider("t", 0, 10)
-st.metric("m", 1)
-st.dataframe({"n": [1, 2]})
-st.plotly_chart({"data": [{"x": [1, 2], "y": [1, 2]}]})
-with st.popover("more"):
-    st.text("t")
-with st.expander("e"):
-    st.text("t")
-st.toggle("g")
-st.text_input("i")
-st.number_input("n", 0, 5)
-st.file_uploader("f")
-"""
-
-
-def open_page(page: Any, url: str, path: str) -> None:
-    page.goto(f"{url}/{path}")
-    page.get_by_role("heading", name=PAGES[path]).wait_for(timeout=20_000)
-    # Work beside the page, where there is some, is done within moments on a test portfolio.
-    page.get_by_role("button", name="Cancel").wait_for(state="detached", timeout=60_000)
-    page.wait_for_timeout(700)
 
 
 @pytest.fixture(scope="module")
 def bare_violations(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    script = tmp_path_factory.mktemp("bare") / "bare.py"
-    script.write_text(BARE)
-    with serve(script) as (address, _):
-        page = browser.new_page()
-        page.goto(address)
-        page.get_by_role("heading", name="bare").wait_for(timeout=20_000)
-        page.wait_for_timeout(1500)
-        found = set(serious_violations(page))
-        page.close()
-    return found
+    return violations_of_bare_streamlit(browser, tmp_path_factory.mktemp("bare"))
 
 
 @pytest.mark.parametrize("path", PAGES)
