@@ -73,9 +73,8 @@ def live(bundle: Bundle, portfolio: state.Portfolio) -> None:
     pick = pick_info(bundle.points, list(portfolio.rows), state.weights(bundle))
     # Few elements: every one of them is rendered again when a slider moves.
     said = html.escape(bespoke(bundle, pick))
-    st.html(
-        f'<p data-part="bespoke" style="margin:0 0 1.5rem">{said}</p><h2 style="margin:0;padding:0">What they answer</h2>'
-    )
+    heading = '<h2 style="margin:0;padding:0">What they answer</h2>'
+    st.html(f'<p data-part="bespoke" style="margin:0 0 1.5rem">{said}</p>{heading}')
     show_answers(bundle, portfolio, pick)
     state.write_url(bundle)
 
