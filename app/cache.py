@@ -8,14 +8,12 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from app import state
+from app import jobs, state
 from palm_engine import explore
 from palm_engine.bundle import MANIFEST_FILE, Bundle, list_bundles, read_bundle
 from palm_engine.geometry.fields import Coverage, Usage, coverage, region_shares, usage
 from palm_engine.geometry.gap import WorstGap, worst_gap
 from palm_engine.selection.cuts import comparator_rows
-from palm_engine.selection.minimum import size_curve
-from palm_engine.selection.options import Options
 
 MOST_SIZES = 8
 
@@ -87,10 +85,13 @@ def used(points: np.ndarray, portfolio: tuple[int, ...], users: np.ndarray) -> U
 
 
 def curve(of: Bundle) -> explore.CurveInfo:
-    """Size against worst gap: recorded in the certificate, or computed (exactly) from the reward table."""
+    """Size against worst gap: recorded in the certificate, or computed (exactly) from the reward table.
+
+    While it is computed, progress is shown and the page stops here.
+    """
     certificate = of.manifest.certificate
     if certificate is None:
-        return _computed_curve(of.points, tuple(of.policies))
+        return _computed_curve(of)
     points = certificate.curve
     return explore.CurveInfo(
         tuple(p.k for p in points),
@@ -103,18 +104,25 @@ def curve(of: Bundle) -> explore.CurveInfo:
     )
 
 
-@st.cache_data(show_spinner="Finding the best portfolio of every size", max_entries=16)
-def _computed_curve(points: np.ndarray, names: tuple[str, ...]) -> explore.CurveInfo:
-    found = size_curve(points, MOST_SIZES, Options(time_limit=20))
-    return explore.CurveInfo(
-        tuple(len(s.members) for s in found),
-        tuple(tuple(names[m] for m in s.members) for s in found),
-        tuple(s.gap.additive for s in found),
-        None,
-        None,
-        None,
-        all(s.stopped == "proved optimal" for s in found),
-    )
+@st.cache_resource(show_spinner=False)
+def _curves() -> dict[tuple[str, int], explore.CurveInfo]:
+    """Computed curves, shared by all sessions, by folder and stamp."""
+    return {}
+
+
+def _computed_curve(of: Bundle) -> explore.CurveInfo:
+    """Worked out beside the page, with progress, where it isn't known; the page stops until it is."""
+    known, key = _curves(), (str(of.folder), stamp(of))
+    if key not in known:
+        points, names = of.points, tuple(of.policies)
+        info = jobs.result_of(
+            f"curve.{key}", "Finding the best portfolio of every size",
+            lambda report: explore.best_of_every_size(points, names, MOST_SIZES, report=report),
+        )  # fmt: skip
+        if info is None:
+            st.stop()
+        known[key] = info
+    return known[key]
 
 
 def portfolio(of: Bundle) -> state.Portfolio | None:

@@ -82,8 +82,9 @@ def result_of(key: str, label: str, work: Callable[[Report], T]) -> T | None:
     jobs: dict[str, Job] = st.session_state.setdefault(_JOBS, {})
     job = jobs.get(key)
     if job is None:
-        for other in jobs.values():
-            other.cancelled.set()  # what the page no longer shows isn't worth the processor
+        for name in [name for name, other in jobs.items() if other.alive]:
+            # What the page no longer shows isn't worth the processor; asked for again, it starts anew.
+            jobs.pop(name).cancelled.set()
         for old in list(jobs)[: max(len(jobs) - MOST_KEPT + 1, 0)]:
             del jobs[old]
         job = jobs[key] = Job()

@@ -51,7 +51,8 @@ def compared(bundle: Bundle, info: CurveInfo, relative: bool) -> list[MethodCurv
     return jobs.result_of(
         f"compare.{bundle.folder.name}.{cache.stamp(bundle)}.{relative}", "Comparing methods",
         lambda report: compare_methods(
-            bundle.points if seen is None else seen, bundle.points, info.sizes, relative, report
+            bundle.points if seen is None else seen, bundle.points, info.sizes, relative, report,
+            () if relative else ("minimum",),
         ),
     )  # fmt: skip
 

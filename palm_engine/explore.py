@@ -12,6 +12,7 @@ from palm_engine.errors import InvalidInputError, UndefinedGapError
 from palm_engine.geometry.gap import minimum_of_envelope, worst_gap
 from palm_engine.geometry.policies import as_points
 from palm_engine.selection.methods import METHODS
+from palm_engine.selection.minimum import minimum
 from palm_engine.selection.options import Options
 from palm_engine.selection.palm import grid_size, palm, size_upper_bound
 from palm_engine.selection.result import Selection, Target
@@ -72,6 +73,35 @@ def pick_info(points: ArrayLike, portfolio: list[int], w: ArrayLike) -> PickInfo
     )
 
 
+def best_of_every_size(
+    points: ArrayLike,
+    names: tuple[str, ...],
+    most: int = 8,
+    seconds: float = 10.0,
+    report: Callable[[float, str], None] = lambda share, note: None,
+) -> CurveInfo:
+    """The exact best portfolio of every size up to `most` of `points` (n, d); at most `seconds` for each size.
+
+    Stops at a size whose worst gap is 0; `proved` is whether every one was proved the best.
+    """
+    u = as_points(points)
+    found: list[Selection] = []
+    for k in range(1, min(most, len(u)) + 1):
+        report((k - 1) / most, f"best {k} of {len(u)} candidates")
+        found.append(minimum(u, Target(k=k), Options(time_limit=seconds)))
+        if found[-1].gap.additive <= 1e-9:
+            break
+    return CurveInfo(
+        tuple(len(s.members) for s in found),
+        tuple(tuple(names[m] for m in s.members) for s in found),
+        tuple(s.gap.additive for s in found),
+        None,
+        None,
+        None,
+        all(s.stopped == "proved optimal" for s in found),
+    )
+
+
 @dataclass(frozen=True)
 class MethodCurve:
     """Worst gap by size for one method; `low` and `high` are its range over draws (random only), else None."""
@@ -96,9 +126,11 @@ def compare_methods(
     sizes: tuple[int, ...],
     relative: bool = False,
     report: Callable[[float, str], None] = lambda share, note: None,
+    without: tuple[str, ...] = (),
 ) -> list[MethodCurve]:
-    """Every method's worst gap at each size: chosen on `chosen_on` (n, d), measured on `points` (n, d), both exact.
+    """Worst gap by size of every method but those `without`, exact.
 
+    Each chooses on `chosen_on` (n, d) and is measured on `points` (n, d).
     `relative` compares multiplicative gaps; raises UndefinedGapError where the best value isn't positive everywhere.
     """
     seen, true = as_points(chosen_on), as_points(points)
@@ -120,6 +152,7 @@ def compare_methods(
         "minimum": "exact best", "greedy": "greedy", "palm": f"PALM (grid eps = delta = {side:g})",
         "uniform": "uniform weights", "random": f"random weights, mean of {RANDOM_DRAWS}",
     }  # fmt: skip
+    labels = {method: label for method, label in labels.items() if method not in without}
     curves = []
     for i, (method, label) in enumerate(labels.items()):
         picked, gaps = [], []

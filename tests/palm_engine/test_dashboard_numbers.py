@@ -15,7 +15,7 @@ from hypothesis import strategies as some
 from palm_engine.bundle import read_bundle
 from palm_engine.costs import Assumptions, cost_of
 from palm_engine.errors import ConfigError, InvalidInputError, UndefinedGapError
-from palm_engine.explore import coarse_grid, compare_methods, promised_size
+from palm_engine.explore import best_of_every_size, coarse_grid, compare_methods, promised_size
 from palm_engine.geometry.fields import coverage
 from palm_engine.geometry.gap import worst_additive_gap
 from palm_engine.geometry.simplex import grid
@@ -24,6 +24,7 @@ from palm_engine.losses import furthest_behind, worst_served
 from palm_engine.oracles.gibbs import GibbsOracle
 from palm_engine.pipeline.config import BuildConfig
 from palm_engine.planner import REFERENCE, plan, plan_config, virtual_policies
+from palm_engine.selection.minimum import size_curve
 from palm_engine.selection.palm import grid_size, size_upper_bound
 from palm_engine.selection.result import Target
 from palm_engine.users import read_users
@@ -194,3 +195,13 @@ def test_the_demo_says_its_own_numbers() -> None:
 def test_virtual_policies_name_their_weights() -> None:
     policies = virtual_policies(np.random.default_rng(0).random((2, 3, 2)), 0.1)
     assert policies.names[0] == "plan-" + "-".join(f"{round(100 * x):02d}" for x in policies.weights[0])
+
+
+def test_the_best_of_every_size_is_the_size_curve() -> None:
+    points = sphere(9, 3, 6)
+    names = tuple(f"p{i}" for i in range(9))
+    info = best_of_every_size(points, names, 9)
+    expected = size_curve(points, 9)
+    assert info.sizes == tuple(len(s.members) for s in expected)
+    assert info.choose == pytest.approx([s.gap.additive for s in expected], abs=2e-6)
+    assert info.proved
