@@ -157,6 +157,7 @@ function drawSegment(layer, scene) {
     layer.append(node("line", { x1: 64, x2: 480, y1: Y(v), y2: Y(v), class: "grid" }));
     layer.append(node("text", { x: 58, y: Y(v) + 4, class: "small", "text-anchor": "end" }, short(v)));
   });
+  layer.heightAt = (x) => Y(at([x, 1 - x]));
   layer.append(node("path", { d: line(upper, 0, 1), class: "bestline" }));
   let start = 0;
   for (let i = 1; i <= count + 1; i++) {

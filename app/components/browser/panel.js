@@ -11,6 +11,9 @@ function element(name, attributes = {}, ...children) {
   return made;
 }
 
+// For two, three, and more traits.
+const LEGEND = ["dotted line: best candidate", "dashed lines: equal gap; dots: trained here", "dashed lines: equal gap"];
+
 function named(traits, w) {
   return traits.map((t, i) => `${t} ${w[i].toFixed(2)}`).join(", ");
 }
@@ -129,7 +132,7 @@ class Panel {
     this.drawn = null;
     this.parts.title.textContent = data.title;
     this.parts.legend.replaceChildren(...data.names.map((name, i) =>
-      element("span", { text: name, style: `--c:${data.colours[i]}` })), ...(data.layout === "full" ? [element("span", { text: "dashed lines: equal gap; dots: trained here", style: "--c:transparent" })] : []));
+      element("span", { text: name, style: `--c:${data.colours[i]}` })), ...(data.layout === "full" ? [element("span", { text: LEGEND[Math.min(data.traits.length, 4) - 2], style: "--c:transparent" })] : []));
     if (data.layout === "full") {
       this.parts.worst.textContent = data.worst.additive.toFixed(4);
       this.parts.where.textContent = data.worst.text;
@@ -233,7 +236,7 @@ class Panel {
   paint() {
     const { data, parts } = this, w = this.weights, pick = pickAt(data.members, data.candidates, w);
     this.drawScene(w);
-    const share = sharesOf(w, this.free), [x, y] = data.traits.length > 2 ? toXY(share) : [64 + 416 * share[0], 215];
+    const share = sharesOf(w, this.free), [x, y] = data.traits.length > 2 ? toXY(share) : [64 + 416 * share[0], parts.layer.heightAt(share[0])];
     parts.puck.setAttribute("transform", `translate(${x.toFixed(2)},${y.toFixed(2)})`);
     parts.puck.setAttribute("aria-label", `Weights on the map. Arrow keys move between ${data.traits.join(", ")}`);
     parts.puck.setAttribute("aria-valuenow", Math.round(100 * w[this.free[0]]));
