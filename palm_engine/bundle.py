@@ -70,6 +70,16 @@ class Bundle:
                 return c
         raise BundleError(f"{self.folder}: there is no candidate {policy!r}")
 
+    def adapter_folder(self, policy: str) -> Path:
+        """The folder of the policy's adapter. Raises BundleError where it has none, or it isn't inside the bundle."""
+        inside = self.candidate(policy).adapter
+        if inside is None:
+            raise BundleError(f"{self.folder / MANIFEST_FILE}: {policy!r} has no adapter in this portfolio")
+        folder = self.folder / inside
+        if not folder.resolve().is_relative_to(self.folder.resolve()) or not folder.is_dir():
+            raise BundleError(f"{folder}: no such folder inside the portfolio; copy the adapter of {policy!r} there")
+        return folder
+
     @cached_property
     def prompts(self) -> pd.DataFrame:
         """prompt_id, split, text (and kind); empty when the bundle has no texts."""

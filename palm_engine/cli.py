@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from palm_engine._version import __version__
+from palm_engine.cli_serving import commands as serving_commands
 from palm_engine.cli_tables import commands as table_commands
 from palm_engine.errors import InfeasibleError, PalmError
 from palm_engine.lm import require_language_models
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(table_commands)
+app.add_typer(serving_commands)
 console = Console()
 error_console = Console(stderr=True)
 

@@ -33,3 +33,7 @@ class ModelSourceError(PalmError):
 
 class DependencyError(PalmError):
     """A feature whose optional packages are not installed: names the extra to install."""
+
+
+class GenerationError(PalmError):
+    """Answers could not be generated: the server refused, the queue is full, or the model was unloaded."""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from palm_engine.bundle import Bundle
+
+if TYPE_CHECKING:
+    from palm_engine.answering import LiveAnswer
 
 
 class TerminalProgress:
@@ -104,3 +111,51 @@ def markdown_table(bundle: Bundle) -> str:
         cells = [name, c.kind, c.role, *(f"{c.values[t]:.3f}" for t in traits), *planned, kl]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def printable(text: str) -> str:
+    """Generated text without control characters, which could drive the terminal."""
+    return "".join(c for c in text if c in "\n\t" or (ord(c) >= 32 and not 0x7F <= ord(c) < 0xA0))
+
+
+class StreamedAnswers:
+    """Answers as they grow, a panel a member; nothing is shown without a console, whole ones without a terminal."""
+
+    def __init__(self, console: Console | None, members: Sequence[str], picked: str) -> None:
+        self.console, self.members, self.picked = console, members, picked
+        self.texts = [""] * len(members)
+        on_terminal = console is not None and console.is_terminal
+        self.live = Live(console=console, refresh_per_second=12, transient=True) if on_terminal else None
+
+    def __enter__(self) -> StreamedAnswers:
+        if self.live is not None:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live is not None:
+            self.live.stop()
+
+    def update(self, row: int, piece: str) -> None:
+        """A piece of text of one member."""
+        self.texts[row] += piece
+        if self.live is not None:
+            self.live.update(Group(*map(self._panel, range(len(self.members)))))
+
+    def summary(self, answers: Sequence[LiveAnswer]) -> None:
+        """All answers with their scores; the best at these weights is named."""
+        assert self.console is not None
+        for row, answer in enumerate(answers):
+            self.texts[row] = answer.text
+            scores = "  ".join(f"{t} {x:.2f}" for t, x in answer.scores.items())
+            value = "" if answer.value is None else f"value {answer.value:.3f}  {scores}"
+            self.console.print(self._panel(row, value))
+        if len(answers) > 1 and all(a.value is not None for a in answers):
+            best = max(answers, key=lambda a: a.value or 0.0)
+            agrees = "as predicted" if best.member == self.picked else f"predicted was {self.picked}"
+            self.console.print(f"Best of these answers at your weights: {best.member} ({agrees}).", highlight=False)
+
+    def _panel(self, row: int, below: str = "") -> Panel:
+        member = self.members[row]
+        title = f"{member} (picked)" if member == self.picked else member
+        return Panel(Text(printable(self.texts[row])), title=title, subtitle=below or None, title_align="left")

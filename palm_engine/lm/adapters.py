@@ -1,27 +1,97 @@
-"""LoRA adapters on disk and on the base model (peft, safetensors only)."""
+"""LoRA adapters on disk and on the base model (peft's format, safetensors only)."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from palm_engine.errors import ModelSourceError
 
+CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
+_KEY = re.compile(r"(?:base_model\.model\.)?(?P<path>.+)\.lora_(?P<part>[AB])(?:\.default)?\.weight")
+# Variants that are more than base + scale * B A: read as plain LoRA they would silently be another model.
+_UNSUPPORTED = (
+    "use_dora",
+    "lora_bias",
+    "fan_in_fan_out",
+    "use_qalora",
+    "use_bdlora",
+    "modules_to_save",
+    "layer_replication",
+)
+
+
+@dataclass(frozen=True)
+class LoraWeights:
+    """An adapter as read: layer path to (A (rank, in), B (out, rank), scale); the layer adds `scale * B A x`."""
+
+    layers: Mapping[str, tuple[Any, Any, float]]
+    sha256: str
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the adapter has."""
+        return sum(a.numel() + b.numel() for a, b, _ in self.layers.values())
 
 
 def check_adapter_folder(folder: Path) -> None:
     """Raise ModelSourceError unless `folder` holds a LoRA adapter in safetensors."""
-    for name in ("adapter_config.json", WEIGHTS_FILE):
-        if not (folder / name).is_file():
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (folder / name).is_file() or (folder / name).is_symlink():
             raise ModelSourceError(f"{folder}: {name} is missing; an adapter folder holds it and safetensors only")
 
 
 def adapter_sha256(folder: Path) -> str:
     """Hash of an adapter's weights, kept in the bundle so that a changed adapter is noticed."""
     return hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
+
+
+def read_adapter(folder: Path) -> LoraWeights:
+    """Read a LoRA adapter; the base path inside adapter_config.json is ignored. Raises ModelSourceError."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    check_adapter_folder(folder)
+    try:
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        data = (folder / WEIGHTS_FILE).read_bytes()
+        tensors = load(data)
+    except (ValueError, SafetensorError) as error:
+        raise ModelSourceError(f"{folder}: can't be read ({type(error).__name__}); copy the adapter anew") from error
+    odd = [name for name in _UNSUPPORTED if config.get(name)]
+    if config.get("peft_type") != "LORA" or odd or config.get("bias", "none") != "none":
+        what = odd[0] if odd else f"peft_type {config.get('peft_type')}, bias {config.get('bias')}"
+        raise ModelSourceError(f"{folder / CONFIG_FILE}: {what}: only plain LoRA adapters can be stacked")
+    parts: dict[str, dict[str, Any]] = {}
+    for key, tensor in tensors.items():
+        match = _KEY.fullmatch(key)
+        if match is None:
+            raise ModelSourceError(f"{folder / WEIGHTS_FILE}: tensor {key!r} isn't part of a plain LoRA adapter")
+        parts.setdefault(match["path"], {})[match["part"]] = tensor
+    layers = {}
+    for path, pair in parts.items():
+        if set(pair) != {"A", "B"} or pair["A"].shape[0] != pair["B"].shape[1]:
+            raise ModelSourceError(f"{folder / WEIGHTS_FILE}: A and B of {path} don't fit each other")
+        layers[path] = (pair["A"], pair["B"], _scale(config, path, pair["A"].shape[0]))
+    return LoraWeights(layers, hashlib.sha256(data).hexdigest())
+
+
+def _scale(config: dict[str, Any], path: str, rank: int) -> float:
+    alpha = float(config["lora_alpha"])
+    for pattern, value in (config.get("alpha_pattern") or {}).items():
+        # As peft matches them: the key is the end of a layer's path.
+        if re.fullmatch(rf"(.*\.)?({pattern})", path):
+            alpha = float(value)
+            break
+    return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
 
 
 def with_adapter(model: Any, folder: Path | None) -> Any:

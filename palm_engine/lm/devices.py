@@ -8,22 +8,27 @@ from typing import Any
 from palm_engine.errors import InvalidInputError
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+DEVICES = ("auto", "cuda", "mps", "cpu")
+MOST_THREADS = 4
 
 
 def pick_device() -> str:
-    """`cuda`, `mps` or `cpu`: the first that works, or what `PALM_DEVICE` names."""
+    """`cuda`, `mps` or `cpu`: the first that works, or what `PALM_DEVICE` names.
+
+    Raises InvalidInputError where that isn't one of this machine's.
+    """
     import torch
 
-    asked = os.environ.get("PALM_DEVICE")
-    if asked:
-        return asked
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    works = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    asked = os.environ.get("PALM_DEVICE", "auto")
+    kind = asked.split(":")[0]
+    if kind not in DEVICES or not works.get(kind, True):
+        raise InvalidInputError(f"PALM_DEVICE={asked}: this machine has {', '.join(k for k, w in works.items() if w)}")
+    return asked if kind != "auto" else next(k for k, w in works.items() if w)
 
 
 def pick_dtype(device: str, asked: str = "auto") -> Any:
-    """The torch dtype for `device`: bf16 where it is fast in hardware, fp16 on older GPUs, fp32 on a plain CPU.
+    """The torch dtype for `device`: bf16 where hardware computes it fast, fp16 on older GPUs, else fp32.
 
     `asked` is one of DTYPES; `PALM_DTYPE` overrides `auto`.
     """
@@ -38,15 +43,42 @@ def pick_dtype(device: str, asked: str = "auto") -> Any:
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     if device == "mps":
         return torch.float16
-    return torch.float32
+    return torch.bfloat16 if _cpu_has_bf16() else torch.float32
 
 
-def set_threads() -> None:
-    """Use `PALM_THREADS` CPU threads (default: the physical cores this process may use, at most 4).
+def build_dtype(device: str) -> str:
+    """The dtype that builds use: fp32 on every CPU, so that a build doesn't depend on what its processor does fast."""
+    return "float32" if device == "cpu" and "PALM_DTYPE" not in os.environ else "auto"
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bf16 in hardware; elsewhere bf16 is emulated and slower than fp32."""
+    import torch
+
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(check() for name in checks if (check := getattr(torch.cpu, name, None)) is not None)
+
+
+def usable_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def default_threads() -> int:
+    """`PALM_THREADS`, or the cores this process may use, at most MOST_THREADS. Raises InvalidInputError."""
+    asked = os.environ.get("PALM_THREADS")
+    if asked is None:
+        return max(1, min(usable_cores(), MOST_THREADS))
+    if not asked.isdecimal() or int(asked) < 1:
+        raise InvalidInputError(f"PALM_THREADS={asked}: give a whole number of 1 or more")
+    return int(asked)
+
+
+def set_threads(count: int | None = None) -> None:
+    """Use `count` CPU threads (None: `default_threads`).
 
     Torch's own default pool collapses when cores are shared with another process.
     """
     import torch
 
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    torch.set_num_threads(max(1, int(os.environ.get("PALM_THREADS", min(usable, 4)))))
+    torch.set_num_threads(count or default_threads())

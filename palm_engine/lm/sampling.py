@@ -8,8 +8,9 @@ rows share the batch does not change what a row draws.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -53,23 +54,45 @@ def conversation_ids(tokenizer: Any, system: str | None, prompt: str) -> list[in
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
+class Batch(NamedTuple):
+    """Conversations of different length as one batch, padded on the left: tensors of shape (requests, longest)."""
+
+    input_ids: Any
+    mask: Any
+    positions: Any
+
+
+def left_padded(model: Any, tokenizer: Any, requests: Sequence[Request]) -> Batch:
+    """The requests' conversations on the model's device, each up to where its answer begins."""
+    import torch
+
+    device = model.get_input_embeddings().weight.device
+    prompts = [conversation_ids(tokenizer, r.system, r.prompt) for r in requests]
+    longest = max(len(p) for p in prompts)
+    pad = tokenizer.pad_token_id
+    ids = torch.tensor([[pad] * (longest - len(p)) + p for p in prompts], device=device)
+    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=device)
+    return Batch(ids, mask, (mask.cumsum(-1) - 1).clamp(min=0))
+
+
 def stream_tokens(
-    model: Any, tokenizer: Any, requests: Sequence[Request], settings: SamplingSettings
+    model: Any,
+    tokenizer: Any,
+    requests: Sequence[Request],
+    settings: SamplingSettings,
+    running: Callable[[Any], AbstractContextManager[None]] = lambda rows: nullcontext(),
 ) -> Iterator[list[int | None]]:
     """Yield, a step at a time, one token id for each request (None once that request has ended).
 
     The end token itself is yielded, then None. Stop consuming to cancel: nothing stays behind on the model.
+    `running(rows)` is the context of each forward pass, given the requests that its rows serve (see `stack.on_rows`).
     """
     import torch
     from transformers import DynamicCache
 
-    device = next(model.parameters()).device
-    prompts = [conversation_ids(tokenizer, r.system, r.prompt) for r in requests]
-    longest = max(len(p) for p in prompts)
-    pad = tokenizer.pad_token_id
-    input_ids = torch.tensor([[pad] * (longest - len(p)) + p for p in prompts], device=device)
-    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=device)
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    batch = left_padded(model, tokenizer, requests)
+    input_ids, mask, positions = batch.input_ids, batch.mask, batch.positions
+    device = input_ids.device
     # The penalty looks at the answer so far, not at the prompt, which an answer may well quote.
     drawn = torch.zeros(len(requests), 0, dtype=torch.long, device=device)
     # Apple's GPUs have no float64.
@@ -80,12 +103,13 @@ def stream_tokens(
     rows = torch.arange(len(requests), device=device)  # which request each remaining batch row serves
     cache = DynamicCache(config=model.config)
     for step in range(settings.max_new_tokens):
-        with torch.inference_mode():
+        with torch.inference_mode(), running(rows):
             out = model(
                 input_ids=input_ids, attention_mask=mask, position_ids=positions, past_key_values=cache,
                 use_cache=True, logits_to_keep=1,
             )  # fmt: skip
-            chosen = _choose(out.logits[:, -1].float(), drawn, uniforms[rows, step], settings)
+        with torch.inference_mode():
+            chosen = _choose(out.logits[:, -1].float().to(device), drawn, uniforms[rows, step], settings)
         tokens: list[int | None] = [None] * len(requests)
         for row, token in zip(rows.tolist(), chosen.tolist(), strict=True):
             tokens[row] = token

@@ -63,13 +63,14 @@ class Build:
     def run(self, out: Path) -> Bundle:
         """All stages, then the bundle at `out`."""
         from palm_engine.lm.base import fingerprint, resolve_base
-        from palm_engine.lm.devices import pick_device, pick_dtype
+        from palm_engine.lm.devices import build_dtype, pick_device, pick_dtype
 
         check_target(out)
         if (out / MANIFEST_FILE).is_file() and (held := read_bundle(out).manifest.name) != self.config.name:
             raise ConfigError(f"{out} holds the portfolio {held!r}, not {self.config.name!r}; choose another --out")
         base_folder = resolve_base(self.config.base, self.progress.note)
-        self.model_key = [fingerprint(base_folder), str(pick_dtype(pick_device()))]
+        device = pick_device()
+        self.model_key = [fingerprint(base_folder), str(pick_dtype(device, build_dtype(device)))]
         sources = [Policy("base", "base", None)]
         sources += [Policy(s.name, "prompted", s.system) for s in self.config.styles]
         pool, rewards = self.pool(sources)
@@ -227,14 +228,14 @@ class Build:
         columns = ["policy", "prompt_id", "sample_id", "text", "tokens"]
         if self.config.data.demonstrations is None:
             return pd.DataFrame({c: [] for c in columns})
-        from palm_engine.lm.base import load_tokenizer
+        from palm_engine.lm.base import load_tokenizer, resolve_base
 
         path = self.project / self.config.data.demonstrations
         written = pd.read_csv(path, keep_default_na=False)
         unknown = set(written["prompt_id"]) - set(self.prompts.loc[self.prompts["split"] == "train", "prompt_id"])
         if unknown:
             raise ConfigError(f"{path}: prompt_id {min(unknown)!r} is not a train prompt; demonstrations train members")
-        tokenizer = load_tokenizer(self.config.base)
+        tokenizer = load_tokenizer(resolve_base(self.config.base, self.progress.note))
         return pd.DataFrame(
             {
                 "policy": DEMONSTRATION,

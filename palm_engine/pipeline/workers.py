@@ -59,8 +59,9 @@ def loaded_base(source: str) -> Any:
     global _base
     if _base is None or _base.source != source:
         from palm_engine.lm.base import load_base
+        from palm_engine.lm.devices import build_dtype, pick_device
 
-        _base = load_base(source, report=lambda _: None)
+        _base = load_base(source, lambda _: None, build_dtype(pick_device()))
     return _base
 
 

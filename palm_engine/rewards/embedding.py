@@ -23,6 +23,9 @@ def _encoder() -> Any:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise DependencyError("sentence embeddings need the extra 'lm': pip install -e '.[lm]'") from error
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
     folder = get_model_path()
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     if digest != WEIGHTS_SHA256:

