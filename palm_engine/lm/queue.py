@@ -150,7 +150,7 @@ class FairQueue:
         """Sessions with a question that waits or runs."""
         with self._changed:
             self._drop_vanished()
-            running = {self._running.session} if self._running else set()
+            running = {self._running.session} if self._running and not self._running.ended else set()
             return frozenset(running | set(self._waiting))
 
     def close(self) -> None:

@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fakes import ByteTokenizer, tiny_llama
 
 torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("transformers")
 
 from palm_engine.lm.sampling import Request, SamplingSettings, sample_answers, stream_tokens  # noqa: E402
 
 
-class ByteTokenizer:
-    """One token a byte; 0 pads, 1 ends."""
-
-    pad_token_id, eos_token_id = 0, 1
-
-    def apply_chat_template(self, messages: list[dict[str, str]], **_: Any) -> str:
-        return "".join(f"{m['role'][0]}:{m['content']}\n" for m in messages)
-
-    def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
-        return {"input_ids": list(text.encode())}
-
-    def decode(self, ids: tuple[int, ...], **_: Any) -> str:
-        return bytes(i for i in ids if i > 1).decode("latin-1")
-
-
 @pytest.fixture(scope="module")
 def model() -> Any:
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=256, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, eos_token_id=1, pad_token_id=0,
-    )  # fmt: skip
-    made = transformers.LlamaForCausalLM(config).eval()
-    made.generation_config = SimpleNamespace(eos_token_id=[1])
-    return made
+    return tiny_llama()
 
 
 SETTINGS = SamplingSettings(max_new_tokens=12, temperature=1.0, top_p=0.9, repetition_penalty=1.2)

@@ -1,0 +1,184 @@
+"""The stack of adapters: equal to peft, adapter by adapter, whatever their ranks, targets, rows and order."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import tiny_bundle, tiny_llama, tiny_local, write_adapter
+
+torch = pytest.importorskip("torch")
+
+from palm_engine.bundle import Bundle  # noqa: E402
+from palm_engine.errors import BundleError, InvalidInputError, ModelSourceError  # noqa: E402
+from palm_engine.lm.adapters import read_adapter  # noqa: E402
+from palm_engine.lm.backends.base import live_settings  # noqa: E402
+from palm_engine.lm.stack import AdapterStack  # noqa: E402
+
+IDS = torch.tensor([[7, 9, 30, 4], [80, 2, 3, 200], [5, 5, 60, 7], [33, 90, 4, 11]])
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return tiny_bundle(tmp_path_factory.mktemp("portfolios") / "tiny")
+
+
+def alone(folder: Path | None, ids: Any) -> Any:
+    """Logits of the tiny model under one adapter, by peft."""
+    from peft import PeftModel
+
+    model = tiny_llama()
+    if folder is not None:
+        model = PeftModel.from_pretrained(model, str(folder)).eval()
+    with torch.inference_mode():
+        return model(ids).logits
+
+
+def stacked(model: Any, stack: AdapterStack, names: list[str | None], ids: Any) -> Any:
+    with torch.inference_mode(), stack.on_rows(names)(torch.arange(len(names))):
+        return model(ids).logits
+
+
+@pytest.fixture(scope="module")
+def loaded(bundle: Bundle) -> tuple[Any, AdapterStack, dict[str, Path]]:
+    model = tiny_llama()
+    stack = AdapterStack(model)
+    folders = {p: bundle.adapter_folder(p) for p in "abc"}
+    for name, folder in folders.items():
+        stack.add(name, read_adapter(folder))
+    return model, stack, folders
+
+
+@pytest.mark.parametrize(
+    "names", [["a", "b", "c", None], [None, None, "c", "a"], ["b", "b", "b", "b"], ["c", "a", "b", "a"]]
+)
+def test_each_row_is_what_peft_gives_for_its_adapter(loaded: Any, names: list[str | None]) -> None:
+    model, stack, folders = loaded
+    found = stacked(model, stack, names, IDS)
+    for row, name in enumerate(names):
+        expected = alone(folders[name] if name else None, IDS[row : row + 1])[0]
+        assert torch.allclose(found[row], expected, atol=1e-5)
+
+
+def test_a_subset_of_rows_keeps_each_rows_adapter(loaded: Any) -> None:
+    model, stack, folders = loaded
+    running = stack.on_rows(["a", "b", "c", None])
+    rows = torch.tensor([3, 1])
+    with torch.inference_mode(), running(rows):
+        found = model(IDS[rows]).logits
+    assert torch.allclose(found[1], alone(folders["b"], IDS[1:2])[0], atol=1e-5)
+    assert torch.allclose(found[0], alone(None, IDS[3:4])[0], atol=1e-5)
+
+
+def test_outside_of_a_run_the_model_is_the_base_to_the_last_bit(loaded: Any) -> None:
+    model, stack, _ = loaded
+    before = alone(None, IDS)
+    with torch.inference_mode():
+        assert torch.equal(model(IDS).logits, before)
+    with pytest.raises(RuntimeError, match="stop"), stack.on_rows(["a"] * 4)(torch.arange(4)):
+        raise RuntimeError("stop")
+    with torch.inference_mode():
+        assert torch.equal(model(IDS).logits, before)
+    assert stack.active is None
+
+
+def test_removing_one_leaves_the_others_and_removing_all_restores_the_layers(bundle: Bundle) -> None:
+    model = tiny_llama()
+    kinds = {n: type(m) for n, m in model.named_modules()}
+    keys = list(model.state_dict())
+    stack = AdapterStack(model)
+    for name in "abc":
+        stack.add(name, read_adapter(bundle.adapter_folder(name)))
+    assert list(model.state_dict()) == keys
+    stack.remove("a")
+    stack.add("d", read_adapter(bundle.adapter_folder("a")))
+    assert stack.names == ["d", "b", "c"]
+    found = stacked(model, stack, ["b", "c", "d", None], IDS)
+    for row, folder in enumerate(("b", "c", "a")):
+        assert torch.allclose(found[row], alone(bundle.adapter_folder(folder), IDS[row : row + 1])[0], atol=1e-5)
+    for name in ("d", "b", "c"):
+        stack.remove(name)
+    assert {n: type(m) for n, m in model.named_modules()} == kinds
+    assert torch.equal(model(IDS).logits, alone(None, IDS))
+
+
+def test_bytes_are_counted_by_adapter(loaded: Any) -> None:
+    model, stack, folders = loaded
+    for name, folder in folders.items():
+        assert stack.bytes_of(name) == 4 * read_adapter(folder).parameters
+
+
+def test_generating_keeps_no_hook_on_the_model_whatever_step_it_stops_at(bundle: Bundle) -> None:
+    backend = tiny_local(bundle)
+    model = backend.model.base.model
+    for stop in range(14):
+        stream = backend.stream(["Hello?"], ["a", "b", "base"], live_settings(bundle))
+        for _, _ in zip(range(stop), stream, strict=False):
+            assert backend.model.stack.active is None
+        stream.close()
+        assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    with torch.inference_mode():
+        assert torch.equal(model(IDS).logits, alone(None, IDS))
+
+
+def test_an_adapter_that_does_not_fit_is_refused_whole(bundle: Bundle, tmp_path: Path) -> None:
+    import transformers
+
+    other = transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(vocab_size=64, hidden_size=16, intermediate_size=24, num_hidden_layers=1,
+                                 num_attention_heads=2, num_key_value_heads=1)
+    ).eval()  # fmt: skip
+    stack = AdapterStack(other)
+    with pytest.raises(ModelSourceError, match="trained on another model|doesn't have"):
+        stack.add("a", read_adapter(bundle.adapter_folder("a")))
+    assert stack.names == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [({"use_dora": True}, "use_dora"), ({"peft_type": "IA3"}, "IA3"), ({"bias": "all"}, "bias")]
+)
+def test_adapters_that_are_more_than_lora_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    folder = write_adapter(tmp_path / "x", 0)
+    config = folder / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | change))
+    with pytest.raises(ModelSourceError, match=message):
+        read_adapter(folder)
+
+
+def test_a_pickle_or_a_link_is_no_adapter(tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path / "x", 0)
+    (folder / "adapter_model.safetensors").rename(tmp_path / "elsewhere.safetensors")
+    (folder / "adapter_model.bin").write_bytes(b"x")
+    with pytest.raises(ModelSourceError, match="safetensors"):
+        read_adapter(folder)
+    (folder / "adapter_model.safetensors").symlink_to(tmp_path / "elsewhere.safetensors")
+    with pytest.raises(ModelSourceError, match="safetensors"):
+        read_adapter(folder)
+
+
+def test_a_changed_adapter_and_one_outside_the_bundle_are_refused(tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "tiny")
+    backend = tiny_local(bundle)
+    write_adapter(bundle.folder / "adapters" / "a", 99)
+    with pytest.raises(ModelSourceError, match="evaluated"):
+        backend.stream(["Hello?"], ["a"], live_settings(bundle))
+    (bundle.folder / "adapters" / "b").rename(tmp_path / "moved")
+    (bundle.folder / "adapters" / "b").symlink_to(tmp_path / "moved")
+    with pytest.raises(BundleError, match="inside the portfolio"):
+        backend.load(["b"])
+
+
+def test_a_prompt_beyond_the_models_context_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(InvalidInputError, match="don't fit"):
+        tiny_local(bundle).stream(["long " * 200], ["a"], live_settings(bundle))
+
+
+def test_the_base_path_in_an_adapters_config_is_never_followed(bundle: Bundle, tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path / "x", 1)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": "/etc/passwd"}))
+    stack = AdapterStack(tiny_llama())
+    stack.add("x", read_adapter(folder))
+    assert stack.names == ["x"]
