@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
@@ -13,7 +14,11 @@ from palm_engine import explore
 from palm_engine.bundle import MANIFEST_FILE, Bundle, list_bundles, read_bundle
 from palm_engine.geometry.fields import Coverage, Usage, coverage, region_shares, usage
 from palm_engine.geometry.gap import WorstGap, worst_gap
+from palm_engine.lm.host import ModelHost
 from palm_engine.selection.cuts import comparator_rows
+
+if TYPE_CHECKING:
+    from palm_engine.lm.source import SourceInfo
 
 MOST_SIZES = 8
 
@@ -145,10 +150,31 @@ def portfolio(of: Bundle) -> state.Portfolio | None:
 
 
 @st.cache_resource(show_spinner=False)
+def host() -> ModelHost:
+    """The one loaded model of this server, shared by all sessions."""
+    return ModelHost()
+
+
+@st.cache_data(show_spinner=False, max_entries=8, ttl=60)
+def source_info(source: str) -> SourceInfo:
+    """Whether a base model is on this machine, and what fetching it would mean."""
+    from palm_engine.lm.source import describe
+
+    return describe(source)
+
+
+@st.cache_resource(show_spinner=False)
 def settle(page: str, bundle: str) -> None:
-    """Called after a page was first shown: what is loaded by then stays, so it need not be searched for garbage.
+    """Called after a page was first shown: what is loaded by then stays, so it need not be searched for garbage."""
+    freeze()
+
+
+def freeze() -> None:
+    """Take all that is loaded now out of the search for garbage.
 
     Streamlit collects garbage after every rerun; over all imported modules that is a stall of some 80 ms while the last
-    of the page is still to be sent.
+    of the page is still to be sent. With torch loaded it is most of a second, several times a second while answers
+    stream, and the model gets no turn.
     """
+    gc.collect()
     gc.freeze()

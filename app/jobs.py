@@ -112,6 +112,13 @@ def result_of(key: str, label: str, work: Callable[[Report], T]) -> T | None:
     return None
 
 
+def forget(key: str) -> None:
+    """Drop what `key` gave, so that asked for again it is worked out anew."""
+    job = st.session_state.get(_JOBS, {}).pop(key, None)
+    if job is not None:
+        job.cancelled.set()
+
+
 @st.fragment(run_every=0.5)
 def _watch(label: str, job: Job) -> None:
     if not job.alive:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
@@ -15,10 +17,17 @@ from palm_engine.bundle import Bundle
 from palm_engine.geometry.simplex import normalise
 from palm_engine.manifest import BoundInfo
 
+if TYPE_CHECKING:
+    from palm_engine.answering import LiveAnswer
+    from palm_engine.lm.queue import Ticket
+
 BUNDLE = "bundle"
 ROOT = "portfolios_root"
 MAX_SLIDER = 100.0
 _VERSION = "weights_version"
+_SESSION = "session"
+_TICKET = "ticket"
+MOST_ASKED = 50
 _RESTORED = "restored_from_url"
 
 
@@ -30,6 +39,17 @@ class Portfolio:
     label: str
     bound: BoundInfo | None
     scope: str = "candidates"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A live question that is over: its answers as far as they came, its settings, and how fast it went."""
+
+    prompt: str
+    answers: tuple[LiveAnswer, ...]
+    settings: dict[str, float]
+    tokens_a_second: float | None
+    stopped: bool
 
 
 def portfolios_root() -> Path:
@@ -122,6 +142,30 @@ def chosen_size(bundle: Bundle) -> int | None:
 def choose_size(bundle: Bundle, size: int | None) -> None:
     """Use the best portfolio of `size` everywhere (None: the bundle's own members)."""
     st.session_state[_size_key(bundle)] = size
+
+
+def session_id() -> str:
+    """A name of this browser session that no other has; told to nobody."""
+    if _SESSION not in st.session_state:
+        st.session_state[_SESSION] = secrets.token_hex(16)
+    return str(st.session_state[_SESSION])
+
+
+def ticket() -> Ticket | None:
+    """The live question that this session asked last, as long as its answers aren't in the history."""
+    return st.session_state.get(_TICKET)
+
+
+def set_ticket(asked: Ticket | None) -> None:
+    """Keep a live question (None: it is over)."""
+    st.session_state[_TICKET] = asked
+
+
+def history(bundle: Bundle) -> list[Asked]:
+    """Live questions of this session with their answers, oldest first; the latest MOST_ASKED are kept."""
+    kept: list[Asked] = st.session_state.setdefault(f"history.{bundle.folder.name}", [])
+    del kept[:-MOST_ASKED]
+    return kept
 
 
 def is_new_click(bundle: Bundle, size: int | None) -> bool:

@@ -79,16 +79,11 @@ def page_of(bundle: Bundle, texts: pd.Series[str], shown: list[tuple[str, str, s
         st.rerun()
 
 
-def show() -> None:
-    """The page."""
-    bundle = open_bundle()
-    st.title("What do they answer?")
-    portfolio = open_portfolio(bundle)
+def recorded_answers(bundle: Bundle, portfolio: state.Portfolio) -> None:
+    """Recorded answers: a prompt, every member's answer to it, and the table of all prompts."""
     if bundle.prompts.empty or bundle.samples.empty:
         st.info("This portfolio has no recorded answers; it holds rewards only.", icon=":material/chat_bubble:")
         return
-    where = ", ".join(f"{t} {w:.2f}" for t, w in zip(bundle.traits, state.weights(bundle), strict=True))
-    st.text(f"Your weights: {where} (set on Explore). Members by their value there, best first.")
     texts = filtered(bundle)
     if texts.empty:
         st.info("No prompt matches. Shorten the search, or take a filter off.", icon=":material/search_off:")
@@ -110,6 +105,25 @@ def show() -> None:
     note = "Recorded answers, shown as they came; marked words and signed numbers differ from the base's answer."
     answers.answer_cards(found, next((a for a in found if a.policy == "base"), None), note)
     page_of(bundle, texts, shown)
+
+
+def show() -> None:
+    """The page."""
+    bundle = open_bundle()
+    st.title("What do they answer?")
+    portfolio = open_portfolio(bundle)
+    where = ", ".join(f"{t} {w:.2f}" for t, w in zip(bundle.traits, state.weights(bundle), strict=True))
+    st.text(f"Your weights: {where} (set on Explore). Members by their value there, best first.")
+    kind = st.segmented_control(
+        "Answers", ["Recorded", "Live"], default="Recorded", key=f"answers_kind.{bundle.folder.name}", required=True
+    )
+    if kind == "Live":
+        # Only now: it brings what a model needs.
+        from app.components.live import live
+
+        live(bundle, portfolio)
+    else:
+        recorded_answers(bundle, portfolio)
     state.write_url(bundle)
 
 

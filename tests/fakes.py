@@ -33,19 +33,46 @@ class ByteTokenizer:
         return bytes(i for i in ids if i > 1).decode("latin-1")
 
 
-def tiny_llama(seed: int = 0) -> Any:
+def tiny_llama(seed: int = 0, vocabulary: int = 256) -> Any:
     """A two-layer Llama over bytes with random weights, fp32."""
     import torch
     import transformers
 
     torch.manual_seed(seed)
     config = transformers.LlamaConfig(
-        vocab_size=256, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        vocab_size=vocabulary, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, eos_token_id=1, pad_token_id=0, max_position_embeddings=512,
     )  # fmt: skip
     made = transformers.LlamaForCausalLM(config).eval()
     made.generation_config = transformers.GenerationConfig(eos_token_id=[1], pad_token_id=0)
     return made
+
+
+def tiny_base(folder: Path) -> Path:
+    """A base model as a folder: a tiny Llama with a real tokenizer of bytes and a chat template."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {"<pad>": 0, "<end>": 1} | {letter: i + 2 for i, letter in enumerate(alphabet)}
+    made = Tokenizer(models.BPE(vocabulary, []))
+    made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", eos_token="<end>")
+    tokenizer.chat_template = "{% for m in messages %}{{ m['role'][0] }}:{{ m['content'] }}\n{% endfor %}"
+    tiny_llama(vocabulary=len(vocabulary)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def live_bundle(folder: Path, base: Path) -> Bundle:
+    """The tiny bundle on `base`, with its real fingerprint: it can be loaded and asked."""
+    from palm_engine.lm.base import fingerprint
+
+    made = tiny_bundle(folder)
+    named = made.manifest.base.model_copy(update={"source": str(base), "fingerprint": fingerprint(base)})  # type: ignore[union-attr]
+    manifest = made.manifest.model_copy(update={"base": named})
+    (folder / "portfolio.json").write_text(manifest.model_dump_json(exclude_none=True))
+    return Bundle(folder, manifest)
 
 
 def write_adapter(folder: Path, seed: int, rank: int = 4, targets: Any = "all-linear", **options: Any) -> Path:
@@ -99,7 +126,7 @@ def tiny_bundle(folder: Path) -> Bundle:
             "traits": [{"name": t, "reward": "brevity", "normalisation": "none"} for t in TRAITS],
             "members": [{"policy": p, "weights": dict(zip(TRAITS, w, strict=True))} for p, w in
                         (("a", (1, 0, 0)), ("b", (0, 1, 0)), ("c", (0, 0, 1)))],
-            "sampling": {"max_new_tokens": 12, "temperature": 0.7, "top_p": 0.95},
+            "sampling": {"max_new_tokens": 12, "temperature": 0.7, "top_p": 0.95},  # tests of limits rely on 12
         }
     )  # fmt: skip
     tables = {
@@ -162,7 +189,10 @@ def fake_server(models: list[str], pause: float = 0.0) -> Iterator[tuple[str, li
             self.end_headers()
             self.wfile.write(data)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: Any) -> None: ...  # a client that hangs up is part of the test
+
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

@@ -85,6 +85,7 @@ class ModelHost:
         """
         from palm_engine.lm import require_language_models
 
+        report(0.0, "Starting torch")
         require_language_models("live generation")
         from palm_engine.lm.backends.local import LocalBackend, LocalModel
         from palm_engine.lm.base import load_base, resolve_base
@@ -167,6 +168,7 @@ def _free() -> None:
     import gc
     import sys
 
+    gc.unfreeze()  # whoever froze the heap: a model inside it would never be freed
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():

@@ -50,7 +50,7 @@ class Row:
 
 @dataclass
 class Ticket:
-    """A question of one session. `rows` grow while it runs; `error` says in a sentence why it failed."""
+    """A question of one session, to a `portfolio`. `rows` grow while it runs; `error` says why it failed."""
 
     session: str
     backend: Backend
@@ -59,6 +59,7 @@ class Ticket:
     settings: LiveSettings
     score: Score | None
     rows: list[Row]
+    portfolio: str = ""
     state: State = "waiting"
     error: str = ""
     ahead: int = 0
@@ -118,6 +119,7 @@ class FairQueue:
         members: Sequence[str],
         settings: LiveSettings,
         score: Score | None = None,
+        portfolio: str = "",
     ) -> Ticket:
         """Ask; returns at once. Raises InvalidInputError or GenerationError, each naming the limit it meets."""
         check_request(backend.policies, prompts, members)
@@ -131,7 +133,7 @@ class FairQueue:
             if found > most:
                 raise GenerationError(f"{found:,} {what}; at most {most:,} are allowed here")
         rows = [Row(m, p) for m in members for p in prompts]
-        ticket = Ticket(session, backend, tuple(prompts), tuple(members), settings, score, rows)
+        ticket = Ticket(session, backend, tuple(prompts), tuple(members), settings, score, rows, portfolio)
         with self._changed:
             if self._closed:
                 raise GenerationError("the model was unloaded; load it again")

@@ -105,7 +105,7 @@ def test_removing_one_leaves_the_others_and_removing_all_restores_the_layers(bun
 
 
 def test_bytes_are_counted_by_adapter(loaded: Any) -> None:
-    model, stack, folders = loaded
+    _, stack, folders = loaded
     for name, folder in folders.items():
         assert stack.bytes_of(name) == 4 * read_adapter(folder).parameters
 
@@ -131,7 +131,7 @@ def test_an_adapter_that_does_not_fit_is_refused_whole(bundle: Bundle, tmp_path:
                                  num_attention_heads=2, num_key_value_heads=1)
     ).eval()  # fmt: skip
     stack = AdapterStack(other)
-    with pytest.raises(ModelSourceError, match="trained on another model|doesn't have"):
+    with pytest.raises(ModelSourceError, match=r"trained on another model|doesn't have"):
         stack.add("a", read_adapter(bundle.adapter_folder("a")))
     assert stack.names == []
 

@@ -1,0 +1,141 @@
+"""The model behind live answers: what loading it means, loading with progress, its memory, members in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from app import cache, jobs, state
+from palm_engine.bundle import Bundle
+from palm_engine.errors import PalmError
+from palm_engine.lm.devices import DEVICES, DTYPES, default_threads, usable_cores
+from palm_engine.lm.host import LoadOptions, Report
+from palm_engine.lm.selfcheck import SelfCheck
+from palm_engine.scoring import Scorer
+
+
+def ready(bundle: Bundle, members: Sequence[str]) -> bool:
+    """Whether `members` can be asked; shows what to do where they can't yet, and what is loaded where they can."""
+    if bundle.manifest.base is None:
+        st.info("This portfolio names no base model, so nothing can answer live.", icon=":material/memory:")
+        return False
+    host = cache.host()
+    wanted = f"load_wanted.{bundle.folder.name}"
+    if not host.serves(bundle) and not st.session_state.get(wanted):
+        if not _offer(bundle, wanted):
+            return False
+        st.rerun()
+    check = _loaded(bundle, members)
+    if check is None:
+        return False
+    st.session_state[wanted] = False
+    for warning in check.warnings:
+        st.warning("The loaded members aren't quite what the portfolio describes.", icon=":material/warning:")
+        st.text(warning)
+    _memory(bundle, members, check)
+    return True
+
+
+def _offer(bundle: Bundle, wanted: str) -> bool:
+    """What would be loaded, from where and how large; True once the user said so."""
+    assert bundle.manifest.base is not None
+    try:
+        info = cache.source_info(bundle.manifest.base.source)
+        threads = default_threads()
+    except PalmError as error:
+        st.error("The model can't be looked for.")
+        st.text(str(error))
+        return False
+    other = cache.host().info()
+    said = info.words + (f" {other.source} is loaded now and would be unloaded." if other else "")
+    left, right = st.columns([3, 1], vertical_alignment="center")
+    left.text(f"No model is loaded yet. {said}")
+    with right.popover("Settings", icon=":material/tune:"):
+        device = st.selectbox("Device", [*DEVICES, "spread"], key="load.device", help=(
+            "auto takes a GPU where there is one; spread puts one model over several GPUs."))  # fmt: skip
+        dtype = st.selectbox("Number format", DTYPES, key="load.dtype", help=(
+            "auto: bfloat16 where the hardware computes it, float16 on older GPUs, else float32."))  # fmt: skip
+        count = st.number_input("CPU threads", 1, max(usable_cores(), threads), threads, key="load.threads")
+    st.session_state["load.options"] = LoadOptions(str(device), str(dtype), int(count), download=not info.ready)
+    size = "" if info.download_bytes is None else f" {info.download_bytes / 1e6:,.0f} MB"
+    label = "Load the model" if info.ready else f"Fetch{size} and load"
+    if info.download_bytes is None and not info.ready and info.origin.startswith("nowhere"):
+        return False
+    if st.button(label, type="primary", icon=":material/memory:"):
+        cache.source_info.clear()
+        st.session_state[wanted] = True
+        return True
+    return False
+
+
+def _loaded(bundle: Bundle, members: Sequence[str]) -> SelfCheck | None:
+    """Loads what is missing beside the page; None, with progress shown, until it is there."""
+    host, key = cache.host(), f"load.{bundle.folder.name}.{cache.stamp(bundle)}.{','.join(sorted(members))}"
+    options, session = st.session_state.get("load.options", LoadOptions()), state.session_id()
+    cold = not host.serves(bundle)
+    if cold and st.session_state.get("loaded_once") == key:
+        jobs.forget(key)  # it was loaded for this session before, and somebody unloaded it since
+        st.session_state["loaded_once"] = None
+
+    def work(report: Report) -> SelfCheck:
+        check = host.load(bundle, list(members), options, lambda share, note: report(0.8 * share, note), session)
+        if cold:
+            report(0.8, "Reading the encoder that scores answers")
+            Scorer(bundle)("warm", "up", 1)
+            cache.freeze()
+        return check
+
+    check = jobs.result_of(key, "Loading the model" if cold else "Loading members", work)
+    if check is not None and host.serves(bundle):
+        st.session_state["loaded_once"] = key
+        return check
+    return None
+
+
+def _memory(bundle: Bundle, members: Sequence[str], check: SelfCheck) -> None:
+    """What is loaded and what it takes; members in and out of memory; unload."""
+    host = cache.host()
+    info = host.info()
+    if info is None:
+        return
+    said = f"{info.source} on {info.device} in {info.dtype}: {info.base_bytes / 1e6:,.0f} MB; "
+    said += f"{info.adapters} adapters {info.adapter_bytes / 1e6:,.0f} MB"
+    if info.process_bytes is not None:
+        said += f"; the whole server {info.process_bytes / 1e6:,.0f} MB"
+    if check.closest is not None:
+        said += f". Closest two members: {check.closest[0]} and {check.closest[1]}, whose first tokens differ by "
+        said += f"{check.least_distance:.2f} (0 to 1)"
+    left, middle, right = st.columns([5, 1.3, 1], vertical_alignment="center")
+    left.text(said + ".")
+    with middle.popover("Members", icon=":material/group:"):
+        _members(bundle, members)
+    if right.button("Unload", icon=":material/eject:", help="Free the model's memory, for all sessions."):
+        try:
+            host.unload(state.session_id())
+            cache.freeze()
+        except PalmError as error:
+            st.warning(str(error))
+        else:
+            state.set_ticket(None)
+            st.rerun()
+
+
+def _members(bundle: Bundle, members: Sequence[str]) -> None:
+    """Which adapters are in memory; the portfolio's own stay, others can be put in and out."""
+    backend = cache.host().backend(bundle)
+    adapters = [c.policy for c in bundle.manifest.candidates if c.adapter]
+    loaded = [p for p in adapters if p in backend.loaded]
+    frame = pd.DataFrame({"adapter": loaded, "memory in MB": [backend.bytes_of(p) / 1e6 for p in loaded]})
+    st.dataframe(frame, hide_index=True, column_config={"memory in MB": st.column_config.NumberColumn(format="%.1f")})
+    others = [p for p in adapters if p not in members]
+    wanted = st.multiselect("Others in memory", others, default=[p for p in loaded if p in others], key=(
+        f"in_memory.{bundle.folder.name}.{','.join(loaded)}"))  # fmt: skip
+    for policy in others:
+        if policy in wanted and policy not in loaded:
+            backend.load([policy])
+        elif policy not in wanted and policy in loaded:
+            backend.unload(policy)
+    if set(wanted) != {p for p in loaded if p in others}:
+        st.rerun()
