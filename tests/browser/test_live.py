@@ -1,0 +1,102 @@
+"""Live answers in a real browser: type, stream, stop, stream again; two sessions see only their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser_tools import ROOT, serve
+
+pytestmark = pytest.mark.browser
+pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="module")
+def live_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    from fakes import live_bundle, tiny_base
+
+    root = tmp_path_factory.mktemp("live")
+    base = tiny_base(root / ".base")
+    (root / "all").mkdir()
+    live_bundle(root / "all" / "demo", base)
+    with serve(ROOT / "app" / "main.py", "--portfolios", str(root / "all")) as (address, _):
+        yield f"{address}/generations"
+
+
+def open_live(page: Any, url: str) -> None:
+    page.goto(url)
+    page.get_by_role("radio", name="Live").click()
+    prompt = page.get_by_label("Your prompt")
+    prompt.or_(page.get_by_role("button", name="Load the model")).first.wait_for(timeout=60_000)
+    if not prompt.is_visible():
+        page.get_by_role("button", name="Load the model").click()
+    prompt.wait_for(timeout=60_000)
+
+
+def set_tokens(page: Any, count: int) -> None:
+    page.get_by_role("button", name="Sampling").click()
+    field = page.get_by_label("New tokens, at most")
+    field.fill(str(count))
+    field.press("Enter")
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(500)
+
+
+def ask(page: Any, prompt: str) -> None:
+    page.get_by_label("Your prompt").fill(prompt)
+    page.get_by_role("button", name="Ask").click()
+
+
+def cards(page: Any) -> list[str]:
+    return [c.strip() for c in page.locator("article").all_inner_texts()]
+
+
+def test_type_stream_stop_and_stream_again(page: Any, live_url: str) -> None:
+    open_live(page, live_url)
+    set_tokens(page, 400)
+    ask(page, "Tell me a very long story")
+    page.locator("article").first.wait_for(timeout=20_000)
+    first = cards(page)
+    page.wait_for_function("(before) => document.querySelector('article').innerText.trim() !== before", arg=first[0])
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text("Stopped.").first.wait_for(timeout=20_000)
+    assert len(cards(page)) == 3
+    assert page.get_by_role("button", name="Stop").count() == 0
+
+    set_tokens(page, 12)
+    ask(page, "Once more, shortly")
+    page.get_by_text("“Once more, shortly”").first.wait_for(timeout=20_000)
+    page.get_by_text("Best at your weights").first.wait_for(timeout=20_000)
+    with page.expect_download() as started:
+        page.get_by_role("button", name="History as JSON").click()
+    text = Path(started.value.path()).read_text()
+    assert '"stopped": true' in text
+    assert '"stopped": false' in text
+
+
+def test_two_sessions_wait_their_turn_and_see_only_their_own(page: Any, browser: Any, live_url: str) -> None:
+    other = browser.new_context(viewport={"width": 390, "height": 844}).new_page()
+    open_live(page, live_url)
+    open_live(other, live_url)
+    set_tokens(page, 400)
+    ask(page, "Question of the first")
+    page.locator("article").first.wait_for(timeout=20_000)
+    ask(other, "Question of the second")
+    other.get_by_text("“Question of the second”").first.wait_for(timeout=60_000)
+    page.get_by_text("“Question of the first”").first.wait_for(timeout=60_000)
+    assert "Question of the second" not in page.inner_text("body")
+    assert "Question of the first" not in other.inner_text("body")
+    assert other.evaluate("document.documentElement.scrollWidth") <= 391
+    other.context.close()
+
+
+def test_the_live_view_breaks_no_accessibility_rule(page: Any, browser: Any, live_url: str, tmp_path: Path) -> None:
+    from browser_tools import serious_violations, violations_of_bare_streamlit
+
+    open_live(page, live_url)
+    ask(page, "Hello?")
+    page.get_by_text("Best at your weights").first.wait_for(timeout=60_000)
+    theirs = violations_of_bare_streamlit(browser, tmp_path)
+    assert {rule: what for rule, what in serious_violations(page).items() if rule not in theirs} == {}
