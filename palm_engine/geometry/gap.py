@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from palm_engine.errors import UndefinedGapError
 from palm_engine.geometry.envelope import envelope_vertices, upper_envelope
 from palm_engine.geometry.policies import as_points
+from palm_engine.geometry.programs import takes_programs, worst_by_programs, worst_ratio_by_programs
 from palm_engine.geometry.region import Region
 
 Floats = NDArray[np.float64]
@@ -43,21 +44,32 @@ def worst_gap(portfolio: ArrayLike, candidates: ArrayLike, region: Region | None
     """
     p = as_points(portfolio)
     q = as_points(candidates, p.shape[1])
-    vertices, ours, best = _at_vertices(p, q, region)
-    gaps = best - ours
-    worst = int(np.argmax(gaps))
-    lowest, _ = minimum_of_envelope(q, region)
+    programs = takes_programs(len(p), p.shape[1])
+    if programs:
+        additive, at_additive = worst_by_programs(p, q, region)
+    else:
+        vertices, ours, best = _at_vertices(p, q, region)
+        worst = int(np.argmax(best - ours))
+        additive, at_additive = float(best[worst] - ours[worst]), vertices[worst]
+    lowest = _at_least(q)
+    if lowest <= 1e-12:
+        lowest, _ = minimum_of_envelope(q, region)
     if lowest <= 1e-12:
         reason = f"the best value falls to {lowest:.3g} on the simplex; a ratio to it means nothing there"
-        return WorstGap(float(gaps[worst]), vertices[worst], None, None, reason)
+        return WorstGap(additive, at_additive, None, None, reason)
+    if programs:
+        return WorstGap(additive, at_additive, *worst_ratio_by_programs(p, q, region))
     ratios = 1 - ours / best
     at = int(np.argmax(ratios))
-    return WorstGap(float(gaps[worst]), vertices[worst], float(ratios[at]), vertices[at])
+    return WorstGap(additive, at_additive, float(ratios[at]), vertices[at])
 
 
 def worst_additive_gap(portfolio: ArrayLike, candidates: ArrayLike, region: Region | None = None) -> float:
     """The additive part of `worst_gap` alone: no linear program, for bootstraps and searches."""
-    _, ours, best = _at_vertices(np.asarray(portfolio, dtype=float), np.asarray(candidates, dtype=float), region)
+    p, q = np.asarray(portfolio, dtype=float), np.asarray(candidates, dtype=float)
+    if takes_programs(len(p), p.shape[1]):
+        return worst_by_programs(p, q, region)[0]
+    _, ours, best = _at_vertices(p, q, region)
     return float((best - ours).max())
 
 
@@ -71,6 +83,8 @@ def worst_violation(
     p = as_points(portfolio)
     q = as_points(candidates, p.shape[1])
     require_target(q, eps, delta, region)
+    if takes_programs(len(p), p.shape[1]):
+        return worst_by_programs(p, (1 - eps) * q, region, delta)
     vertices = envelope_vertices(p, region)
     violation = (1 - eps) * upper_envelope(q, vertices) - delta - upper_envelope(p, vertices)
     worst = int(np.argmax(violation))
@@ -86,12 +100,17 @@ def require_target(candidates: Floats, eps: float, delta: float, region: Region 
     """Raise UndefinedGapError unless (eps, delta) is a meaningful target for `candidates`."""
     if not (0 <= eps < 1 and delta >= 0):
         raise UndefinedGapError(f"a target needs 0 <= eps < 1 and delta >= 0, got eps={eps}, delta={delta}")
-    if eps > 0:
+    if eps > 0 and _at_least(candidates) < 0:
         lowest, _ = minimum_of_envelope(candidates, region)
         if lowest < -1e-12:
             raise UndefinedGapError(
                 f"eps = {eps} needs a best value that is nowhere negative, but it falls to {lowest:.3g}; use eps = 0"
             )
+
+
+def _at_least(points: Floats) -> float:
+    """A number that the best value is nowhere below, without a linear program: the best policy's worst trait."""
+    return float(points.min(axis=1).max())
 
 
 def minimum_of_envelope(points: ArrayLike, region: Region | None = None) -> tuple[float, Floats]:

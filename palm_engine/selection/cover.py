@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 Booleans = NDArray[np.bool_]
-MOST_COMPARED = 4000
+COMPARED = 1000
+FEW = 12
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,13 @@ def smallest_cover(
     most = float(at_most) if at_most is not None else float(len(kept_columns))
     if at_least > most:
         return Cover(None, at_least)
+    if columns <= FEW:
+        # Where only existence is asked, as many as allowed: between the rows they leave smaller gaps.
+        least = at_least if at_most is None else min(at_most, len(kept_columns))
+        few = _smallest_of_few(matrix > 0.5, least, int(most))
+        if few is None:
+            return Cover(None, int(most) + 1)
+        return Cover(tuple(int(c) for c in kept_columns[few]), at_least if at_most is not None else len(few))
     solved = milp(
         np.ones(len(kept_columns)) if at_most is None else np.zeros(len(kept_columns)),
         constraints=[
@@ -61,18 +70,42 @@ def smallest_cover(
 
 
 def _representatives(covers: Booleans) -> NDArray[np.intp]:
-    """One column of each distinct non-empty set of rows; where few are left, none that is part of another."""
+    """One column of each distinct non-empty set of rows that is not part of another one, ascending."""
     packed = np.ascontiguousarray(np.packbits(covers, axis=0).T)
     kinds = packed.view(np.dtype((np.void, packed.shape[1])))[:, 0]
     kept = np.unique(kinds, return_index=True)[1]
-    kept = kept[covers[:, kept].any(axis=0)]
-    if len(kept) > MOST_COMPARED:
-        return np.sort(kept)
-    sets = covers[:, kept].astype(np.float32)
-    sizes = sets.sum(axis=0)
-    inside = (sets.T @ sets) >= sizes[:, None] - 0.5  # [i, j]: set i is within set j
-    np.fill_diagonal(inside, False)
-    return np.sort(kept[~inside.any(axis=1)])
+    sets = covers[:, kept].T.astype(np.float32)
+    sizes = sets.sum(axis=1)
+    # Large sets first: whatever is part of a set is part of one that is kept, so only those are compared with.
+    order = np.argsort(-sizes, kind="stable")
+    order = order[sizes[order] > 0]
+    maximal = np.empty(0, dtype=np.intp)
+    for start in range(0, len(order), COMPARED):
+        block = order[start : start + COMPARED]
+        block = block[~_within(sets[block], sizes[block], sets[maximal])]
+        inside = _within(sets[block], sizes[block], sets[block], own=True)
+        maximal = np.concatenate([maximal, block[~inside]])
+    return np.sort(kept[maximal])
+
+
+def _within(
+    sets: NDArray[np.float32], sizes: NDArray[np.float32], others: NDArray[np.float32], own: bool = False
+) -> Booleans:
+    """Which of `sets` (m, rows) are part of one of `others` (n, rows); with `own`, of another one of themselves."""
+    inside = sets @ others.T >= sizes[:, None] - 0.5
+    if own:
+        np.fill_diagonal(inside, False)
+    return np.asarray(inside.any(axis=1))
+
+
+def _smallest_of_few(covers: Booleans, at_least: int, at_most: int) -> NDArray[np.intp] | None:
+    """Fewest columns, `at_least` to `at_most` of them, by trying all: faster than setting up a program."""
+    for size in range(max(at_least, 1), min(at_most, covers.shape[1]) + 1):
+        tried = np.array(list(combinations(range(covers.shape[1]), size)))
+        does = covers[:, tried].any(axis=2).all(axis=0)
+        if does.any():
+            return np.asarray(tried[int(np.argmax(does))])
+    return None
 
 
 def greedy_cover(covers: Booleans, limit: int | None = None) -> tuple[int, ...]:

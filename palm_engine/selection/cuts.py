@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from palm_engine.geometry.envelope import envelope_vertices, upper_envelope
 from palm_engine.geometry.gap import worst_gap
+from palm_engine.geometry.programs import takes_programs, worst_by_programs, worst_ratio_by_programs
 from palm_engine.geometry.region import Region
 from palm_engine.selection.cover import Booleans, Cover, smallest_cover
 from palm_engine.selection.options import Options
@@ -70,6 +71,14 @@ class Cuts:
         best = upper_envelope(self.comparators, vertices)
         gaps = (1 - eps) * best - delta - upper_envelope(p, vertices)
         return vertices, gaps / best if relative else gaps
+
+    def reach(self, eps: float = 0.0, delta: float = 0.0, relative: bool = False) -> float:
+        """The largest of `gaps` of all eligible candidates together: what no portfolio can be better than."""
+        if not takes_programs(len(self.points), self.points.shape[1]):
+            return float(self.gaps(range(len(self.rows)), eps, delta, relative)[1].max())
+        if relative:
+            return worst_ratio_by_programs(self.points, self.comparators, self.region)[0]
+        return worst_by_programs(self.points, (1 - eps) * self.comparators, self.region, delta)[0]
 
     def selection(self, method: str, columns: Sequence[int], **more: float | int | str | None) -> Selection:
         """The result for `columns`, in rows of all candidates."""

@@ -81,7 +81,7 @@ def _fewest(cuts: Cuts, eps: float, delta: float, started: float, deadline: floa
         bound = max(bound, cover.lower_bound)
         if cover.columns is None:
             if not cover.timed_out:
-                reach = float(cuts.gaps(range(len(cuts.rows)))[1].max())
+                reach = cuts.reach()
                 raise InfeasibleError(
                     f"no portfolio of the eligible candidates meets eps {eps:g}, delta {delta:g}: even all of them "
                     f"together have an additive worst gap of {max(reach, 0):.4g}; loosen the target or the limits"
@@ -112,7 +112,7 @@ def _best_of_size(cuts: Cuts, k: int, relative: bool, started: float, deadline: 
     lower, upper = 0.0, max(float(cuts.gaps(members, relative=relative)[1].max()), 0.0)
     if len(cuts.rows) < len(cuts.comparators):
         # What not even all eligible candidates together can serve, no k of them can.
-        lower = min(max(float(cuts.gaps(range(len(cuts.rows)), relative=relative)[1].max()), 0.0), upper)
+        lower = min(max(cuts.reach(relative=relative), 0.0), upper)
     stopped = "proved optimal"
     # Within two tolerances a cover may neither lower the bound nor be cut off: stop there.
     while upper - lower > 2 * TOLERANCE:

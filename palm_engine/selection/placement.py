@@ -48,6 +48,8 @@ def placement(candidates: ArrayLike | Oracle, target: Target, options: Options =
         raise InvalidInputError("adaptive and placement can't exclude candidates; use minimum or greedy for that")
     started = time.perf_counter()
     oracle = as_oracle(candidates)
+    if options.budget is not None and options.budget <= oracle.d:
+        raise InvalidInputError(f"placement interpolates from at least {oracle.d + 1} oracle calls; raise the budget")
     first = max(oracle.d + 1, (options.budget or BUDGET_CALLS) // 3)
     calls = sandwich(oracle, 0.0, 1e-6, replace(options, budget=first)).calls
     if target.k is not None:

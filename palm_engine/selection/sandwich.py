@@ -25,6 +25,7 @@ from palm_engine.selection.options import DEFAULT, Options
 Floats = NDArray[np.float64]
 SLACK = 1e-6
 MET = 1e-9
+CLEAR = 1e-3
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,6 @@ class Sandwich:
 
 def upper_points(calls: Calls) -> Floats:
     """Vertices of {b : w_k·b <= O_k + eta for every call, b >= floor}, shape (m, d)."""
-    from scipy.optimize import linprog
     from scipy.spatial import HalfspaceIntersection, QhullError
 
     oracle, d = calls.oracle, calls.oracle.d
@@ -53,19 +53,32 @@ def upper_points(calls: Calls) -> Floats:
     sides = np.vstack(
         [np.hstack([weights, -limits[:, None]]) / norms[:, None], np.hstack([-np.eye(d), np.full((d, 1), floor)])]
     )
-    # The ball of largest radius inside gives qhull its interior point.
-    ball = linprog(
+    inside = _inside(sides, calls.points.mean(axis=0), floor)
+    try:
+        return np.asarray(HalfspaceIntersection(sides, inside).intersections)
+    except QhullError:
+        # Joggled vertices may lie a little inside: push them out by more than the joggle.
+        vertices = HalfspaceIntersection(sides, inside, qhull_options="QJ").intersections
+        return np.asarray(vertices + SLACK)
+
+
+def _inside(sides: Floats, middle: Floats, floor: float) -> Floats:
+    """A point strictly inside all `sides` (m, d + 1; unit normal and offset), shape (d,)."""
+    # The mean of what was found meets every limit, the lowest corner keeps clear of them: half way is well inside,
+    # unless a trait is all but constant.
+    half = (middle + floor) / 2
+    if (sides[:, :-1] @ half + sides[:, -1]).max() < -CLEAR:
+        return np.asarray(half)
+    from scipy.optimize import linprog
+
+    d = len(middle)
+    ball = linprog(  # the one of largest radius
         np.r_[np.zeros(d), -1.0], A_ub=np.hstack([sides[:, :-1], np.ones((len(sides), 1))]), b_ub=-sides[:, -1],
         bounds=[(None, None)] * d + [(0, None)], method="highs",
     )  # fmt: skip
     if ball.x is None:
         raise InvalidInputError("the oracle's optima contradict its floor or tolerance: no policy could give them")
-    try:
-        return np.asarray(HalfspaceIntersection(sides, ball.x[:d]).intersections)
-    except QhullError:
-        # Joggled vertices may lie a little inside: push them out by more than the joggle.
-        vertices = HalfspaceIntersection(sides, ball.x[:d], qhull_options="QJ").intersections
-        return np.asarray(vertices + SLACK)
+    return np.asarray(ball.x[:d])
 
 
 def sandwich(oracle: Oracle, eps: float, delta: float, options: Options = DEFAULT) -> Sandwich:
@@ -78,7 +91,9 @@ def sandwich(oracle: Oracle, eps: float, delta: float, options: Options = DEFAUL
     started = time.perf_counter()
     budget = options.budget or 10_000
     calls = Calls(oracle)
-    calls.ask(region.corners()[:budget])
+    corners = region.corners()
+    # Fewer calls than corners: one in the middle, so that every trait has some bound from above.
+    calls.ask(corners if budget >= len(corners) else np.vstack([region.centre(), corners[: budget - 1]]))
     history: list[tuple[int, float]] = []
     while True:
         upper = upper_points(calls)

@@ -145,6 +145,19 @@ def test_an_oracle_does_in_place_of_a_table(name: str) -> None:
         assert found.gap.additive >= true - 1e-9
 
 
+@pytest.mark.parametrize("budget", [1, 2, 3, 4, 5])
+def test_small_budgets_are_kept_and_certified(budget: int) -> None:
+    points = sphere(30, 4, 0)
+    found = METHODS["adaptive"].select(points, Target(k=2), Options(budget=budget))
+    assert found.oracle_calls == budget
+    assert found.gap.additive >= worst_gap(found.points, points).additive - 1e-9
+    if budget <= 4:
+        with pytest.raises(InvalidInputError, match="at least 5 oracle calls"):
+            METHODS["placement"].select(points, Target(k=2), Options(budget=budget))
+    else:
+        assert METHODS["placement"].select(points, Target(k=2), Options(budget=budget)).oracle_calls == budget
+
+
 @pytest.mark.parametrize("name", ["minimum", "greedy"])
 def test_methods_that_need_a_table_say_so(name: str) -> None:
     with pytest.raises(InvalidInputError, match="needs a table"):

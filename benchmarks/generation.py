@@ -1,0 +1,257 @@
+"""Members live: all members in one batch on a stack of adapters, beside the base alone and beside peft's two ways.
+
+One thread, the demo bundle, NEW_TOKENS new tokens a row with nobody ending early; medians of paired runs in one
+process, tokens per CPU second, so that what else the machine does counts little.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.chart import line_chart
+from palm_engine.bundle import Bundle, read_bundle
+
+ROOT = Path(__file__).resolve().parent.parent
+NEW_TOKENS = 48
+REPEATS = 3
+GREEDY_PROMPTS = 24
+ONE_MORE = "lora-100-00-00"  # the demo keeps five; the claims are about six
+STEPS = (1, 2, 4, 8, 12, 16)
+
+
+def members_of(bundle: Bundle, count: int) -> list[str]:
+    """`count` adapters of the demo, its members first."""
+    own = [bundle.policies[i] for i in bundle.members]
+    more = [ONE_MORE, *(c.policy for c in bundle.manifest.candidates if c.adapter)]
+    return list(dict.fromkeys([*own, *more]))[:count]
+
+
+class Bench:
+    """One base in one dtype, the adapters stacked on it, and the same adapters in a peft model of their own."""
+
+    def __init__(self, bundle: Bundle, dtype: str) -> None:
+        from palm_engine.lm.backends.base import live_settings
+        from palm_engine.lm.backends.local import LocalBackend, LocalModel
+        from palm_engine.lm.base import load_base
+
+        self.bundle, self.members = bundle, members_of(bundle, 6)
+        assert bundle.manifest.base is not None
+        source = bundle.manifest.base.source
+        self.backend = LocalBackend(LocalModel.of(load_base(source, lambda _: None, dtype, threads=1)), bundle)
+        self.backend.load(self.members)
+        self.plain = load_base(source, lambda _: None, dtype, threads=1)
+        self.settings = live_settings(bundle, max_new_tokens=NEW_TOKENS)
+        texts = bundle.prompts[bundle.prompts["split"] != "train"]["text"]
+        self.prompts = [str(t) for t in texts.head(GREEDY_PROMPTS)]
+
+    def peft(self) -> Any:
+        """A fresh base with all adapters, peft's way; adapters in the base's dtype."""
+        from peft import PeftModel
+
+        from palm_engine.lm.base import load_base
+
+        assert self.bundle.manifest.base is not None
+        dtype = str(self.plain.model.dtype).removeprefix("torch.")
+        base = load_base(self.bundle.manifest.base.source, lambda _: None, dtype, threads=1).model
+        model: Any = None
+        for member in self.members:
+            folder = str(self.bundle.adapter_folder(member))
+            if model is None:
+                model = PeftModel.from_pretrained(base, folder, adapter_name=member, autocast_adapter_dtype=False)
+            else:
+                model.load_adapter(folder, adapter_name=member, autocast_adapter_dtype=False)
+        return model.to(base.dtype).eval()
+
+    def stream(self, model: Any, prompts: int, members: list[str] | None = None, running: Any = None) -> int:
+        """Tokens that the own loop draws for members x prompts; `running` names whose adapters apply."""
+        from palm_engine.lm.sampling import stream_tokens
+
+        members = members or self.members
+        requests = self.backend.requests(self.prompts[:prompts], members, self.settings)
+        extra = {} if running is None else {"running": running(members, prompts)}
+        tokenizer = self.plain.tokenizer
+        return sum(len(tokens) for tokens in stream_tokens(model, tokenizer, requests, self.settings, **extra))
+
+    def stacked(self, prompts: int, members: list[str] | None = None) -> int:
+        """The product's way: one batch, every row under its own adapter."""
+        return self.stream(self.backend.model.base.model, prompts, members, self.backend.running)
+
+    def peft_generate(self, model: Any, prompts: int, mixed: bool) -> int:
+        """transformers' generate through peft: one mixed batch, or one adapter after another."""
+        import torch
+
+        from palm_engine.lm.sampling import left_padded
+
+        options = {
+            "max_new_tokens": NEW_TOKENS, "min_new_tokens": NEW_TOKENS, "do_sample": True, "top_p": 0.95, "top_k": 100,
+            "temperature": 0.7, "pad_token_id": self.plain.tokenizer.pad_token_id,
+        }  # fmt: skip
+        total = 0
+        groups = [self.members] if mixed else [[m] for m in self.members]
+        for group in groups:
+            requests = self.backend.requests(self.prompts[:prompts], group, self.settings)
+            batch = left_padded(self.plain.model, self.plain.tokenizer, requests)
+            names = [m for m in group for _ in range(prompts)]
+            if not mixed:
+                model.set_adapter(group[0])
+            with torch.inference_mode():
+                out = model.generate(
+                    input_ids=batch.input_ids, attention_mask=batch.mask, **options,
+                    **({"adapter_names": names} if mixed else {}),
+                )  # fmt: skip
+            total += int(out.shape[0] * (out.shape[1] - batch.input_ids.shape[1]))
+        return total
+
+
+def rates(ways: dict[str, Callable[[], int]], repeats: int = REPEATS) -> dict[str, float]:
+    """Median tokens per CPU second of every way; they take turns, after one uncounted round."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for repeat in range(repeats + 1):
+        for name, way in ways.items():
+            started = time.process_time()
+            tokens = way()
+            if repeat:
+                found[name].append(tokens / (time.process_time() - started))
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def identical_to_peft(bench: Bench, model: Any) -> tuple[int, int]:
+    """Greedy tokens in fp32: prompts x members whose tokens all equal those of peft's `set_adapter`, and how many."""
+    import torch
+
+    from palm_engine.lm.backends.base import live_settings
+    from palm_engine.lm.sampling import left_padded, stream_tokens
+
+    settings = live_settings(bench.bundle, max_new_tokens=NEW_TOKENS, temperature=0, repetition_penalty=1.0)
+    requests = bench.backend.requests(bench.prompts, bench.members, settings)
+    own: list[list[int]] = [[] for _ in requests]
+    running = bench.backend.running(bench.members, len(bench.prompts))
+    model_ = bench.backend.model.base.model
+    for tokens in stream_tokens(model_, bench.plain.tokenizer, requests, settings, running):
+        for row, token in zip(own, tokens, strict=True):
+            if token is not None:
+                row.append(token)
+    same = 0
+    count = len(bench.prompts)
+    for i, member in enumerate(bench.members):
+        model.set_adapter(member)
+        for j in range(count):
+            batch = left_padded(bench.plain.model, bench.plain.tokenizer, requests[i * count + j : i * count + j + 1])
+            with torch.inference_mode():
+                out = model.generate(
+                    input_ids=batch.input_ids, attention_mask=batch.mask, max_new_tokens=NEW_TOKENS, do_sample=False,
+                    repetition_penalty=1.0, pad_token_id=bench.plain.tokenizer.pad_token_id,
+                )  # fmt: skip
+            same += out[0, batch.input_ids.shape[1] :].tolist() == own[i * count + j]
+    return same, len(requests)
+
+
+def switch_seconds(bench: Bench) -> float:
+    """Median seconds to unload six members, load six others and check them, with the base loaded."""
+    from palm_engine.lm.selfcheck import self_check
+
+    everyone = members_of(bench.bundle, 12)
+    halves = [everyone[:6], everyone[6:]]
+    times = []
+    for i in range(7):
+        started = time.perf_counter()
+        for member in halves[i % 2]:
+            bench.backend.unload(member)
+        self_check(bench.backend, halves[1 - i % 2])
+        times.append(time.perf_counter() - started)
+    for member in everyone:
+        bench.backend.unload(member)
+    bench.backend.load(bench.members)
+    return statistics.median(times)
+
+
+def rows() -> list[tuple[str, str, str]]:
+    """The claims about live generation, where the language model packages are installed."""
+    try:
+        import peft  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError:
+        return [("members live", "not run: the extra 'lm' isn't installed", "")]
+    import palm_engine.lm.sampling as sampling
+
+    bundle = read_bundle(ROOT / "portfolios" / "demo")
+    found: list[tuple[str, str, str]] = []
+    usual = sampling.end_token_ids
+    for dtype, base_goal, mixed_goal in (("float32", 0.85, 1.7), ("bfloat16", 0.75, 2.2)):
+        bench = Bench(bundle, dtype)
+        model = bench.peft()
+        if dtype == "float32":
+            same, of = identical_to_peft(bench, model)
+            found.append(
+                (f"greedy tokens in fp32, 6 members x {GREEDY_PROMPTS} prompts (goal: identical)",
+                 f"{same} of {of} answers identical", "peft set_adapter and generate, one by one")
+            )  # fmt: skip
+        sampling.end_token_ids = lambda model, tokenizer: frozenset()  # nobody ends early
+        try:
+            for prompts in (1, 8) if dtype == "bfloat16" else (1,):
+                ways: dict[str, Callable[[], int]] = {
+                    "ours": lambda p=prompts: bench.stacked(p),  # type: ignore[misc]
+                    "base": lambda p=prompts: bench.stream(bench.plain.model, p),  # type: ignore[misc]
+                    "mixed": lambda p=prompts: bench.peft_generate(model, p, True),  # type: ignore[misc]
+                    "one by one": lambda p=prompts: bench.peft_generate(model, p, False),  # type: ignore[misc]
+                }
+                got = rates(ways, REPEATS if prompts == 1 else 1)
+                what = f"6 members x {prompts} prompt{'s' if prompts > 1 else ''}, {dtype}, tokens per CPU second"
+                goals = (base_goal, mixed_goal, 3.5) if prompts == 1 else (0.80, 3.5, None)
+                for name, goal, label in (
+                    ("base", goals[0], "base alone, own loop, same batch"),
+                    ("mixed", goals[1], "peft generate(adapter_names=...), mixed batch"),
+                    ("one by one", goals[2], "peft, one adapter after another"),
+                ):
+                    aim = f" (goal {goal}x)" if goal else ""
+                    found.append(
+                        (f"{what}{aim}", f"{got['ours'] / got[name]:.2f}x ({got['ours']:.0f})",
+                         f"{label} ({got[name]:.0f})")
+                    )  # fmt: skip
+            if dtype == "bfloat16":
+                weights = sum(p.numel() * p.element_size() for p in bench.plain.model.parameters())
+                adapters = sum(bench.backend.bytes_of(m) for m in bench.members)
+                found.append(
+                    ("memory of 6 members over the base alone, bf16 (goal 10 %)", f"{adapters / weights:.1%}",
+                     f"the base's weights, {weights / 1e6:.0f} MB")
+                )  # fmt: skip
+                del model
+                gc.collect()
+                found += _growth(bench)
+        finally:
+            sampling.end_token_ids = usual
+        if dtype == "bfloat16":
+            found.append(
+                ("switch to another portfolio of 6 on the loaded base, checks included (goal 1 s)",
+                 f"{switch_seconds(bench):.2f} s", "")
+            )  # fmt: skip
+    return found
+
+
+def _growth(bench: Bench) -> list[tuple[str, str, str]]:
+    """Cost of a step against the number of members, beside the base alone with as many rows; plotted."""
+    everyone = members_of(bench.bundle, max(STEPS))
+    bench.backend.load(everyone)
+    ours, base = [], []
+    for count in STEPS:
+        members = everyone[:count]
+        ways: dict[str, Callable[[], int]] = {
+            "ours": lambda m=members: bench.stacked(1, m),  # type: ignore[misc]
+            "base": lambda m=members: bench.stream(bench.plain.model, 1, m),  # type: ignore[misc]
+        }
+        got = rates(ways, 1)
+        ours.append(1000 * count / got["ours"])
+        base.append(1000 * count / got["base"])
+    line_chart(
+        "generation-members", "Cost of a step against the number of members (bf16, one prompt each)", "members",
+        "CPU milliseconds a step", list(map(float, STEPS)), {"members on a stack": ours, "base alone, same rows": base},
+    )  # fmt: skip
+    return [
+        (f"a step with {STEPS[-1]} members against one with {STEPS[0]} (goal: sub-linear, below {STEPS[-1]}x)",
+         f"{ours[-1] / ours[0]:.1f}x ({ours[-1]:.0f} ms)", f"base alone, as many rows: {base[-1] / base[0]:.1f}x")
+    ]  # fmt: skip
