@@ -10,8 +10,9 @@ from app.components import figure
 from app.components.costs import cost_panel
 from app.components.sidebar import open_bundle
 from palm_engine.bundle import Bundle
-from palm_engine.explore import CurveInfo, MethodCurve, compare_methods, promised_size
+from palm_engine.explore import CurveInfo, MethodCurve, compare_methods
 from palm_engine.planner import plan
+from palm_engine.selection.palm import promised_size
 from palm_engine.selection.result import Target
 
 OWN = "portfolio's own"

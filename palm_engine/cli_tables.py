@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 console = Console()
 
-TablePath = Annotated[Path, typer.Argument(help="Rewards as .csv or .parquet: policy, one column a trait, [cost].")]
+TablePath = Annotated[
+    Path,
+    typer.Argument(help="Rewards as .csv or .parquet: columns policy, one a trait, and cost where there are costs."),
+]
 Where = Annotated[
     list[str] | None, typer.Option(help='Bound on a weight that counts, e.g. "safety>=.2"; may be repeated.')
 ]
@@ -51,6 +54,7 @@ def select(
     exclude: Exclude = None,
     time_limit: TimeLimit = None,
     budget: Annotated[int | None, typer.Option(min=1, help="Oracle calls, for methods that make them.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Oracle calls made at once (several trainers).")] = 1,
     seed: Annotated[int, typer.Option(help="For the method random.")] = 0,
     threshold: Threshold = 0.05,
     out: Annotated[Path | None, typer.Option(help="Write a bundle that the dashboard opens.")] = None,
@@ -63,9 +67,7 @@ def select(
     from palm_engine.selection.result import Target
     from palm_engine.table import NAME, read_table
 
-    if gap not in ("additive", "multiplicative"):
-        raise InvalidInputError(f"--gap is additive or multiplicative, not {gap!r}")
-    relative = gap == "multiplicative"
+    relative = _is_relative(gap)
     if relative and method not in RELATIVE:
         raise InvalidInputError(f"--gap multiplicative works with the methods {', '.join(RELATIVE)}")
     if k is not None and (eps or delta):
@@ -75,10 +77,11 @@ def select(
             raise InvalidInputError(f"--out {str(out)!r}: a portfolio's name has letters, digits and . _ - only")
         check_target(out)
     rewards = read_table(table)
-    options = _options(rewards, where, floor, include, exclude, time_limit, budget, seed)
+    options = _options(rewards, where, floor, include, exclude, time_limit, budget, seed, batch)
     target = Target(k=k, eps=eps, delta=delta, relative=relative)
     with console.status(f"Selecting from {len(rewards.policies)} policies") if not json else _Quiet():
-        told = report(rewards, get_method(method).select(rewards.points, target, options), threshold, options.region)
+        chosen = get_method(method).select(rewards.points, target, options)
+        told = report(rewards, chosen, threshold, options.region, target)
     _tell(told, rewards, json)
     if out is not None:
         save_bundle(rewards, told, out, table)
@@ -116,6 +119,7 @@ def certify(
 def curve(
     table: TablePath,
     max_k: Annotated[int, typer.Option(min=1, help="Largest size.")] = 12,
+    gap: Annotated[str, typer.Option(help="What is minimised: additive or multiplicative.")] = "additive",
     where: Where = None,
     floor: Floor = None,
     include: Include = None,
@@ -132,12 +136,13 @@ def curve(
     rewards = read_table(table)
     options = _options(rewards, where, floor, include, exclude, time_limit, None, 0)
     with console.status("Finding the best portfolio of every size") if not json else _Quiet():
-        found = size_curve(rewards.points, max_k, options)
+        found = size_curve(rewards.points, max_k, options, _is_relative(gap))
     names = [[rewards.policies[m] for m in s.members] for s in found]
     rows = [
         {
             "size": len(s.members), "members": members,
-            "additive": s.gap.additive, "gap_lower_bound": s.gap_lower_bound, "stopped": s.stopped,
+            "additive": s.gap.additive, "multiplicative": s.gap.multiplicative,
+            "gap_lower_bound": s.gap_lower_bound, "stopped": s.stopped,
         }
         for s, members in zip(found, names, strict=True)
     ]  # fmt: skip
@@ -149,7 +154,8 @@ def curve(
         shown.add_column(column, justify="right" if column == "size" else "left")
     for s, members in zip(found, names, strict=True):
         proved = "optimal" if s.stopped == "proved optimal" else f"not below {s.gap_lower_bound or 0:.4f}"
-        shown.add_row(str(len(members)), f"{s.gap.additive:.4f}", proved, ", ".join(members))
+        own = s.gap.multiplicative if gap == "multiplicative" else s.gap.additive
+        shown.add_row(str(len(members)), "" if own is None else f"{own:.4f}", proved, ", ".join(members))
     console.print(shown)
 
 
@@ -196,6 +202,7 @@ def _options(
     time_limit: float | None,
     budget: int | None,
     seed: int,
+    batch: int = 1,
 ) -> Options:
     from palm_engine.geometry.region import Region
     from palm_engine.selection.options import Options, below_floors
@@ -207,7 +214,13 @@ def _options(
     region = Region.from_mappings(lower, upper, rewards.traits) if where else None
     ruled_out = [*below_floors(rewards.values, floors, rewards.traits), *(rewards.row(p) for p in exclude or [])]
     kept = tuple(rewards.row(p) for p in include or [])
-    return Options(region, kept, tuple(ruled_out), time_limit, budget, seed=seed)
+    return Options(region, kept, tuple(ruled_out), time_limit, budget, batch, seed)
+
+
+def _is_relative(gap: str) -> bool:
+    if gap not in ("additive", "multiplicative"):
+        raise InvalidInputError(f"--gap is additive or multiplicative, not {gap!r}")
+    return gap == "multiplicative"
 
 
 class _Quiet:
@@ -234,8 +247,13 @@ def _tell(told: Report, rewards: RewardTable, json: bool) -> None:
     console.print(shown)
     gap = told.worst_gap
     at = ", ".join(f"{t} {w:.2f}" for t, w in gap.at_weights_additive.items())
-    relative = "not defined" if gap.multiplicative is None else f"{gap.multiplicative:.2%}"
+    relative = f"not defined: {gap.undefined}" if gap.multiplicative is None else f"{gap.multiplicative:.2%}"
     lines = [f"Worst gap {gap.additive:.4f} at {at}; relative {relative} (scope: {told.scope})."]
+    if told.size_upper_bound is not None:
+        lines.append(
+            f"PALM's theory promises at most {told.size_upper_bound:,} members for this tolerance, whatever the "
+            "policies are (reconstructed bound)."
+        )
     if told.gap_lower_bound is not None:
         lines.append(f"No portfolio of this size has a gap below {told.gap_lower_bound:.4f} (proved).")
     if told.confidence is not None:

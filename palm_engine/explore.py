@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from palm_engine.errors import InvalidInputError, UndefinedGapError
+from palm_engine.errors import UndefinedGapError
 from palm_engine.geometry.gap import minimum_of_envelope, worst_gap
 from palm_engine.geometry.policies import as_points
 from palm_engine.selection.methods import METHODS
 from palm_engine.selection.minimum import minimum
 from palm_engine.selection.options import Options
-from palm_engine.selection.palm import grid_size, palm, size_upper_bound
+from palm_engine.selection.palm import grid_size, palm
 from palm_engine.selection.result import Selection, Target
 
 Floats = NDArray[np.float64]
@@ -170,14 +170,3 @@ def compare_methods(
             )
         )  # fmt: skip
     return curves
-
-
-def promised_size(d: int, gap: float) -> int:
-    """The least size that PALM's theory promises for an additive worst gap of `gap`, whatever the policies are.
-
-    Rewards in [0, 1], no KL cost: an (eps, delta)-portfolio has an additive gap of at most eps + delta, so the best
-    split of `gap` is taken. Raises InvalidInputError where `gap` isn't in (0, 1).
-    """
-    if not 0 < gap < 1:
-        raise InvalidInputError(f"a worst gap in (0, 1) is needed, got {gap}")
-    return min(size_upper_bound(d, gap * share, gap * (1 - share)) for share in np.linspace(0.05, 0.95, 37))

@@ -15,7 +15,8 @@ from palm_engine.geometry.envelope import best_policy
 from palm_engine.geometry.fields import coverage
 from palm_engine.geometry.region import Region
 from palm_engine.manifest import Manifest
-from palm_engine.selection.result import Selection
+from palm_engine.selection.palm import promised_size, size_upper_bound
+from palm_engine.selection.result import Selection, Target
 from palm_engine.table import RewardTable
 
 Floats = NDArray[np.float64]
@@ -27,12 +28,16 @@ class _Part(BaseModel):
 
 
 class GapReport(_Part):
-    """Additive worst gap in reward units, multiplicative as a share (None: not defined), and where they happen."""
+    """Additive worst gap in reward units, multiplicative as a share, and where they happen.
+
+    The multiplicative one is None where it is not defined, for the reason in `undefined`.
+    """
 
     additive: float
     multiplicative: float | None
     at_weights_additive: Weights
     at_weights_multiplicative: Weights | None
+    undefined: str | None = None
 
 
 class CoverageReport(_Part):
@@ -51,13 +56,18 @@ class ConfidenceReport(_Part):
 
 
 class Report(_Part):
-    """A selection in names; `stopped` says what ended the search."""
+    """A selection in names; `stopped` says what ended the search.
+
+    `size_lower_bound` is proved for this table. `size_upper_bound` is what PALM's theory promises for the tolerance
+    whatever the policies are (rewards in [0, 1], no cost); None for a budget k or where it promises nothing.
+    """
 
     method: str
     members: list[str]
     weights: dict[str, Weights | None]
     size: int
     size_lower_bound: int | None
+    size_upper_bound: int | None
     gap_lower_bound: float | None
     worst_gap: GapReport
     scope: str
@@ -69,26 +79,30 @@ class Report(_Part):
     note: str = ""
 
 
-def report(table: RewardTable, found: Selection, threshold: float, region: Region | None = None) -> Report:
+def report(
+    table: RewardTable, found: Selection, threshold: float, region: Region | None = None, target: Target | None = None
+) -> Report:
     """`found` on `table` as a report. Weights a member stands for: the middle of the region where it is picked."""
     members = [table.policies[m] for m in found.members]
     share = coverage(found.points, table.points, threshold, region=region).share
     relative = found.gap.at_weights_multiplicative
     bound: Bound | None = None
-    if table.scores is not None and table.cost is None and region is None:
-        bound = worst_gap_bound(table.scores, list(found.members))
+    if table.scores is not None and len(table.scores) > 1:
+        bound = worst_gap_bound(table.scores, list(found.members), region=region)
     return Report(
         method=found.method,
         members=members,
         weights=dict(zip(members, _stand_for(table, found.points, region), strict=True)),
         size=len(members),
         size_lower_bound=found.size_lower_bound,
+        size_upper_bound=_promised(table, target),
         gap_lower_bound=found.gap_lower_bound,
         worst_gap=GapReport(
             additive=found.gap.additive,
             multiplicative=found.gap.multiplicative,
             at_weights_additive=_named(found.gap.at_weights_additive, table.traits),
             at_weights_multiplicative=None if relative is None else _named(relative, table.traits),
+            undefined=found.gap.undefined,
         ),
         scope=found.scope,
         coverage=CoverageReport(threshold=threshold, share=share),
@@ -134,6 +148,15 @@ def _stand_for(table: RewardTable, points: Floats, region: Region | None) -> lis
         _named(drawn[picked == i].mean(axis=0), table.traits) if (picked == i).any() else None
         for i in range(len(points))
     ]
+
+
+def _promised(table: RewardTable, target: Target | None) -> int | None:
+    if target is None or target.k is not None or table.cost is not None:
+        return None
+    d = len(table.traits)
+    if target.eps > 0 and 0 < target.delta < 1:
+        return size_upper_bound(d, target.eps, target.delta)
+    return promised_size(d, target.delta) if target.eps == 0 and 0 < target.delta < 1 else None
 
 
 def _named(w: Floats, traits: Sequence[str]) -> Weights:

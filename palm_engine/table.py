@@ -25,7 +25,10 @@ MOST_TRAITS = 8
 
 @dataclass(frozen=True)
 class RewardTable:
-    """Mean rewards `values` (n, d) and `cost` (n,) or None; for a long table also `scores` (prompts, n, d)."""
+    """Mean rewards `values` (n, d) and `cost` (n,) or None.
+
+    For a long table also `scores` (prompts, n, d): rewards less costs, by prompt.
+    """
 
     policies: list[str]
     traits: list[str]
@@ -80,6 +83,9 @@ def read_table(path: Path) -> RewardTable:
             raise InvalidInputError(f"{path}: policy {policy!r} has no row for prompt {prompt!r}; each needs one")
         scores = table.to_numpy().reshape(len(prompts), len(policies), len(traits))
         values = scores.mean(axis=0)
+        if "cost" in frame:
+            costs = frame.groupby(["prompt_id", "policy"], sort=True)["cost"].mean().reindex(table.index)
+            scores = scores - costs.to_numpy().reshape(len(prompts), len(policies), 1)
     else:
         values = frame[traits].to_numpy(dtype=float)
     cost = frame.groupby("policy")["cost"].mean()[policies].to_numpy() if "cost" in frame else None

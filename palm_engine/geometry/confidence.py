@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.gap import worst_additive_gap
+from palm_engine.geometry.region import Region
 
 Floats = NDArray[np.float64]
 
@@ -43,15 +44,21 @@ def resampled_means(scores: Floats, resamples: int, seed: int) -> Floats:
 
 
 def worst_gap_bound(
-    scores: Floats, members: list[int], confidence: float = 0.95, resamples: int = 1000, seed: int = 0
+    scores: Floats,
+    members: list[int],
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+    region: Region | None = None,
 ) -> Bound:
-    """Bound on the exact additive worst gap of `members` against all policies.
+    """Bound on the exact additive worst gap of `members` against all policies, over all weights or `region`.
 
-    `scores`: (prompts, policies, d), averaged over a prompt's answers; prompts not used to choose the members.
+    `scores`: (prompts, policies, d), averaged over a prompt's answers, costs taken off where the value has them;
+    prompts not used to choose the members.
     """
     mean = scores.mean(axis=0)
-    draws = [worst_additive_gap(m[members], m) for m in resampled_means(scores, resamples, seed)]
-    return _bound(worst_additive_gap(mean[members], mean), np.array(draws), confidence, len(scores))
+    draws = [worst_additive_gap(m[members], m, region) for m in resampled_means(scores, resamples, seed)]
+    return _bound(worst_additive_gap(mean[members], mean, region), np.array(draws), confidence, len(scores))
 
 
 def simultaneous_bounds(

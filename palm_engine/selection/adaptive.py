@@ -52,7 +52,7 @@ def choose_certified(
     both = np.vstack([pool.points, between.upper])
     limits = Options(
         region=options.region, include=pool.include, exclude=tuple(range(count, len(both))),
-        time_limit=options.time_limit,
+        time_limit=None if options.time_limit is None else max(options.time_limit - time.perf_counter() + started, 0.1),
     )  # fmt: skip
     chosen: tuple[int, ...] = tuple(range(count))
     stopped = stopped or between.stopped

@@ -34,6 +34,7 @@ def random(candidates: ArrayLike | Oracle, target: Target, options: Options = DE
 
 
 def _design(name: str, candidates: ArrayLike | Oracle, target: Target, options: Options) -> Selection:
+    target.require_additive(name)
     oracle = as_oracle(candidates)
     started = time.perf_counter()
     sizes = [target.k] if target.k is not None else range(1, MOST_DESIGN + 1)
@@ -50,8 +51,8 @@ def _design(name: str, candidates: ArrayLike | Oracle, target: Target, options: 
         # Only a table says whether the target is met off the weights asked.
         if violation <= 1e-9:
             return pool.selection(name, chosen, started, "target met")
-        if options.time_limit is not None and time.perf_counter() - started > options.time_limit:
-            break
+        if options.late(started):
+            return pool.selection(name, chosen, started, "time limit")
     raise InfeasibleError(f"{name}: {size} weights don't meet eps {target.eps:g}, delta {target.delta:g}; loosen them")
 
 

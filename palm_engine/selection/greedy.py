@@ -8,6 +8,7 @@ better than an exact search that ran out of time.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,27 +25,39 @@ from palm_engine.selection.result import Selection, Target
 def greedy(candidates: ArrayLike | Oracle, target: Target, options: Options = DEFAULT) -> Selection:
     """Few members for (eps, delta), or k members with a small gap; the gap is exact, the choice not optimal.
 
-    Raises InfeasibleError where the eligible candidates can't meet the target.
+    Raises InfeasibleError where the eligible candidates can't meet the target. Stopped by a time limit it returns what
+    it has, whose gap (exact) is then above the target.
     """
+    target.require_additive("greedy")
     q = as_table(candidates)
     started = time.perf_counter()
     options.check(len(q), q.shape[1], target)
     cuts = Cuts(q, options)
+
+    def late() -> bool:
+        return options.late(started)
+
     if target.k is not None:
-        members = best_at_worst(target.k, cuts)
+        members = best_at_worst(target.k, cuts, late)
     else:
         require_target(q, target.eps, target.delta, options.region)
-        members = complete([], cuts, target.eps, target.delta)
-    return cuts.selection("greedy", members, seconds=time.perf_counter() - started, stopped="greedy done")
+        members = complete([], cuts, target.eps, target.delta, late)
+    stopped = "time limit" if late() else "greedy done"
+    return cuts.selection("greedy", members, seconds=time.perf_counter() - started, stopped=stopped)
 
 
-def complete(members: list[int], cuts: Cuts, eps: float, delta: float) -> list[int]:
-    """Add the best candidate at the worst weights until the target is met, then drop what isn't needed."""
+def complete(
+    members: list[int], cuts: Cuts, eps: float, delta: float, late: Callable[[], bool] = lambda: False
+) -> list[int]:
+    """Add the best candidate at the worst weights until the target is met, then drop what isn't needed.
+
+    Once it is `late`, what is there is returned.
+    """
     chosen = sorted({*members, *cuts.require}) or [int(np.argmin(cuts.deficit.max(axis=0)))]
     while True:
         vertices, violation = cuts.gaps(chosen, eps, delta)
         best = int(np.argmax(vertices[int(np.argmax(violation))] @ cuts.points.T))
-        if violation.max() <= 10 * TOLERANCE:
+        if violation.max() <= 10 * TOLERANCE or late():
             break
         if best in chosen:
             raise InfeasibleError(
@@ -52,19 +65,21 @@ def complete(members: list[int], cuts: Cuts, eps: float, delta: float) -> list[i
             )
         chosen.append(best)
     for column in chosen[:]:
+        if late():
+            break
         rest = [c for c in chosen if c != column]
         if rest and column not in cuts.require and cuts.gaps(rest, eps, delta)[1].max() <= 10 * TOLERANCE:
             chosen = rest
     return chosen
 
 
-def best_at_worst(k: int, cuts: Cuts) -> list[int]:
+def best_at_worst(k: int, cuts: Cuts, late: Callable[[], bool] = lambda: False) -> list[int]:
     """Add the best candidate for the currently worst weights until there are k; the weights met become cuts."""
     members = list(cuts.require) or [int(np.argmin(cuts.deficit.max(axis=0)))]
     while True:
         vertices, gaps = cuts.gaps(members)
         cuts.add(worst_first(vertices, gaps, 0.0))
         best = int(np.argmax(vertices[int(np.argmax(gaps))] @ cuts.points.T))
-        if len(members) >= k or gaps.max() <= TOLERANCE or best in members:
+        if len(members) >= k or gaps.max() <= TOLERANCE or best in members or late():
             return sorted(members)
         members.append(best)

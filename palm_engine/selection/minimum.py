@@ -45,7 +45,7 @@ def minimum(candidates: ArrayLike | Oracle, target: Target, options: Options = D
     return _fewest(cuts, target.eps, target.delta, started, deadline)
 
 
-def size_curve(points: ArrayLike, max_k: int, options: Options = DEFAULT) -> list[Selection]:
+def size_curve(points: ArrayLike, max_k: int, options: Options = DEFAULT, relative: bool = False) -> list[Selection]:
     """The exact best portfolio of every size up to max_k; stops early at a size whose worst gap is 0.
 
     Sizes begin at the number of required members, or 1. The time limit is for each size.
@@ -53,7 +53,7 @@ def size_curve(points: ArrayLike, max_k: int, options: Options = DEFAULT) -> lis
     q = as_points(points)
     curve: list[Selection] = []
     for k in range(max(1, len(options.include)), min(max_k, len(options.eligible(len(q)))) + 1):
-        curve.append(minimum(q, Target(k=k), options))
+        curve.append(minimum(q, Target(k=k, relative=relative), options))
         if curve[-1].gap.additive <= TOLERANCE:
             break
     return curve

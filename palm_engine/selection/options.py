@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -36,6 +37,10 @@ class Options:
         object.__setattr__(self, "exclude", tuple(sorted(set(self.exclude))))
         if self.batch < 1 or (self.budget is not None and self.budget < 1):
             raise InvalidInputError(f"budget and batch must be at least 1, got {self.budget} and {self.batch}")
+
+    def late(self, started: float) -> bool:
+        """Whether the time limit has passed since `started` (time.perf_counter())."""
+        return self.time_limit is not None and time.perf_counter() - started > self.time_limit
 
     def eligible(self, count: int) -> NDArray[np.intp]:
         """Rows of `count` candidates that may be members, ascending."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from itertools import product
 from typing import Literal
 
@@ -60,6 +61,17 @@ def size_upper_bound(d: int, eps: float, delta: float) -> int:
     return grid_size(d, eps, delta)
 
 
+def promised_size(d: int, gap: float) -> int:
+    """The least size that PALM's theory promises for an additive worst gap of `gap`, whatever the policies are.
+
+    Rewards in [0, 1], no KL cost: an (eps, delta)-portfolio has an additive gap of at most eps + delta, so the best
+    split of `gap` is taken. Raises InvalidInputError where `gap` isn't in (0, 1).
+    """
+    if not 0 < gap < 1:
+        raise InvalidInputError(f"a worst gap in (0, 1) is needed, got {gap}")
+    return min(size_upper_bound(d, gap * share, gap * (1 - share)) for share in np.linspace(0.05, 0.95, 37))
+
+
 def palm(
     candidates: ArrayLike | Oracle,
     target: Target,
@@ -74,8 +86,9 @@ def palm(
     `lazy` skips the oracle where a policy found before reaches the upper bound that convexity gives within the
     grid's own tolerance. For a budget k: the smallest additive tolerance at which pruning needs at most k members.
     """
+    target.require_additive("palm")
     oracle = as_oracle(candidates)
-    started = time.perf_counter()
+    started, stopped = time.perf_counter(), "grid done"
     region = options.region or Region.whole(oracle.d)
     weights = palm_grid(oracle.d, grid_eps, grid_delta)
     weights = weights[region.contains(weights)] if options.region else weights
@@ -83,7 +96,7 @@ def palm(
         weights = region.corners()
     calls = Calls(oracle)
     if lazy:
-        _lazy_calls(calls, weights, grid_eps, grid_delta)
+        _lazy_calls(calls, weights, grid_eps, grid_delta, lambda: options.late(started))
     else:
         calls.ask(weights)
     pool = calls.pool(options)
@@ -105,6 +118,9 @@ def palm(
         low, high = 0.0, float(deficit.min(axis=1).max() + deficit.max())
         chosen = cover(np.full(len(weights), high))
         for _ in range(40):
+            if options.late(started):
+                stopped = "time limit"
+                break
             middle = (low + high) / 2
             try:
                 found = cover(np.full(len(weights), middle))
@@ -115,13 +131,15 @@ def palm(
                 high, chosen = middle, found
             else:
                 low = middle
-    return pool.selection("palm", chosen, started, "grid done")
+    return pool.selection("palm", chosen, started, stopped)
 
 
-def _lazy_calls(calls: Calls, weights: Floats, eps: float, delta: float) -> None:
+def _lazy_calls(calls: Calls, weights: Floats, eps: float, delta: float, late: Callable[[], bool]) -> None:
     """Ask at a grid weight only where what is found so far doesn't certainly do."""
     calls.ask(np.eye(weights.shape[1]))
     for w in weights:
+        if late():
+            break
         optimistic = float(w @ calls.optima[: weights.shape[1]])  # V is convex: below the corners' interpolation
         if float((calls.points @ w).max()) < (1 - eps) * optimistic - delta:
             calls.ask(w[None])

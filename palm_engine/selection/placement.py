@@ -42,7 +42,8 @@ def placement(candidates: ArrayLike | Oracle, target: Target, options: Options =
     """The best k that planning on interpolated policies finds within the budget of calls (default 35).
 
     For (eps, delta), sizes are tried upwards until the certified target is met; raises InfeasibleError where the
-    budget is used up before. Excluding candidates is refused, as for `adaptive`.
+    budget is used up before. A time limit returns all that was found, with its certified gap. Excluding candidates is
+    refused, as for `adaptive`.
     """
     if options.exclude:
         raise InvalidInputError("adaptive and placement can't exclude candidates; use minimum or greedy for that")
@@ -52,6 +53,8 @@ def placement(candidates: ArrayLike | Oracle, target: Target, options: Options =
         raise InvalidInputError(f"placement interpolates from at least {oracle.d + 1} oracle calls; raise the budget")
     first = max(oracle.d + 1, (options.budget or BUDGET_CALLS) // 3)
     calls = sandwich(oracle, 0.0, 1e-6, replace(options, budget=first)).calls
+    if target.relative and minimum_of_envelope(calls.points, options.region)[0] <= MET:
+        raise UndefinedGapError("a relative gap needs a best value above 0 everywhere; minimise the additive one")
     if target.k is not None:
         return _place(calls, target, replace(options, budget=options.budget or BUDGET_CALLS), started)
     # Without a budget, every size gets some calls, so that the search goes on until the target is met.
@@ -61,14 +64,17 @@ def placement(candidates: ArrayLike | Oracle, target: Target, options: Options =
         found = _place(calls, Target(k=k), within, started)
         if _meets(found.points, calls, target, options):
             return found
-        if len(calls) >= most:
+        if len(calls) >= most or options.late(started):
             break
-    if not _meets(calls.points, calls, target, options):
+    late = options.late(started)
+    if not late and not _meets(calls.points, calls, target, options):
         raise InfeasibleError(
             f"placement: {len(calls)} oracle calls don't certify this target; raise the budget or loosen it"
         )
     bounds = Sandwich(calls, upper_points(calls), 0.0, "", ())
-    return choose_certified("placement", bounds, target, options, started, "budget of oracle calls")
+    return choose_certified(
+        "placement", bounds, target, options, started, "time limit" if late else "budget of oracle calls"
+    )
 
 
 def _planned_size(calls: Calls, target: Target, options: Options) -> int:
@@ -91,11 +97,12 @@ def _place(calls: Calls, target: Target, options: Options, started: float) -> Se
     relative = target.relative and minimum_of_envelope(calls.points, options.region)[0] > LEAST_RELATIVE
     aim = replace(target, relative=relative)
     stopped = "no more improvement"
+    note = "" if relative == target.relative else "; planned for the additive gap, since the best value comes near 0"
     while True:
         if len(calls) >= budget:
             stopped = "budget of oracle calls"
             break
-        if options.time_limit is not None and time.perf_counter() - started > options.time_limit:
+        if options.late(started):
             stopped = "time limit"
             break
         predicted = _interpolate(calls, virtual)
@@ -113,7 +120,7 @@ def _place(calls: Calls, target: Target, options: Options, started: float) -> Se
     within = Options(options.region, pool.include, tuple(range(count, len(both))), PLAN_SECONDS)
     chosen = minimum(both, aim, within).members
     gap = worst_gap(pool.points[list(chosen)], upper_points(calls), options.region)
-    return pool.selection("placement", chosen, started, stopped, gap, "certified")
+    return pool.selection("placement", chosen, started, stopped + note, gap, "certified")
 
 
 def _least_known(calls: Calls, region: Region | None) -> list[Floats]:

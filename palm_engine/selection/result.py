@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from palm_engine.errors import InvalidInputError
+from palm_engine.errors import InvalidInputError, UndefinedGapError
 from palm_engine.geometry.gap import WorstGap
 
 Floats = NDArray[np.float64]
@@ -28,10 +28,21 @@ class Target:
     def __post_init__(self) -> None:
         if self.k is not None and self.k < 1:
             raise InvalidInputError(f"k must be at least 1, got {self.k}")
+        if not (0 <= self.eps < 1 and 0 <= self.delta < np.inf):
+            raise UndefinedGapError(
+                f"a target needs 0 <= eps < 1 and delta >= 0, got eps={self.eps}, delta={self.delta}"
+            )
+        if self.k is not None and (self.eps or self.delta):
+            raise InvalidInputError("give either a budget k or a tolerance (eps, delta), not both")
         if self.k is None and self.eps == 0 and self.delta == 0:
             raise InvalidInputError("give a target: k, or eps and/or delta above 0")
         if self.relative and self.k is None:
             raise InvalidInputError("a relative target has a budget k; for a tolerance give eps")
+
+    def require_additive(self, method: str) -> None:
+        """Raise InvalidInputError where a method that only minimises the additive gap is asked for the relative one."""
+        if self.relative:
+            raise InvalidInputError(f"{method} minimises the additive gap only; use minimum, adaptive or placement")
 
 
 @dataclass(frozen=True)

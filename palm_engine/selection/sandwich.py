@@ -107,7 +107,7 @@ def sandwich(oracle: Oracle, eps: float, delta: float, options: Options = DEFAUL
         if len(calls) >= budget:
             stopped = "budget of oracle calls"
             break
-        if options.time_limit is not None and time.perf_counter() - started > options.time_limit:
+        if options.late(started):
             stopped = "time limit"
             break
         order = np.argsort(-violation, kind="stable")

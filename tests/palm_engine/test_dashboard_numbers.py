@@ -15,7 +15,7 @@ from hypothesis import strategies as some
 from palm_engine.bundle import read_bundle
 from palm_engine.costs import Assumptions, cost_of
 from palm_engine.errors import ConfigError, InvalidInputError, UndefinedGapError
-from palm_engine.explore import best_of_every_size, coarse_grid, compare_methods, promised_size
+from palm_engine.explore import best_of_every_size, coarse_grid, compare_methods
 from palm_engine.geometry.fields import coverage
 from palm_engine.geometry.gap import worst_additive_gap
 from palm_engine.geometry.simplex import grid
@@ -25,7 +25,7 @@ from palm_engine.oracles.gibbs import GibbsOracle
 from palm_engine.pipeline.config import BuildConfig
 from palm_engine.planner import REFERENCE, plan, plan_config, virtual_policies
 from palm_engine.selection.minimum import size_curve
-from palm_engine.selection.palm import grid_size, size_upper_bound
+from palm_engine.selection.palm import grid_size, promised_size, size_upper_bound
 from palm_engine.selection.result import Target
 from palm_engine.users import read_users
 

@@ -13,6 +13,7 @@ from palm_engine.errors import InvalidInputError, UndefinedGapError
 from palm_engine.geometry.envelope import envelope_vertices, upper_envelope
 from palm_engine.geometry.gap import minimum_of_envelope, worst_gap, worst_violation
 from palm_engine.geometry.policies import policy_points
+from palm_engine.geometry.region import Region
 from palm_engine.geometry.simplex import sample_uniform
 
 
@@ -124,3 +125,48 @@ def test_values_out_of_range_are_refused_by_row_and_column() -> None:
         policy_points([[0.1, 0.2], [1.2, 0.3]])
     with pytest.raises(InvalidInputError, match="row 0, column 1"):
         policy_points([[0.1, float("nan")]])
+
+
+def lp_worst_ratio(portfolio: np.ndarray, candidates: np.ndarray, region: Region | None = None) -> float:
+    """max over q, w of 1 - V_P(w) / w·q, by Charnes and Cooper's y = w / w·q: one linear program a candidate."""
+    d = portfolio.shape[1]
+    best = -np.inf
+    bounds_below = np.zeros(d) if region is None else region.lower
+    bounds_above = np.ones(d) if region is None else region.upper
+    # lower * sum(y) <= y <= upper * sum(y)
+    inside = np.vstack([np.outer(bounds_below, np.ones(d)) - np.eye(d), np.eye(d) - np.outer(bounds_above, np.ones(d))])
+    rows = np.vstack([np.hstack([portfolio, -np.ones((len(portfolio), 1))]), np.hstack([inside, np.zeros((2 * d, 1))])])
+    for q in candidates:
+        solved = linprog(
+            np.r_[np.zeros(d), 1.0], A_ub=rows, b_ub=np.zeros(len(rows)), A_eq=np.r_[q, 0.0][None], b_eq=[1.0],
+            bounds=[(0, None)] * d + [(None, None)],
+        )  # fmt: skip
+        if solved.status == 0:  # a candidate that is 0 everywhere has no ratio
+            best = max(best, 1 - float(solved.fun))
+    return best
+
+
+@given(tables, st.booleans())
+@settings(max_examples=80, deadline=None)
+def test_multiplicative_gap_equals_the_linear_programs_on_the_simplex_and_on_regions(
+    case: tuple[np.ndarray, int], restricted: bool
+) -> None:
+    candidates, seed = case
+    candidates = candidates + 0.05
+    rng = np.random.default_rng(seed)
+    portfolio = candidates[rng.permutation(len(candidates))[: rng.integers(1, len(candidates) + 1)]]
+    d = candidates.shape[1]
+    region = Region(np.full(d, 0.4 / d), np.full(d, 1 - 0.3 / d)) if restricted else None
+    found = worst_gap(portfolio, candidates, region)
+    assert found.multiplicative == pytest.approx(lp_worst_ratio(portfolio, candidates, region), abs=1e-7)
+
+
+@pytest.mark.parametrize("lowest", [0.0, 1e-13, 1e-6])
+def test_a_best_value_near_0_gives_a_reason_or_a_ratio_that_is_right(lowest: float) -> None:
+    candidates = np.array([[0.6, lowest], [0.2, lowest]])
+    found = worst_gap(candidates[1:], candidates)
+    if lowest < 1e-12:
+        assert found.multiplicative is None
+        assert "means nothing" in (found.undefined or "")
+    else:
+        assert found.multiplicative == pytest.approx(2 / 3, abs=1e-6)
