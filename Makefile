@@ -30,8 +30,13 @@ format: .venv/.dev ## put the code into its format
 demo: .venv/.app model ## rebuild the demo portfolio (hours on a laptop; goes on where it was stopped)
 	@$(BIN)/palm build configs/demo.toml --out portfolios/demo
 
-bench: .venv/.dev ## timed comparisons, as ratios in one run
+bench: .venv/.bench ## timed comparisons, as ratios in one run (some 25 minutes)
 	@$(BIN)/python -m benchmarks.run
+
+.venv/.bench: .venv/.dev
+	@echo "Installing what is compared with (morl-baselines, mo-gymnasium, pymoo)"
+	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[bench]' || echo "They could not be installed; the rows that need them will say: not run."
+	@touch $@
 
 model: .venv/.app
 	@$(BIN)/palm base

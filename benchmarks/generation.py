@@ -194,12 +194,7 @@ def rows() -> list[tuple[str, str, str]]:
         sampling.end_token_ids = lambda model, tokenizer: frozenset()  # nobody ends early
         try:
             for prompts in (1, 8) if dtype == "bfloat16" else (1,):
-                ways: dict[str, Callable[[], int]] = {
-                    "ours": lambda p=prompts: bench.stacked(p),  # type: ignore[misc]
-                    "base": lambda p=prompts: bench.stream(bench.plain.model, p),  # type: ignore[misc]
-                    "mixed": lambda p=prompts: bench.peft_generate(model, p, True),  # type: ignore[misc]
-                    "one by one": lambda p=prompts: bench.peft_generate(model, p, False),  # type: ignore[misc]
-                }
+                ways = _ways(bench, model, prompts)
                 got = rates(ways, REPEATS if prompts == 1 else 1)
                 what = f"6 members x {prompts} prompt{'s' if prompts > 1 else ''}, {dtype}, tokens per CPU second"
                 goals = (base_goal, mixed_goal, 3.5) if prompts == 1 else (0.80, 3.5, None)
@@ -231,6 +226,15 @@ def rows() -> list[tuple[str, str, str]]:
                  f"{switch_seconds(bench):.2f} s", "")
             )  # fmt: skip
     return found
+
+
+def _ways(bench: Bench, model: Any, prompts: int) -> dict[str, Callable[[], int]]:
+    return {
+        "ours": lambda: bench.stacked(prompts),
+        "base": lambda: bench.stream(bench.plain.model, prompts),
+        "mixed": lambda: bench.peft_generate(model, prompts, True),
+        "one by one": lambda: bench.peft_generate(model, prompts, False),
+    }
 
 
 def _growth(bench: Bench) -> list[tuple[str, str, str]]:

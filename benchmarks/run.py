@@ -1,41 +1,90 @@
-"""`make bench`: runs every claim and writes benchmarks/RESULTS.md."""
+"""`make bench`: one script a claim, into benchmarks/RESULTS.md; `python -m benchmarks.run NAME ...` runs some of them.
+
+A script is a module here with `rows()`; what it draws goes to `plots/`. Where some are run, the rows of the others stay
+as they were measured before (kept in results.json), with their date.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import sys
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 
-from benchmarks import mathematics, oracles, page, selection
 from palm_engine.pipeline.assemble import package_versions
 
-TARGET = Path(__file__).resolve().parent / "RESULTS.md"
+HERE = Path(__file__).resolve().parent
+TARGET, KEPT = HERE / "RESULTS.md", HERE / "results.json"
+SCRIPTS = {
+    "exact_gap": "Exact gaps", "agreement": "Exact gaps", "gap_field": "Exact gaps", "closed_form_oracle": "Exact gaps",
+    "bootstrap": "Confidence", "bound_coverage": "Confidence", "bound_sharpness": "Confidence",
+    "smallest_portfolio": "Selection", "best_of_every_size": "Selection", "many_candidates": "Selection",
+    "public_fronts": "Selection on public fronts",
+    "oracle_calls": "Oracle calls", "linear_support": "Oracle calls", "few_calls_five_members": "Oracle calls",
+    "generation": "Members live", "page": "Dashboard",
+}  # fmt: skip
+PLOTS = {
+    "public_fronts": ("public-fronts", "Worst gap by size on a public front"),
+    "oracle_calls": ("oracle-calls", "Certified gap by oracle calls"),
+    "generation": ("generation-members", "Cost of a step by number of members"),
+}
+
+
+def measure(name: str) -> dict[str, object]:
+    """Run one script; a package that isn't installed becomes a row that says so."""
+    print(f"{name} ...", flush=True)
+    try:
+        rows = import_module(f"benchmarks.{name}").rows()
+    except ImportError as error:
+        rows = [(name.replace("_", " "), f"not run: {error.name} is not installed", "pip install -e '.[bench]'")]
+    for row in rows:
+        print("  " + " | ".join(row), flush=True)
+    return {"date": f"{datetime.now(UTC):%Y-%m-%d}", "rows": [list(row) for row in rows]}
+
+
+def page(kept: dict[str, dict[str, object]]) -> str:
+    """RESULTS.md from what was measured."""
+    versions = ", ".join(f"{k} {v}" for k, v in package_versions().items())
+    lines = [
+        "# Benchmark results", "",
+        f"Written by `make bench`: {platform.machine()}, {os.cpu_count()} cores, {platform.system()}. {versions}. "
+        "A shared machine: believe ratios more than absolutes. Each row is a script of the same name here.",
+    ]  # fmt: skip
+    for part in dict.fromkeys(SCRIPTS.values()):
+        lines += ["", f"## {part}", "", "| what | result | reference, in the same run | script, measured on |",
+                  "| --- | --- | --- | --- |"]  # fmt: skip
+        names = [name for name, section in SCRIPTS.items() if section == part]
+        for name in names:
+            rows = kept.get(name, {}).get("rows", [])
+            assert isinstance(rows, list)
+            lines += [f"| {' | '.join(row)} | {name}, {kept[name]['date']} |" for row in rows]
+        for name in names:
+            if name in PLOTS and (HERE / "plots" / f"{PLOTS[name][0]}.svg").is_file():
+                lines += ["", f"![{PLOTS[name][1]}](plots/{PLOTS[name][0]}.svg)"]
+    return "\n".join(lines) + "\n"
+
+
+def write(path: Path, text: str) -> None:
+    """To a temporary name, then renamed."""
+    part = path.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
 
 
 def main() -> None:
-    """Run and write; progress is printed as it goes."""
-    rows: list[tuple[str, str, str]] = []
-    for name, module in (("mathematics", mathematics), ("selection", selection), ("oracles", oracles), ("page", page)):
-        print(f"{name} ...", flush=True)
-        fresh = module.rows()
-        rows += fresh
-        for row in fresh:
-            print("  " + " | ".join(row), flush=True)
-    versions = ", ".join(f"{k} {v}" for k, v in package_versions().items())
-    lines = [
-        "# Benchmark results",
-        "",
-        f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}: {platform.machine()}, {os.cpu_count()} cores, "
-        f"{platform.system()}. {versions}. A shared machine: believe ratios more than absolutes.",
-        "",
-        "| what | result | reference, in the same run |",
-        "| --- | --- | --- |",
-        *(f"| {what} | {result} | {reference} |" for what, result, reference in rows),
-    ]
-    part = TARGET.with_suffix(".part")
-    part.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    part.replace(TARGET)
+    """Run the scripts that are named, or all; every result is kept as soon as it is there."""
+    wanted = sys.argv[1:] or list(SCRIPTS)
+    unknown = [name for name in wanted if name not in SCRIPTS]
+    if unknown:
+        raise SystemExit(f"no script {unknown[0]!r}; there are {', '.join(SCRIPTS)}")
+    kept: dict[str, dict[str, object]] = json.loads(KEPT.read_text()) if KEPT.is_file() else {}
+    for name in wanted:
+        kept[name] = measure(name)
+        write(KEPT, json.dumps(kept, indent=1) + "\n")
+        write(TARGET, page(kept))
     print(f"Wrote {TARGET}")
 
 

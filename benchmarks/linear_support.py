@@ -16,8 +16,7 @@ import warnings
 
 import numpy as np
 
-from benchmarks.mathematics import Row, median_seconds
-from benchmarks.oracles import BETA, pool
+from benchmarks.common import BETA, Row, median_seconds, pool
 from palm_engine.geometry.envelope import upper_envelope
 from palm_engine.oracles.gibbs import GibbsOracle
 from palm_engine.selection.adaptive import adaptive

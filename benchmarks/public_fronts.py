@@ -11,7 +11,8 @@ import os
 
 import numpy as np
 
-from benchmarks.mathematics import Row
+from benchmarks.chart import line_chart
+from benchmarks.common import Row
 from palm_engine.geometry.gap import worst_violation
 from palm_engine.selection.greedy import greedy
 from palm_engine.selection.minimum import minimum, size_curve
@@ -20,6 +21,7 @@ from palm_engine.selection.palm import palm
 from palm_engine.selection.result import Target
 
 SECONDS = 10.0
+PLOTTED = "DTLZ2 d=3, as rewards"
 PALM_GRID = {2: 0.1, 3: 0.1, 4: 0.2, 5: 0.3, 6: 0.5}
 GYM = {
     "deep-sea-treasure-v0": 0.99,
@@ -64,6 +66,17 @@ def row(name: str, points: np.ndarray) -> Row:
     rival = [
         (greedy(points, Target(k=k)), palm(points, Target(k=k), grid_eps=side, grid_delta=side)) for k in range(1, 6)
     ]
+    if name == PLOTTED:
+        sizes = [float(len(s.members)) for s in curve]
+        line_chart(
+            "public-fronts", f"Worst gap by size on {name} ({len(points)} points, d={d})", "members", "worst gap",
+            sizes,
+            {
+                "exact best": [s.gap.additive for s in curve],
+                "greedy": [g.gap.additive for g, _ in rival[: len(sizes)]],
+                "PALM's grid": [p.gap.additive for _, p in rival[: len(sizes)]],
+            },
+        )  # fmt: skip
     best = minimum(points, target, limit)
     other = greedy(points, target)
     grid = palm(points, target, grid_eps=side, grid_delta=side)
