@@ -132,6 +132,9 @@ def _computed_curve(of: Bundle) -> explore.CurveInfo:
 
 def portfolio(of: Bundle) -> state.Portfolio | None:
     """The portfolio in use: of the chosen size, else the bundle's members; None when nothing is selected."""
+    named = state.chosen_members(of)
+    if named is not None and named[0] and set(named[0]) <= set(of.policies):
+        return state.Portfolio(tuple(sorted({of.policies.index(m) for m in named[0]})), named[1], None)
     size = state.chosen_size(of)
     if size is not None:
         info = curve(of)

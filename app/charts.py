@@ -45,7 +45,8 @@ def _methods(figure: go.Figure, others: Sequence[MethodCurve]) -> None:
             )  # fmt: skip
         figure.add_scatter(
             x=curve.sizes, y=curve.gaps, mode="lines+markers", name=curve.label, marker={"size": 6},
-            line={"color": colour, "dash": dash, "width": 2}, hovertemplate=curve.label + " %{y:.4f}<extra></extra>",
+            line={"color": colour, "dash": dash, "width": 2}, customdata=[curve.method] * len(curve.sizes),
+            hovertemplate=curve.label + " %{y:.4f}<extra></extra>",
         )  # fmt: skip
 
 
@@ -68,13 +69,18 @@ def size_curve(
         )  # fmt: skip
     figure.add_scatter(
         x=info.sizes, y=line, mode="lines+markers", line={"color": OURS, "width": 3}, marker={"size": 11},
-        name="exact best" + (", certify prompts" if info.certify else ""),
+        name="exact best" + (", certify prompts" if info.certify else ""), customdata=["minimum"] * len(info.sizes),
         hovertemplate="exact best of %{x}: worst gap %{y:.4f}<extra></extra>",
     )  # fmt: skip
     if in_use is not None:
         _ring(figure, *in_use)
     _axes(figure, "Worst gap of the best portfolio of each size", "portfolio size (members)", f"worst gap ({unit})")
-    return figure.update_xaxes(dtick=1)
+    return _whole_sizes(figure, max(info.sizes))
+
+
+def _whole_sizes(figure: go.Figure, most: int) -> go.Figure:
+    """A tick for each size while there is room for them."""
+    return figure.update_xaxes(dtick=1 if most <= 16 else max(most // 10, 1))
 
 
 def plan_curve(info: PlanInfo, chosen: tuple[int, float] | None) -> go.Figure:
@@ -86,11 +92,12 @@ def plan_curve(info: PlanInfo, chosen: tuple[int, float] | None) -> go.Figure:
             line={"color": OURS, "width": 3}, hovertemplate="%{x} members: planned gap %{y:.4f}<extra></extra>",
         )
     )  # fmt: skip
-    if chosen is not None:
+    most = max(len(s.members) for s in info.curve)
+    if chosen is not None and chosen[0] <= most:
         _ring(figure, *chosen)
     title = "Planned worst gap by size, before any training"
     _axes(figure, title, "portfolio size (members)", "planned worst gap (scope: pool)")
-    return figure.update_xaxes(dtick=1)
+    return _whole_sizes(figure, most)
 
 
 def usage_bars(names: Sequence[str], shares: Sequence[float]) -> go.Figure:

@@ -14,8 +14,8 @@ sys.path[:0] = [p for p in (str(PROJECT),) if p not in sys.path]
 
 from app import cache, state  # noqa: E402
 from app.components.sidebar import pick_bundle  # noqa: E402
+from app.errors import told  # noqa: E402
 from app.startup import is_loopback, portfolios_root  # noqa: E402
-from palm_engine.errors import PalmError  # noqa: E402
 
 st.set_page_config(page_title="PALM Atlas", page_icon="🧭", layout="wide")
 if not is_loopback(st.get_option("server.address")) and os.environ.get("PALM_PUBLIC") != "1":
@@ -47,10 +47,5 @@ st.html("<style>[data-testid='stMainBlockContainer']{padding-top:3.5rem;padding-
 names = cache.bundle_names(state.portfolios_root())
 state.restore_from_url(names)
 pick_bundle(names)
-try:
-    page.run()
-    cache.settle(page.title, str(st.session_state.get(state.BUNDLE)))
-except PalmError as error:
-    # A table that turns out to be broken when it is first read, for one.
-    st.error("This portfolio can't be shown.")
-    st.text(str(error))
+told(page.run)()
+cache.settle(page.title, str(st.session_state.get(state.BUNDLE)))

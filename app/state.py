@@ -116,6 +116,8 @@ def restore_from_url(names: Sequence[str]) -> None:
             st.session_state[f"raw.{name}"] = values
     if asked.get("k", "").isdecimal():
         st.session_state[f"size.{name}"] = int(asked["k"])
+    if asked.get("members"):
+        st.session_state[f"members.{name}"] = (tuple(asked["members"].split(",")), "members that a link names")
     if asked.get("prompt"):
         st.session_state[f"prompt.{name}"] = asked["prompt"]
 
@@ -126,6 +128,8 @@ def write_url(bundle: Bundle) -> None:
     size, prompt = chosen_size(bundle), st.session_state.get(prompt_key(bundle))
     if size is not None:
         wanted["k"] = str(size)
+    if (named := chosen_members(bundle)) is not None:
+        wanted["members"] = ",".join(named[0])
     if prompt:
         wanted["prompt"] = str(prompt)
     # The browser keeps "w" itself while a slider moves: a step of the history for every move would bury Back.
@@ -141,7 +145,13 @@ def chosen_size(bundle: Bundle) -> int | None:
 
 def choose_size(bundle: Bundle, size: int | None) -> None:
     """Use the best portfolio of `size` everywhere (None: the bundle's own members)."""
+    st.session_state.pop(f"members.{bundle.folder.name}", None)
     st.session_state[_size_key(bundle)] = size
+
+
+def unit_of(bundle: Bundle) -> str:
+    """What values and gaps are counted in."""
+    return "reward units" if bundle.manifest.value == "reward" else "reward minus KL cost"
 
 
 def session_id() -> str:
@@ -168,12 +178,23 @@ def history(bundle: Bundle) -> list[Asked]:
     return kept
 
 
-def is_new_click(bundle: Bundle, size: int | None) -> bool:
-    """Whether a click on the curve is a new one: a selected point is reported again on every rerun.
+def chosen_members(bundle: Bundle) -> tuple[tuple[str, ...], str] | None:
+    """Policies (and what they are) that were chosen by name, as by a click on a method's line; None otherwise."""
+    return st.session_state.get(f"members.{bundle.folder.name}")
+
+
+def choose_members(bundle: Bundle, policies: Sequence[str], label: str) -> None:
+    """Use these policies everywhere."""
+    st.session_state[_size_key(bundle)] = None
+    st.session_state[f"members.{bundle.folder.name}"] = (tuple(policies), label)
+
+
+def is_new_click(bundle: Bundle, point: object) -> bool:
+    """Whether a click on a `point` of the curve is a new one: a selected point is reported again on every rerun.
 
     None says that nothing is selected any more, so that the same point can be clicked again.
     """
     key = f"clicked.{bundle.folder.name}"
-    new = st.session_state.get(key) != size
-    st.session_state[key] = size
+    new = st.session_state.get(key) != point
+    st.session_state[key] = point
     return new

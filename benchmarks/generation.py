@@ -50,7 +50,7 @@ class Bench:
         self.prompts = [str(t) for t in texts.head(GREEDY_PROMPTS)]
 
     def peft(self) -> Any:
-        """A fresh base with all adapters, peft's way; adapters in the base's dtype."""
+        """A fresh base with all adapters, loaded as peft does by default (in a bf16 base the adapters stay fp32)."""
         from peft import PeftModel
 
         from palm_engine.lm.base import load_base
@@ -62,10 +62,10 @@ class Bench:
         for member in self.members:
             folder = str(self.bundle.adapter_folder(member))
             if model is None:
-                model = PeftModel.from_pretrained(base, folder, adapter_name=member, autocast_adapter_dtype=False)
+                model = PeftModel.from_pretrained(base, folder, adapter_name=member)
             else:
-                model.load_adapter(folder, adapter_name=member, autocast_adapter_dtype=False)
-        return model.to(base.dtype).eval()
+                model.load_adapter(folder, adapter_name=member)
+        return model.eval()
 
     def stream(self, model: Any, prompts: int, members: list[str] | None = None, running: Any = None) -> int:
         """Tokens that the own loop draws for members x prompts; `running` names whose adapters apply."""

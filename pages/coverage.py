@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from app import cache, charts, state
 from app.components import atlas, figure
 from app.components.sidebar import open_bundle, open_portfolio
+from app.errors import told
 from palm_engine.bundle import Bundle
 from palm_engine.errors import PalmError
 from palm_engine.explore import pick_info
@@ -31,12 +32,16 @@ def choose_field(bundle: Bundle, portfolio: state.Portfolio) -> tuple[atlas.Fiel
     )
     kind = FIELDS[picked or "Gap"]
     if kind == "gap":
-        return atlas.Field(kind, "gap (reward units)"), (), "How far the picked member is behind the best candidate"
+        return (
+            atlas.Field(kind, f"gap ({state.unit_of(bundle)})"),
+            (),
+            "How far the picked member is behind the best candidate",
+        )
     if kind == "relative":
         unit = "gap (share of best value)"
         return atlas.Field(kind, unit), (), "Share of the best candidate's value that is lost"
     if kind == "best":
-        return atlas.Field(kind, "best value (reward units)"), (), "What the best candidate gives"
+        return atlas.Field(kind, f"best value ({state.unit_of(bundle)})"), (), "What the best candidate gives"
     if kind == "trait":
         trait = st.selectbox("Trait", bundle.traits, key=f"field.trait.{name}")
         field = atlas.Field(kind, f"{trait} (0 to 1)", bundle.traits.index(trait))
@@ -53,7 +58,7 @@ def choose_field(bundle: Bundle, portfolio: state.Portfolio) -> tuple[atlas.Fiel
             return atlas.Field(), (), "Which member is picked"
         with_ = str(st.selectbox("Compared with", list(options), key=f"field.other.{name}"))
         other = tuple(bundle.policies.index(m) for m in options[with_])
-        return atlas.Field(kind, "difference (reward units)"), other, f"Value in use minus value of {with_}"
+        return atlas.Field(kind, f"difference ({state.unit_of(bundle)})"), other, f"Value in use minus value of {with_}"
     return atlas.Field(), (), "Which member is picked"
 
 
@@ -84,6 +89,7 @@ def choose_threshold(bundle: Bundle, portfolio: state.Portfolio, kind: str) -> f
 
 
 @st.fragment
+@told
 def the_map(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """Field, threshold and map; its crosshair is Explore's."""
     left, right = st.columns([2, 3])
@@ -127,6 +133,7 @@ def choose_users(bundle: Bundle) -> tuple[NDArray[np.float64] | None, str]:
 
 
 @st.fragment
+@told
 def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """How a population spreads over the members, and what it loses on average."""
     st.subheader("Who answers whom")

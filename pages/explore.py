@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from typing import Any
 
 import streamlit as st
 
@@ -11,6 +12,7 @@ from app.colours import palette
 from app.components import answers, atlas
 from app.components.share import shared_page
 from app.components.sidebar import open_bundle, open_portfolio
+from app.errors import told
 from palm_engine.bundle import Bundle
 from palm_engine.explore import PickInfo, pick_info
 
@@ -49,33 +51,34 @@ def show_answers(bundle: Bundle, portfolio: state.Portfolio, pick: PickInfo) -> 
     answers.answer_cards(found, base, note)
 
 
-def share(bundle: Bundle, portfolio: state.Portfolio) -> None:
+def share(bundle: Bundle, shown: dict[str, Any]) -> None:
     """Download this view as one HTML file that needs neither Python nor a network."""
-
-    def make() -> str:
-        prompts: list[str] = []
-        if not bundle.prompts.empty and not bundle.samples.empty:
-            chosen = str(st.session_state.get(state.prompt_key(bundle), ""))
-            order = list(answers.prompt_order(bundle).index)
-            prompts = [*([chosen] if chosen in order else []), *(p for p in order if p != chosen)]
-        return shared_page(bundle, atlas.view(bundle, portfolio), prompts)
-
+    prompts: list[str] = []
+    if not bundle.prompts.empty and not bundle.samples.empty:
+        chosen = str(st.session_state.get(state.prompt_key(bundle), ""))
+        order = list(answers.prompt_order(bundle).index)
+        prompts = [*([chosen] if chosen in order else []), *(p for p in order if p != chosen)]
     st.download_button(
-        "Share this view", make, f"{bundle.manifest.name}-explore.html", "text/html", icon=":material/ios_share:",
-        on_click="ignore", help="One HTML file: map and answers stay alive, and it opens without Python or a network.",
+        # Made when it is clicked, outside of this session: what it shows is settled here.
+        "Share this view", lambda: shared_page(bundle, shown, prompts), f"{bundle.manifest.name}-explore.html",
+        "text/html", icon=":material/ios_share:", on_click="ignore",
+        help="One HTML file: map and answers stay alive, and it opens without Python or a network.",
     )  # fmt: skip
 
 
 @st.fragment
+@told
 def live(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """The panel and what follows it; a moved slider reruns this part alone."""
-    atlas.panel(bundle, atlas.view(bundle, portfolio), "explore")
+    shown = atlas.view(bundle, portfolio)
+    atlas.panel(bundle, shown, "explore")
     pick = pick_info(bundle.points, list(portfolio.rows), state.weights(bundle))
     # Few elements: every one of them is rendered again when a slider moves.
     said = html.escape(bespoke(bundle, pick))
     heading = '<h2 style="margin:0;padding:0">What they answer</h2>'
     st.html(f'<p data-part="bespoke" style="margin:0 0 1.5rem">{said}</p>{heading}')
     show_answers(bundle, portfolio, pick)
+    share(bundle, shown | {"raw": state.raw_weights(bundle)})
     state.write_url(bundle)
 
 
@@ -85,7 +88,6 @@ def show() -> None:
     st.title("Which model answers you?")
     portfolio = open_portfolio(bundle)
     live(bundle, portfolio)
-    share(bundle, portfolio)
 
 
 show()

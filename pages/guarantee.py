@@ -18,16 +18,26 @@ from palm_engine.bundle import Bundle
 from palm_engine.losses import WorstServed, furthest_behind, worst_served
 
 MOST_PROMPTS = 5
+# Not what Trade-off calls so: there, the best candidates for such weights.
+TRAINED_AT = {"uniform": "adapters trained at uniform weights", "random": "adapters trained at random weights"}
 
 
 def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """The figures, the promise in sentences, and the downloads."""
     exact, bound = cache.exact_gap(bundle, portfolio.rows), portfolio.bound
     one, two, three = st.columns(3)
-    one.metric("Worst gap anywhere", f"{exact.additive:.4f}", help="Exact over the simplex (scope: candidates).")
+    one.metric(
+        "Worst gap anywhere (scope: candidates)",
+        f"{exact.additive:.4f}",
+        help="Exact over the simplex (scope: candidates).",
+    )
     two.metric(f"{bound.confidence:.0%} bound" if bound else "Bound", f"{bound.upper:.4f}" if bound else "none")
     relative = "not defined" if exact.multiplicative is None else f"{exact.multiplicative:.1%}"
-    three.metric("Worst relative gap", relative, help="Share of the best value that is lost (scope: candidates).")
+    three.metric(
+        "Worst relative gap (scope: candidates)",
+        relative,
+        help="Share of the best value that is lost (scope: candidates).",
+    )
     for said in guarantee.statements(bundle, portfolio.rows, bound):
         st.markdown(f"**{said.heading}**")
         st.text(said.text)
@@ -118,7 +128,7 @@ def losses(bundle: Bundle, portfolio: state.Portfolio) -> None:
         answers.answer_cards(answers.recorded(bundle, str(row["prompt_id"]), shown))
 
 
-def diversity(bundle: Bundle) -> None:
+def diversity(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """How differently the members answer, for portfolios of one size chosen in four ways."""
     st.subheader("Diversity")
     rows = guarantee.diversity(bundle)
@@ -130,7 +140,13 @@ def diversity(bundle: Bundle) -> None:
         "different answers (1 to the number of members; arXiv 2210.02410). Usage perplexity: effective number of "
         "members that uniform users are served by. Worst gap: scope candidates."
     )
+    if len(rows[0].members) != len(portfolio.rows):
+        st.caption(
+            f"Measured when the portfolio was built, for {len(rows[0].members)} members; {len(portfolio.rows)} are in "
+            "use now."
+        )
     table = pd.DataFrame([asdict(r) for r in rows])
+    table["portfolio"] = [TRAINED_AT.get(p, p) for p in table["portfolio"]]
     table["members"] = [", ".join(m) for m in table["members"]]
     table = table.rename(
         columns={
@@ -149,7 +165,7 @@ def show() -> None:
     certificate(bundle, portfolio)
     losses(bundle, portfolio)
     plans(bundle)
-    diversity(bundle)
+    diversity(bundle, portfolio)
     cards(bundle)
 
 

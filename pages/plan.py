@@ -8,10 +8,11 @@ import streamlit as st
 
 from app import cache, charts, jobs
 from app.components import atlas, figure
+from app.components.costs import ask, costs
 from app.components.sidebar import open_bundle
 from palm_engine.bundle import Bundle
 from palm_engine.errors import ConfigError
-from palm_engine.planner import PlanInfo, plan, plan_config
+from palm_engine.planner import REFERENCE, PlanInfo, plan, plan_config
 from palm_engine.selection.result import Target
 
 BETAS = (0.003, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -46,15 +47,20 @@ def choose_target(name: str) -> Target | None:
     return Target(eps=eps, delta=delta)
 
 
-def results(bundle: Bundle, traits: list[str], beta: float, info: PlanInfo) -> None:
+def results(bundle: Bundle, traits: list[str], beta: float, info: PlanInfo, with_cost: bool) -> None:
     """The predicted gap, the members on the map, what one more costs, and the files to build it."""
     chosen, policies = info.chosen, info.policies
     k = len(chosen.members)
     proved = chosen.stopped == "proved optimal"
-    one, two, three = st.columns(3)
+    one, two, three, four = st.columns(4)
     one.metric("Planned members", k, help="Proved to be the fewest or best" if proved else "Best found in time")
     two.metric("Predicted worst gap", f"{chosen.gap.additive:.4f}", help="Scope: pool. Trained members fall short.")
-    three.metric("Planned policies compared", len(policies.names))
+    relative = chosen.gap.multiplicative
+    three.metric(
+        "Predicted relative gap", "not defined" if relative is None else f"{relative:.1%}",
+        help=chosen.gap.undefined or "Share of the best planned value that is lost. Scope: pool.",
+    )  # fmt: skip
+    four.metric("Planned policies compared", len(policies.names))
     st.caption(
         f"Scope: pool (all {len(policies.names)} planned policies, whole simplex; few samples a prompt underestimate "
         "what is possible). No model was trained for these figures."
@@ -63,18 +69,21 @@ def results(bundle: Bundle, traits: list[str], beta: float, info: PlanInfo) -> N
     with left:
         title = "Where each planned member would be picked"
         atlas.panel(bundle, atlas.plan_view(bundle, traits, info, title), f"plan.{'-'.join(traits)}")
+    sizes, gaps = [len(s.members) for s in info.curve], [s.gap.additive for s in info.curve]
     numbers = pd.DataFrame(
-        [
-            {"members": len(s.members), "planned worst gap": s.gap.additive, "proved at least": s.gap_lower_bound}
-            for s in info.curve
-        ]
+        {"members": sizes, "planned worst gap": gaps, "proved at least": [s.gap_lower_bound for s in info.curve]}
     )
-    numbers["one more buys"] = -numbers["planned worst gap"].diff()
     with right:
         figure.show(
             charts.plan_curve(info, (k, chosen.gap.additive)), numbers, f"{bundle.manifest.name}-plan-curve",
             f"plan_curve.{bundle.folder.name}", "Planned worst gap by portfolio size",
         )  # fmt: skip
+    st.subheader("How much each more costs")
+    st.caption("Planned gaps (scope: pool); assumptions, to be edited: one base, an adapter a member beside it.")
+    table = costs(
+        sizes, gaps, [sum(policies.names[i] != REFERENCE for i in s.members) for s in info.curve], ask(bundle)
+    )
+    figure.table(table, f"{bundle.manifest.name}-plan-costs", f"plan_costs.{bundle.folder.name}")
     st.subheader("What to train")
     rows = [
         {"member": policies.names[i]}
@@ -84,12 +93,19 @@ def results(bundle: Bundle, traits: list[str], beta: float, info: PlanInfo) -> N
         for i in chosen.members
     ]
     figure.table(pd.DataFrame(rows), f"{bundle.manifest.name}-plan", f"plan_table.{bundle.folder.name}")
-    build(bundle, traits, beta, k)
+    build(bundle, traits, beta, k, with_cost)
 
 
-def build(bundle: Bundle, traits: list[str], beta: float, k: int) -> None:
+def build(bundle: Bundle, traits: list[str], beta: float, k: int, with_cost: bool) -> None:
     """The configuration and the command that build this plan."""
     st.subheader("Build it")
+    if with_cost:
+        st.info(
+            "`palm build` evaluates rewards only, so a plan that counts the KL cost can be looked at, not built. "
+            "Switch the KL cost off for a configuration.",
+            icon=":material/architecture:",
+        )
+        return
     name = f"{bundle.manifest.name}-plan"
     try:
         text = plan_config(dict(bundle.manifest.built.config), name, traits, beta, k)
@@ -123,7 +139,9 @@ def show() -> None:
     )
     left, right = st.columns(2)
     with left:
-        traits = st.pills("Traits", bundle.traits, selection_mode="multi", default=bundle.traits, key=f"on.{name}")
+        traits = st.pills(
+            "Traits", bundle.traits, selection_mode="multi", default=bundle.traits, key=f"on.{name}", wrap=True
+        )
         beta = choose_beta(bundle)
     with right:
         target = choose_target(name)
@@ -145,7 +163,7 @@ def show() -> None:
         lambda report: plan(rewards[:, :, on], beta, target, with_cost, sizes, report=report),
     )  # fmt: skip
     if info is not None:
-        results(bundle, traits, beta, info)
+        results(bundle, traits, beta, info, with_cost)
 
 
 show()

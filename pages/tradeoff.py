@@ -9,8 +9,9 @@ from app import cache, charts, jobs, state
 from app.components import figure
 from app.components.costs import cost_panel
 from app.components.sidebar import open_bundle
+from app.state import unit_of
 from palm_engine.bundle import Bundle
-from palm_engine.explore import CurveInfo, MethodCurve, compare_methods
+from palm_engine.explore import RANDOM_DRAWS, CurveInfo, MethodCurve, compare_methods
 from palm_engine.planner import plan
 from palm_engine.selection.palm import promised_size
 from palm_engine.selection.result import Target
@@ -34,14 +35,15 @@ def table(info: CurveInfo, others: list[MethodCurve]) -> pd.DataFrame:
 def pick_size(bundle: Bundle, info: CurveInfo) -> None:
     """Buttons for every size; clicking a point of the curve does the same."""
     sizes: list[int | str] = [*([OWN] if bundle.members else []), *info.sizes]
-    current: int | str | None = state.chosen_size(bundle) or (OWN if bundle.members else None)
+    named = state.chosen_members(bundle) is not None
+    current: int | str | None = state.chosen_size(bundle) or (OWN if bundle.members and not named else None)
     picked = st.segmented_control(
         "Use a portfolio of this size on every page", sizes, default=current if current in sizes else None,
         format_func=lambda s: s if isinstance(s, str) else f"{s} member{'s' if s > 1 else ''}",
         key=f"pick_size.{bundle.folder.name}.{current}", wrap=True,
     )  # fmt: skip
     wanted = None if picked in (OWN, None) else int(picked)
-    if picked is not None and wanted != state.chosen_size(bundle):
+    if picked is not None and (wanted != state.chosen_size(bundle) or named):
         state.choose_size(bundle, wanted)
         st.rerun()
 
@@ -56,6 +58,27 @@ def compared(bundle: Bundle, info: CurveInfo, relative: bool) -> list[MethodCurv
             () if relative else ("minimum",),
         ),
     )  # fmt: skip
+
+
+def _first(customdata: object) -> object:
+    return customdata[0] if isinstance(customdata, list | tuple) else customdata
+
+
+def use(
+    bundle: Bundle, method: str, size: int, relative: bool, curves: list[MethodCurve], info: CurveInfo
+) -> None:  # fmt: skip
+    """Use the portfolio behind a point: the one of that method, gap and size that was clicked."""
+    if method == "minimum" and not relative:
+        if size in info.sizes:
+            state.choose_size(bundle, size)
+            st.rerun()
+        return
+    curve = next((c for c in curves if c.method == method), None)
+    if curve is not None and size in curve.sizes:
+        rows = curve.members[curve.sizes.index(size)]
+        gap = "relative" if relative else "additive"
+        state.choose_members(bundle, [bundle.policies[i] for i in rows], f"{curve.label}, {size}, {gap} gap")
+        st.rerun()
 
 
 def candidates_view(bundle: Bundle, info: CurveInfo) -> None:
@@ -74,26 +97,28 @@ def candidates_view(bundle: Bundle, info: CurveInfo) -> None:
         exact = next(c for c in others if c.method == "minimum")
         names = tuple(tuple(bundle.policies[i] for i in rows) for rows in exact.members)
         shown = CurveInfo(exact.sizes, names, exact.gaps, None, None, None, info.proved)
-    others = [c for c in others or [] if c.method != "minimum"] if beside else []
+    all_curves = list(others or [])
+    others = [c for c in all_curves if c.method != "minimum"] if beside else []
     portfolio = cache.portfolio(bundle)
     marked = None
     if portfolio is not None:
         worst = cache.exact_gap(bundle, portfolio.rows)
         own = worst.multiplicative if relative else worst.additive
         marked = None if own is None else (len(portfolio.rows), own)
-    unit = "share of the best value" if relative else "reward units"
+    unit = "share of the best value" if relative else unit_of(bundle)
     numbers = table(shown, others)
     event = figure.show(
         charts.size_curve(shown, marked, others, unit), numbers, f"{bundle.manifest.name}-tradeoff",
         f"size_curve.{bundle.folder.name}", "Worst gap against portfolio size", on_select="rerun",
         selection_mode="points",
     )  # fmt: skip
-    points = event["selection"]["points"] if event else []
-    size = int(points[0]["x"]) if points else None
-    if state.is_new_click(bundle, size) and size in info.sizes:
-        state.choose_size(bundle, size)
-        st.rerun()
-    said = "Scope: candidates. Click a point to use that size everywhere."
+    points = [p for p in (event["selection"]["points"] if event else []) if p.get("customdata")]
+    clicked = (str(_first(points[0]["customdata"])), int(points[0]["x"]), relative) if points else None
+    if state.is_new_click(bundle, clicked) and clicked is not None:
+        use(bundle, clicked[0], clicked[1], relative, all_curves, info)
+    said = "Scope: candidates. Click a point to use that portfolio everywhere."
+    if others:
+        said += f" Grey band: the range of {RANDOM_DRAWS} random draws; its point is the first of them."
     if bundle.manifest.certificate is not None:
         said += " Every method chose on the choose prompts and is measured on the certify prompts, so lines may cross"
         said += "; the bound holds for all sizes at once, so picking one by looking is fair." if not relative else "."
@@ -137,9 +162,11 @@ def show() -> None:
     bundle = open_bundle()
     st.title("How many members are enough?")
     info = cache.curve(bundle)
+    which = "exact best" if info.proved else "best found in time (not all proved)"
+    on = " on the choose prompts, measured on the certify prompts" if info.certify is not None else ""
     st.caption(
-        f"Each point is the {'exact best' if info.proved else 'best found in time (not all proved)'} portfolio of its "
-        "size, its worst gap taken over the whole simplex of weights."
+        f"Each point of the thick line is the {which} portfolio of its size{on}; its worst gap is taken over the whole "
+        "simplex of weights."
     )
     pick_size(bundle, info)
     view = st.segmented_control(

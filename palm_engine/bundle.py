@@ -151,6 +151,8 @@ def read_bundle(folder: Path | str) -> Bundle:
     """Read and validate a portfolio folder. Raises BundleError naming file and field, with the mend."""
     folder = Path(folder)
     path = folder / MANIFEST_FILE
+    if path.is_symlink():
+        raise BundleError(f"{path}: is a link; a portfolio is read from its own folder only, so copy the file there")
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

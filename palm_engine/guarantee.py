@@ -42,6 +42,10 @@ class DiversityRow:
     worst_gap: float
 
 
+def _one_of(count: int) -> str:
+    return "the one member" if count == 1 else f"one of the {count} members"
+
+
 def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: BoundInfo | None) -> list[Statement]:
     """The guarantee of `portfolio` (candidate rows) in plain words, each sentence from this bundle's numbers."""
     rows, certificate = list(portfolio), bundle.manifest.certificate
@@ -52,7 +56,7 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: BoundInfo | No
     said = [
         Statement(
             "Promise",
-            f"For every weights over {', '.join(bundle.traits)}, one of the {len(rows)} members is at most "
+            f"For every weights over {', '.join(bundle.traits)}, {_one_of(len(rows))} is at most "
             f"{exact.additive:.4f} {unit} units behind the best of the {len(bundle.policies)} candidates. The worst is "
             f"at {where}." + _relative(exact.multiplicative),
         ),

@@ -103,7 +103,10 @@ def plan_config(config: dict[str, Any], name: str, traits: list[str], beta: floa
 
     if not config:
         raise ConfigError("this portfolio wasn't built by `palm build`; start from configs/demo.toml and change it")
-    kept = [t for t in config["traits"] if t["name"] in traits]
+    known = config.get("traits")
+    if not isinstance(known, list | tuple) or not all(isinstance(t, dict) and "name" in t for t in known):
+        raise ConfigError("built.config in this portfolio is no build configuration; start from configs/demo.toml")
+    kept = [t for t in known if t["name"] in traits]
     changed = {**config, "name": name, "title": f"{config.get('title') or name} (planned)", "traits": kept}
     changed["plan"] = {**config.get("plan", {}), "betas": [beta]}
     changed["selection"] = {**config.get("selection", {}), "k": k}

@@ -31,7 +31,7 @@ def read_users(file: IO[bytes] | str, traits: list[str], name: str) -> NDArray[n
     wrong = ~(np.isfinite(weights) & (weights >= 0))
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
-        cell = frame[traits[column]].iloc[row]
+        cell = str(frame[traits[column]].iloc[row])
         raise InvalidInputError(f"{name}, row {row + 2}, column {traits[column]}: {cell!r}; weights are numbers >= 0")
     totals = weights.sum(axis=1)
     if (totals <= 0).any():

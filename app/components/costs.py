@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 import streamlit as st
 
 from app.components import figure
+from app.errors import told
 from palm_engine.bundle import Bundle
 from palm_engine.costs import Assumptions, cost_of
 from palm_engine.explore import CurveInfo
@@ -36,10 +39,15 @@ def ask(bundle: Bundle) -> Assumptions:
 def cost_table(bundle: Bundle, info: CurveInfo, assumed: Assumptions) -> pd.DataFrame:
     """One row a size: worst gap, what one more member bought, and what it costs."""
     kinds = {c.policy: c.kind for c in bundle.manifest.candidates}
-    gaps = info.certify or info.choose
+    adapters = [sum(kinds[m] == "adapter" for m in members) for members in info.members]
+    return costs(info.sizes, info.certify or info.choose, adapters, assumed)
+
+
+def costs(sizes: Sequence[int], gaps: Sequence[float], adapters: Sequence[int], assumed: Assumptions) -> pd.DataFrame:
+    """One row a size, of which `adapters` are trained: worst gap, what one more bought, memory, hours, price."""
     rows = []
-    for i, (size, members, gap) in enumerate(zip(info.sizes, info.members, gaps, strict=True)):
-        cost = cost_of(sum(kinds[m] == "adapter" for m in members), assumed)
+    for i, (size, gap, trained) in enumerate(zip(sizes, gaps, adapters, strict=True)):
+        cost = cost_of(trained, assumed)
         rows.append(
             {
                 "members": size,
@@ -54,6 +62,7 @@ def cost_table(bundle: Bundle, info: CurveInfo, assumed: Assumptions) -> pd.Data
 
 
 @st.fragment
+@told
 def cost_panel(bundle: Bundle, info: CurveInfo, in_use: int | None) -> None:
     """Editable assumptions and the answer to "what does one more member buy"."""
     st.subheader("What one more member buys")

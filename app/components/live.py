@@ -11,6 +11,7 @@ import streamlit as st
 from app import cache, state
 from app.colours import palette
 from app.components import answers, figure, model
+from app.errors import told
 from palm_engine.answering import LiveAnswer
 from palm_engine.bundle import Bundle
 from palm_engine.errors import PalmError
@@ -139,6 +140,7 @@ def _settle(bundle: Bundle, asked: Ticket) -> bool:
 
 
 @st.fragment(run_every=POLL)
+@told
 def _watch(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """Columns that grow; runs by itself until the answers are whole."""
     asked = state.ticket()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from palm_engine.bundle import Bundle
 from palm_engine.guarantee import diversity, planned_and_reached, statements
+from palm_engine.losses import worst_served
 from palm_engine.manifest import BoundInfo
 
 _PAGE = """<!doctype html>
@@ -42,6 +43,13 @@ def report(bundle: Bundle, portfolio: tuple[int, ...], bound: BoundInfo | None) 
         parts.append("<h2>Planned and reached, at each adapter's own weights</h2>")
         table = [[r.policy, f"{r.planned:.3f}", f"{r.reached:.3f}", "yes" if r.is_member else ""] for r in rows]
         parts.append(_table(["candidate", "planned", "reached", "member"], table))
+    if found := worst_served(bundle.points, list(portfolio)):
+        parts.append("<h2>What is lost: the weights that are served worst (scope: candidates)</h2>")
+        table = [
+            [f"{s.gap:.4f}", bundle.policies[s.member], bundle.policies[s.best], *(f"{w:.2f}" for w in s.weights)]
+            for s in found
+        ]
+        parts.append(_table(["gap", "picked member", "best candidate", *bundle.traits], table))
     if measured := diversity(bundle):
         parts.append("<h2>Diversity of answers</h2>")
         table = [

@@ -36,7 +36,8 @@ def open_bundle() -> Bundle:
         st.error("This portfolio can't be opened.")
         st.text(str(error))
         st.stop()
-    said = f"{len(bundle.policies)} candidates, {len(bundle.members)} members, {len(bundle.traits)} traits"
+    counts = ((len(bundle.policies), "candidate"), (len(bundle.members), "member"), (len(bundle.traits), "trait"))
+    said = ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for n, what in counts)
     if bundle.manifest.base is not None:
         said += f". Base model: {bundle.manifest.base.source}"
     # One element: Streamlit renders every one of the page again whenever a slider moves.

@@ -320,7 +320,7 @@ def test_the_guarantee_is_of_the_portfolio_in_use(open_app: Any, bundles: Path) 
     app.segmented_control[0].set_value(1).run()
     settle(app)
     app.switch_page("../pages/guarantee.py").run()
-    assert "one of the 1 members" in texts(app)
+    assert "the one member" in texts(app)
 
 
 def test_csv_cells_that_a_spreadsheet_would_run_are_escaped() -> None:
@@ -351,3 +351,58 @@ def test_work_is_cancelled_between_its_steps() -> None:
     assert not job.alive
     assert job.result is None
     assert len(steps) < 1000
+
+
+def test_a_broken_table_is_a_sentence_on_every_page_that_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bundles import make_bundle
+
+    make_bundle(tmp_path / "demo")
+    (tmp_path / "demo" / "samples.parquet").write_bytes(b"junk")
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PALM_PORTFOLIOS", str(tmp_path))
+    monkeypatch.setenv("PALM_PUBLIC", "1")
+    app = AppTest.from_file(MAIN, default_timeout=30).run()
+    for page in ("explore", "generations", "guarantee"):
+        app.switch_page(f"../pages/{page}.py").run()
+        assert not app.exception, [e.value for e in app.exception]
+        assert "samples.parquet" in texts(app)
+        assert "rebuild it" in texts(app)
+
+
+def test_a_clicked_method_is_what_is_used(open_app: Any, bundles: Path) -> None:
+    """What a click on a line's point leads to: the members of that method, that gap, that size."""
+    app = settle(open_app(page="tradeoff"))
+    bundle = read_bundle(bundles / "demo")
+    app.session_state["members.demo"] = (("m1", "m4"), "greedy, 2, additive gap")
+    app.run()
+    settle(app)
+    assert "m1, m4" in texts(app)
+    app.switch_page("../pages/explore.py").run()
+    assert panel(app)["names"] == ["m1", "m4"]
+    assert "greedy, 2, additive gap" in texts(app)
+    assert panel(app)["worst"]["additive"] == worst_gap(bundle.points[[1, 4]], bundle.points).additive
+    assert app.query_params["members"] in ("m1,m4", ["m1,m4"])
+    app.switch_page("../pages/tradeoff.py").run()
+    settle(app)
+    app.segmented_control[0].set_value(3).run()
+    settle(app)
+    assert "members.demo" not in app.session_state
+
+
+def test_a_plan_says_pool_and_never_sends_weights(open_app: Any) -> None:
+    app = settle(open_app(page="plan"))
+    shown = panel(app)
+    assert (shown["scope"], shown["follow"]) == ("pool", False)
+    assert "training (price)" in app.dataframe[0].value.columns
+    app.toggle(key="cost.demo").set_value(True).run()
+    settle(app)
+    assert "can be looked at, not built" in texts(app)
+    assert "Configuration (TOML)" not in [b.label for b in app.get("download_button")]
+
+
+def test_more_members_than_colours_can_still_be_told_apart() -> None:
+    from app.colours import palette
+
+    assert len(set(palette(24))) == 24

@@ -81,8 +81,13 @@ def test_a_copied_address_opens_the_same_view(page: Any, url: str) -> None:
 
 
 def test_the_shared_file_is_alive_without_server_or_network(page: Any, url: str, tmp_path: Path) -> None:
-    page.goto(url)
-    wait_for(page, "What they answer")
+    open_panel(page, f"{url}/?w=20-70-10&prompt=p3")
+    wait_for(page, "on p3")
+    page.get_by_role("slider", name="brevity", exact=True).focus()
+    page.keyboard.press("End")
+    page.wait_for_function("new URLSearchParams(location.search).get('w') === '20-70-100'")
+    wait_for_answer_of(page, picked(page)[0])
+    page.wait_for_timeout(500)
     with page.expect_download() as started:
         page.get_by_role("button", name="Share this view").click()
     file = tmp_path / "shared.html"
@@ -95,6 +100,8 @@ def test_the_shared_file_is_alive_without_server_or_network(page: Any, url: str,
     shared.goto(file.as_uri())
     first = picked(shared)
     assert first == picked(page)
+    assert shared.get_by_role("slider", name="brevity", exact=True).input_value() == "100"
+    assert shared.locator("#prompt").evaluate("(s) => s.selectedOptions[0].text") == "Question p3?"
     seen = set()
     for _ in drag(shared, 24):
         shared.wait_for_timeout(20)
@@ -153,3 +160,30 @@ def test_a_slice_of_five_traits_is_chosen_and_dragged(page: Any, url: str) -> No
     said = page.get_by_text("Effective weights").inner_text()
     # What isn't on the triangle is held: warmth had 40 of 150.
     assert "warmth 0.27" in said
+
+
+def test_a_triangle_without_weight_takes_the_heaviest_trait_and_moves(page: Any, url: str) -> None:
+    open_panel(page, f"{url}/?portfolio=five&w=0-0-0-100-0")
+    for _ in drag(page, 8):
+        page.wait_for_timeout(20)
+    page.wait_for_timeout(100)
+    assert "warmth 1.00" not in page.get_by_text("Effective weights").inner_text()
+    assert "warmth" in str(page.locator("svg.map").text_content())
+
+
+def test_the_first_touch_of_the_map_keeps_the_sliders_height(page: Any, url: str) -> None:
+    open_panel(page, f"{url}/?w=50-50-50")
+    page.locator("svg.map .puck").focus()
+    page.keyboard.press("Home")
+    page.wait_for_timeout(100)
+    assert page.get_by_role("slider", name="safety", exact=True).input_value() == "50"
+
+
+def test_two_traits_show_where_members_were_trained_and_the_threshold(page: Any, url: str) -> None:
+    open_panel(page, f"{url}/?portfolio=two")
+    assert page.locator("svg.map circle.dot").count() == 3
+    page.get_by_role("link", name="Coverage").first.click()
+    page.locator("svg.map path.threshold").wait_for(state="attached", timeout=20_000)
+    page.get_by_role("radio", name="A trait").click()
+    page.wait_for_timeout(800)
+    assert page.locator("svg.map path.threshold").count() == 0

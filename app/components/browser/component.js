@@ -6,6 +6,8 @@ export default function ({ data, parentElement, setStateValue }) {
     parentElement.append(host);
   }
   const send = (raw) => {
+    // A map of a plan, over some of the traits, says nothing about the user's weights.
+    if (!host.panel.data.follow) return;
     // The address follows at once; replaced, not pushed, or every move of a slider would be a step for Back.
     const url = new URL(window.location.href);
     url.searchParams.set("w", raw.map((r) => Number(r.toFixed(1))).join("-"));

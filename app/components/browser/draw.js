@@ -6,6 +6,9 @@ const STEPS = 72;
 const SHADES = [[68, 1, 84], [72, 40, 120], [62, 74, 137], [49, 104, 142], [38, 130, 142], [31, 158, 137],
   [53, 183, 121], [109, 205, 89], [180, 222, 44], [253, 231, 37]];
 
+// For signed fields: blue below 0, white at 0, orange above (Brewer, "PuOr" turned; safe with every colour blindness).
+const SIGNED = [[33, 72, 142], [92, 134, 190], [166, 189, 219], [247, 247, 247], [253, 184, 99], [224, 130, 20], [153, 79, 0]];
+
 function node(name, attributes = {}, text = null) {
   const element = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
@@ -13,9 +16,9 @@ function node(name, attributes = {}, text = null) {
   return element;
 }
 
-function shade(t) {
-  const x = Math.min(Math.max(t, 0), 1) * (SHADES.length - 1), i = Math.min(Math.floor(x), SHADES.length - 2);
-  return SHADES[i].map((a, c) => Math.round(a + (x - i) * (SHADES[i + 1][c] - a)));
+function shade(t, shades = SHADES) {
+  const x = Math.min(Math.max(t, 0), 1) * (shades.length - 1), i = Math.min(Math.floor(x), shades.length - 2);
+  return shades[i].map((a, c) => Math.round(a + (x - i) * (shades[i + 1][c] - a)));
 }
 
 function toXY(share) {
@@ -35,7 +38,7 @@ function short(value) {
 }
 
 // A field as an image that fills the triangle's box; scale [low, high] to the shades.
-function fieldImage(rows, low, high) {
+function fieldImage(rows, low, high, shades) {
   const width = 352, height = Math.round((width * (LEFT[1] - TOP[1])) / (RIGHT[0] - LEFT[0]));
   const canvas = document.createElement("canvas");
   canvas.width = width; canvas.height = height;
@@ -45,7 +48,7 @@ function fieldImage(rows, low, high) {
     for (let column = 0; column < width; column++) {
       const c = (column + 0.5) / width - a / 2, b = 1 - a - c;
       if (c < -0.004 || b < -0.004) continue;
-      const colour = shade((interpolate(rows, [a, b, c]) - low) / (high - low || 1)), at = 4 * (row * width + column);
+      const colour = shade((interpolate(rows, [a, b, c]) - low) / (high - low || 1), shades), at = 4 * (row * width + column);
       pixels.data[at] = colour[0]; pixels.data[at + 1] = colour[1]; pixels.data[at + 2] = colour[2];
       pixels.data[at + 3] = 255;
     }
@@ -54,10 +57,10 @@ function fieldImage(rows, low, high) {
   return canvas.toDataURL();
 }
 
-function colourBar(layer, low, high, title) {
+function colourBar(layer, low, high, title, shades) {
   const bar = node("g", { "aria-hidden": "true" });
   for (let i = 0; i < 60; i++) {
-    bar.append(node("rect", { x: 396 + i * 1.8, y: 8, width: 2.2, height: 9, fill: `rgb(${shade(i / 59)})` }));
+    bar.append(node("rect", { x: 396 + i * 1.8, y: 8, width: 2.2, height: 9, fill: `rgb(${shade(i / 59, shades)})` }));
   }
   bar.append(node("text", { x: 396, y: 29, class: "small" }, short(low)));
   bar.append(node("text", { x: 504, y: 29, class: "small", "text-anchor": "end" }, short(high)));
@@ -78,23 +81,35 @@ function areaOf(polygon) {
 }
 
 // Everything under the puck for three traits. `scene`: members, candidates (sliced points), names, colours, dots
-// (shares where members were trained, or null), corners (trait names), field (null: regions), lines (levels' unit).
+// (where members were trained: { at: shares, part: of their weight on these traits }, or null), corners (trait names), field (null: regions), lines (levels' unit).
 function drawTriangle(layer, scene) {
   layer.replaceChildren();
   const regions = regionsOf(scene.members);
   const outline = [TOP, LEFT, RIGHT].map((p) => p.join(",")).join(" ");
-  if (scene.field) {
+  const steps = scene.field && scene.field.steps;
+  if (steps) {
+    // One value a region: the exact regions are filled, nothing is interpolated across a border.
+    const used = steps.filter((_, i) => regions[i].length > 2), low = Math.min(...used), high = Math.max(...used);
+    regions.forEach((polygon, i) => {
+      if (polygon.length < 3) return;
+      const fill = `rgb(${shade(high > low ? (steps[i] - low) / (high - low) : 0.5)})`;
+      layer.append(node("polygon", { points: polygon.map((p) => toXY(p).map((x) => x.toFixed(2)).join(",")).join(" "), fill }));
+    });
+    colourBar(layer, low, high, scene.field.unit, SHADES);
+  } else if (scene.field) {
     const rows = lattice(STEPS, scene.field.at);
     let low = Infinity, high = -Infinity;
     rows.forEach((row) => row.forEach((x) => { low = Math.min(low, x); high = Math.max(high, x); }));
     if (scene.field.low !== undefined) low = Math.min(scene.field.low, low);
+    const signed = scene.field.kind === "difference", shades = signed ? SIGNED : SHADES;
+    if (signed) { high = Math.max(Math.abs(low), Math.abs(high), 1e-9); low = -high; }
     const image = node("image", { x: LEFT[0], y: TOP[1], width: RIGHT[0] - LEFT[0], height: LEFT[1] - TOP[1],
-      preserveAspectRatio: "none", href: fieldImage(rows, low, high) });
+      preserveAspectRatio: "none", href: fieldImage(rows, low, high, shades) });
     const hole = node("clipPath", { id: "inside" });
     hole.append(node("polygon", { points: outline }));
     image.setAttribute("clip-path", "url(#inside)");
     layer.append(hole, image);
-    colourBar(layer, low, high, scene.field.unit);
+    colourBar(layer, low, high, scene.field.unit, shades);
     drawLines(layer, rows, roundLevels(low, high), "on-field");
     if (scene.threshold != null) drawLines(layer, rows, [scene.threshold], "threshold");
   }
@@ -111,13 +126,16 @@ function drawTriangle(layer, scene) {
   layer.append(node("polygon", { points: outline, class: "outline" }));
   scene.dots.forEach((share, i) => {
     if (!share) return;
-    const [cx, cy] = toXY(share), dot_ = node("circle", { cx, cy, r: 6, fill: scene.colours[i], class: "dot" });
+    const [cx, cy] = toXY(share.at), dot_ = node("circle", { cx, cy, r: 6, fill: scene.colours[i], class: "dot", opacity: share.part });
     dot_.append(node("title", {}, `${scene.names[i]} was trained here`));
     layer.append(dot_);
   });
   regions.forEach((polygon, i) => {
     if (polygon.length < 3 || areaOf(polygon) < 2500) return;
-    const [x, y] = toXY(centroid(polygon));
+    const [x, middle] = toXY(centroid(polygon));
+    // A name doesn't hide where a member was trained.
+    const hides = scene.dots.some((d) => d && Math.abs(toXY(d.at)[0] - x) < 60 && Math.abs(toXY(d.at)[1] - middle + 4) < 14);
+    const y = middle + (hides ? 24 : 0);
     layer.append(node("text", { x, y, class: "name", "text-anchor": "middle" }, scene.names[i]));
   });
   [[TOP, "middle", -14], [LEFT, "start", 26], [RIGHT, "end", 26]].forEach(([[x, y], anchor, shift], i) => {
@@ -131,7 +149,7 @@ function drawLines(layer, rows, levels, kind) {
   levels.forEach((level) => {
     const pieces = isoLine(rows, level);
     if (!pieces.length) return;
-    const path = pieces.map(([a, b]) => `M${toXY(a).map((x) => x.toFixed(1))}L${toXY(b).map((x) => x.toFixed(1))}`);
+    const path = joined(pieces).map((line) => line.map((p, i) => `${i ? "L" : "M"}${toXY(p).map((x) => x.toFixed(1))}`).join(""));
     layer.append(node("path", { d: path.join(""), class: kind }));
     if (kind === "threshold") return;
     const [x, y] = toXY(pieces[Math.floor(pieces.length / 2)][0]);
@@ -170,8 +188,17 @@ function drawSegment(layer, scene) {
       class: "small", "text-anchor": "middle" }, scene.names[before]));
     start = i;
   }
+  scene.dots.forEach((share, i) => {
+    if (!share) return;
+    const dot_ = node("circle", { cx: X(share.at[0]), cy: layer.heightAt(share.at[0]), r: 6, fill: scene.colours[i], class: "dot" });
+    dot_.append(node("title", {}, `${scene.names[i]} was trained here`));
+    layer.append(dot_);
+  });
+  if (scene.threshold != null && scene.threshold <= high) {
+    layer.append(node("path", { d: `M64,${Y(scene.threshold)}H480`, class: "threshold" }));
+  }
   layer.append(node("text", { x: 64, y: 425, class: "corner" }, `all ${scene.corners[1]}`));
   layer.append(node("text", { x: 480, y: 425, class: "corner", "text-anchor": "end" }, `all ${scene.corners[0]}`));
   layer.append(node("text", { x: 64, y: 22, class: "small" }, scene.field ? scene.field.unit
-    : "value (expected reward); dotted: best candidate"));
+    : `value (${scene.unit}); dotted: ${scene.rival}`));
 }

@@ -8,6 +8,12 @@ function saveBlob(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
+// The theme's colours: an image shows its text on the ground that it was made for.
+function inkAndPaper(panel) {
+  const style = getComputedStyle(panel.host.querySelector(".atlas"));
+  return { ink: style.color, paper: style.getPropertyValue("--st-background-color").trim() || "#fff" };
+}
+
 function mapAsSvg(panel) {
   const copy = panel.parts.svg.cloneNode(true), from = [panel.parts.svg, ...panel.parts.svg.querySelectorAll("*")];
   [copy, ...copy.querySelectorAll("*")].forEach((target, i) => {
@@ -18,7 +24,9 @@ function mapAsSvg(panel) {
   copy.setAttribute("width", 1040);
   copy.setAttribute("height", 930);
   copy.setAttribute("viewBox", "0 -20 520 465");
-  copy.prepend(node("text", { x: 8, y: -6, "font-size": 13, "font-family": "sans-serif" }, panel.data.title));
+  const { ink, paper } = inkAndPaper(panel);
+  copy.prepend(node("rect", { x: 0, y: -20, width: 520, height: 465, fill: paper }),
+    node("text", { x: 8, y: -6, "font-size": 13, "font-family": "sans-serif", fill: ink }, panel.data.title));
   return new XMLSerializer().serializeToString(copy);
 }
 
@@ -53,8 +61,9 @@ function barRows(panel) {
 
 function barsAsSvg(panel) {
   const rows = barRows(panel), { traits } = panel.data, band = 16 * rows.length + 14, height = 60 + 16 * rows.length + band * traits.length;
-  const ink = getComputedStyle(panel.host.querySelector(".atlas")).color, at = { "font-family": "sans-serif", fill: ink };
+  const { ink, paper } = inkAndPaper(panel), at = { "font-family": "sans-serif", fill: ink };
   const svg = node("svg", { width: 1040, height: 2 * height, viewBox: `0 0 520 ${height}` });
+  svg.append(node("rect", { x: 0, y: 0, width: 520, height, fill: paper }));
   svg.append(node("text", { ...at, x: 8, y: 18, "font-size": 13 }, `Expected reward on each trait (0 to 1) at ${named(traits, panel.weights)}`));
   rows.forEach(([name, colour], i) => svg.append(node("rect", { x: 8, y: 28 + 16 * i, width: 10, height: 10, fill: colour }),
     node("text", { ...at, x: 24, y: 37 + 16 * i, "font-size": 11 }, name)));
@@ -85,7 +94,7 @@ function download(panel, what, kind) {
   image.onload = () => {
     const canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
     canvas.width = 1040; canvas.height = height;
-    pen.fillStyle = getComputedStyle(panel.host.querySelector(".atlas")).getPropertyValue("--st-background-color") || "#fff";
+    pen.fillStyle = inkAndPaper(panel).paper;
     pen.fillRect(0, 0, 1040, height);
     pen.drawImage(image, 0, 0);
     canvas.toBlob((blob) => saveBlob(blob, name));

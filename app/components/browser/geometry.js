@@ -125,6 +125,28 @@ function isoLine(rows, level) {
   return pieces;
 }
 
+// Pieces that share an end, joined into lines of shares: a dash then runs on along the whole line.
+function joined(pieces) {
+  const name = (p) => p.map((x) => x.toFixed(9)).join(","), ends = new Map();
+  const note = (line) => [line[0], line.at(-1)].forEach((p) => ends.set(name(p), [...(ends.get(name(p)) || []), line]));
+  const drop = (line) => [line[0], line.at(-1)].forEach((p) => {
+    ends.set(name(p), (ends.get(name(p)) || []).filter((other) => other !== line));
+  });
+  const lines = new Set();
+  for (const piece of pieces) {
+    let line = piece.slice();
+    for (const at of [0, 1]) {
+      const p = at ? line.at(-1) : line[0], other = (ends.get(name(p)) || []).find((l) => l !== line);
+      if (!other) continue;
+      drop(other); lines.delete(other);
+      const tail = name(other[0]) === name(p) ? other : other.slice().reverse();
+      line = at ? [...line, ...tail.slice(1)] : [...tail.slice(1).reverse(), ...line];
+    }
+    note(line); lines.add(line);
+  }
+  return [...lines];
+}
+
 // The lattice's value at any share, linear between its nodes.
 function interpolate(rows, share) {
   const n = rows.length - 1, y = Math.min(Math.max(1 - share[0], 0) * n, n), x = Math.min(Math.max(share[2], 0) * n, y);

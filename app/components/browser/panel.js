@@ -12,7 +12,8 @@ function element(name, attributes = {}, ...children) {
 }
 
 // For two, three, and more traits.
-const LEGEND = ["dotted line: best candidate", "dashed lines: equal gap; dots: trained here", "dashed lines: equal gap"];
+const LEGEND = ["dotted line: best candidate; dots: trained here", "dashed lines: equal gap; dots: trained here",
+  "dashed lines: equal gap; dots: trained here (faint: mostly for the other traits)"];
 
 function named(traits, w) {
   return traits.map((t, i) => `${t} ${w[i].toFixed(2)}`).join(", ");
@@ -67,7 +68,7 @@ class Panel {
     this.parts.goWorst = element("button", { text: "Go there", onclick: () => this.set(this.data.worst.at.map((x) => 100 * x)) });
     box.append(this.parts.bar, this.parts.effective, this.parts.card, element("div", { class: "gaps" },
       element("div", {}, "Gap at your weights", this.parts.gap,
-        element("div", { class: "quiet", text: `${data.unit} behind the best candidate (scope: candidates)` })),
+        element("div", { class: "quiet", text: `${data.unit} behind the best candidate (scope: ${data.scope})` })),
       element("div", {}, "Worst gap anywhere", this.parts.worst, this.parts.where, this.parts.goWorst)));
     return box;
   }
@@ -149,6 +150,9 @@ class Panel {
     const keep = (list) => { try { localStorage.setItem(key, JSON.stringify(list)); } catch { /* private window */ } this.fillPresets(); };
     const chip = (text, raw) => element("button", { text, onclick: () => this.set(raw) });
     this.parts.presets.replaceChildren(chip("Balanced", this.raw.map(() => 50)),
+      element("button", { text: "Reset", "aria-label": "Reset weights and corners", onclick: () => {
+        this.free = this.data.traits.map((_, i) => i).slice(0, 3); this.parts.held.replaceChildren(); this.drawn = null; this.fillHeld();
+        this.set(this.raw.map(() => 50)); } }),
       ...this.data.traits.map((t, i) => chip(`All ${t}`, this.raw.map((_, j) => (i === j ? 100 : 0)))),
       ...saved.map((raw, i) => chip(`Saved ${i + 1}`, raw)),
       element("button", { text: "Save", "aria-label": "Save these weights as a preset", onclick: () => keep([...saved, this.raw.slice()]) }),
@@ -175,8 +179,17 @@ class Panel {
 
   setShare(share, final) {
     const now = this.weights, left = this.free.reduce((s, i) => s + now[i], 0);
-    const w = left > 1e-9 ? fullWeights(share, now, this.free) : now;
-    this.raw = w.map((x) => Math.round(1000 * x) / 10);
+    if (left <= 1e-9) {
+      // All weight is on traits that this triangle doesn't show: the heaviest takes a corner, or the mark couldn't move.
+      this.free[this.free.length - 1] = now.indexOf(Math.max(...now));
+      this.parts.held.replaceChildren(); this.drawn = null; this.fillHeld();
+      this.setShare(share, final);
+      return;
+    }
+    // The sliders keep their height together: the first touch of the map must not make them jump.
+    const w = fullWeights(share, now, this.free), total = this.raw.reduce((a, b) => a + b, 0) || 100;
+    const height = Math.min(total, 100 / Math.max(...w));
+    this.raw = w.map((x) => Math.round(10 * height * x) / 10);
     this.changed(final);
   }
 
@@ -195,7 +208,7 @@ class Panel {
   hover(event, share) {
     const full = fullWeights(share, this.weights, this.free), box = this.parts.svg.parentElement.getBoundingClientRect();
     const pick = pickAt(this.data.members, this.data.candidates, full);
-    let text = `${named(this.data.traits, full)}\npicked: ${this.data.names[pick.member]}\ngap ${pick.gap.toFixed(4)} (candidates)`;
+    let text = `${named(this.data.traits, full)}\npicked: ${this.data.names[pick.member]}\ngap ${pick.gap.toFixed(4)} (scope: ${this.data.scope})`;
     if (this.data.field.kind !== "member") text += `\n${this.data.field.unit}: ${this.fieldAt(full).toFixed(4)}`;
     this.parts.tip.textContent = text;
     this.parts.tip.hidden = false;
@@ -225,12 +238,16 @@ class Panel {
     const key = JSON.stringify(w.map((x, i) => (free.includes(i) ? 0 : Number(x.toFixed(6)))));
     if (this.drawn === key) return;
     this.drawn = key;
-    const dots = data.trained.map((t) => (t && data.traits.length <= 3 ? t : null));
+    const dots = data.trained.map((t) => {
+      const part = t ? free.reduce((s, i) => s + t[i], 0) : 0;
+      return part > 0.02 ? { at: sharesOf(t, free), part: 0.25 + 0.75 * part } : null;
+    });
     const field = data.field.kind === "member" ? null
-      : { ...data.field, at: (share) => this.fieldAt(fullWeights(share, w, free)), low: data.field.kind === "best" ? undefined : 0 };
+      : { ...data.field, at: (share) => this.fieldAt(fullWeights(share, w, free)), low: ["best", "difference"].includes(data.field.kind) ? undefined : 0,
+        steps: data.field.kind === "trait" ? data.rewards.map((r) => r[data.field.trait]) : null };
     (data.traits.length > 2 ? drawTriangle : drawSegment)(this.parts.layer, { members: cut(data.members),
       candidates: cut(data.candidates), names: data.names, colours: data.colours, dots, field, threshold: data.threshold,
-      corners: free.map((i) => data.traits[i]) });
+      corners: free.map((i) => data.traits[i]), unit: data.unit, rival: data.rival });
   }
 
   paint() {
