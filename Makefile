@@ -13,7 +13,7 @@ app: .venv/.app ## set up what is missing and open the dashboard on the demo por
 	@$(BIN)/streamlit run app/main.py
 
 test: .venv/.dev ## set up what is missing, then the fast and the browser tests
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 test-slow: .venv/.dev model ## the tests that load models
 	@$(BIN)/python -m pytest -m slow

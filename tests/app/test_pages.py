@@ -396,6 +396,7 @@ def test_a_plan_says_pool_and_never_sends_weights(open_app: Any) -> None:
     shown = panel(app)
     assert (shown["scope"], shown["follow"]) == ("pool", False)
     assert "training (price)" in app.dataframe[0].value.columns
+    app.slider(key="k.demo").set_value(1).run()
     app.toggle(key="cost.demo").set_value(True).run()
     settle(app)
     assert "can be looked at, not built" in texts(app)

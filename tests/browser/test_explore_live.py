@@ -61,7 +61,7 @@ def test_the_browser_picks_what_the_engine_picks(page: Any, url: str, bundles: P
     draws = np.random.default_rng(1)
     for name, d in (("two", 2), ("demo", 3), ("five", 5)):
         bundle = read_bundle(bundles / name)
-        for raw in (draws.random((4, d)) * 100).round(1):
+        for raw in (draws.random((2, d)) * 100).round(1):
             open_panel(page, f"{url}/?portfolio={name}&w={'-'.join(f'{x:g}' for x in raw)}")
             expected = pick_info(bundle.points, bundle.members, raw / raw.sum())
             assert picked(page) == [bundle.policies[expected.member], f"{expected.gap:.4f}"]

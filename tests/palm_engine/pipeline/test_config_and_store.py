@@ -63,11 +63,12 @@ def test_the_demo_prompts_are_stratified_and_have_no_near_duplicates_across_spli
     stop = {"a", "an", "the", "is", "are", "do", "does", "i", "my", "to", "of", "for", "in", "on", "with", "how"}
     stop |= {"what", "why", "can", "me", "tell", "give", "be", "it", "and", "or", "at"}
     words = [set(t.lower().strip("?.!").replace("'s", "").split()) - stop for t in prompts["text"]]
+    splits, texts = list(prompts["split"]), list(prompts["text"])
     for i in range(len(words)):
         for j in range(i):
-            if prompts["split"][i] != prompts["split"][j] and len(words[i] | words[j]) > 2:
+            if splits[i] != splits[j] and len(words[i] | words[j]) > 2:
                 share = len(words[i] & words[j]) / len(words[i] | words[j])
-                assert share < 0.6, (prompts["text"][i], prompts["text"][j])
+                assert share < 0.6, (texts[i], texts[j])
 
 
 def test_a_result_is_reused_only_for_the_same_key(tmp_path: Path) -> None:
