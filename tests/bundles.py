@@ -10,6 +10,8 @@ import pandas as pd
 from palm_engine.bundle import Bundle, write_bundle
 from palm_engine.geometry.simplex import uniform_design
 from palm_engine.manifest import Manifest
+from palm_engine.oracles.base import Answers
+from palm_engine.oracles.table import TableOracle
 
 TRAITS = ("safety", "humor", "brevity", "warmth", "depth", "rigour", "clarity", "pace")
 NASTY = "<script>document.title='owned'</script> ![x](http://example.invalid/x.png) **bold** $x$"
@@ -19,6 +21,21 @@ def sphere(count: int, d: int, seed: int) -> np.ndarray:
     """Points on the positive part of the unit sphere, none dominated: shape (count, d)."""
     points = np.abs(np.random.default_rng(seed).normal(size=(count, d)))
     return points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
+class NoisyTable(TableOracle):
+    """A table whose answers are any policy within `eta` of the best, drawn by `rng`."""
+
+    def __init__(self, points: np.ndarray, eta: float, rng: np.random.Generator) -> None:
+        super().__init__(points)
+        self.tolerance, self.rng = eta, rng
+
+    def answer(self, weights: np.ndarray) -> Answers:
+        values = np.atleast_2d(weights) @ self.points.T
+        near = values >= values.max(axis=1, keepdims=True) - self.tolerance
+        rows = np.array([self.rng.choice(np.flatnonzero(n)) for n in near])
+        chosen = self.points[rows]
+        return Answers(chosen, np.einsum("md,md->m", np.atleast_2d(weights), chosen), rows)
 
 
 def make_bundle(

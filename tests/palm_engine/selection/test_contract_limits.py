@@ -6,14 +6,13 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
-from bundles import sphere
+from bundles import NoisyTable, sphere
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from palm_engine.errors import InvalidInputError, UndefinedGapError
 from palm_engine.geometry.gap import worst_gap, worst_violation
 from palm_engine.geometry.region import Region
-from palm_engine.oracles.table import TableOracle
 from palm_engine.selection.methods import METHODS
 from palm_engine.selection.minimum import minimum, size_curve
 from palm_engine.selection.options import Options
@@ -136,16 +135,5 @@ def test_the_curve_falls_and_ignores_the_order_of_policies_and_traits(seed: int,
 def test_placements_certificate_is_never_below_the_truth_with_a_noisy_oracle(seed: int, eta: float) -> None:
     rng = np.random.default_rng(seed)
     points = rng.random((40, 3))
-
-    class Noisy(TableOracle):
-        tolerance = eta
-
-        def answer(self, weights):  # type: ignore[no-untyped-def]
-            values = np.atleast_2d(weights) @ self.points.T
-            near = values >= values.max(axis=1, keepdims=True) - eta
-            rows = np.array([rng.choice(np.flatnonzero(n)) for n in near])
-            chosen = self.points[rows]
-            return type(super().answer(weights))(chosen, np.einsum("md,md->m", np.atleast_2d(weights), chosen), rows)
-
-    found = METHODS["placement"].select(Noisy(points), Target(k=3), Options(budget=14))
+    found = METHODS["placement"].select(NoisyTable(points, eta, rng), Target(k=3), Options(budget=14))
     assert found.gap.additive >= worst_gap(found.points, points).additive - 1e-9

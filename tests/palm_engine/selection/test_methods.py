@@ -6,7 +6,7 @@ import inspect
 
 import numpy as np
 import pytest
-from bundles import sphere
+from bundles import NoisyTable, sphere
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -183,20 +183,7 @@ def test_renaming_policies_and_traits_changes_nothing(seed: int, d: int) -> None
 def test_the_certificate_is_never_below_the_truth_even_with_a_noisy_oracle(seed: int, d: int, eta: float) -> None:
     rng = np.random.default_rng(seed)
     points = rng.random((60, d))
-
-    class Noisy(TableOracle):
-        """Any policy within eta of the best."""
-
-        tolerance = eta
-
-        def answer(self, weights):  # type: ignore[no-untyped-def]
-            values = np.atleast_2d(weights) @ self.points.T
-            near = values >= values.max(axis=1, keepdims=True) - eta
-            rows = np.array([rng.choice(np.flatnonzero(n)) for n in near])
-            chosen = self.points[rows]
-            return type(super().answer(weights))(chosen, np.einsum("md,md->m", np.atleast_2d(weights), chosen), rows)
-
-    found = METHODS["adaptive"].select(Noisy(points), Target(delta=0.02), Options(budget=25))
+    found = METHODS["adaptive"].select(NoisyTable(points, eta, rng), Target(delta=0.02), Options(budget=25))
     assert found.gap.additive >= worst_gap(found.points, points).additive - 1e-9
 
 
