@@ -12,11 +12,14 @@ from app.components.sidebar import open_bundle
 from app.state import unit_of
 from palm_engine.bundle import Bundle
 from palm_engine.explore import RANDOM_DRAWS, CurveInfo, MethodCurve, compare_methods
+from palm_engine.geometry.confidence import Bound, simultaneous_bounds
+from palm_engine.geometry.gap import minimum_of_envelope
 from palm_engine.planner import plan
 from palm_engine.selection.palm import promised_size
 from palm_engine.selection.result import Target
 
 OWN = "portfolio's own"
+BAND_RESAMPLES = 400
 ADDITIVE, RELATIVE = "Additive (delta)", "Relative (eps)"
 
 
@@ -24,7 +27,9 @@ def table(info: CurveInfo, others: list[MethodCurve]) -> pd.DataFrame:
     """The curve's numbers, as shown and as downloaded."""
     columns: dict[str, object] = {"members": info.sizes}
     if info.certify is not None and info.upper is not None:
-        columns |= {"exact best": info.certify, "bound": info.upper, "exact best on choose prompts": info.choose}
+        columns |= {"exact best": info.certify, "bound": info.upper}
+        if info.choose != info.certify:
+            columns["exact best on choose prompts"] = info.choose
     else:
         columns |= {"exact best": info.choose}
     columns |= {c.label: c.gaps for c in others}
@@ -81,6 +86,25 @@ def use(
         st.rerun()
 
 
+def relative_band(bundle: Bundle, exact: MethodCurve) -> tuple[tuple[float, ...] | None, float | None]:
+    """Bounds on the relative gaps of all sizes at once, from the certify prompts; None without them, or until then."""
+    if bundle.manifest.certificate is None:
+        return None, None
+
+    def work(report: jobs.Report) -> list[Bound]:
+        scores = bundle.scores_on("certify")
+        if scores is None:
+            return []
+        portfolios = [list(rows) for rows in exact.members]
+        return simultaneous_bounds(
+            scores, portfolios, resamples=BAND_RESAMPLES, relative=True,
+            report=lambda share: report(share, "resampling prompts"),
+        )  # fmt: skip
+
+    found = jobs.result_of(f"band.{bundle.folder.name}.{cache.stamp(bundle)}", "Bounding the relative gaps", work)
+    return (tuple(b.upper for b in found), found[0].confidence) if found else (None, None)
+
+
 def candidates_view(bundle: Bundle, info: CurveInfo) -> None:
     """The evaluated candidates: exact best of each size beside the other methods."""
     left, right = st.columns(2)
@@ -96,7 +120,10 @@ def candidates_view(bundle: Bundle, info: CurveInfo) -> None:
     if relative and others:
         exact = next(c for c in others if c.method == "minimum")
         names = tuple(tuple(bundle.policies[i] for i in rows) for rows in exact.members)
-        shown = CurveInfo(exact.sizes, names, exact.gaps, None, None, None, info.proved)
+        upper, confidence = relative_band(bundle, exact)
+        shown = CurveInfo(
+            exact.sizes, names, exact.gaps, exact.gaps if upper else None, upper, confidence, info.proved
+        )  # fmt: skip
     all_curves = list(others or [])
     others = [c for c in all_curves if c.method != "minimum"] if beside else []
     portfolio = cache.portfolio(bundle)
@@ -121,9 +148,10 @@ def candidates_view(bundle: Bundle, info: CurveInfo) -> None:
         said += f" Grey band: the range of {RANDOM_DRAWS} random draws; its point is the first of them."
     if bundle.manifest.certificate is not None:
         said += " Every method chose on the choose prompts and is measured on the certify prompts, so lines may cross"
-        said += "; the bound holds for all sizes at once, so picking one by looking is fair." if not relative else "."
-    if not relative and portfolio is not None and marked is not None and 0 < marked[1] < 1:
-        most = promised_size(len(bundle.traits), marked[1])
+        said += "; the bound holds for all sizes at once, so picking one by looking is fair."
+    least = minimum_of_envelope(bundle.points)[0] if relative else None
+    if bundle.manifest.value == "reward" and portfolio is not None and marked is not None and 0 < marked[1] < 1:
+        most = promised_size(len(bundle.traits), marked[1], least)
         said += f" For a worst gap of {marked[1]:.4f} PALM's grid promises {most:,} members at most, whatever the "
         said += f"policies are (reconstructed bound); {len(portfolio.rows)} do here."
     st.caption(said)

@@ -58,6 +58,21 @@ class Bundle:
         values = [[c.evaluated[split][t] for t in self.traits] for c in candidates]
         return policy_points(values, [c.cost for c in candidates] if self.manifest.value == "reward_minus_kl" else None)
 
+    def scores_on(self, split: str) -> Floats | None:
+        """Points by prompt, shape (prompts, candidates, d): mean scores of a prompt's answers, costs taken off.
+
+        None where some candidate didn't answer every prompt of the split.
+        """
+        ids = set(self.prompts["prompt_id"][self.prompts["split"] == split])
+        rows = self.samples[self.samples["prompt_id"].isin(ids) & self.samples["policy"].isin(self.policies)]
+        means = rows.groupby(["prompt_id", "policy"], sort=True, observed=True)[self.traits].mean()
+        wanted = pd.MultiIndex.from_product([sorted(ids), self.policies])
+        table = means.reindex(wanted).to_numpy(dtype=float)
+        if not ids or np.isnan(table).any():
+            return None
+        costs = [c.cost if self.manifest.value == "reward_minus_kl" else 0.0 for c in self.manifest.candidates]
+        return np.asarray(table.reshape(len(ids), len(self.policies), -1) - np.array(costs)[None, :, None])
+
     @property
     def members(self) -> list[int]:
         """Rows of the candidates that are members."""

@@ -7,13 +7,14 @@ gives a one-sided bound (Efron and Tibshirani 1993, chapter 13, doi:10.1201/9780
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from palm_engine.errors import InvalidInputError
-from palm_engine.geometry.gap import worst_additive_gap
+from palm_engine.geometry.gap import worst_additive_gap, worst_relative_gap
 from palm_engine.geometry.region import Region
 
 Floats = NDArray[np.float64]
@@ -67,13 +68,22 @@ def simultaneous_bounds(
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
+    relative: bool = False,
+    report: Callable[[float], None] = lambda share: None,
 ) -> list[Bound]:
-    """Bounds that hold for all `portfolios` at once (max-t), each side by itself: for picking one by its figures."""
+    """Bounds that hold for all `portfolios` at once (max-t), each side by itself: for picking one by its figures.
+
+    `relative` bounds multiplicative worst gaps; raises UndefinedGapError where one isn't defined in some resample.
+    """
     mean = scores.mean(axis=0)
-    estimates = np.array([worst_additive_gap(mean[p], mean) for p in portfolios])
-    draws = np.array(
-        [[worst_additive_gap(m[p], m) for p in portfolios] for m in resampled_means(scores, resamples, seed)]
-    )
+    gap = worst_relative_gap if relative else worst_additive_gap
+    estimates = np.array([gap(mean[p], mean) for p in portfolios])
+    drawn = []
+    for i, m in enumerate(resampled_means(scores, resamples, seed)):
+        drawn.append([gap(m[p], m) for p in portfolios])
+        if i % 25 == 0:
+            report(i / resamples)
+    draws = np.array(drawn)
     spread = draws.std(axis=0, ddof=1)
     # A portfolio of all policies has gap 0 in every resample: its bound is 0 too.
     deviation = np.where(spread > 1e-12, (draws - estimates) / np.maximum(spread, 1e-12), 0.0)

@@ -73,6 +73,14 @@ def worst_additive_gap(portfolio: ArrayLike, candidates: ArrayLike, region: Regi
     return float((best - ours).max())
 
 
+def worst_relative_gap(portfolio: ArrayLike, candidates: ArrayLike, region: Region | None = None) -> float:
+    """The multiplicative part of `worst_gap`. Raises UndefinedGapError with the reason where it is not defined."""
+    found = worst_gap(portfolio, candidates, region)
+    if found.multiplicative is None:
+        raise UndefinedGapError(found.undefined or "the multiplicative gap is not defined")
+    return found.multiplicative
+
+
 def worst_violation(
     portfolio: ArrayLike, candidates: ArrayLike, eps: float, delta: float, region: Region | None = None
 ) -> tuple[float, Floats]:

@@ -61,15 +61,18 @@ def size_upper_bound(d: int, eps: float, delta: float) -> int:
     return grid_size(d, eps, delta)
 
 
-def promised_size(d: int, gap: float) -> int:
+def promised_size(d: int, gap: float, least: float | None = None) -> int:
     """The least size that PALM's theory promises for an additive worst gap of `gap`, whatever the policies are.
 
-    Rewards in [0, 1], no KL cost: an (eps, delta)-portfolio has an additive gap of at most eps + delta, so the best
-    split of `gap` is taken. Raises InvalidInputError where `gap` isn't in (0, 1).
+    With `least`, a number above 0 that the best value is nowhere below, for a multiplicative worst gap of `gap`: there
+    a tolerance delta is a share of at most delta / `least`. Rewards in [0, 1], no KL cost: an (eps, delta)-portfolio
+    has a gap of at most eps + delta, so the best split of `gap` is taken. Raises InvalidInputError where `gap` isn't
+    in (0, 1).
     """
     if not 0 < gap < 1:
         raise InvalidInputError(f"a worst gap in (0, 1) is needed, got {gap}")
-    return min(size_upper_bound(d, gap * share, gap * (1 - share)) for share in np.linspace(0.05, 0.95, 37))
+    scale = 1.0 if least is None else min(least, 1.0)
+    return min(size_upper_bound(d, gap * share, scale * gap * (1 - share)) for share in np.linspace(0.05, 0.95, 37))
 
 
 def palm(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from bundles import make_bundle
@@ -112,3 +113,20 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
     (folder / "samples.parquet").symlink_to(tmp_path / "elsewhere.parquet")
     with pytest.raises(BundleError, match="is a link"):
         _ = read_bundle(folder).samples
+
+
+def test_scores_by_prompt_average_to_the_table_of_samples(bundles: Path) -> None:
+    bundle = read_bundle(bundles / "demo")
+    scores = bundle.scores_on("certify")
+    assert scores is not None
+    assert scores.shape == (3, 7, 3)
+    assert np.allclose(scores.mean(axis=0), bundle.points)  # every answer of a test policy scores its mean
+    assert bundle.scores_on("train") is None
+    assert read_bundle(bundles / "no-texts").scores_on("certify") is None
+
+
+def test_a_linked_manifest_is_refused(bundles: Path, tmp_path: Path) -> None:
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "portfolio.json").symlink_to(bundles / "demo" / "portfolio.json")
+    with pytest.raises(BundleError, match="is a link"):
+        read_bundle(tmp_path / "linked")

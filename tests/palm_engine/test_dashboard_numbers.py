@@ -68,6 +68,8 @@ def test_the_comparison_grid_stays_small(d: int) -> None:
 def test_the_promised_size_is_no_larger_than_an_even_split(d: int, gap: float) -> None:
     assert 1 <= promised_size(d, gap) <= size_upper_bound(d, gap / 2, gap / 2)
     assert promised_size(d, gap) >= promised_size(d, min(gap * 1.5, 0.99))
+    # A share of a best value that may be small is the stronger promise, so it takes more members.
+    assert promised_size(d, gap, 0.3) >= promised_size(d, gap, 1.0) == promised_size(d, gap)
 
 
 def test_a_plan_is_of_gibbs_policies_and_its_gap_is_theirs() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from palm_engine.errors import InvalidInputError
+from palm_engine.errors import InvalidInputError, UndefinedGapError
 from palm_engine.geometry.confidence import gap_difference_bound, mean_bound, simultaneous_bounds, worst_gap_bound
-from palm_engine.geometry.gap import worst_additive_gap
+from palm_engine.geometry.gap import worst_additive_gap, worst_gap
 
 TRUTH = np.abs(np.random.default_rng(0).normal(size=(6, 3)))
 TRUTH = 0.2 + 0.6 * TRUTH / np.linalg.norm(TRUTH, axis=1, keepdims=True)
@@ -57,3 +57,16 @@ def test_paired_difference_sees_what_is_common_to_both() -> None:
 def test_too_few_prompts_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="prompts >= 2"):
         worst_gap_bound(scores(1, 0), [0])
+
+
+def test_relative_bounds_are_those_of_the_relative_gap_and_hold_for_all_at_once() -> None:
+    drawn = 0.2 + 0.6 * np.random.default_rng(4).random((60, 6, 3))
+    portfolios = [[0], [0, 1], [0, 1, 2, 3, 4, 5]]
+    found = simultaneous_bounds(drawn, portfolios, resamples=120, relative=True)
+    mean = drawn.mean(axis=0)
+    for bound, p in zip(found, portfolios, strict=True):
+        assert bound.estimate == pytest.approx(worst_gap(mean[p], mean).multiplicative, abs=1e-12)
+        assert bound.upper >= bound.estimate
+    assert found[2].upper == 0
+    with pytest.raises(UndefinedGapError):
+        simultaneous_bounds(drawn - 2, portfolios, resamples=100, relative=True)
