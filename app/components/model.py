@@ -10,6 +10,7 @@ import streamlit as st
 from app import cache, jobs, state
 from palm_engine.bundle import Bundle
 from palm_engine.errors import PalmError
+from palm_engine.lm import missing_packages
 from palm_engine.lm.devices import DEVICES, DTYPES, default_threads, usable_cores
 from palm_engine.lm.host import LoadOptions, Report
 from palm_engine.lm.selfcheck import SelfCheck
@@ -20,6 +21,14 @@ def ready(bundle: Bundle, members: Sequence[str]) -> bool:
     """Whether `members` can be asked; shows what to do where they can't yet, and what is loaded where they can."""
     if bundle.manifest.base is None:
         st.info("This portfolio names no base model, so nothing can answer live.", icon=":material/memory:")
+        return False
+    missing = missing_packages()
+    if missing:
+        st.info(
+            f"Live answers need the extra 'lm' ({', '.join(missing)} not installed): pip install -e '.[lm]'. Recorded "
+            "answers work without it.",
+            icon=":material/memory:",
+        )
         return False
     host = cache.host()
     wanted = f"load_wanted.{bundle.folder.name}"

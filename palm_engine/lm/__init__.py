@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from palm_engine.errors import DependencyError
 
 
@@ -15,3 +17,8 @@ def require_language_models(what: str) -> None:
         raise DependencyError(
             f"{what} needs the extra 'lm': pip install -e '.[lm]' ({error.name} is missing)"
         ) from error
+
+
+def missing_packages() -> list[str]:
+    """Packages of the extra 'lm' that aren't installed; nothing is imported to find out."""
+    return [name for name in ("torch", "transformers", "peft", "platformdirs") if find_spec(name) is None]

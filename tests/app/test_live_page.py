@@ -165,6 +165,17 @@ def test_unload_frees_and_can_be_loaded_again(app: AppTest) -> None:
     assert said(ask(app, "Hello?")).count("<article") == 3
 
 
+def test_without_the_extra_the_page_says_what_to_install(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    from app.components import model
+
+    monkeypatch.setattr(model, "missing_packages", lambda: ["torch"])
+    app.run()
+    assert "torch not installed" in said(app)
+    assert "Load the model" not in [b.label for b in app.button]
+
+
 def test_portfolios_without_a_base_say_so(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("PALM_PORTFOLIOS", str(bundles))
