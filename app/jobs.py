@@ -54,7 +54,10 @@ class Job:
             except CancelledError:
                 self.cancelled.set()
             except Exception as error:  # kept for the page that asked, which shows it
-                self.error = error
+                if not isinstance(error, PalmError):
+                    logging.getLogger(__name__).error("%s failed", self.note or "work", exc_info=error)
+                # Without its frames: they would keep whatever was being loaded.
+                self.error = error.with_traceback(None)
 
         self.thread = threading.Thread(target=inside, daemon=True)
         self.thread.start()
@@ -104,12 +107,17 @@ def result_of(key: str, label: str, work: Callable[[Report], T]) -> T | None:
         st.warning(f"{label}: not possible.", icon=":material/error:")
         st.text(str(job.error))
     else:
-        logging.getLogger(__name__).error("%s failed", label, exc_info=job.error)
         st.error(f"{label}: failed ({type(job.error).__name__}); the log of the server says more.")
     if st.button("Start again", key=f"again.{key}"):
         del jobs[key]
         st.rerun()
     return None
+
+
+def failed(key: str) -> bool:
+    """Whether the work behind `key` is over without a result: an error, or Cancel."""
+    job = st.session_state.get(_JOBS, {}).get(key)
+    return job is not None and not job.alive and (job.error is not None or job.result is None)
 
 
 def forget(key: str) -> None:
@@ -123,6 +131,7 @@ def forget(key: str) -> None:
 def _watch(label: str, job: Job) -> None:
     if not job.alive:
         st.rerun()
-    st.progress(min(job.share, 1.0), text=f"{label}: {job.words}")
+    st.text(f"{label}: {job.words}")  # not in the bar, whose text is markdown
+    st.progress(min(job.share, 1.0))
     if st.button("Cancel", icon=":material/cancel:", disabled=job.cancelled.is_set()):
         job.cancelled.set()

@@ -45,6 +45,7 @@ page = st.navigation(
 # Streamlit's default leaves a screen-high gap above the first heading.
 st.html("<style>[data-testid='stMainBlockContainer']{padding-top:3.5rem;padding-bottom:3rem}</style>")
 names = cache.bundle_names(state.portfolios_root())
+state.look_at_tickets()
 state.restore_from_url(names)
 pick_bundle(names)
 told(page.run)()

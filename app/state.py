@@ -50,6 +50,7 @@ class Asked:
     settings: dict[str, float]
     tokens_a_second: float | None
     stopped: bool
+    error: str = ""
 
 
 def portfolios_root() -> Path:
@@ -161,19 +162,29 @@ def session_id() -> str:
     return str(st.session_state[_SESSION])
 
 
-def ticket() -> Ticket | None:
-    """The live question that this session asked last, as long as its answers aren't in the history."""
-    return st.session_state.get(_TICKET)
+def ticket(bundle: Bundle) -> Ticket | None:
+    """The live question that this session asked of the portfolio last, until its answers are in the history."""
+    return st.session_state.get(f"{_TICKET}.{bundle.folder.name}")
 
 
-def set_ticket(asked: Ticket | None) -> None:
+def set_ticket(bundle: Bundle, asked: Ticket | None) -> None:
     """Keep a live question (None: it is over)."""
-    st.session_state[_TICKET] = asked
+    st.session_state[f"{_TICKET}.{bundle.folder.name}"] = asked
 
 
-def history(bundle: Bundle) -> list[Asked]:
-    """Live questions of this session with their answers, oldest first; the latest MOST_ASKED are kept."""
-    kept: list[Asked] = st.session_state.setdefault(f"history.{bundle.folder.name}", [])
+def look_at_tickets() -> None:
+    """Called on every run of every page: this session is still there, and so are its questions."""
+    for key, asked in list(st.session_state.items()):
+        if str(key).startswith(f"{_TICKET}.") and asked is not None:
+            asked.look()
+
+
+def history(bundle: Bundle, stamp: int) -> list[Asked]:
+    """Live questions of this session with their answers, oldest first; the latest MOST_ASKED are kept.
+
+    A bundle that was written anew (`stamp`) begins a new one: policies and traits may be others.
+    """
+    kept: list[Asked] = st.session_state.setdefault(f"history.{bundle.folder.name}.{stamp}", [])
     del kept[:-MOST_ASKED]
     return kept
 

@@ -240,10 +240,12 @@ def _ways(bench: Bench, model: Any, prompts: int) -> dict[str, Callable[[], int]
 def _growth(bench: Bench) -> list[tuple[str, str, str]]:
     """Cost of a step against the number of members, beside the base alone with as many rows; plotted."""
     everyone = members_of(bench.bundle, max(STEPS))
-    bench.backend.load(everyone)
+    for member in everyone:
+        bench.backend.unload(member)
     ours, base = [], []
     for count in STEPS:
         members = everyone[:count]
+        bench.backend.load(members)  # a step pays for what is stacked: exactly these
         ways: dict[str, Callable[[], int]] = {
             "ours": lambda m=members: bench.stacked(1, m),  # type: ignore[misc]
             "base": lambda m=members: bench.stream(bench.plain.model, 1, m),  # type: ignore[misc]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from palm_engine.errors import InvalidInputError
 
@@ -106,8 +107,12 @@ def vllm(
     from palm_engine.lm import require_language_models
 
     require_language_models("an export")
-    done = export_vllm(read_bundle(bundle), out, lambda text: console.print(text, highlight=False), download)
-    console.print(f"Wrote {done.folder}. Start it with: {done.folder}/start.sh, which runs", highlight=False)
+    done = export_vllm(
+        read_bundle(bundle), out, lambda text: console.print(text, highlight=False, markup=False), download
+    )
+    console.print(
+        f"Wrote {done.folder}. Start it with: {done.folder}/start.sh, which runs", highlight=False, markup=False
+    )
     typer.echo(done.shell)
 
 
@@ -128,7 +133,7 @@ def _backend(found: Bundle, kind: str, url: str | None, members: list[str], opti
         raise InvalidInputError(f"--backend {kind!r} is not one of local, recorded, remote")
     host = ModelHost()
     with error_console.status("Loading the model") as status:
-        check = host.load(found, members, options, lambda share, note: status.update(note))
+        check = host.load(found, members, options, lambda share, note: status.update(escape(note)))
     for warning in check.warnings:
         error_console.print(warning, style="yellow", markup=False, highlight=False)
     return host.backend(found)

@@ -17,6 +17,8 @@ from palm_engine.router import Router
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 ROUTING_FILE, START_FILE = "routing.json", "start.sh"
 BASE_NAME = "base"
+MOST_TOKENS = 2048
+SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja")
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,13 @@ def export_vllm(
     shutil.rmtree(part, ignore_errors=True)
     try:
         part.mkdir(parents=True)
-        model = _base(bundle.manifest.base.source, part, report, download)
+        base = bundle.manifest.base
+        model = _base(base.source, base.fingerprint, part, report, download)
         rank = 0
         for policy in adapters:
             report(f"Copying the adapter {policy}")
             rank = max(rank, _adapter(bundle, policy, part / "adapters" / policy))
-        command = _command(model, adapters, rank)
+        command = _command(model, adapters, rank, _most_tokens(part / BASE_NAME / "config.json"))
         (part / ROUTING_FILE).write_text(json.dumps(router.as_json(), indent=1) + "\n", encoding="utf-8")
         start = part / START_FILE
         start.write_text(
@@ -73,9 +76,17 @@ def export_vllm(
     return VllmExport(out, command)
 
 
-def _command(model: str, adapters: list[str], rank: int) -> tuple[str, ...]:
+def _most_tokens(config: Path) -> int:
+    """Tokens of prompt and answer together that the server sets memory aside for: MOST_TOKENS, or what the base can."""
+    if not config.is_file():
+        return MOST_TOKENS
+    known = json.loads(config.read_text(encoding="utf-8")).get("max_position_embeddings")
+    return min(int(known or MOST_TOKENS), MOST_TOKENS)
+
+
+def _command(model: str, adapters: list[str], rank: int, tokens: int) -> tuple[str, ...]:
     words = ["python", "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--served-model-name", BASE_NAME]
-    words += ["--host", "127.0.0.1", "--max-model-len", "2048"]
+    words += ["--host", "127.0.0.1", "--max-model-len", str(tokens)]
     if adapters:
         fitting = [r for r in RANKS if r >= rank]
         if not fitting:
@@ -85,18 +96,24 @@ def _command(model: str, adapters: list[str], rank: int) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _base(source: str, part: Path, report: Callable[[str], None], download: bool) -> str:
+def _base(source: str, wanted: str | None, part: Path, report: Callable[[str], None], download: bool) -> str:
     from palm_engine.lm import hub
-    from palm_engine.lm.base import resolve_base
+    from palm_engine.lm.base import fingerprint, resolve_base
 
     if hub.is_hub_id(source) and not Path(source).expanduser().is_dir():
         return source  # vLLM fetches it itself
     folder = resolve_base(source, report, download)
+    if wanted and fingerprint(folder) != wanted:
+        raise ModelSourceError(
+            f"{folder}: isn't the base that this portfolio's adapters were trained on (fingerprint {wanted[:12]}...); "
+            "restore it, or fetch it anew with palm base"
+        )
     report("Copying the base model")
     target = part / BASE_NAME
     target.mkdir()
     for file in sorted(folder.iterdir()):
-        if file.suffix in (".safetensors", ".json", ".txt", ".model", ".jinja") and file.name != "fingerprint.json":
+        told = file.name.upper().startswith(("LICENSE", "LICENCE", "NOTICE", "README"))
+        if (file.suffix in SUFFIXES or told) and file.name != "fingerprint.json" and file.is_file():
             shutil.copyfile(file, target / file.name)
     return BASE_NAME
 

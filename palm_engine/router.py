@@ -73,9 +73,11 @@ class Router:
             points = np.array([[float(m["point"][t]) for t in raw["traits"]] for m in members])
             policies, models, systems = (tuple(str(m[f]) for m in members) for f in ("policy", "model", "system"))
             router = cls(tuple(map(str, raw["traits"])), policies, models, systems, points)
+        except InvalidInputError:
+            raise
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidInputError(f"{path}: can't be read ({type(error).__name__})") from error
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise InvalidInputError(f"{path}: not a routing file ({error}); write it anew with palm export") from error
         if not len(points) or not np.isfinite(points).all():
             raise InvalidInputError(f"{path}: members: a point for each of at least one member is needed")

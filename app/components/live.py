@@ -29,13 +29,13 @@ def live(bundle: Bundle, portfolio: state.Portfolio) -> None:
     members = [bundle.policies[i] for i in portfolio.rows]
     if not model.ready(bundle, [m for m in members if _can_run(bundle, m)]):
         return
-    asked = state.ticket()
-    running = asked is not None and asked.portfolio == bundle.folder.name and not _settle(bundle, asked)
+    asked = state.ticket(bundle)
+    running = asked is not None and not _settle(bundle, asked)
     _question(bundle, portfolio, running)
     if running:
         _watch(bundle, portfolio)
         return
-    done = state.history(bundle)
+    done = _history(bundle)
     if not done:
         st.info("Write a prompt above, or take an example, and press Ask.", icon=":material/forum:")
         return
@@ -70,6 +70,8 @@ def _question(bundle: Bundle, portfolio: state.Portfolio, running: bool) -> None
     with middle.popover("Sampling", icon=":material/tune:"):
         settings = _sampling(bundle)
     if right.button("Ask", type="primary", icon=":material/send:", disabled=running, width="stretch"):
+        if running:
+            return  # a second click that came while the first was on its way
         if not prompt.strip():
             st.warning("The prompt is empty; write a question first.")
         elif not members:
@@ -95,9 +97,11 @@ def _members(bundle: Bundle, portfolio: state.Portfolio, who: str) -> list[str]:
 
 def _sampling(bundle: Bundle) -> LiveSettings:
     usual, name = live_settings(bundle), bundle.folder.name
-    temperature = st.slider("Temperature", 0.0, 2.0, float(usual.temperature), 0.05, key=f"live.temperature.{name}",
-                            help="0 is greedy: always the likeliest token.")  # fmt: skip
-    top_p = st.slider("Top-p", 0.05, 1.0, float(usual.top_p), 0.05, key=f"live.top_p.{name}")
+    temperature = st.slider(
+        "Temperature", 0.0, 2.0, min(float(usual.temperature), 2.0), 0.05, key=f"live.temperature.{name}",
+        help="0 is greedy: always the likeliest token.",
+    )  # fmt: skip
+    top_p = st.slider("Top-p", 0.05, 1.0, max(float(usual.top_p), 0.05), 0.05, key=f"live.top_p.{name}")
     most = cache.host().limits.new_tokens
     tokens = st.number_input("New tokens, at most", 1, most, min(usual.max_new_tokens, most), key=f"live.tokens.{name}")
     seed = st.number_input("Seed", 0, 2**31, 0, key=f"live.seed.{name}", help=(
@@ -111,13 +115,13 @@ def _ask(bundle: Bundle, prompt: str, members: list[str], settings: LiveSettings
         scorer = Scorer(bundle)
         asked = host.queue.submit(
             state.session_id(), host.backend(bundle), [prompt], members, settings,
-            None if scorer.missing else scorer, bundle.folder.name,
+            None if scorer.missing else scorer,
         )  # fmt: skip
     except PalmError as error:
         st.warning("This can't be asked.", icon=":material/error:")
         st.text(str(error))
         return
-    state.set_ticket(asked)
+    state.set_ticket(bundle, asked)
     st.rerun()
 
 
@@ -125,25 +129,26 @@ def _settle(bundle: Bundle, asked: Ticket) -> bool:
     """Whether the question is over; its answers then go to the history, once."""
     if not asked.look().ended:
         return False
-    state.set_ticket(None)
-    if asked.state == "failed":
-        st.warning("The question wasn't answered.", icon=":material/error:")
-        st.text(asked.error)
-    if any(row.text or row.done for row in asked.rows):
-        found = tuple(LiveAnswer(r.member, r.text, r.tokens, dict(r.scores or {})) for r in asked.rows)
-        stopped = asked.state != "done"
-        settings = {k: float(v) for k, v in asdict(asked.settings).items()}
-        state.history(bundle).append(
-            state.Asked(asked.prompts[0], found, settings, asked.tokens_a_second, stopped)
-        )  # fmt: skip
+    found = tuple(LiveAnswer(r.member, r.text, r.tokens, dict(r.scores or {})) for r in asked.rows)
+    settings = {k: float(v) for k, v in asdict(asked.settings).items()}
+    _history(bundle).append(
+        state.Asked(
+            asked.prompts[0], found, settings, asked.tokens_a_second, asked.state != "done", asked.error
+        )
+    )  # fmt: skip
+    state.set_ticket(bundle, None)
     return True
+
+
+def _history(bundle: Bundle) -> list[state.Asked]:
+    return state.history(bundle, cache.stamp(bundle))
 
 
 @st.fragment(run_every=POLL)
 @told
 def _watch(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """Columns that grow; runs by itself until the answers are whole."""
-    asked = state.ticket()
+    asked = state.ticket(bundle)
     if asked is None or asked.look().ended:
         st.rerun()
     assert asked is not None
@@ -197,7 +202,10 @@ def _shown(bundle: Bundle, portfolio: state.Portfolio, done: list[state.Asked]) 
     one = done[i]
     w = state.weights(bundle)
     values = {a.member: answer_value(a.scores, bundle.traits, w) for a in one.answers}
-    st.text(_verdict(bundle, portfolio, one, values))
+    if one.error:
+        st.warning("This question wasn't answered to the end.", icon=":material/error:")
+        st.text(one.error)
+    st.text(_verdict(bundle, one, values))
     order = sorted(one.answers, key=lambda a: -(values[a.member] or 0.0))
     _cards(bundle, portfolio, tuple(order))
     left, right = st.columns(2)
@@ -214,9 +222,7 @@ def _shown(bundle: Bundle, portfolio: state.Portfolio, done: list[state.Asked]) 
     )  # fmt: skip
 
 
-def _verdict(
-    bundle: Bundle, portfolio: state.Portfolio, one: state.Asked, values: dict[str, float | None]
-) -> str:  # fmt: skip
+def _verdict(bundle: Bundle, one: state.Asked, values: dict[str, float | None]) -> str:
     """Which of these answers is best at the weights, beside the member that the rewards predict."""
     said = f"“{one.prompt}” " + ("Stopped. " if one.stopped else "")
     if one.tokens_a_second:
@@ -239,7 +245,7 @@ def _as_json(bundle: Bundle, done: list[state.Asked]) -> str:
     weights = dict(zip(bundle.traits, map(float, w), strict=True))
     told = [
         {
-            "prompt": one.prompt, "settings": one.settings, "stopped": one.stopped,
+            "prompt": one.prompt, "settings": one.settings, "stopped": one.stopped, "error": one.error,
             "answers": [
                 {"member": a.member, "text": a.text, "tokens": a.tokens, "scores": dict(a.scores),
                  "value": answer_value(a.scores, bundle.traits, w)} for a in one.answers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import pandas as pd
@@ -30,24 +31,17 @@ def ready(bundle: Bundle, members: Sequence[str]) -> bool:
             icon=":material/memory:",
         )
         return False
-    host = cache.host()
-    wanted = f"load_wanted.{bundle.folder.name}"
-    if not host.serves(bundle) and not st.session_state.get(wanted):
-        if not _offer(bundle, wanted):
-            return False
-        st.rerun()
     check = _loaded(bundle, members)
     if check is None:
         return False
-    st.session_state[wanted] = False
     for warning in check.warnings:
         st.warning("The loaded members aren't quite what the portfolio describes.", icon=":material/warning:")
         st.text(warning)
-    _memory(bundle, members, check)
+    _memory(bundle, check)
     return True
 
 
-def _offer(bundle: Bundle, wanted: str) -> bool:
+def _offer(bundle: Bundle) -> bool:
     """What would be loaded, from where and how large; True once the user said so."""
     assert bundle.manifest.base is not None
     try:
@@ -74,36 +68,52 @@ def _offer(bundle: Bundle, wanted: str) -> bool:
         return False
     if st.button(label, type="primary", icon=":material/memory:"):
         cache.source_info.clear()
-        st.session_state[wanted] = True
         return True
     return False
 
 
 def _loaded(bundle: Bundle, members: Sequence[str]) -> SelfCheck | None:
-    """Loads what is missing beside the page; None, with progress shown, until it is there."""
-    host, key = cache.host(), f"load.{bundle.folder.name}.{cache.stamp(bundle)}.{','.join(sorted(members))}"
-    options, session = st.session_state.get("load.options", LoadOptions()), state.session_id()
-    cold = not host.serves(bundle)
-    if cold and st.session_state.get("loaded_once") == key:
-        jobs.forget(key)  # it was loaded for this session before, and somebody unloaded it since
-        st.session_state["loaded_once"] = None
+    """Offers to load, loads beside the page what is missing, and checks it; None until it is there."""
+    host, name, session = cache.host(), bundle.folder.name, state.session_id()
+    wanted = f"load_wanted.{name}"
+    cold = st.session_state.get(wanted) is not None
+    if not cold and not host.serves(bundle):
+        if _offer(bundle):
+            # Every click is a load of its own: what an earlier one gave isn't true of this one.
+            st.session_state[wanted] = time.monotonic()
+            st.rerun()
+        return None
+    options = st.session_state.get("load.options", LoadOptions())
 
     def work(report: Report) -> SelfCheck:
         check = host.load(bundle, list(members), options, lambda share, note: report(0.8 * share, note), session)
         if cold:
             report(0.8, "Reading the encoder that scores answers")
             Scorer(bundle)("warm", "up", 1)
-            cache.freeze()
+        cache.freeze()
         return check
 
-    check = jobs.result_of(key, "Loading the model" if cold else "Loading members", work)
-    if check is not None and host.serves(bundle):
-        st.session_state["loaded_once"] = key
-        return check
-    return None
+    if cold:
+        key, label = f"load.{name}.{st.session_state[wanted]}", "Loading the model"
+    else:
+        # Which members are loaded and checked, of which bundle, on which load of the base.
+        key = f"check.{name}.{cache.stamp(bundle)}.{host.generation}.{','.join(sorted(members))}"
+        label = "Loading members"
+    check = jobs.result_of(key, label, work)
+    if cold and (check is not None or jobs.failed(key)):
+        st.session_state[wanted] = None
+        if check is None:
+            jobs.forget(key)
+            # The settings, beside the message: another device or number format may be the mend.
+            if _offer(bundle):
+                st.session_state[wanted] = time.monotonic()
+                st.rerun()
+            return None
+        st.rerun()
+    return check
 
 
-def _memory(bundle: Bundle, members: Sequence[str], check: SelfCheck) -> None:
+def _memory(bundle: Bundle, check: SelfCheck) -> None:
     """What is loaded and what it takes; members in and out of memory; unload."""
     host = cache.host()
     info = host.info()
@@ -119,7 +129,7 @@ def _memory(bundle: Bundle, members: Sequence[str], check: SelfCheck) -> None:
     left, middle, right = st.columns([5, 1.3, 1], vertical_alignment="center")
     left.text(said + ".")
     with middle.popover("Members", icon=":material/group:"):
-        _members(bundle, members)
+        _members(bundle)
     if right.button("Unload", icon=":material/eject:", help="Free the model's memory, for all sessions."):
         try:
             host.unload(state.session_id())
@@ -127,24 +137,27 @@ def _memory(bundle: Bundle, members: Sequence[str], check: SelfCheck) -> None:
         except PalmError as error:
             st.warning(str(error))
         else:
-            state.set_ticket(None)
             st.rerun()
 
 
-def _members(bundle: Bundle, members: Sequence[str]) -> None:
-    """Which adapters are in memory; the portfolio's own stay, others can be put in and out."""
+def _members(bundle: Bundle) -> None:
+    """Which adapters are in memory and what each takes; they can be put in and out."""
     backend = cache.host().backend(bundle)
     adapters = [c.policy for c in bundle.manifest.candidates if c.adapter]
     loaded = [p for p in adapters if p in backend.loaded]
     frame = pd.DataFrame({"adapter": loaded, "memory in MB": [backend.bytes_of(p) / 1e6 for p in loaded]})
     st.dataframe(frame, hide_index=True, column_config={"memory in MB": st.column_config.NumberColumn(format="%.1f")})
-    others = [p for p in adapters if p not in members]
-    wanted = st.multiselect("Others in memory", others, default=[p for p in loaded if p in others], key=(
-        f"in_memory.{bundle.folder.name}.{','.join(loaded)}"))  # fmt: skip
-    for policy in others:
-        if policy in wanted and policy not in loaded:
-            backend.load([policy])
-        elif policy not in wanted and policy in loaded:
-            backend.unload(policy)
-    if set(wanted) != {p for p in loaded if p in others}:
+    wanted = st.multiselect("In memory", adapters, default=loaded, key=(
+        f"in_memory.{bundle.folder.name}.{','.join(loaded)}"), help=(
+        "A member that isn't in memory is loaded again when it is asked."))  # fmt: skip
+    try:
+        backend.load([p for p in wanted if p not in loaded])
+        for policy in loaded:
+            if policy not in wanted:
+                backend.unload(policy)
+    except PalmError as error:
+        st.warning("That wasn't possible.")
+        st.text(str(error))
+        return
+    if set(wanted) != set(loaded):
         st.rerun()

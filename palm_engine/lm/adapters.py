@@ -17,6 +17,7 @@ from palm_engine.errors import ModelSourceError
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 _KEY = re.compile(r"(?:base_model\.model\.)?(?P<path>.+)\.lora_(?P<part>[AB])(?:\.default)?\.weight")
+_PLAIN = re.compile(r"[A-Za-z0-9_.]+")
 # Variants that are more than base + scale * B A: read as plain LoRA they would silently be another model.
 _UNSUPPORTED = (
     "use_dora",
@@ -66,6 +67,8 @@ def read_adapter(folder: Path) -> LoraWeights:
         tensors = load(data)
     except (ValueError, SafetensorError) as error:
         raise ModelSourceError(f"{folder}: can't be read ({type(error).__name__}); copy the adapter anew") from error
+    if not isinstance(config, dict):
+        raise ModelSourceError(f"{folder / CONFIG_FILE}: not a configuration; copy the adapter anew")
     odd = [name for name in _UNSUPPORTED if config.get(name)]
     if config.get("peft_type") != "LORA" or odd or config.get("bias", "none") != "none":
         what = odd[0] if odd else f"peft_type {config.get('peft_type')}, bias {config.get('bias')}"
@@ -80,15 +83,21 @@ def read_adapter(folder: Path) -> LoraWeights:
     for path, pair in parts.items():
         if set(pair) != {"A", "B"} or pair["A"].shape[0] != pair["B"].shape[1]:
             raise ModelSourceError(f"{folder / WEIGHTS_FILE}: A and B of {path} don't fit each other")
-        layers[path] = (pair["A"], pair["B"], _scale(config, path, pair["A"].shape[0]))
+        try:
+            scale = _scale(config, path, pair["A"].shape[0])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ModelSourceError(f"{folder / CONFIG_FILE}: lora_alpha of {path} can't be read ({error})") from error
+        layers[path] = (pair["A"], pair["B"], scale)
     return LoraWeights(layers, hashlib.sha256(data).hexdigest())
 
 
 def _scale(config: dict[str, Any], path: str, rank: int) -> float:
     alpha = float(config["lora_alpha"])
-    for pattern, value in (config.get("alpha_pattern") or {}).items():
-        # As peft matches them: the key is the end of a layer's path.
-        if re.fullmatch(rf"(.*\.)?({pattern})", path):
+    for end, value in (config.get("alpha_pattern") or {}).items():
+        # As peft matches them, for plain ends of a layer's path; a file's regular expressions are not run.
+        if not _PLAIN.fullmatch(end):
+            raise ValueError(f"alpha_pattern {end!r} is no plain name")
+        if path == end or path.endswith(f".{end}"):
             alpha = float(value)
             break
     return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank

@@ -79,7 +79,9 @@ def resolve_base(source: str, report: Report = print, download: bool = True) -> 
     from palm_engine.lm import hub
 
     if hub.is_hub_id(source):
-        return hub.resolve(source, report)
+        # Without leave to download, nobody is asked either: a newer revision would be fetched.
+        cached = hub.cached_folder(source)
+        return cached if cached is not None and not download else hub.resolve(source, report)
     raise ModelSourceError(
         f"base model {source!r}: not a local folder, not a Hugging Face id (owner/name), and not {DEMO_BASE!r}"
     )

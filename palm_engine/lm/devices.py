@@ -17,13 +17,27 @@ def pick_device() -> str:
 
     Raises InvalidInputError where that isn't one of this machine's.
     """
+    asked = os.environ.get("PALM_DEVICE", "auto")
+    if asked == "spread":
+        raise InvalidInputError("PALM_DEVICE=spread: that is a choice for loading, not a device; name one")
+    return check_device(asked, f"PALM_DEVICE={asked}")
+
+
+def check_device(asked: str, said: str = "") -> str:
+    """`asked` (`auto`: the first that works) if this machine has it; "spread" needs a CUDA GPU.
+
+    Raises InvalidInputError beginning with `said` and naming what there is.
+    """
     import torch
 
     works = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    asked = os.environ.get("PALM_DEVICE", "auto")
-    kind = asked.split(":")[0]
-    if kind not in DEVICES or not works.get(kind, True):
-        raise InvalidInputError(f"PALM_DEVICE={asked}: this machine has {', '.join(k for k, w in works.items() if w)}")
+    kind, _, number = asked.partition(":")
+    there = works["cuda"] if kind == "spread" else works.get(kind, kind == "auto")
+    if number and kind == "cuda" and there:
+        there = number.isdecimal() and int(number) < torch.cuda.device_count()
+    if not there or (number and kind != "cuda"):
+        has = ", ".join(k for k, w in works.items() if w)
+        raise InvalidInputError(f"{said or f'device {asked!r}'}: this machine has {has}")
     return asked if kind != "auto" else next(k for k, w in works.items() if w)
 
 

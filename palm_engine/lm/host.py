@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from palm_engine.lm.selfcheck import SelfCheck
 
 Report = Callable[[float, str], None]
+MOST_ADAPTERS = 16
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class ModelHost:
         self._model: LocalModel | None = None
         self._queue: FairQueue | None = None
         self._lock = threading.RLock()
+        self.generation = 0  # counts loads and unloads: what was learnt of one model isn't true of the next
 
     def serves(self, bundle: Bundle) -> bool:
         """Whether the loaded base is the one that the bundle names."""
@@ -89,6 +91,7 @@ class ModelHost:
         require_language_models("live generation")
         from palm_engine.lm.backends.local import LocalBackend, LocalModel
         from palm_engine.lm.base import load_base, resolve_base
+        from palm_engine.lm.devices import check_device
         from palm_engine.lm.selfcheck import self_check
 
         if bundle.manifest.base is None:
@@ -96,9 +99,11 @@ class ModelHost:
         source, options = bundle.manifest.base.source, options or LoadOptions()
         with self._lock:
             if not self.serves(bundle):
-                self.unload(session)
-                report(0.05, f"Looking for {source}")
+                report(0.05, "Looking for the base model")
+                # Before what is loaded is given up: a download may fail, or be cancelled.
                 resolve_base(source, lambda text: report(0.1, text), options.download)
+                check_device(options.device)
+                self.unload(session)
                 device = self._require_memory(bundle, members, options)
                 report(0.3, "Reading the base model")
                 base = load_base(
@@ -106,9 +111,13 @@ class ModelHost:
                     download=False,
                 )  # fmt: skip
                 self._model, self._queue = LocalModel.of(base), FairQueue(self.limits)
+                self.generation += 1
             assert self._model is not None
             report(0.7, "Stacking the members' adapters and checking them")
-            check = self_check(LocalBackend(self._model, bundle), members)
+            backend = LocalBackend(self._model, bundle)
+            # Every answer pays a little for each adapter that is stacked: those long unused make room.
+            self._model.stack.trim(max(MOST_ADAPTERS - len(members), 0), backend.keys(members))
+            check = self_check(backend, members)
             report(1.0, "Ready")
             return check
 
@@ -124,6 +133,7 @@ class ModelHost:
             if self._model is not None:
                 self._model.stack.close()
             self._model = self._queue = None
+            self.generation += 1
             _free()
 
     def info(self) -> ModelInfo | None:
@@ -144,13 +154,13 @@ class ModelHost:
     def _require_memory(self, bundle: Bundle, members: Sequence[str], options: LoadOptions) -> str:
         """The device to load on, once what is needed fits there. Raises ModelSourceError naming what would fit."""
         from palm_engine.lm.base import resolve_base
-        from palm_engine.lm.devices import pick_device, pick_dtype
+        from palm_engine.lm.devices import check_device, pick_device, pick_dtype
         from palm_engine.lm.memory import estimate, free_bytes, require_fits
         from palm_engine.lm.source import parameter_count
 
         assert bundle.manifest.base is not None
         source = bundle.manifest.base.source
-        device = pick_device() if options.device == "auto" else options.device
+        device = pick_device() if options.device == "auto" else check_device(options.device)
         dtype = str(pick_dtype("cuda" if device == "spread" else device, options.dtype)).removeprefix("torch.")
         folders = [bundle.adapter_folder(m) for m in members if bundle.candidate(m).adapter]
         # Adapters are kept in two bytes a number, however they are stored on disk: a bound is enough here.

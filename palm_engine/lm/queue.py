@@ -31,7 +31,7 @@ class Limits:
     rows: int = 64
     waiting: int = 32
     waiting_of_one_session: int = 2
-    patience: float = 20.0
+    patience: float = 30.0
 
 
 @dataclass
@@ -50,16 +50,15 @@ class Row:
 
 @dataclass
 class Ticket:
-    """A question of one session, to a `portfolio`. `rows` grow while it runs; `error` says why it failed."""
+    """A question of one session. `rows` grow while it runs; `error` says in a sentence why it failed."""
 
     session: str
-    backend: Backend
+    backend: Backend | None
     prompts: tuple[str, ...]
     members: tuple[str, ...]
     settings: LiveSettings
     score: Score | None
     rows: list[Row]
-    portfolio: str = ""
     state: State = "waiting"
     error: str = ""
     ahead: int = 0
@@ -119,7 +118,6 @@ class FairQueue:
         members: Sequence[str],
         settings: LiveSettings,
         score: Score | None = None,
-        portfolio: str = "",
     ) -> Ticket:
         """Ask; returns at once. Raises InvalidInputError or GenerationError, each naming the limit it meets."""
         check_request(backend.policies, prompts, members)
@@ -133,7 +131,7 @@ class FairQueue:
             if found > most:
                 raise GenerationError(f"{found:,} {what}; at most {most:,} are allowed here")
         rows = [Row(m, p) for m in members for p in prompts]
-        ticket = Ticket(session, backend, tuple(prompts), tuple(members), settings, score, rows, portfolio)
+        ticket = Ticket(session, backend, tuple(prompts), tuple(members), settings, score, rows)
         with self._changed:
             if self._closed:
                 raise GenerationError("the model was unloaded; load it again")
@@ -166,6 +164,8 @@ class FairQueue:
             self._waiting.clear()
             self._changed.notify_all()
         self._thread.join(60)
+        if self._thread.is_alive():
+            raise GenerationError("the model is still working on a very long prompt; try again in a minute")
         self._scorer.shutdown(wait=False)
 
     def _work(self) -> None:
@@ -200,6 +200,7 @@ class FairQueue:
     def _run(self, ticket: Ticket) -> None:
         begun = looked = time.monotonic()
         try:
+            assert ticket.backend is not None
             stream = ticket.backend.stream(ticket.prompts, ticket.members, ticket.settings)
             try:
                 for piece in stream:
@@ -210,7 +211,7 @@ class FairQueue:
                     if piece.done:
                         row.done = True
                         if ticket.score is not None:
-                            self._scorer.submit(self._score, ticket, row)
+                            self._scorer.submit(self._score, ticket.score, row)
                     if ticket._stop.is_set() or self._gone(ticket):
                         break
                     if time.monotonic() - looked > 0.5:
@@ -232,10 +233,9 @@ class FairQueue:
             self._end(ticket, "failed", f"generating failed ({type(error).__name__}); the log of the server says more")
 
     @staticmethod
-    def _score(ticket: Ticket, row: Row) -> None:
+    def _score(score: Score, row: Row) -> None:
         try:
-            assert ticket.score is not None
-            row.scores = ticket.score(row.prompt, row.text, row.tokens)
+            row.scores = score(row.prompt, row.text, row.tokens)
         except Exception:  # an answer without scores is still an answer
             logging.getLogger(__name__).exception("scoring failed")
             row.scores = {}
@@ -243,6 +243,8 @@ class FairQueue:
     @staticmethod
     def _end(ticket: Ticket, state: State, error: str = "") -> None:
         ticket.state, ticket.error = state, error
+        # Who keeps the ticket must not keep the model.
+        ticket.backend = ticket.score = None
         ticket._ended.set()
 
     def _gone(self, ticket: Ticket) -> bool:

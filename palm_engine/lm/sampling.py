@@ -124,7 +124,7 @@ def stream_tokens(
             keep = going.nonzero()[:, 0]
             rows, input_ids, positions, mask = rows[keep], input_ids[keep], positions[keep], mask[keep]
             drawn = drawn[keep]
-            cache.batch_select_indices(keep)
+            cache.batch_select_indices(keep.cpu())  # its layers may lie on several devices
 
 
 def sample_answers(

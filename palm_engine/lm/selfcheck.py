@@ -39,6 +39,13 @@ def self_check(backend: LocalBackend, members: Sequence[str]) -> SelfCheck:
             f"(fingerprint {base.fingerprint[:12]}..., the portfolio's is {wanted.fingerprint[:12]}...). Answers may "
             "differ, and no figure of this portfolio holds for them."
         )
+    if wanted is not None and not wanted.fingerprint:
+        warnings.append("The portfolio doesn't record which base its adapters belong to, so that wasn't checked.")
+    unknown = [m for m in members if (c := backend.bundle.candidate(m)).adapter and not c.adapter_sha256]
+    if unknown:
+        warnings.append(f"No hash is recorded for {', '.join(unknown)}: whether they were changed wasn't checked.")
+    if not members:
+        return SelfCheck(tuple(warnings), None, None)
     backend.load(members)
     distributions = next_token_distributions(backend, members, PROMPT)
     distances = {
@@ -48,7 +55,7 @@ def self_check(backend: LocalBackend, members: Sequence[str]) -> SelfCheck:
     warnings += [
         f"{a} and {b} answer alike: the same adapter under two names, or one that has no effect."
         for (a, b), distance in distances.items()
-        if distance < SAME
+        if not distance >= SAME  # also where it is no number
     ]
     closest = min(distances, key=distances.__getitem__) if distances else None
     return SelfCheck(tuple(warnings), None if closest is None else distances[closest], closest)

@@ -44,9 +44,15 @@ def describe(source: str) -> SourceInfo:
 
 def parameter_count(source: str) -> int:
     """How many parameters a base model that is on this machine has, from its safetensors headers alone."""
-    return sum(
-        _parameters_in(file) for file in sorted(resolve_base(source, lambda _: None, False).glob("*.safetensors"))
-    )
+    folder = resolve_base(source, lambda _: None, False)
+    index, whole = folder / "model.safetensors.index.json", folder / "model.safetensors"
+    if index.is_file():
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        files = [folder / name for name in sorted(names)]
+    else:
+        # Beside these a folder may hold the same weights once more, in another form.
+        files = [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
+    return sum(_parameters_in(file) for file in files)
 
 
 def _parameters_in(file: Path) -> int:

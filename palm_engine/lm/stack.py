@@ -14,15 +14,16 @@ Imports torch: import this module only where a model is touched.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from palm_engine.errors import ModelSourceError
+from palm_engine.errors import GenerationError, ModelSourceError
 from palm_engine.lm.adapters import LoraWeights
 
 SHARED_INPUTS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
@@ -30,10 +31,15 @@ SHARED_INPUTS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 
 @dataclass
 class _Active:
-    """The rows of the forward pass that runs now: their masks by group, and products with A not yet used up."""
+    """The rows of the forward pass that runs now: their masks by group, and the latest product with A.
+
+    Only the latest: layers that share an input run one after another, and older inputs must not be kept alive.
+    """
 
     masks: dict[int, Tensor]
-    products: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    group: int = 0
+    input: Tensor | None = None
+    product: Tensor | None = None
 
 
 class _Group:
@@ -79,17 +85,17 @@ class _StackedLinear(nn.Linear):
         if active is None or not self.owners.numel():
             return out
         key = id(self.group)
-        known = active.products.get(key)
-        if known is None or known[0] is not input:
+        if active.group != key or active.input is not input:
             assert self.group.down is not None
             product = nn.functional.linear(input, self.group.down).mul_(active.masks[key])
-            known = active.products[key] = (input, product.view(-1, product.shape[-1]))
-        out.view(-1, self.out_features).addmm_(known[1][:, self.columns], self.up)
+            active.group, active.input, active.product = key, input, product.view(-1, product.shape[-1])
+        assert active.product is not None
+        out.view(-1, self.out_features).addmm_(active.product[:, self.columns], self.up)
         return out
 
 
 class AdapterStack:
-    """The adapters on `model`, by name. Adding and removing changes no weight of the model."""
+    """The adapters on `model`, by name. Adding and removing changes no weight of the model, and no run in progress."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -98,51 +104,67 @@ class AdapterStack:
         self._groups: dict[str, _Group] = {}
         self._names: list[str | None] = []  # None: a place that is free again
         self._bytes: dict[str, int] = {}
+        self._held: Counter[str] = Counter()
+        self._version = 0
         self._lock = threading.RLock()
 
     @property
     def names(self) -> list[str]:
-        """Names of the adapters that are loaded."""
-        return [name for name in self._names if name is not None]
+        """Names of the adapters that are loaded, those asked longest ago first."""
+        with self._lock:
+            return list(self._bytes)
 
     def bytes_of(self, name: str) -> int:
-        """Memory that the adapter takes, in bytes."""
-        return self._bytes[name]
+        """Memory that the adapter takes, in bytes; 0 where it isn't loaded."""
+        return self._bytes.get(name, 0)
 
     def add(self, name: str, lora: LoraWeights) -> None:
         """Load an adapter; nothing is changed where it doesn't fit the model. Raises ModelSourceError."""
         with self._lock, torch.inference_mode():
-            if name in self._names:
+            if name in self._bytes:
                 return
             found = {path: self._fitting(path, a, b) for path, (a, b, _) in lora.layers.items()}
             if None not in self._names:
                 self._names.append(None)
             place = self._names.index(None)
             size = 0
-            for path, (a, b, scale) in lora.layers.items():
-                layer = self._layers.get(path) or self._install(path, found[path])
-                weight = layer.weight
-                down, up = a.to(weight), (b.float() * scale).t().to(weight)
-                layer.down, layer.up = torch.cat([layer.down, down]), torch.cat([layer.up, up]).contiguous()
-                layer.owners = torch.cat([layer.owners, layer.owners.new_full((len(down),), place)])
-                size += (down.numel() + up.numel()) * weight.element_size()
-            self._gather()
+            try:
+                for path, (a, b, scale) in lora.layers.items():
+                    layer = self._layers.get(path) or self._install(path, found[path])
+                    weight = layer.weight
+                    down, up = a.to(weight), (b.float() * scale).t().to(weight)
+                    owners = torch.cat([layer.owners, layer.owners.new_full((len(down),), place)])
+                    ups = torch.cat([layer.up, up]).contiguous()
+                    layer.down, layer.up, layer.owners = torch.cat([layer.down, down]), ups, owners
+                    size += (down.numel() + up.numel()) * weight.element_size()
+                self._gather()
+            except BaseException:  # out of memory, for one: the others must go on as before
+                self._drop(place)
+                raise
             self._names[place], self._bytes[name] = name, size
 
     def remove(self, name: str) -> None:
-        """Unload an adapter, if it is loaded."""
+        """Unload an adapter, if it is loaded. Raises GenerationError while an answer under it is in progress."""
         with self._lock, torch.inference_mode():
-            if name not in self._names:
+            if name not in self._bytes:
                 return
+            if self._held[name]:
+                raise GenerationError("this member is answering; unload it when it is done")
             place = self._names.index(name)
-            for layer in self._layers.values():
-                kept = layer.owners != place
-                layer.down, layer.up, layer.owners = layer.down[kept], layer.up[kept], layer.owners[kept]
-            self._gather()
             self._names[place] = None
             del self._bytes[name]
-            if not self.names:
+            self._drop(place)
+            if not self._bytes:
                 self.close()
+
+    def trim(self, most: int, keep: Sequence[str] = ()) -> None:
+        """Unload those asked longest ago until at most `most` are left; those in `keep` and in use stay."""
+        with self._lock:
+            for name in self.names:
+                if len(self._bytes) <= most:
+                    return
+                if name not in keep and not self._held[name]:
+                    self.remove(name)
 
     def close(self) -> None:
         """Unload all; the model has its own layers again."""
@@ -151,29 +173,53 @@ class AdapterStack:
                 parent, _, last = path.rpartition(".")
                 setattr(self.model.get_submodule(parent), last, layer.original[0])
             self._layers, self._groups, self._names, self._bytes = {}, {}, [], {}
+            self._version += 1
+
+    @contextmanager
+    def hold(self, adapters: Sequence[str | None]) -> Iterator[None]:
+        """Keep `adapters` from being removed for as long as the context lasts: while answers under them go on."""
+        names = {name for name in adapters if name is not None}
+        with self._lock:
+            self._held.update(names)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held.subtract(names)
 
     def on_rows(self, adapters: Sequence[str | None]) -> Callable[[Tensor], AbstractContextManager[None]]:
         """For a batch whose request i runs under `adapters[i]` (None: the base alone), a function from the requests
         that the rows of a forward pass serve, shape (rows,), to the context to run it in.
 
-        Nothing is active outside of that context: a run that stops or fails leaves the model as it was.
+        Nothing is active outside of that context: a run that stops or fails leaves the model as it was. Adapters may
+        come and go between two passes. The context raises GenerationError where one of its own isn't there any more.
         """
-        places = torch.tensor([-1 if name is None else self._names.index(name) for name in adapters])
-        kept: tuple[Tensor, dict[int, Tensor]] | None = None
+        asked = list(adapters)
+        kept: tuple[Tensor, int, dict[int, Tensor]] | None = None
 
         @contextmanager
         def running(rows: Tensor) -> Iterator[None]:
             nonlocal kept
             with self._lock:
-                if kept is None or kept[0] is not rows:
-                    kept = (rows, self._masks(places[rows.to(places.device)]))
-                self.active = _Active(kept[1])
+                if kept is None or kept[0] is not rows or kept[1] != self._version:
+                    kept = (rows, self._version, self._masks(self._places(asked, rows)))
+                self.active = _Active(kept[2])
                 try:
                     yield
                 finally:
                     self.active = None
 
         return running
+
+    def _places(self, asked: Sequence[str | None], rows: Tensor) -> Tensor:
+        """Where the rows' adapters are among the columns, shape (rows,); -1 for the base."""
+        names = [asked[i] for i in rows.tolist()]
+        for name in dict.fromkeys(names):
+            if name is not None:
+                if name not in self._bytes:
+                    raise GenerationError("a member was unloaded while it answered; ask again")
+                self._bytes[name] = self._bytes.pop(name)  # asked last
+        return torch.tensor([-1 if name is None else self._names.index(name) for name in names])
 
     def _masks(self, places: Tensor) -> dict[int, Tensor]:
         masks: dict[int, Tensor] = {}
@@ -189,22 +235,31 @@ class AdapterStack:
         return masks
 
     def _gather(self) -> None:
+        self._version += 1
         for group in self._groups.values():
             group.gather()
+
+    def _drop(self, place: int) -> None:
+        """Take the columns at `place` out of every layer."""
+        for layer in self._layers.values():
+            # A failed addition may have left a layer with more rows of A than it has owners.
+            kept = layer.owners != place
+            layer.down, layer.up, layer.owners = layer.down[: len(kept)][kept], layer.up[kept], layer.owners[kept]
+        self._gather()
 
     def _fitting(self, path: str, a: Tensor, b: Tensor) -> nn.Linear:
         try:
             layer = self.model.get_submodule(path)
         except AttributeError:
             raise ModelSourceError(f"the adapter targets {path}, which this base model doesn't have") from None
-        if not isinstance(layer, nn.Linear):
+        if type(layer) not in (nn.Linear, _StackedLinear):  # subclasses may pack their weights
             raise ModelSourceError(f"the adapter targets {path}, a {type(layer).__name__}; only linear layers can be")
         if a.shape[1] != layer.in_features or b.shape[0] != layer.out_features:
             raise ModelSourceError(
                 f"the adapter's {path} is for a layer {a.shape[1]} -> {b.shape[0]}, this base model's is "
                 f"{layer.in_features} -> {layer.out_features}: it was trained on another model"
             )
-        return layer
+        return layer  # type: ignore[no-any-return]
 
     def _install(self, path: str, original: nn.Linear) -> _StackedLinear:
         parent, _, last = path.rpartition(".")

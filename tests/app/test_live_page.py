@@ -83,7 +83,7 @@ def ask(app: AppTest, prompt: str, name: str = "demo") -> AppTest:
     return settled(app, "Stop")
 
 
-def test_load_ask_compare_and_keep(app: AppTest) -> None:
+def test_load_ask_compare_and_keep(app: AppTest, portfolios: Path) -> None:
     assert "No model is loaded yet" in said(app)
     loaded(app)
     assert "3 adapters" in said(app)
@@ -99,9 +99,14 @@ def test_load_ask_compare_and_keep(app: AppTest) -> None:
     assert "“Another question”" in said(app)
     app.selectbox(key="live.history.demo.1").set_value(0).run()
     assert said(app)[said(app).index("<article") :] == first
-    app.session_state["raw.demo"] = [100, 0, 0]
-    app.run()
-    assert "value" in said(app)
+    for raw, weights in (([100, 0, 0], [1, 0, 0]), ([0, 50, 50], [0, 0.5, 0.5])):
+        app.session_state["raw.demo"] = raw
+        app.run()
+        stamp = (portfolios / "demo" / "portfolio.json").stat().st_mtime_ns
+        kept = app.session_state[f"history.demo.{stamp}"]
+        for answer in kept[0].answers:
+            value = sum(w * x for w, x in zip(weights, answer.scores.values(), strict=True))
+            assert f"value {value:.3f}" in said(app)
 
 
 def test_the_same_seed_gives_the_same_answers_and_another_other_ones(app: AppTest) -> None:
@@ -154,7 +159,7 @@ def test_a_changed_adapter_is_refused_in_a_sentence(app: AppTest) -> None:
     button(app, "Load the model").click().run()
     settled(app, "Cancel")
     assert "were evaluated" in said(app)
-    assert "Start again" in [b.label for b in app.button]
+    assert "Load the model" in [b.label for b in app.button]
 
 
 def test_unload_frees_and_can_be_loaded_again(app: AppTest) -> None:
@@ -163,6 +168,44 @@ def test_unload_frees_and_can_be_loaded_again(app: AppTest) -> None:
     assert "No model is loaded yet" in said(app)
     loaded(app)
     assert said(ask(app, "Hello?")).count("<article") == 3
+
+
+def test_members_can_be_changed_and_unloaded_in_any_order(app: AppTest) -> None:
+    """What a load gave for one set of members isn't taken for true after another one, and an unload."""
+    loaded(app)
+    app.session_state["members.demo"] = (("a", "c"), "two of them")
+    settled(app.run(), "Cancel")
+    button(app, "Unload").click().run()
+    del app.session_state["members.demo"]
+    app.run()
+    loaded(app)
+    assert "3 adapters" in said(app)
+    assert said(ask(app, "Hello?")).count("<article") == 3
+
+
+def test_a_refused_load_can_be_mended_with_other_settings(app: AppTest) -> None:
+    app.selectbox(key="load.device").set_value("cuda").run()
+    button(app, "Load the model").click().run()
+    settled(app, "Cancel")
+    assert "this machine has cpu" in said(app)
+    app.selectbox(key="load.device").set_value("auto").run()
+    loaded(app)
+    assert said(ask(app, "Hello?")).count("<article") == 3
+
+
+def test_a_question_of_one_portfolio_is_kept_while_another_is_asked(app: AppTest) -> None:
+    loaded(app)
+    app.text_area(key="live.prompt.demo").set_value("First?")
+    button(app, "Ask").click().run()
+    app.selectbox(key="bundle").set_value("same-base").run()
+    live(app, "same-base")
+    settled(app, "Cancel")
+    ask(app, "Second?", "same-base")
+    assert "“Second?”" in said(app)
+    app.selectbox(key="bundle").set_value("demo").run()
+    live(app, "demo")
+    settled(app, "Stop")
+    assert "“First?”" in said(app)
 
 
 def test_without_the_extra_the_page_says_what_to_install(

@@ -43,7 +43,9 @@ def test_a_routing_file_gives_the_same_router(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "[]", '{"format_version": 2}', '{"format_version": 1, "traits": ["a", "b"], "members": []}',
-     '{"format_version": 1, "traits": ["a", "b"], "members": [{"policy": "x", "model": "x", "system": ""}]}'],
+     '{"format_version": 1, "traits": ["a", "b"], "members": [{"policy": "x", "model": "x", "system": ""}]}',
+     '{"format_version": 1, "traits": ["a"], "members": [{"policy": "x", "model": "x", "system": "", '
+     '"point": {"a": "?"}}]}'],
 )  # fmt: skip
 def test_a_broken_routing_file_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "routing.json").write_text(text)
@@ -77,13 +79,19 @@ def test_the_router_needs_numpy_only() -> None:
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
     pytest.importorskip("torch")
+    from palm_engine.lm.base import fingerprint
+
     made = tiny_bundle(tmp_path / "tiny")
     folder = tmp_path / "the base"
     folder.mkdir()
-    for name in ("model.safetensors", "config.json", "fingerprint.json", "evil.py", "weights.bin"):
+    for name in ("model.safetensors", "config.json", "fingerprint.json", "evil.py", "weights.bin", "LICENSE"):
         (folder / name).write_text("{}")
     manifest = made.manifest.model_copy(
-        update={"base": made.manifest.base.model_copy(update={"source": str(folder)})}  # type: ignore[union-attr]
+        update={
+            "base": made.manifest.base.model_copy(  # type: ignore[union-attr]
+                update={"source": str(folder), "fingerprint": fingerprint(folder)}
+            )
+        }
     )
     return Bundle(made.folder, manifest)
 
@@ -92,7 +100,9 @@ def test_an_export_is_whole_and_its_command_names_every_adapter(bundle: Bundle, 
     from palm_engine.export import export_vllm
 
     done = export_vllm(bundle, tmp_path / "out dir")
-    assert sorted(p.name for p in (tmp_path / "out dir" / "base").iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(p.name for p in (tmp_path / "out dir" / "base").iterdir()) == [
+        "LICENSE", "config.json", "model.safetensors",
+    ]  # fmt: skip
     assert {p.name for p in (tmp_path / "out dir" / "licences").iterdir()} == {"LICENSE", "NOTICE", "BASE.txt"}
     words = list(done.command)
     assert words[words.index("--max-lora-rank") + 1] == "8"
@@ -125,6 +135,15 @@ def test_the_start_script_runs_its_command_from_any_folder(bundle: Bundle, tmp_p
     assert lines[0] == str(tmp_path / "out $(touch owned)")
     assert lines[-2:] == ["--port", "9"]
     assert not list(tmp_path.rglob("owned"))
+
+
+def test_another_base_than_the_one_evaluated_is_not_exported(bundle: Bundle, tmp_path: Path) -> None:
+    from palm_engine.export import export_vllm
+
+    (tmp_path / "the base" / "model.safetensors").write_text("another")
+    with pytest.raises(ModelSourceError, match="trained on"):
+        export_vllm(bundle, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_failed_export_leaves_nothing(bundle: Bundle, tmp_path: Path) -> None:

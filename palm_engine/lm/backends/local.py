@@ -71,7 +71,7 @@ class LocalBackend:
     def bytes_of(self, policy: str) -> int:
         """Memory that the policy takes beside the base, in bytes; 0 where it isn't loaded or has no adapter."""
         key = self._key(policy)
-        return int(self.model.stack.bytes_of(key)) if key in self.model.stack.names else 0
+        return 0 if key is None else int(self.model.stack.bytes_of(key))
 
     def requests(self, prompts: Sequence[str], members: Sequence[str], settings: LiveSettings) -> list[Request]:
         """A request a row: each member's own system prompt, each row's own random stream."""
@@ -85,15 +85,25 @@ class LocalBackend:
         """The context of a forward pass whose rows are `members` x `prompts` (see `stack.on_rows`)."""
         return self.model.stack.on_rows([self._key(m) for m in members for _ in range(prompts)])
 
+    def keys(self, members: Sequence[str]) -> list[str]:
+        """Names under which the adapters of `members` are stacked."""
+        return [key for m in members if (key := self._key(m)) is not None]
+
     def stream(self, prompts: Sequence[str], members: Sequence[str], settings: LiveSettings) -> Iterator[Piece]:
         """See Backend.stream."""
         check_request(self.policies, prompts, members)
         requests = self.requests(prompts, members, settings)
         self._check_length(requests, settings)
         self.load(members)
-        return self._pieces(requests, self.running(members, len(prompts)), settings)
+        return self._pieces(requests, members, settings)
 
-    def _pieces(self, requests: list[Request], running: Any, settings: LiveSettings) -> Iterator[Piece]:
+    def _pieces(self, requests: list[Request], members: Sequence[str], settings: LiveSettings) -> Iterator[Piece]:
+        with self.model.stack.hold(self.keys(members)):
+            self.load(members)  # again: one may have gone before its first token was asked for
+            running = self.running(members, len(requests) // len(members))
+            yield from self._decoded(requests, running, settings)
+
+    def _decoded(self, requests: list[Request], running: Any, settings: LiveSettings) -> Iterator[Piece]:
         model, tokenizer = self.model.base.model, self.model.base.tokenizer
         ends = end_token_ids(model, tokenizer)
         texts = [TextStream(tokenizer) for _ in requests]
@@ -124,8 +134,9 @@ class LocalBackend:
             )
 
     def _key(self, policy: str) -> str | None:
-        """Adapters are stacked by what they are, so that bundles can share one."""
+        """Where the adapter is and when it was written: a rebuilt one is another one."""
         candidate = self.bundle.candidate(policy)
         if candidate.adapter is None:
             return None
-        return candidate.adapter_sha256 or str(self.bundle.folder / candidate.adapter)
+        file = self.bundle.folder / candidate.adapter / "adapter_model.safetensors"
+        return f"{file}:{file.stat().st_mtime_ns if file.is_file() else 0}"

@@ -90,27 +90,35 @@ class RemoteBackend:
     async def _ask_all(self, asked: list[tuple[str, str]], settings: LiveSettings, pieces: Any) -> None:
         import openai
 
-        async with openai.AsyncOpenAI(**self._options) as client:
-            rows = [self._ask(client, i, m, p, settings, pieces) for i, (m, p) in enumerate(asked)]
-            try:
+        try:
+            async with openai.AsyncOpenAI(**self._options) as client:
+                rows = [self._ask(client, i, m, p, settings, pieces) for i, (m, p) in enumerate(asked)]
                 await asyncio.gather(*rows)
-            except Exception as error:
-                pieces.put(error)
+        except Exception as error:
+            pieces.put(error)
 
     async def _ask(
         self, client: Any, row: int, member: str, prompt: str, settings: LiveSettings, pieces: Any
     ) -> None:  # fmt: skip
-        answer = await client.chat.completions.create(
-            model=self._models[member],
-            messages=[
+        import openai
+
+        # vLLM's and others' own; a server that only knows OpenAI's settings refuses them.
+        own = {"top_k": settings.top_k, "repetition_penalty": settings.repetition_penalty}
+        options: dict[str, Any] = {
+            "model": self._models[member],
+            "messages": [
                 # Always explicit: a chat template would otherwise put in a system message of its own.
                 {"role": "system", "content": self.bundle.candidate(member).system or ""},
                 {"role": "user", "content": prompt},
             ],
-            max_tokens=settings.max_new_tokens, temperature=settings.temperature, top_p=settings.top_p,
-            seed=sum(row_seed(settings, member, prompt)) % 2**31, stream=True, stream_options={"include_usage": True},
-            extra_body={"top_k": settings.top_k, "repetition_penalty": settings.repetition_penalty},
-        )  # fmt: skip
+            "max_tokens": settings.max_new_tokens, "temperature": settings.temperature, "top_p": settings.top_p,
+            "seed": sum(row_seed(settings, member, prompt)) % 2**31, "stream": True,
+            "stream_options": {"include_usage": True},
+        }  # fmt: skip
+        try:
+            answer = await client.chat.completions.create(**options, extra_body=own)
+        except openai.BadRequestError:
+            answer = await client.chat.completions.create(**options)
         counted, total, begun = 0, None, False
         async with answer:
             async for chunk in answer:

@@ -12,7 +12,7 @@ from fakes import tiny_bundle, tiny_llama, tiny_local, write_adapter
 torch = pytest.importorskip("torch")
 
 from palm_engine.bundle import Bundle  # noqa: E402
-from palm_engine.errors import BundleError, InvalidInputError, ModelSourceError  # noqa: E402
+from palm_engine.errors import BundleError, GenerationError, InvalidInputError, ModelSourceError  # noqa: E402
 from palm_engine.lm.adapters import read_adapter  # noqa: E402
 from palm_engine.lm.backends.base import live_settings  # noqa: E402
 from palm_engine.lm.stack import AdapterStack  # noqa: E402
@@ -94,7 +94,7 @@ def test_removing_one_leaves_the_others_and_removing_all_restores_the_layers(bun
     assert list(model.state_dict()) == keys
     stack.remove("a")
     stack.add("d", read_adapter(bundle.adapter_folder("a")))
-    assert stack.names == ["d", "b", "c"]
+    assert sorted(stack.names) == ["b", "c", "d"]
     found = stacked(model, stack, ["b", "c", "d", None], IDS)
     for row, folder in enumerate(("b", "c", "a")):
         assert torch.allclose(found[row], alone(bundle.adapter_folder(folder), IDS[row : row + 1])[0], atol=1e-5)
@@ -110,17 +110,106 @@ def test_bytes_are_counted_by_adapter(loaded: Any) -> None:
         assert stack.bytes_of(name) == 4 * read_adapter(folder).parameters
 
 
-def test_generating_keeps_no_hook_on_the_model_whatever_step_it_stops_at(bundle: Bundle) -> None:
+def test_the_model_is_the_base_again_whatever_step_a_run_stops_at(bundle: Bundle) -> None:
     backend = tiny_local(bundle)
     model = backend.model.base.model
+    expected = alone(None, IDS)
     for stop in range(14):
         stream = backend.stream(["Hello?"], ["a", "b", "base"], live_settings(bundle))
         for _, _ in zip(range(stop), stream, strict=False):
-            assert backend.model.stack.active is None
+            with torch.inference_mode():
+                assert torch.equal(model(IDS).logits, expected)
         stream.close()
-        assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     with torch.inference_mode():
-        assert torch.equal(model(IDS).logits, alone(None, IDS))
+        assert torch.equal(model(IDS).logits, expected)
+    backend.unload("a")
+    assert "a" not in backend.loaded
+
+
+def test_adapters_that_come_and_go_between_two_tokens_change_no_answer(bundle: Bundle) -> None:
+    settings = live_settings(bundle, max_new_tokens=30, temperature=0)
+    expected = [p.text for p in tiny_local(bundle).stream(["Hello?"], ["b", "base"], settings)]
+    backend = tiny_local(bundle)
+    backend.load(["a", "b"])
+    found = []
+    for i, piece in enumerate(backend.stream(["Hello?"], ["b", "base"], settings)):
+        found.append(piece.text)
+        (backend.load if i % 4 < 2 else backend.unload)(["a"] if i % 4 < 2 else "a")
+        if i % 3 == 0:
+            backend.load(["c"])
+        else:
+            backend.unload("c")
+    assert found == expected
+
+
+def test_what_answers_is_not_unloaded(bundle: Bundle) -> None:
+    backend = tiny_local(bundle)
+    stream = backend.stream(["Hello?"], ["a"], live_settings(bundle))
+    next(stream)
+    with pytest.raises(GenerationError, match="is answering"):
+        backend.unload("a")
+    backend.load(["b", "c"])
+    backend.model.stack.trim(0)
+    assert set(backend.loaded) == {"base", "short", "a"}
+    stream.close()
+    backend.unload("a")
+    assert set(backend.loaded) == {"base", "short"}
+
+
+def test_trimming_unloads_those_asked_longest_ago(bundle: Bundle) -> None:
+    backend = tiny_local(bundle)
+    backend.load(["a", "b", "c"])
+    list(backend.stream(["Hello?"], ["a"], live_settings(bundle)))
+    backend.model.stack.trim(2)
+    assert set(backend.loaded) == {"base", "short", "a", "c"}
+
+
+def test_a_failed_addition_leaves_the_others_as_they_were(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_llama()
+    stack = AdapterStack(model)
+    stack.add("a", read_adapter(bundle.adapter_folder("a")))
+    before = stacked(model, stack, ["a", None, "a", None], IDS)
+    lora, calls = read_adapter(bundle.adapter_folder("b")), []
+    usual = stack._install
+
+    def full(path: str, original: Any) -> Any:
+        calls.append(path)
+        raise MemoryError
+
+    monkeypatch.setattr(stack, "_install", full)
+    other = dict(lora.layers) | {"lm_head": (torch.zeros(2, 32), torch.zeros(256, 2), 1.0)}
+    with pytest.raises(MemoryError):
+        stack.add("b", type(lora)(other, lora.sha256))
+    assert calls == ["lm_head"]
+    monkeypatch.setattr(stack, "_install", usual)
+    assert stack.names == ["a"]
+    assert torch.equal(stacked(model, stack, ["a", None, "a", None], IDS), before)
+    stack.add("b", lora)
+    assert torch.allclose(stacked(model, stack, ["b"] * 4, IDS), alone(bundle.adapter_folder("b"), IDS), atol=1e-5)
+
+
+def test_only_the_latest_layers_input_is_kept_during_a_pass(loaded: Any) -> None:
+    import gc
+    import weakref
+
+    model, stack, _ = loaded
+    seen: list[Any] = []
+    layer = model.model.layers[0].mlp.down_proj
+    usual = type(layer).forward
+
+    def noting(self: Any, input: Any) -> Any:
+        out = usual(self, input)
+        seen.append((weakref.ref(stack.active.input), self is layer))
+        return out
+
+    type(layer).forward = noting
+    try:
+        stacked(model, stack, ["a"] * 4, IDS)
+    finally:
+        type(layer).forward = usual
+    gc.collect()
+    assert len(seen) > 10
+    assert sum(ref() is not None for ref, _ in seen) == 0
 
 
 def test_an_adapter_that_does_not_fit_is_refused_whole(bundle: Bundle, tmp_path: Path) -> None:
@@ -137,7 +226,14 @@ def test_an_adapter_that_does_not_fit_is_refused_whole(bundle: Bundle, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"), [({"use_dora": True}, "use_dora"), ({"peft_type": "IA3"}, "IA3"), ({"bias": "all"}, "bias")]
+    ("change", "message"),
+    [
+        ({"use_dora": True}, "use_dora"),
+        ({"peft_type": "IA3"}, "IA3"),
+        ({"bias": "all"}, "bias"),
+        ({"alpha_pattern": {"(a+)+$": 3}}, "plain name"),
+        ({"lora_alpha": None}, "lora_alpha"),
+    ],
 )
 def test_adapters_that_are_more_than_lora_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     folder = write_adapter(tmp_path / "x", 0)
