@@ -19,7 +19,7 @@ from palm_engine.manifest import BoundInfo
 
 if TYPE_CHECKING:
     from palm_engine.answering import LiveAnswer
-    from palm_engine.lm.queue import Ticket
+    from palm_engine.lm.ticket import Ticket
 
 BUNDLE = "bundle"
 ROOT = "portfolios_root"

@@ -17,7 +17,7 @@ from palm_engine.bundle import Bundle
 from palm_engine.errors import PalmError
 from palm_engine.explore import pick_info
 from palm_engine.lm.backends.base import LiveSettings, live_settings
-from palm_engine.lm.queue import Ticket
+from palm_engine.lm.ticket import Ticket
 from palm_engine.scoring import Scorer, answer_value
 
 POLL = 0.12

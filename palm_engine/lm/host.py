@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from palm_engine.bundle import Bundle
 from palm_engine.errors import GenerationError, ModelSourceError
-from palm_engine.lm.queue import FairQueue, Limits
+from palm_engine.lm.queue import FairQueue
+from palm_engine.lm.ticket import Limits
 
 if TYPE_CHECKING:
     from palm_engine.lm.backends.local import LocalBackend, LocalModel

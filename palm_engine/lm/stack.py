@@ -17,7 +17,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,73 +24,9 @@ from torch import Tensor, nn
 
 from palm_engine.errors import GenerationError, ModelSourceError
 from palm_engine.lm.adapters import LoraWeights
+from palm_engine.lm.stacked_linear import Active, Group, StackedLinear
 
 SHARED_INPUTS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
-
-
-@dataclass
-class _Active:
-    """The rows of the forward pass that runs now: their masks by group, and the latest product with A.
-
-    Only the latest: layers that share an input run one after another, and older inputs must not be kept alive.
-    """
-
-    masks: dict[int, Tensor]
-    group: int = 0
-    input: Tensor | None = None
-    product: Tensor | None = None
-
-
-class _Group:
-    """Layers with one input: `down` is all their A (columns of every adapter, layer after layer)."""
-
-    def __init__(self) -> None:
-        self.layers: list[_StackedLinear] = []
-        self.down: Tensor | None = None
-        self.owners: Tensor | None = None
-
-    def gather(self) -> None:
-        """Put the layers' A together, and tell each layer which columns of the product are its own."""
-        used = [layer for layer in self.layers if layer.owners.numel()]
-        start = 0
-        for layer in used:
-            layer.columns = slice(start, start + layer.owners.numel())
-            start += layer.owners.numel()
-        self.down = torch.cat([layer.down for layer in used]) if used else None
-        self.owners = torch.cat([layer.owners for layer in used]) if used else None
-        for layer in used:
-            # The one copy of A is the group's; a layer keeps a view of it.
-            assert self.down is not None
-            layer.down = self.down[layer.columns]
-
-
-class _StackedLinear(nn.Linear):
-    """A linear layer and the columns of the adapters on it; without an active batch it is the layer it replaced."""
-
-    def __init__(self, original: nn.Linear, stack: AdapterStack, group: _Group) -> None:
-        nn.Module.__init__(self)
-        self.in_features, self.out_features = original.in_features, original.out_features
-        self.weight, self.bias = original.weight, original.bias
-        self.original, self.stack, self.group = [original], stack, group  # in a list: not a submodule
-        self.down, self.up = self.weight.new_empty(0, self.in_features), self.weight.new_empty(0, self.out_features)
-        self.owners = torch.empty(0, dtype=torch.long, device=self.weight.device)
-        self.columns = slice(0, 0)
-        group.layers.append(self)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """The base's output, plus each row's own adapter's."""
-        out = nn.functional.linear(input, self.weight, self.bias)
-        active = self.stack.active
-        if active is None or not self.owners.numel():
-            return out
-        key = id(self.group)
-        if active.group != key or active.input is not input:
-            assert self.group.down is not None
-            product = nn.functional.linear(input, self.group.down).mul_(active.masks[key])
-            active.group, active.input, active.product = key, input, product.view(-1, product.shape[-1])
-        assert active.product is not None
-        out.view(-1, self.out_features).addmm_(active.product[:, self.columns], self.up)
-        return out
 
 
 class AdapterStack:
@@ -99,9 +34,9 @@ class AdapterStack:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.active: _Active | None = None
-        self._layers: dict[str, _StackedLinear] = {}
-        self._groups: dict[str, _Group] = {}
+        self.active: Active | None = None
+        self._layers: dict[str, StackedLinear] = {}
+        self._groups: dict[str, Group] = {}
         self._names: list[str | None] = []  # None: a place that is free again
         self._bytes: dict[str, int] = {}
         self._held: Counter[str] = Counter()
@@ -203,7 +138,7 @@ class AdapterStack:
             with self._lock:
                 if kept is None or kept[0] is not rows or kept[1] != self._version:
                     kept = (rows, self._version, self._masks(self._places(asked, rows)))
-                self.active = _Active(kept[2])
+                self.active = Active(kept[2])
                 try:
                     yield
                 finally:
@@ -252,7 +187,7 @@ class AdapterStack:
             layer = self.model.get_submodule(path)
         except AttributeError:
             raise ModelSourceError(f"the adapter targets {path}, which this base model doesn't have") from None
-        if type(layer) not in (nn.Linear, _StackedLinear):  # subclasses may pack their weights
+        if type(layer) not in (nn.Linear, StackedLinear):  # subclasses may pack their weights
             raise ModelSourceError(f"the adapter targets {path}, a {type(layer).__name__}; only linear layers can be")
         if a.shape[1] != layer.in_features or b.shape[0] != layer.out_features:
             raise ModelSourceError(
@@ -261,11 +196,11 @@ class AdapterStack:
             )
         return layer  # type: ignore[no-any-return]
 
-    def _install(self, path: str, original: nn.Linear) -> _StackedLinear:
+    def _install(self, path: str, original: nn.Linear) -> StackedLinear:
         parent, _, last = path.rpartition(".")
         shared = next((names for names in SHARED_INPUTS if last in names), (last,))
-        group = self._groups.setdefault(f"{parent}.{shared[0]}", _Group())
-        layer = _StackedLinear(original, self, group)
+        group = self._groups.setdefault(f"{parent}.{shared[0]}", Group())
+        layer = StackedLinear(original, self, group)
         setattr(self.model.get_submodule(parent), last, layer)
         self._layers[path] = layer
         return layer

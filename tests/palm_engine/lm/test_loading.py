@@ -20,9 +20,9 @@ from palm_engine.errors import GenerationError, InvalidInputError, ModelSourceEr
 from palm_engine.lm import base, devices, memory, source  # noqa: E402
 from palm_engine.lm.backends.base import live_settings  # noqa: E402
 from palm_engine.lm.host import LoadOptions, ModelHost  # noqa: E402
-from palm_engine.lm.queue import Limits  # noqa: E402
 from palm_engine.lm.selfcheck import self_check  # noqa: E402
 from palm_engine.lm.text import TextStream  # noqa: E402
+from palm_engine.lm.ticket import Limits  # noqa: E402
 
 
 @pytest.fixture

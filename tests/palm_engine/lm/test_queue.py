@@ -11,7 +11,8 @@ import pytest
 
 from palm_engine.errors import GenerationError, InvalidInputError
 from palm_engine.lm.backends.base import LiveSettings, Piece, check_request
-from palm_engine.lm.queue import FairQueue, Limits, Ticket
+from palm_engine.lm.queue import FairQueue
+from palm_engine.lm.ticket import Limits, Ticket
 
 SETTINGS = LiveSettings(max_new_tokens=8)
 
