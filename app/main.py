@@ -42,8 +42,11 @@ page = st.navigation(
     ],
     position="top",
 )
-# Streamlit's default leaves a screen-high gap above the first heading.
-st.html("<style>[data-testid='stMainBlockContainer']{padding-top:3.5rem;padding-bottom:3rem}</style>")
+# Streamlit's default leaves a screen-high gap above the first heading, and captions too pale to read.
+st.html(
+    "<style>[data-testid='stMainBlockContainer']{padding-top:3.5rem;padding-bottom:3rem}"
+    "[data-testid='stCaptionContainer']{color:inherit;opacity:.82}</style>"
+)
 names = cache.bundle_names(state.portfolios_root())
 state.look_at_tickets()
 state.restore_from_url(names)

@@ -104,7 +104,7 @@ def press_to_repaint(page: Any, focus: Callable[[], Any], watched: str) -> float
     return statistics.median(times[3:])
 
 
-def first_paint(browser: Any, script: Path, repeats: int = 5) -> float:
+def first_paint(browser: Any, script: Path, repeats: int = REPEATS) -> float:
     """Median seconds from starting the server to the first heading on screen."""
     times = []
     for _ in range(repeats):
@@ -173,7 +173,7 @@ def rows() -> list[tuple[str, str, str]]:
         cold_bare, cold = first_paint(browser, bare), first_paint(browser, main)
         found.append(
             (
-                "server start to first heading (median of 5; goal 3 s)",
+                f"server start to first heading (median of {REPEATS}; goal 3 s)",
                 f"{cold:.2f} s",
                 f"a bare page, {cold_bare:.2f} s",
             )
