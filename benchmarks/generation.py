@@ -10,6 +10,7 @@ import gc
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,8 @@ class Bench:
         texts = bundle.prompts[bundle.prompts["split"] != "train"]["text"]
         self.prompts = [str(t) for t in texts.head(GREEDY_PROMPTS)]
 
-    def peft(self) -> Any:
-        """A fresh base with all adapters, loaded as peft does by default (in a bf16 base the adapters stay fp32)."""
+    def peft(self, same_dtype: bool = True) -> Any:
+        """A fresh base with all adapters, in the base's dtype as ours are, or in fp32 as peft keeps them by default."""
         from peft import PeftModel
 
         from palm_engine.lm.base import load_base
@@ -62,10 +63,12 @@ class Bench:
         for member in self.members:
             folder = str(self.bundle.adapter_folder(member))
             if model is None:
-                model = PeftModel.from_pretrained(base, folder, adapter_name=member)
+                model = PeftModel.from_pretrained(
+                    base, folder, adapter_name=member, autocast_adapter_dtype=not same_dtype
+                )
             else:
-                model.load_adapter(folder, adapter_name=member)
-        return model.eval()
+                model.load_adapter(folder, adapter_name=member, autocast_adapter_dtype=not same_dtype)
+        return (model.to(base.dtype) if same_dtype else model).eval()
 
     def stream(self, model: Any, prompts: int, members: list[str] | None = None, running: Any = None) -> int:
         """Tokens that the own loop draws for members x prompts; `running` names whose adapters apply."""
@@ -140,14 +143,15 @@ def identical_to_peft(bench: Bench, model: Any) -> tuple[int, int]:
     count = len(bench.prompts)
     for i, member in enumerate(bench.members):
         model.set_adapter(member)
-        for j in range(count):
-            batch = left_padded(bench.plain.model, bench.plain.tokenizer, requests[i * count + j : i * count + j + 1])
-            with torch.inference_mode():
-                out = model.generate(
-                    input_ids=batch.input_ids, attention_mask=batch.mask, max_new_tokens=NEW_TOKENS, do_sample=False,
-                    repetition_penalty=1.0, pad_token_id=bench.plain.tokenizer.pad_token_id,
-                )  # fmt: skip
-            same += out[0, batch.input_ids.shape[1] :].tolist() == own[i * count + j]
+        batch = left_padded(bench.plain.model, bench.plain.tokenizer, requests[i * count : (i + 1) * count])
+        with torch.inference_mode():
+            out = model.generate(
+                input_ids=batch.input_ids, attention_mask=batch.mask, max_new_tokens=NEW_TOKENS, do_sample=False,
+                repetition_penalty=1.0, pad_token_id=bench.plain.tokenizer.pad_token_id,
+            )  # fmt: skip
+        for j, row in enumerate(out[:, batch.input_ids.shape[1] :].tolist()):
+            tokens = own[i * count + j]
+            same += row[: len(tokens)] == tokens and not set(row[len(tokens) :]) - {bench.plain.tokenizer.pad_token_id}
     return same, len(requests)
 
 
@@ -189,12 +193,15 @@ def rows() -> list[tuple[str, str, str]]:
             same, of = identical_to_peft(bench, model)
             found.append(
                 (f"greedy tokens in fp32, 6 members x {GREEDY_PROMPTS} prompts (goal: identical)",
-                 f"{same} of {of} answers identical", "peft set_adapter and generate, one by one")
+                 f"{same} of {of} answers identical", "peft set_adapter and generate, one adapter after another")
             )  # fmt: skip
         sampling.end_token_ids = lambda model, tokenizer: frozenset()  # nobody ends early
         try:
             for prompts in (1, 8) if dtype == "bfloat16" else (1,):
                 ways = _ways(bench, model, prompts)
+                if dtype == "bfloat16":
+                    default = bench.peft(same_dtype=False)
+                    ways["default"] = partial(bench.peft_generate, default, prompts, True)
                 got = rates(ways, REPEATS if prompts == 1 else 1)
                 what = f"6 members x {prompts} prompt{'s' if prompts > 1 else ''}, {dtype}, tokens per CPU second"
                 goals = (base_goal, mixed_goal, 3.5) if prompts == 1 else (0.80, 3.5, None)
@@ -202,7 +209,10 @@ def rows() -> list[tuple[str, str, str]]:
                     ("base", goals[0], "base alone, own loop, same batch"),
                     ("mixed", goals[1], "peft generate(adapter_names=...), mixed batch"),
                     ("one by one", goals[2], "peft, one adapter after another"),
+                    ("default", None, "peft mixed batch with its default: adapters kept in fp32"),
                 ):
+                    if name not in got:
+                        continue
                     aim = f" (goal {goal}x)" if goal else ""
                     found.append(
                         (f"{what}{aim}", f"{got['ours'] / got[name]:.2f}x ({got['ours']:.0f})",

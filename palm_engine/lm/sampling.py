@@ -88,7 +88,8 @@ def stream_tokens(
     `running(rows)` is the context of each forward pass, given the requests that its rows serve (see `stack.on_rows`).
     """
     import torch
-    from transformers import DynamicCache
+
+    from palm_engine.lm.growing_cache import growing_cache
 
     batch = left_padded(model, tokenizer, requests)
     input_ids, mask, positions = batch.input_ids, batch.mask, batch.positions
@@ -101,7 +102,7 @@ def stream_tokens(
     uniforms = torch.tensor(drawn_numbers, device=device, dtype=precise)
     ends = end_token_ids(model, tokenizer)
     rows = torch.arange(len(requests), device=device)  # which request each remaining batch row serves
-    cache = DynamicCache(config=model.config)
+    cache = growing_cache(model.config)
     for step in range(settings.max_new_tokens):
         with torch.inference_mode(), running(rows):
             out = model(
@@ -168,10 +169,11 @@ def _choose(logits: Any, drawn: Any, uniform: Any, settings: SamplingSettings) -
     if settings.repetition_penalty != 1.0 and drawn.shape[1]:
         before = logits.gather(-1, drawn)
         penalty = settings.repetition_penalty
-        logits = logits.scatter(-1, drawn, torch.where(before > 0, before / penalty, before * penalty))
+        # In place: they are this function's own, and a vocabulary wide.
+        logits = logits.scatter_(-1, drawn, torch.where(before > 0, before / penalty, before * penalty))
     if settings.temperature == 0:
         return logits.argmax(-1)
-    logits = logits / settings.temperature
+    logits = logits.div_(settings.temperature)
     top, indices = torch.topk(logits, min(settings.top_k, logits.shape[-1]))
     # Probabilities relative to the whole vocabulary, so that top_p means what it says.
     probabilities = torch.exp(top - torch.logsumexp(logits, -1, keepdim=True))
