@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict
 
 from palm_engine.bundle import Bundle, write_bundle
 from palm_engine.geometry.confidence import Bound, worst_gap_bound
-from palm_engine.geometry.envelope import best_policy
 from palm_engine.geometry.fields import coverage
 from palm_engine.geometry.region import Region
 from palm_engine.manifest import Manifest
@@ -92,7 +91,10 @@ def report(
     return Report(
         method=found.method,
         members=members,
-        weights=dict(zip(members, _stand_for(table, found.points, region), strict=True)),
+        weights={
+            m: None if w is None else _named(w, table.traits)
+            for m, w in zip(members, found.stands_for(region), strict=True)
+        },
         size=len(members),
         size_lower_bound=found.size_lower_bound,
         size_upper_bound=_promised(table, target),
@@ -138,16 +140,6 @@ def save_bundle(table: RewardTable, told: Report, folder: Path, source: Path) ->
         }
     )
     return write_bundle(folder, manifest, {})
-
-
-def _stand_for(table: RewardTable, points: Floats, region: Region | None) -> list[Weights | None]:
-    d = len(table.traits)
-    drawn = (region or Region.whole(d)).sample(20_000, np.random.default_rng(0))
-    picked = best_policy(points, drawn)
-    return [
-        _named(drawn[picked == i].mean(axis=0), table.traits) if (picked == i).any() else None
-        for i in range(len(points))
-    ]
 
 
 def _promised(table: RewardTable, target: Target | None) -> int | None:

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palm_engine.errors import InvalidInputError, UndefinedGapError
+from palm_engine.geometry.envelope import best_policy
 from palm_engine.geometry.gap import WorstGap
+from palm_engine.geometry.region import Region
 
 Floats = NDArray[np.float64]
 
@@ -68,3 +70,15 @@ class Selection:
     stopped: str = "proved optimal"
     found: Floats | None = None
     weights: Floats | None = None
+
+    def stands_for(self, region: Region | None = None, draws: int = 20_000) -> list[Floats | None]:
+        """The weights each member stands for, shape (d,) each: where the oracle found it, or else the middle of the
+        part of `region` where it is picked (by `draws` weights drawn uniformly); None where it is never picked.
+        """
+        if self.weights is not None:
+            return [self.weights[m] for m in self.members]
+        drawn = (region or Region.whole(self.points.shape[1])).sample(draws, np.random.default_rng(0))
+        picked = best_policy(self.points, drawn)
+        return [
+            drawn[picked == i].mean(axis=0) if (picked == i).any() else None for i in range(len(self.points))
+        ]  # fmt: skip

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from palm_engine.errors import InvalidInputError, UndefinedGapError
 from palm_engine.geometry.gap import worst_gap, worst_violation
 from palm_engine.geometry.region import Region
+from palm_engine.oracles.gibbs import GibbsOracle
 from palm_engine.selection.methods import METHODS
 from palm_engine.selection.minimum import minimum, size_curve
 from palm_engine.selection.options import Options
@@ -137,3 +138,23 @@ def test_placements_certificate_is_never_below_the_truth_with_a_noisy_oracle(see
     points = rng.random((40, 3))
     found = METHODS["placement"].select(NoisyTable(points, eta, rng), Target(k=3), Options(budget=14))
     assert found.gap.additive >= worst_gap(found.points, points).additive - 1e-9
+
+
+@pytest.mark.parametrize("select_name", NAMES)
+def test_every_member_stands_for_weights_where_it_is_picked(select_name: str) -> None:
+    points = sphere(40, 3, 6)
+    found = METHODS[select_name].select(points, Target(k=4), Options(budget=20))
+    stands = found.stands_for()
+    assert len(stands) == len(found.members)
+    for i, w in enumerate(stands):
+        if w is not None:
+            assert w.sum() == pytest.approx(1)
+            # A region is convex, so its middle is inside.
+            assert float(points[found.members[i]] @ w) == pytest.approx(float((found.points @ w).max()), abs=1e-3)
+
+
+def test_an_oracles_members_stand_for_where_they_were_found() -> None:
+    oracle = GibbsOracle(np.random.default_rng(3).random((12, 10, 3)), 0.1)
+    found = METHODS["adaptive"].select(oracle, Target(k=3), Options(budget=15))
+    for w, point in zip(found.stands_for(), found.points, strict=True):
+        assert oracle.answer(np.asarray(w)[None]).points[0] == pytest.approx(point)
