@@ -120,13 +120,17 @@ def _base(source: str, wanted: str | None, part: Path, report: Callable[[str], N
 
 def _adapter(bundle: Bundle, policy: str, target: Path) -> int:
     """Copy an adapter, checked against the bundle; its rank."""
-    from palm_engine.lm.adapters import CONFIG_FILE, WEIGHTS_FILE, adapter_sha256, check_adapter_folder
+    from palm_engine.lm.adapters import (
+        CONFIG_FILE,
+        WEIGHTS_FILE,
+        adapter_sha256,
+        check_adapter_folder,
+        require_evaluated,
+    )  # fmt: skip
 
     folder = bundle.adapter_folder(policy)
     check_adapter_folder(folder)
-    wanted = bundle.candidate(policy).adapter_sha256
-    if wanted is not None and adapter_sha256(folder) != wanted:
-        raise ModelSourceError(f"{folder}: its weights aren't those that were evaluated; restore the file")
+    require_evaluated(folder, adapter_sha256(folder), bundle.candidate(policy).adapter_sha256)
     target.mkdir(parents=True)
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         shutil.copyfile(folder / name, target / name)

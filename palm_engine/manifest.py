@@ -67,6 +67,11 @@ class Candidate(Part):
     planned: Planned | None = None
     kl: Kl | None = None
 
+    @property
+    def can_run(self) -> bool:
+        """Whether a model can answer as this policy: all but adapters that the bundle only has figures of."""
+        return self.kind != "adapter" or self.adapter is not None
+
 
 class Member(Part):
     policy: Name

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from palm_engine.errors import InvalidInputError
+from palm_engine.geometry.envelope import best_policy
 
 if TYPE_CHECKING:
     from palm_engine.bundle import Bundle
@@ -109,10 +110,9 @@ class Router:
 
     def pick(self, given: Mapping[str, float] | ArrayLike) -> Route:
         """The member for these weights. Raises InvalidInputError."""
-        values = self.points @ self.weights(given)
-        # Rounded as the dashboard does, so that both break near-ties in the same way.
-        best = int(np.argmax(np.round(values, 12)))
-        return Route(self.policies[best], self.models[best], self.systems[best], float(values[best]))
+        w = self.weights(given)
+        best = int(best_policy(self.points, w[None])[0])
+        return Route(self.policies[best], self.models[best], self.systems[best], float(self.points[best] @ w))
 
 
 def parse_weights(text: str) -> dict[str, float]:

@@ -55,6 +55,15 @@ def adapter_sha256(folder: Path) -> str:
     return hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
 
 
+def require_evaluated(folder: Path, found: str, wanted: str | None) -> None:
+    """Raise ModelSourceError unless the weights' hash `found` is the one that the bundle recorded, where it did."""
+    if wanted is not None and found != wanted:
+        raise ModelSourceError(
+            f"{folder}: its weights (sha256 {found[:12]}...) aren't those that were evaluated ({wanted[:12]}...), so "
+            "no figure of the bundle holds for it. Restore the file."
+        )
+
+
 def read_adapter(folder: Path) -> LoraWeights:
     """Read a LoRA adapter; the base path inside adapter_config.json is ignored. Raises ModelSourceError."""
     from safetensors import SafetensorError

@@ -92,7 +92,7 @@ class ModelHost:
         require_language_models("live generation")
         from palm_engine.lm.backends.local import LocalBackend, LocalModel
         from palm_engine.lm.base import load_base, resolve_base
-        from palm_engine.lm.devices import check_device
+        from palm_engine.lm.devices import check_device, pick_device
         from palm_engine.lm.selfcheck import self_check
 
         if bundle.manifest.base is None:
@@ -103,9 +103,9 @@ class ModelHost:
                 report(0.05, "Looking for the base model")
                 # Before what is loaded is given up: a download may fail, or be cancelled.
                 resolve_base(source, lambda text: report(0.1, text), options.download)
-                check_device(options.device)
+                device = pick_device() if options.device == "auto" else check_device(options.device)
                 self.unload(session)
-                device = self._require_memory(bundle, members, options)
+                self._require_memory(bundle, members, device, options.dtype)
                 report(0.3, "Reading the base model")
                 base = load_base(
                     source, lambda text: report(0.3, text), options.dtype, device=device, threads=options.threads,
@@ -116,9 +116,9 @@ class ModelHost:
             assert self._model is not None
             report(0.7, "Stacking the members' adapters and checking them")
             backend = LocalBackend(self._model, bundle)
-            # Every answer pays a little for each adapter that is stacked: those long unused make room.
-            self._model.stack.trim(max(MOST_ADAPTERS - len(members), 0), backend.keys(members))
             check = self_check(backend, members)
+            # Every answer pays a little for each adapter that is stacked: those long unused make room.
+            self._model.stack.trim(MOST_ADAPTERS, backend.keys(members))
             report(1.0, "Ready")
             return check
 
@@ -152,26 +152,26 @@ class ModelHost:
             sum(model.stack.bytes_of(n) for n in names), resident_bytes(),
         )  # fmt: skip
 
-    def _require_memory(self, bundle: Bundle, members: Sequence[str], options: LoadOptions) -> str:
-        """The device to load on, once what is needed fits there. Raises ModelSourceError naming what would fit."""
+    @staticmethod
+    def _require_memory(bundle: Bundle, members: Sequence[str], device: str, asked: str) -> None:
+        """Raise ModelSourceError, naming what would fit, where base and members don't fit `device`."""
+        from palm_engine.lm.adapters import WEIGHTS_FILE
         from palm_engine.lm.base import resolve_base
-        from palm_engine.lm.devices import check_device, pick_device, pick_dtype
+        from palm_engine.lm.devices import pick_dtype
         from palm_engine.lm.memory import estimate, free_bytes, require_fits
         from palm_engine.lm.source import parameter_count
 
         assert bundle.manifest.base is not None
         source = bundle.manifest.base.source
-        device = pick_device() if options.device == "auto" else check_device(options.device)
-        dtype = str(pick_dtype("cuda" if device == "spread" else device, options.dtype)).removeprefix("torch.")
+        dtype = str(pick_dtype("cuda" if device == "spread" else device, asked)).removeprefix("torch.")
         folders = [bundle.adapter_folder(m) for m in members if bundle.candidate(m).adapter]
-        # Adapters are kept in two bytes a number, however they are stored on disk: a bound is enough here.
-        adapters = sum((f / "adapter_model.safetensors").stat().st_size // 2 for f in folders)
+        # At least two bytes a number on disk: a bound is enough here.
+        adapters = sum((f / WEIGHTS_FILE).stat().st_size // 2 for f in folders)
         config = json.loads((resolve_base(source, lambda _: None, False) / "config.json").read_text(encoding="utf-8"))
         needed = estimate(
             parameter_count(source), dtype, adapters, config, max(len(members), 1), 1024, free_bytes(device)
         )
         require_fits(needed, dtype, device, len(members))
-        return device
 
 
 def _free() -> None:

@@ -2,9 +2,10 @@
 
 The adapters of a layer lie side by side: all their A below each other, all their B next to each other. A batch runs
 through `base(x) + (mask * (x A^T)) B^T`, where a row's mask keeps the columns of its own adapter; a row of the base has
-an empty mask. Adapters of unequal rank or targets simply have more, fewer or no columns. On a CPU this beats
-`torch.baddbmm` over one (A, B) a row in bf16 and equals it in fp32 (`make bench`), takes rows in any order and number,
-and costs `members x rank` columns, which stays small beside the base for portfolios of the size that PALM gives.
+an empty mask. Adapters of unequal rank or targets simply have more, fewer or no columns. Rows may come in any order and
+number; the price is `members x rank` columns, small beside the base for portfolios of the size that PALM gives. Tried
+against `torch.baddbmm` over stacked (A, B), which needs equally many rows a member: six members on one CPU thread ran
+at .86 of the base alone in bf16 (baddbmm: .79) and .91 in fp32 (baddbmm: .94).
 Layers that share an input (q, k, v; gate, up) share one product with A.
 
 The idea of serving many adapters on one base in one batch: Punica (arXiv 2310.18547), S-LoRA (arXiv 2311.03285).
@@ -111,9 +112,9 @@ class AdapterStack:
             self._version += 1
 
     @contextmanager
-    def hold(self, adapters: Sequence[str | None]) -> Iterator[None]:
+    def hold(self, adapters: Sequence[str]) -> Iterator[None]:
         """Keep `adapters` from being removed for as long as the context lasts: while answers under them go on."""
-        names = {name for name in adapters if name is not None}
+        names = set(adapters)
         with self._lock:
             self._held.update(names)
         try:
@@ -177,9 +178,8 @@ class AdapterStack:
     def _drop(self, place: int) -> None:
         """Take the columns at `place` out of every layer."""
         for layer in self._layers.values():
-            # A failed addition may have left a layer with more rows of A than it has owners.
             kept = layer.owners != place
-            layer.down, layer.up, layer.owners = layer.down[: len(kept)][kept], layer.up[kept], layer.owners[kept]
+            layer.down, layer.up, layer.owners = layer.down[kept], layer.up[kept], layer.owners[kept]
         self._gather()
 
     def _fitting(self, path: str, a: Tensor, b: Tensor) -> nn.Linear:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from palm_engine.bundle import Bundle
-from palm_engine.errors import InvalidInputError, ModelSourceError
-from palm_engine.lm.adapters import read_adapter
+from palm_engine.errors import InvalidInputError
+from palm_engine.lm.adapters import WEIGHTS_FILE, read_adapter, require_evaluated
 from palm_engine.lm.backends.base import LiveSettings, Piece, check_request, row_seed
 from palm_engine.lm.base import BaseModel
 from palm_engine.lm.sampling import Request, conversation_ids, end_token_ids, stream_tokens
@@ -39,12 +39,13 @@ class LocalBackend:
     @property
     def policies(self) -> tuple[str, ...]:
         """All candidates that can be run: the base, prompted ones, and adapters that the bundle holds."""
-        return tuple(c.policy for c in self.bundle.manifest.candidates if c.kind != "adapter" or c.adapter)
+        return tuple(c.policy for c in self.bundle.manifest.candidates if c.can_run)
 
     @property
     def loaded(self) -> tuple[str, ...]:
         """Policies that can answer without loading anything more."""
-        return tuple(p for p in self.policies if (key := self._key(p)) is None or key in self.model.stack.names)
+        stacked = set(self.model.stack.names)
+        return tuple(p for p in self.policies if (key := self._key(p)) is None or key in stacked)
 
     def load(self, policies: Sequence[str]) -> None:
         """Stack the adapters of `policies`. Raises ModelSourceError where one isn't what the bundle recorded."""
@@ -52,14 +53,9 @@ class LocalBackend:
             key = self._key(policy)
             if key is None or key in self.model.stack.names:
                 continue
-            candidate = self.bundle.candidate(policy)
             folder = self.bundle.adapter_folder(policy)
             lora = read_adapter(folder)
-            if candidate.adapter_sha256 is not None and lora.sha256 != candidate.adapter_sha256:
-                raise ModelSourceError(
-                    f"{folder}: its weights (sha256 {lora.sha256[:12]}...) aren't those that were evaluated "
-                    f"({candidate.adapter_sha256[:12]}...), so no figure of the bundle holds for it. Restore the file."
-                )
+            require_evaluated(folder, lora.sha256, self.bundle.candidate(policy).adapter_sha256)
             self.model.stack.add(key, lora)
 
     def unload(self, policy: str) -> None:
@@ -138,5 +134,5 @@ class LocalBackend:
         candidate = self.bundle.candidate(policy)
         if candidate.adapter is None:
             return None
-        file = self.bundle.folder / candidate.adapter / "adapter_model.safetensors"
+        file = self.bundle.folder / candidate.adapter / WEIGHTS_FILE
         return f"{file}:{file.stat().st_mtime_ns if file.is_file() else 0}"
