@@ -151,8 +151,13 @@ def choose_size(bundle: Bundle, size: int | None) -> None:
 
 
 def unit_of(bundle: Bundle) -> str:
-    """What values and gaps are counted in."""
-    return "reward units" if bundle.manifest.value == "reward" else "reward minus KL cost"
+    """What the bundle's values and gaps are counted in."""
+    return unit(bundle.manifest.value == "reward_minus_kl")
+
+
+def unit(with_cost: bool) -> str:
+    """What values and gaps are counted in, with the KL cost or without."""
+    return "reward minus KL cost" if with_cost else "reward units"
 
 
 def session_id() -> str:

@@ -53,14 +53,18 @@ def show_answers(bundle: Bundle, portfolio: state.Portfolio, pick: PickInfo) -> 
 
 def share(bundle: Bundle, shown: dict[str, Any]) -> None:
     """Download this view as one HTML file that needs neither Python nor a network."""
-    prompts: list[str] = []
-    if not bundle.prompts.empty and not bundle.samples.empty:
-        chosen = str(st.session_state.get(state.prompt_key(bundle), ""))
-        order = list(answers.prompt_order(bundle).index)
-        prompts = [*([chosen] if chosen in order else []), *(p for p in order if p != chosen)]
+    chosen = str(st.session_state.get(state.prompt_key(bundle), ""))
+
+    def make() -> str:
+        # When it is clicked, and outside of this session: what is shown was settled before.
+        prompts: list[str] = []
+        if not bundle.prompts.empty and not bundle.samples.empty:
+            order = list(answers.prompt_order(bundle).index)
+            prompts = [*([chosen] if chosen in order else []), *(p for p in order if p != chosen)]
+        return shared_page(bundle, shown, prompts)
+
     st.download_button(
-        # Made when it is clicked, outside of this session: what it shows is settled here.
-        "Share this view", lambda: shared_page(bundle, shown, prompts), f"{bundle.manifest.name}-explore.html",
+        "Share this view", make, f"{bundle.manifest.name}-explore.html",
         "text/html", icon=":material/ios_share:", on_click="ignore",
         help="One HTML file: map and answers stay alive, and it opens without Python or a network.",
     )  # fmt: skip
@@ -78,7 +82,7 @@ def live(bundle: Bundle, portfolio: state.Portfolio) -> None:
     heading = '<h2 style="margin:0;padding:0">What they answer</h2>'
     st.html(f'<p data-part="bespoke" style="margin:0 0 1.5rem">{said}</p>{heading}')
     show_answers(bundle, portfolio, pick)
-    share(bundle, shown | {"raw": state.raw_weights(bundle)})
+    share(bundle, shown)
     state.write_url(bundle)
 
 

@@ -68,7 +68,7 @@ def results(bundle: Bundle, traits: list[str], beta: float, info: PlanInfo, with
     left, right = st.columns(2)
     with left:
         title = "Where each planned member would be picked"
-        atlas.panel(bundle, atlas.plan_view(bundle, traits, info, title), f"plan.{'-'.join(traits)}")
+        atlas.panel(bundle, atlas.plan_view(bundle, traits, info, title, with_cost), f"plan.{'-'.join(traits)}")
     sizes, gaps = [len(s.members) for s in info.curve], [s.gap.additive for s in info.curve]
     numbers = pd.DataFrame(
         {"members": sizes, "planned worst gap": gaps, "proved at least": [s.gap_lower_bound for s in info.curve]}

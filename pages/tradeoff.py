@@ -9,7 +9,6 @@ from app import cache, charts, jobs, state
 from app.components import figure
 from app.components.costs import cost_panel
 from app.components.sidebar import open_bundle
-from app.state import unit_of
 from palm_engine.bundle import Bundle
 from palm_engine.explore import RANDOM_DRAWS, CurveInfo, MethodCurve, compare_methods
 from palm_engine.geometry.confidence import Bound, simultaneous_bounds
@@ -132,7 +131,7 @@ def candidates_view(bundle: Bundle, info: CurveInfo) -> None:
         worst = cache.exact_gap(bundle, portfolio.rows)
         own = worst.multiplicative if relative else worst.additive
         marked = None if own is None else (len(portfolio.rows), own)
-    unit = "share of the best value" if relative else unit_of(bundle)
+    unit = "share of the best value" if relative else state.unit_of(bundle)
     numbers = table(shown, others)
     event = figure.show(
         charts.size_curve(shown, marked, others, unit), numbers, f"{bundle.manifest.name}-tradeoff",
@@ -149,8 +148,8 @@ def candidates_view(bundle: Bundle, info: CurveInfo) -> None:
     if bundle.manifest.certificate is not None:
         said += " Every method chose on the choose prompts and is measured on the certify prompts, so lines may cross"
         said += "; the bound holds for all sizes at once, so picking one by looking is fair."
-    least = minimum_of_envelope(bundle.points)[0] if relative else None
     if bundle.manifest.value == "reward" and portfolio is not None and marked is not None and 0 < marked[1] < 1:
+        least = minimum_of_envelope(bundle.points)[0] if relative else None
         most = promised_size(len(bundle.traits), marked[1], least)
         said += f" For a worst gap of {marked[1]:.4f} PALM's grid promises {most:,} members at most, whatever the "
         said += f"policies are (reconstructed bound); {len(portfolio.rows)} do here."

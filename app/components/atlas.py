@@ -140,7 +140,7 @@ def _view(
     return _stamped(shown)
 
 
-def plan_view(bundle: Bundle, traits: list[str], info: PlanInfo, title: str) -> dict[str, Any]:
+def plan_view(bundle: Bundle, traits: list[str], info: PlanInfo, title: str, with_cost: bool) -> dict[str, Any]:
     """The map of a plan: regions of the planned members and the weights that each would be trained at."""
     rows, policies = list(info.chosen.members), info.policies
     best = comparator_rows(policies.points)
@@ -151,7 +151,7 @@ def plan_view(bundle: Bundle, traits: list[str], info: PlanInfo, title: str) -> 
         "layout": "map",
         "title": title,
         "traits": traits,
-        "unit": state.unit_of(bundle),
+        "unit": state.unit(with_cost),
         "scope": "pool",
         "rival": "best planned policy",
         "follow": False,

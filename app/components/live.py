@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import pandas as pd
@@ -26,8 +27,7 @@ WHO = ("All members", "Picked and runner-up", "Chosen")
 
 def live(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """The live half of the Generations page."""
-    members = [bundle.policies[i] for i in portfolio.rows]
-    if not model.ready(bundle, [m for m in members if _can_run(bundle, m)]):
+    if not model.ready(bundle, _runnable(bundle, portfolio.rows)):
         return
     asked = state.ticket(bundle)
     running = asked is not None and not _settle(bundle, asked)
@@ -42,9 +42,10 @@ def live(bundle: Bundle, portfolio: state.Portfolio) -> None:
     _shown(bundle, portfolio, done)
 
 
-def _can_run(bundle: Bundle, policy: str) -> bool:
-    candidate = bundle.candidate(policy)
-    return candidate.kind != "adapter" or candidate.adapter is not None
+def _runnable(bundle: Bundle, rows: Sequence[int]) -> list[str]:
+    """Those of the candidate `rows` that a model can answer as, in their order."""
+    candidates = [bundle.manifest.candidates[i] for i in rows]
+    return [c.policy for c in candidates if c.can_run]
 
 
 def _question(bundle: Bundle, portfolio: state.Portfolio, running: bool) -> None:
@@ -83,7 +84,7 @@ def _question(bundle: Bundle, portfolio: state.Portfolio, running: bool) -> None
 def _members(bundle: Bundle, portfolio: state.Portfolio, who: str) -> list[str]:
     picked = pick_info(bundle.points, list(portfolio.rows), state.weights(bundle))
     if who == "Chosen":
-        options = [p for p in bundle.policies if _can_run(bundle, p)]
+        options = _runnable(bundle, range(len(bundle.policies)))
         first = [p for p in (bundle.policies[picked.member], "base") if p in options]
         chosen = st.multiselect("Policies", options, default=first, key=f"live.chosen.{bundle.folder.name}")
         return [str(p) for p in chosen]
@@ -92,7 +93,7 @@ def _members(bundle: Bundle, portfolio: state.Portfolio, who: str) -> list[str]:
         rows = [picked.member, *([] if picked.runner_up is None else [picked.runner_up])]
     values = bundle.points @ state.weights(bundle)
     rows = sorted(rows, key=lambda i: (i != picked.member, -values[i]))
-    return [bundle.policies[i] for i in rows if _can_run(bundle, bundle.policies[i])]
+    return _runnable(bundle, rows)
 
 
 def _sampling(bundle: Bundle) -> LiveSettings:
@@ -129,15 +130,18 @@ def _settle(bundle: Bundle, asked: Ticket) -> bool:
     """Whether the question is over; its answers then go to the history, once."""
     if not asked.look().ended:
         return False
-    found = tuple(LiveAnswer(r.member, r.text, r.tokens, dict(r.scores or {})) for r in asked.rows)
     settings = {k: float(v) for k, v in asdict(asked.settings).items()}
     _history(bundle).append(
         state.Asked(
-            asked.prompts[0], found, settings, asked.tokens_a_second, asked.state != "done", asked.error
+            asked.prompts[0], _so_far(asked), settings, asked.tokens_a_second, asked.state != "done", asked.error
         )
     )  # fmt: skip
     state.set_ticket(bundle, None)
     return True
+
+
+def _so_far(asked: Ticket) -> tuple[LiveAnswer, ...]:
+    return tuple(LiveAnswer(r.member, r.text, r.tokens, dict(r.scores or {})) for r in asked.rows)
 
 
 def _history(bundle: Bundle) -> list[state.Asked]:
@@ -165,8 +169,7 @@ def _watch(bundle: Bundle, portfolio: state.Portfolio) -> None:
         left.text(said + (f", {speed:.0f} tokens a second" if speed else ""))
     if right.button("Stop", icon=":material/stop:", width="stretch"):
         asked.cancel()
-    found = tuple(LiveAnswer(r.member, r.text, r.tokens, dict(r.scores or {})) for r in asked.rows)
-    _cards(bundle, portfolio, found, [not row.done for row in asked.rows])
+    _cards(bundle, portfolio, _so_far(asked), [not row.done for row in asked.rows])
 
 
 def _cards(
@@ -243,7 +246,7 @@ def _verdict(bundle: Bundle, one: state.Asked, values: dict[str, float | None]) 
 def _as_json(bundle: Bundle, done: list[state.Asked]) -> str:
     w = state.weights(bundle)
     weights = dict(zip(bundle.traits, map(float, w), strict=True))
-    told = [
+    questions = [
         {
             "prompt": one.prompt, "settings": one.settings, "stopped": one.stopped, "error": one.error,
             "answers": [
@@ -253,4 +256,4 @@ def _as_json(bundle: Bundle, done: list[state.Asked]) -> str:
         }
         for one in done
     ]  # fmt: skip
-    return json.dumps({"portfolio": bundle.manifest.name, "weights": weights, "questions": told}, indent=1)
+    return json.dumps({"portfolio": bundle.manifest.name, "weights": weights, "questions": questions}, indent=1)

@@ -41,8 +41,8 @@ def ready(bundle: Bundle, members: Sequence[str]) -> bool:
     return True
 
 
-def _offer(bundle: Bundle) -> bool:
-    """What would be loaded, from where and how large; True once the user said so."""
+def _offer(bundle: Bundle, wanted: str) -> None:
+    """What would be loaded, from where and how large; a click begins a load, noted under the session's key `wanted`."""
     assert bundle.manifest.base is not None
     try:
         info = cache.source_info(bundle.manifest.base.source)
@@ -50,7 +50,7 @@ def _offer(bundle: Bundle) -> bool:
     except PalmError as error:
         st.error("The model can't be looked for.")
         st.text(str(error))
-        return False
+        return
     other = cache.host().info()
     said = info.words + (f" {other.source} is loaded now and would be unloaded." if other else "")
     left, right = st.columns([3, 1], vertical_alignment="center")
@@ -64,12 +64,11 @@ def _offer(bundle: Bundle) -> bool:
     st.session_state["load.options"] = LoadOptions(str(device), str(dtype), int(count), download=not info.ready)
     size = "" if info.download_bytes is None else f" {info.download_bytes / 1e6:,.0f} MB"
     label = "Load the model" if info.ready else f"Fetch{size} and load"
-    if info.download_bytes is None and not info.ready and info.origin.startswith("nowhere"):
-        return False
-    if st.button(label, type="primary", icon=":material/memory:"):
+    if info.exists and st.button(label, type="primary", icon=":material/memory:"):
         cache.source_info.clear()
-        return True
-    return False
+        # Every click is a load of its own: what an earlier one gave isn't true of this one.
+        st.session_state[wanted] = time.monotonic()
+        st.rerun()
 
 
 def _loaded(bundle: Bundle, members: Sequence[str]) -> SelfCheck | None:
@@ -78,10 +77,7 @@ def _loaded(bundle: Bundle, members: Sequence[str]) -> SelfCheck | None:
     wanted = f"load_wanted.{name}"
     cold = st.session_state.get(wanted) is not None
     if not cold and not host.serves(bundle):
-        if _offer(bundle):
-            # Every click is a load of its own: what an earlier one gave isn't true of this one.
-            st.session_state[wanted] = time.monotonic()
-            st.rerun()
+        _offer(bundle, wanted)
         return None
     options = st.session_state.get("load.options", LoadOptions())
 
@@ -105,9 +101,7 @@ def _loaded(bundle: Bundle, members: Sequence[str]) -> SelfCheck | None:
         if check is None:
             jobs.forget(key)
             # The settings, beside the message: another device or number format may be the mend.
-            if _offer(bundle):
-                st.session_state[wanted] = time.monotonic()
-                st.rerun()
+            _offer(bundle, wanted)
             return None
         st.rerun()
     return check
@@ -144,7 +138,8 @@ def _members(bundle: Bundle) -> None:
     """Which adapters are in memory and what each takes; they can be put in and out."""
     backend = cache.host().backend(bundle)
     adapters = [c.policy for c in bundle.manifest.candidates if c.adapter]
-    loaded = [p for p in adapters if p in backend.loaded]
+    there = set(backend.loaded)
+    loaded = [p for p in adapters if p in there]
     frame = pd.DataFrame({"adapter": loaded, "memory in MB": [backend.bytes_of(p) / 1e6 for p in loaded]})
     st.dataframe(frame, hide_index=True, column_config={"memory in MB": st.column_config.NumberColumn(format="%.1f")})
     wanted = st.multiselect("In memory", adapters, default=loaded, key=(

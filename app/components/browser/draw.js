@@ -68,6 +68,18 @@ function colourBar(layer, low, high, title, shades) {
   layer.append(bar);
 }
 
+// A polygon of shares as the points of an SVG polygon.
+function pointsOf(polygon) {
+  return polygon.map((p) => toXY(p).map((x) => x.toFixed(2)).join(",")).join(" ");
+}
+
+// Where member `i` was trained, at (cx, cy); fainter where only a part of its weight is on these traits.
+function trainingDot(layer, scene, i, cx, cy) {
+  const made = node("circle", { cx, cy, r: 6, fill: scene.colours[i], class: "dot", opacity: scene.dots[i].part });
+  made.append(node("title", {}, `${scene.names[i]} was trained here`));
+  layer.append(made);
+}
+
 function centroid(polygon) {
   return [0, 1, 2].map((i) => polygon.reduce((sum, p) => sum + p[i], 0) / polygon.length);
 }
@@ -93,7 +105,7 @@ function drawTriangle(layer, scene) {
     regions.forEach((polygon, i) => {
       if (polygon.length < 3) return;
       const fill = `rgb(${shade(high > low ? (steps[i] - low) / (high - low) : 0.5)})`;
-      layer.append(node("polygon", { points: polygon.map((p) => toXY(p).map((x) => x.toFixed(2)).join(",")).join(" "), fill }));
+      layer.append(node("polygon", { points: pointsOf(polygon), fill }));
     });
     colourBar(layer, low, high, scene.field.unit, SHADES);
   } else if (scene.field) {
@@ -115,8 +127,7 @@ function drawTriangle(layer, scene) {
   }
   regions.forEach((polygon, i) => {
     if (polygon.length < 3) return;
-    layer.append(node("polygon", { points: polygon.map((p) => toXY(p).map((x) => x.toFixed(2)).join(",")).join(" "),
-      fill: scene.field ? "none" : scene.colours[i], class: scene.field ? "border" : "region" }));
+    layer.append(node("polygon", { points: pointsOf(polygon), fill: scene.field ? "none" : scene.colours[i], class: scene.field ? "border" : "region" }));
   });
   if (!scene.field) {
     const gaps = lattice(STEPS, (w) => bestOf(scene.candidates, w).value - bestOf(scene.members, w).value);
@@ -124,12 +135,7 @@ function drawTriangle(layer, scene) {
     drawLines(layer, gaps, roundLevels(0, most, 3), "iso");
   }
   layer.append(node("polygon", { points: outline, class: "outline" }));
-  scene.dots.forEach((share, i) => {
-    if (!share) return;
-    const [cx, cy] = toXY(share.at), dot_ = node("circle", { cx, cy, r: 6, fill: scene.colours[i], class: "dot", opacity: share.part });
-    dot_.append(node("title", {}, `${scene.names[i]} was trained here`));
-    layer.append(dot_);
-  });
+  scene.dots.forEach((dot_, i) => { if (dot_) trainingDot(layer, scene, i, ...toXY(dot_.at)); });
   regions.forEach((polygon, i) => {
     if (polygon.length < 3 || areaOf(polygon) < 2500) return;
     const [x, middle] = toXY(centroid(polygon));
@@ -188,12 +194,7 @@ function drawSegment(layer, scene) {
       class: "small", "text-anchor": "middle" }, scene.names[before]));
     start = i;
   }
-  scene.dots.forEach((share, i) => {
-    if (!share) return;
-    const dot_ = node("circle", { cx: X(share.at[0]), cy: layer.heightAt(share.at[0]), r: 6, fill: scene.colours[i], class: "dot" });
-    dot_.append(node("title", {}, `${scene.names[i]} was trained here`));
-    layer.append(dot_);
-  });
+  scene.dots.forEach((dot_, i) => { if (dot_) trainingDot(layer, scene, i, X(dot_.at[0]), layer.heightAt(dot_.at[0])); });
   if (scene.threshold != null && scene.threshold <= high) {
     layer.append(node("path", { d: `M64,${Y(scene.threshold)}H480`, class: "threshold" }));
   }
