@@ -6,14 +6,18 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+from benchmarks.common import write_whole
+
 FOLDER = Path(__file__).resolve().parent / "plots"
 COLOURS = ("#4477AA", "#EE6677", "#228833", "#AA3377", "#CCBB44", "#66CCEE")
 DASHES = ("", "6 4", "2 3", "8 3 2 3", "12 4", "1 4")
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 640, 360, 70, 44, 20, 56
 
 
-def line_chart(name: str, title: str, x: str, y: str, xs: Sequence[float], lines: Mapping[str, Sequence[float]]) -> str:
-    """Draw `lines` (label to a y for each of `xs`, from 0 up) into `plots/NAME.svg`; the Markdown that shows it."""
+def line_chart(
+    name: str, title: str, x: str, y: str, xs: Sequence[float], lines: Mapping[str, Sequence[float]]
+) -> None:
+    """Draw `lines` (label to a y for each of `xs`, from 0 up) into `plots/NAME.svg`."""
     top = max(max(values) for values in lines.values()) * 1.05 or 1.0
     low, high = min(xs), max(xs)
 
@@ -47,7 +51,4 @@ def line_chart(name: str, title: str, x: str, y: str, xs: Sequence[float], lines
             f'<text x="{LEFT + 8}" y="{TOP + 14 + 16 * i}" fill="{colour}" font-weight="600">{escape(label)}</text>'
         )
     FOLDER.mkdir(exist_ok=True)
-    part = FOLDER / f"{name}.part"
-    part.write_text("\n".join([*parts, "</svg>"]) + "\n", encoding="utf-8")
-    part.replace(FOLDER / f"{name}.svg")
-    return f"![{title}](plots/{name}.svg)"
+    write_whole(FOLDER / f"{name}.svg", "\n".join([*parts, "</svg>"]) + "\n")

@@ -20,6 +20,13 @@ DEMO = Path(__file__).resolve().parent.parent / "portfolios" / "demo"
 BETA = 0.1
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write to a temporary name, then rename."""
+    part = path.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
 def median_seconds(work: Callable[[], object], repeats: int) -> float:
     """Median wall time of `repeats` runs, after one that is not counted."""
     work()

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
+from benchmarks.common import write_whole
 from palm_engine.pipeline.assemble import package_versions
 
 HERE = Path(__file__).resolve().parent
@@ -67,13 +68,6 @@ def page(kept: dict[str, dict[str, object]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(path: Path, text: str) -> None:
-    """To a temporary name, then renamed."""
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-
-
 def main() -> None:
     """Run the scripts that are named, or all; every result is kept as soon as it is there."""
     wanted = sys.argv[1:] or list(SCRIPTS)
@@ -83,8 +77,8 @@ def main() -> None:
     kept: dict[str, dict[str, object]] = json.loads(KEPT.read_text()) if KEPT.is_file() else {}
     for name in wanted:
         kept[name] = measure(name)
-        write(KEPT, json.dumps(kept, indent=1) + "\n")
-        write(TARGET, page(kept))
+        write_whole(KEPT, json.dumps(kept, indent=1) + "\n")
+        write_whole(TARGET, page(kept))
     print(f"Wrote {TARGET}")
 
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from palm_engine.errors import UndefinedGapError
-from palm_engine.geometry.gap import minimum_of_envelope, worst_gap
+from palm_engine.geometry.gap import require_positive, worst_gap
 from palm_engine.geometry.policies import as_points
 from palm_engine.selection.methods import METHODS
 from palm_engine.selection.minimum import minimum
@@ -134,8 +133,9 @@ def compare_methods(
     `relative` compares multiplicative gaps; raises UndefinedGapError where the best value isn't positive everywhere.
     """
     seen, true = as_points(chosen_on), as_points(points)
-    if relative and min(minimum_of_envelope(seen)[0], minimum_of_envelope(true)[0]) <= 0:
-        raise UndefinedGapError("a multiplicative gap needs a best value above 0 everywhere; look at the additive one")
+    if relative:
+        require_positive(seen)
+        require_positive(true)
     side = coarse_grid(seen.shape[1])
 
     def choose(method: str, k: int, seed: int = 0) -> Selection:

@@ -19,6 +19,7 @@ from palm_engine.geometry.programs import takes_programs, worst_by_programs, wor
 from palm_engine.geometry.region import Region
 
 Floats = NDArray[np.float64]
+POSITIVE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,21 @@ def _at_vertices(p: Floats, q: Floats, region: Region | None) -> tuple[Floats, F
     return vertices, upper_envelope(p, vertices), upper_envelope(q, vertices)
 
 
+def check_tolerance(eps: float, delta: float) -> None:
+    """Raise UndefinedGapError unless 0 <= eps < 1 and delta >= 0, both finite."""
+    if not (0 <= eps < 1 and 0 <= delta < np.inf):
+        raise UndefinedGapError(f"a target needs 0 <= eps < 1 and delta >= 0, got eps={eps}, delta={delta}")
+
+
+def require_positive(points: Floats, region: Region | None = None) -> None:
+    """Raise UndefinedGapError unless the best value is above 0 everywhere, as a relative gap needs it to be."""
+    if _at_least(points) <= POSITIVE and minimum_of_envelope(points, region)[0] <= POSITIVE:
+        raise UndefinedGapError("a relative gap needs a best value above 0 everywhere; minimise the additive one")
+
+
 def require_target(candidates: Floats, eps: float, delta: float, region: Region | None = None) -> None:
     """Raise UndefinedGapError unless (eps, delta) is a meaningful target for `candidates`."""
-    if not (0 <= eps < 1 and delta >= 0):
-        raise UndefinedGapError(f"a target needs 0 <= eps < 1 and delta >= 0, got eps={eps}, delta={delta}")
+    check_tolerance(eps, delta)
     if eps > 0 and _at_least(candidates) < 0:
         lowest, _ = minimum_of_envelope(candidates, region)
         if lowest < -1e-12:

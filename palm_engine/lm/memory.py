@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from palm_engine.errors import ModelSourceError
@@ -82,20 +82,15 @@ def require_fits(needed: Estimate, dtype: str, device: str, members: int) -> Non
         half = Estimate(needed.weights // 2, needed.adapters // 2, needed.cache // 2, needed.free)
         if half.fits:
             ways.append(f"bfloat16 ({_gigabytes(half.total)})")
-    if members > 1:
-        one = Estimate(needed.weights, needed.adapters // members, needed.cache // members, needed.free)
-        if one.fits:
-            fewer = max(
-                k for k in range(1, members)
-                if Estimate(
-                    needed.weights, needed.adapters * k // members, needed.cache * k // members, needed.free
-                ).fits
-            )  # fmt: skip
-            ways.append(f"{fewer} member{'s' if fewer > 1 else ''} at a time")
-    ways.append("a smaller base model, or closing other programs" if not ways else "")
+    for k in range(members - 1, 0, -1):
+        some = replace(needed, adapters=needed.adapters * k // members, cache=needed.cache * k // members)
+        if some.fits:
+            ways.append(f"{k} member{'s' if k > 1 else ''} at a time")
+            break
+    ways = ways or ["a smaller base model, or closing other programs"]
     raise ModelSourceError(
         f"this needs about {_gigabytes(needed.total)} of memory on {device} in {dtype}, and "
-        f"{_gigabytes(needed.free)} are free. What would fit: {' or '.join(w for w in ways if w)}."
+        f"{_gigabytes(needed.free)} are free. What would fit: {' or '.join(ways)}."
     )
 
 

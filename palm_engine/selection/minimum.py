@@ -11,8 +11,8 @@ import time
 
 from numpy.typing import ArrayLike
 
-from palm_engine.errors import InfeasibleError, UndefinedGapError
-from palm_engine.geometry.gap import minimum_of_envelope, require_target
+from palm_engine.errors import InfeasibleError
+from palm_engine.geometry.gap import require_positive, require_target
 from palm_engine.geometry.policies import as_points
 from palm_engine.oracles.base import Oracle
 from palm_engine.oracles.table import as_table
@@ -38,8 +38,8 @@ def minimum(candidates: ArrayLike | Oracle, target: Target, options: Options = D
     options.check(len(q), q.shape[1], target)
     cuts = Cuts(q, options)
     if target.k is not None:
-        if target.relative and minimum_of_envelope(q, options.region)[0] <= TOLERANCE:
-            raise UndefinedGapError("a relative gap needs a best value above 0 everywhere; minimise the additive one")
+        if target.relative:
+            require_positive(q, options.region)
         return _best_of_size(cuts, min(target.k, len(cuts.rows)), target.relative, started, deadline)
     require_target(q, target.eps, target.delta, options.region)
     return _fewest(cuts, target.eps, target.delta, started, deadline)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from palm_engine.errors import InfeasibleError, InvalidInputError, UndefinedGapError
 from palm_engine.geometry.envelope import envelope_vertices, upper_envelope
-from palm_engine.geometry.gap import minimum_of_envelope, worst_gap, worst_violation
+from palm_engine.geometry.gap import minimum_of_envelope, require_positive, worst_gap, worst_violation
 from palm_engine.geometry.region import Region
 from palm_engine.geometry.simplex import grid
 from palm_engine.oracles.base import Oracle
@@ -53,8 +53,8 @@ def placement(candidates: ArrayLike | Oracle, target: Target, options: Options =
         raise InvalidInputError(f"placement interpolates from at least {oracle.d + 1} oracle calls; raise the budget")
     first = max(oracle.d + 1, (options.budget or BUDGET_CALLS) // 3)
     calls = sandwich(oracle, 0.0, 1e-6, replace(options, budget=first)).calls
-    if target.relative and minimum_of_envelope(calls.points, options.region)[0] <= MET:
-        raise UndefinedGapError("a relative gap needs a best value above 0 everywhere; minimise the additive one")
+    if target.relative:
+        require_positive(calls.points, options.region)
     if target.k is not None:
         return _place(calls, target, replace(options, budget=options.budget or BUDGET_CALLS), started)
     # Without a budget, every size gets some calls, so that the search goes on until the target is met.

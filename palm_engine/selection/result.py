@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from palm_engine.errors import InvalidInputError, UndefinedGapError
+from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.envelope import best_policy
-from palm_engine.geometry.gap import WorstGap
+from palm_engine.geometry.gap import WorstGap, check_tolerance
 from palm_engine.geometry.region import Region
 
 Floats = NDArray[np.float64]
@@ -30,10 +30,7 @@ class Target:
     def __post_init__(self) -> None:
         if self.k is not None and self.k < 1:
             raise InvalidInputError(f"k must be at least 1, got {self.k}")
-        if not (0 <= self.eps < 1 and 0 <= self.delta < np.inf):
-            raise UndefinedGapError(
-                f"a target needs 0 <= eps < 1 and delta >= 0, got eps={self.eps}, delta={self.delta}"
-            )
+        check_tolerance(self.eps, self.delta)
         if self.k is not None and (self.eps or self.delta):
             raise InvalidInputError("give either a budget k or a tolerance (eps, delta), not both")
         if self.k is None and self.eps == 0 and self.delta == 0:
