@@ -12,10 +12,13 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.chart import line_chart
 from palm_engine.bundle import Bundle, read_bundle
+
+if TYPE_CHECKING:
+    from palm_engine.lm.backends.local import LocalModel
 
 ROOT = Path(__file__).resolve().parent.parent
 NEW_TOKENS = 48
@@ -45,6 +48,7 @@ class Bench:
         source = bundle.manifest.base.source
         self.backend = LocalBackend(LocalModel.of(load_base(source, lambda _: None, dtype, threads=1)), bundle)
         self.backend.load(self.members)
+        self.alone = LocalModel.of(load_base(source, lambda _: None, dtype, threads=1))
         self.plain = load_base(source, lambda _: None, dtype, threads=1)
         self.settings = live_settings(bundle, max_new_tokens=NEW_TOKENS)
         texts = bundle.prompts[bundle.prompts["split"] != "train"]["text"]
@@ -70,25 +74,29 @@ class Bench:
                 model.load_adapter(folder, adapter_name=member, autocast_adapter_dtype=not same_dtype)
         return (model.to(base.dtype) if same_dtype else model).eval()
 
-    def stream(self, model: Any, prompts: int, members: list[str] | None = None, running: Any = None) -> int:
-        """Tokens that the own loop draws for members x prompts; `running` names whose adapters apply."""
+    def stream(self, model: LocalModel, prompts: int, members: list[str] | None, running: Any) -> int:
+        """Tokens that the own loop draws for members x prompts."""
         from palm_engine.lm.sampling import stream_tokens
 
-        members = members or self.members
-        requests = self.backend.requests(self.prompts[:prompts], members, self.settings)
-        extra = {} if running is None else {"running": running(members, prompts)}
-        tokenizer = self.plain.tokenizer
-        return sum(len(tokens) for tokens in stream_tokens(model, tokenizer, requests, self.settings, **extra))
+        requests = self.backend.requests(self.prompts[:prompts], members or self.members, self.settings)
+        steps = stream_tokens(model.base.model, model.base.tokenizer, requests, self.settings, running)
+        return sum(len(tokens) for tokens in steps)
 
     def stacked(self, prompts: int, members: list[str] | None = None) -> int:
         """The product's way: one batch, every row under its own adapter."""
-        return self.stream(self.backend.model.base.model, prompts, members, self.backend.running)
+        running = self.backend.running(members or self.members, prompts)
+        return self.stream(self.backend.model, prompts, members, running)
+
+    def base_alone(self, prompts: int, members: list[str] | None = None) -> int:
+        """As many rows on the base as the product loads it, with no adapter on it."""
+        rows = len(members or self.members) * prompts
+        return self.stream(self.alone, prompts, members, self.alone.stack.on_rows([None] * rows))
 
     def peft_generate(self, model: Any, prompts: int, mixed: bool) -> int:
         """transformers' generate through peft: one mixed batch, or one adapter after another."""
         import torch
 
-        from palm_engine.lm.sampling import left_padded
+        from palm_engine.lm.conversation import left_padded
 
         options = {
             "max_new_tokens": NEW_TOKENS, "min_new_tokens": NEW_TOKENS, "do_sample": True, "top_p": 0.95, "top_k": 100,
@@ -128,7 +136,8 @@ def identical_to_peft(bench: Bench, model: Any) -> tuple[int, int]:
     import torch
 
     from palm_engine.lm.backends.base import live_settings
-    from palm_engine.lm.sampling import left_padded, stream_tokens
+    from palm_engine.lm.conversation import left_padded
+    from palm_engine.lm.sampling import stream_tokens
 
     settings = live_settings(bench.bundle, max_new_tokens=NEW_TOKENS, temperature=0, repetition_penalty=1.0)
     requests = bench.backend.requests(bench.prompts, bench.members, settings)
@@ -202,7 +211,7 @@ def rows() -> list[tuple[str, str, str]]:
                 if dtype == "bfloat16":
                     default = bench.peft(same_dtype=False)
                     ways["default"] = partial(bench.peft_generate, default, prompts, True)
-                got = rates(ways, REPEATS if prompts == 1 else 1)
+                got = rates(ways, REPEATS if prompts == 1 else 2)
                 what = f"6 members x {prompts} prompt{'s' if prompts > 1 else ''}, {dtype}, tokens per CPU second"
                 goals = (base_goal, mixed_goal, 3.5) if prompts == 1 else (0.80, 3.5, None)
                 for name, goal, label in (
@@ -219,11 +228,12 @@ def rows() -> list[tuple[str, str, str]]:
                          f"{label} ({got[name]:.0f})")
                     )  # fmt: skip
             if dtype == "bfloat16":
-                weights = sum(p.numel() * p.element_size() for p in bench.plain.model.parameters())
+                weights = bench.alone.stack.base_bytes
+                copy = weights - sum(p.numel() * p.element_size() for p in bench.plain.model.parameters())
                 adapters = sum(bench.backend.bytes_of(m) for m in bench.members)
                 found.append(
                     ("memory of 6 members over the base alone, bf16 (goal 10 %)", f"{adapters / weights:.1%}",
-                     f"the base's weights, {weights / 1e6:.0f} MB")
+                     f"the base's weights as loaded, {weights / 1e6:.0f} MB, {copy / 1e6:.0f} of them a packed copy")
                 )  # fmt: skip
                 del model
                 gc.collect()
@@ -241,7 +251,7 @@ def rows() -> list[tuple[str, str, str]]:
 def _ways(bench: Bench, model: Any, prompts: int) -> dict[str, Callable[[], int]]:
     return {
         "ours": lambda: bench.stacked(prompts),
-        "base": lambda: bench.stream(bench.plain.model, prompts),
+        "base": lambda: bench.base_alone(prompts),
         "mixed": lambda: bench.peft_generate(model, prompts, True),
         "one by one": lambda: bench.peft_generate(model, prompts, False),
     }
@@ -258,7 +268,7 @@ def _growth(bench: Bench) -> list[tuple[str, str, str]]:
         bench.backend.load(members)  # a step pays for what is stacked: exactly these
         ways: dict[str, Callable[[], int]] = {
             "ours": lambda m=members: bench.stacked(1, m),  # type: ignore[misc]
-            "base": lambda m=members: bench.stream(bench.plain.model, 1, m),  # type: ignore[misc]
+            "base": lambda m=members: bench.base_alone(1, m),  # type: ignore[misc]
         }
         got = rates(ways, 1)
         ours.append(1000 * count / got["ours"])

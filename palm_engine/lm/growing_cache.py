@@ -1,4 +1,4 @@
-"""A key-value cache that grows in steps of room: transformers' own copies all of it at every token.
+"""A key-value cache with room to grow: transformers' own copies all of it at every token.
 
 Imports torch: import this module only where a model is touched.
 """
@@ -7,51 +7,68 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-ROOM = 64
+ROOM = 16
 
 
 class GrowingLayer(DynamicLayer):  # type: ignore[misc]
-    """Keys and values (rows, heads, tokens, width) as views of buffers that have room for ROOM more tokens."""
+    """Keys and values (rows, heads, room, width), of which the first `get_seq_length()` are tokens, the others zero.
+
+    As with transformers' static layers the model gets all of them, and a mask that leaves the others out: whole
+    buffers are multiplied as they are, where a view of a part would be copied each time.
+    """
+
+    is_compileable = True  # has transformers always make that mask
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._buffers: tuple[Tensor, Tensor] | None = None
+        self._tokens = 0
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Append the new tokens' states; all keys and values so far."""
+        """Append the new tokens' states; the keys and values so far, with their room."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        before = self.get_seq_length()
-        after = before + key_states.shape[-2]
-        if self._buffers is None or self._buffers[0].shape[-2] < after:
-            self._buffers = self._grown(self.keys, key_states, after), self._grown(self.values, value_states, after)
-        for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
-            buffer[..., before:after, :] = states
-        self.keys: Tensor = self._buffers[0][..., :after, :]
-        self.values: Tensor = self._buffers[1][..., :after, :]
+        before, after = self._tokens, self._tokens + key_states.shape[-2]
+        room = self._room(after)
+        if before == 0:
+            self.keys: Tensor = key_states
+            self.values: Tensor = value_states
+        else:
+            if room > self.keys.shape[-2]:
+                self.keys, self.values = (self._grown(old, room) for old in (self.keys, self.values))
+            self.keys[..., before:after, :] = key_states
+            self.values[..., before:after, :] = value_states
+        self._tokens = after
         return self.keys, self.values
 
-    def batch_select_indices(self, indices: Tensor) -> None:
-        """Only keep the rows at `indices`."""
-        super().batch_select_indices(indices)
-        self._buffers = None  # keys and values are now tensors of their own
+    def get_seq_length(self) -> int:
+        """Tokens so far."""
+        return self._tokens
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """How long the keys will be with `query_length` more tokens, and where they begin."""
+        return self._room(self._tokens + query_length), 0
+
+    def _room(self, tokens: int) -> int:
+        """How long keys for `tokens` tokens are: just that for the first ones; later what is there, or a bit more."""
+        if self._tokens == 0:
+            return tokens
+        there = int(self.keys.shape[-2])
+        return there if tokens <= there else -(-tokens // ROOM) * ROOM + ROOM
 
     @staticmethod
-    def _grown(old: Tensor, states: Tensor, tokens: int) -> Tensor:
-        shape = (*states.shape[:-2], tokens + ROOM, states.shape[-1])
-        buffer = torch.empty(shape, dtype=states.dtype, device=states.device)
-        if old.numel():
-            buffer[..., : old.shape[-2], :] = old
+    def _grown(old: Tensor, room: int) -> Tensor:
+        buffer = old.new_zeros((*old.shape[:-2], room, old.shape[-1]))
+        buffer[..., : old.shape[-2], :] = old
         return buffer
 
 
-def growing_cache(config: Any) -> Any:
-    """transformers' cache for a model of this `config`, its plain layers replaced by growing ones."""
-    cache = DynamicCache(config=config)
-    cache.layers = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+def growing_cache(model: Any) -> Any:
+    """transformers' cache for `model`, its layers replaced by growing ones where the model takes static ones too."""
+    cache = DynamicCache(config=model.config)
+    if getattr(model, "_can_compile_fullgraph", False) and all(type(x) is DynamicLayer for x in cache.layers):
+        cache.layers = [GrowingLayer() for _ in cache.layers]
     return cache

@@ -144,12 +144,11 @@ class ModelHost:
             return None
         from palm_engine.lm.memory import resident_bytes
 
-        weight = next(model.base.model.parameters())
-        size = sum(p.numel() * p.element_size() for p in model.base.model.parameters())
+        weight = model.base.model.get_input_embeddings().weight
         names = model.stack.names
         return ModelInfo(
-            model.base.source, str(weight.device), str(weight.dtype).removeprefix("torch."), size, len(names),
-            sum(model.stack.bytes_of(n) for n in names), resident_bytes(),
+            model.base.source, str(weight.device), str(weight.dtype).removeprefix("torch."), model.stack.base_bytes,
+            len(names), sum(model.stack.bytes_of(n) for n in names), resident_bytes(),
         )  # fmt: skip
 
     @staticmethod
@@ -158,7 +157,7 @@ class ModelHost:
         from palm_engine.lm.adapters import WEIGHTS_FILE
         from palm_engine.lm.base import resolve_base
         from palm_engine.lm.devices import pick_dtype
-        from palm_engine.lm.memory import estimate, free_bytes, require_fits
+        from palm_engine.lm.memory import estimate, free_bytes, packed_copy, require_fits
         from palm_engine.lm.source import parameter_count
 
         assert bundle.manifest.base is not None
@@ -168,9 +167,8 @@ class ModelHost:
         # At least two bytes a number on disk: a bound is enough here.
         adapters = sum((f / WEIGHTS_FILE).stat().st_size // 2 for f in folders)
         config = json.loads((resolve_base(source, lambda _: None, False) / "config.json").read_text(encoding="utf-8"))
-        needed = estimate(
-            parameter_count(source), dtype, adapters, config, max(len(members), 1), 1024, free_bytes(device)
-        )
+        parameters = parameter_count(source) + (packed_copy(config) if device == "cpu" else 0)
+        needed = estimate(parameters, dtype, adapters, config, max(len(members), 1), 1024, free_bytes(device))
         require_fits(needed, dtype, device, len(members))
 
 

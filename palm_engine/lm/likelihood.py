@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from palm_engine.lm.sampling import Answer, conversation_ids
+from palm_engine.lm.conversation import conversation_ids
+from palm_engine.lm.sampling import Answer
 
 Floats = NDArray[np.float64]
 

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+
+from palm_engine.lm.conversation import Request
+from palm_engine.lm.prefill import prefill
 
 
 @dataclass(frozen=True)
@@ -27,52 +30,12 @@ class SamplingSettings:
 
 
 @dataclass(frozen=True)
-class Request:
-    """One answer to draw: an optional system prompt, the user's prompt, and the seed of its random stream."""
-
-    system: str | None
-    prompt: str
-    seed: tuple[int, ...] = (0,)
-
-
-@dataclass(frozen=True)
 class Answer:
     """A drawn answer: its text, its token ids without the end token, and whether it ended by itself."""
 
     text: str
     token_ids: tuple[int, ...]
     ended: bool
-
-
-def conversation_ids(tokenizer: Any, system: str | None, prompt: str) -> list[int]:
-    """Token ids of the conversation up to where the answer begins.
-
-    The system message is always explicit (empty when None): the chat template would otherwise put in its own.
-    """
-    messages = [{"role": "system", "content": system or ""}, {"role": "user", "content": prompt}]
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-class Batch(NamedTuple):
-    """Conversations of different length as one batch, padded on the left: tensors of shape (requests, longest)."""
-
-    input_ids: Any
-    mask: Any
-    positions: Any
-
-
-def left_padded(model: Any, tokenizer: Any, requests: Sequence[Request]) -> Batch:
-    """The requests' conversations on the model's device, each up to where its answer begins."""
-    import torch
-
-    device = model.get_input_embeddings().weight.device
-    prompts = [conversation_ids(tokenizer, r.system, r.prompt) for r in requests]
-    longest = max(len(p) for p in prompts)
-    pad = tokenizer.pad_token_id
-    ids = torch.tensor([[pad] * (longest - len(p)) + p for p in prompts], device=device)
-    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=device)
-    return Batch(ids, mask, (mask.cumsum(-1) - 1).clamp(min=0))
 
 
 def stream_tokens(
@@ -89,11 +52,9 @@ def stream_tokens(
     """
     import torch
 
-    from palm_engine.lm.growing_cache import growing_cache
-
-    batch = left_padded(model, tokenizer, requests)
-    input_ids, mask, positions = batch.input_ids, batch.mask, batch.positions
-    device = input_ids.device
+    start = prefill(model, tokenizer, requests, running)
+    last, cache, mask, positions = start.logits, start.cache, start.mask, start.positions
+    device = mask.device
     # The penalty looks at the answer so far, not at the prompt, which an answer may well quote.
     drawn = torch.zeros(len(requests), 0, dtype=torch.long, device=device)
     # Apple's GPUs have no float64.
@@ -102,15 +63,17 @@ def stream_tokens(
     uniforms = torch.tensor(drawn_numbers, device=device, dtype=precise)
     ends = end_token_ids(model, tokenizer)
     rows = torch.arange(len(requests), device=device)  # which request each remaining batch row serves
-    cache = growing_cache(model.config)
+    # One for all steps: at a vocabulary a row, fresh memory costs more than what is done with it.
+    logits = torch.empty(last.shape, dtype=torch.float32, device=device)
     for step in range(settings.max_new_tokens):
-        with torch.inference_mode(), running(rows):
-            out = model(
-                input_ids=input_ids, attention_mask=mask, position_ids=positions, past_key_values=cache,
-                use_cache=True, logits_to_keep=1,
-            )  # fmt: skip
+        if step > 0:
+            with torch.inference_mode(), running(rows):
+                last = model(
+                    input_ids=drawn[:, -1:], attention_mask=mask, position_ids=positions, past_key_values=cache,
+                    use_cache=True, logits_to_keep=1,
+                ).logits[:, -1]  # fmt: skip
         with torch.inference_mode():
-            chosen = _choose(out.logits[:, -1].float().to(device), drawn, uniforms[rows, step], settings)
+            chosen = _choose(logits[: len(last)].copy_(last), drawn, uniforms[rows, step], settings)
         tokens: list[int | None] = [None] * len(requests)
         for row, token in zip(rows.tolist(), chosen.tolist(), strict=True):
             tokens[row] = token
@@ -118,13 +81,12 @@ def stream_tokens(
         going = torch.tensor([t not in ends for t in chosen.tolist()], device=device)
         if not going.any():
             return
-        input_ids, positions = chosen[:, None], positions[:, -1:] + 1
-        drawn = torch.cat([drawn, input_ids], dim=1)
+        positions = positions + 1
+        drawn = torch.cat([drawn, chosen[:, None]], dim=1)
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
         if not going.all():
             keep = going.nonzero()[:, 0]
-            rows, input_ids, positions, mask = rows[keep], input_ids[keep], positions[keep], mask[keep]
-            drawn = drawn[keep]
+            rows, positions, mask, drawn = rows[keep], positions[keep], mask[keep], drawn[keep]
             cache.batch_select_indices(keep.cpu())  # its layers may lie on several devices
 
 
@@ -163,20 +125,23 @@ def end_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
 
 
 def _choose(logits: Any, drawn: Any, uniform: Any, settings: SamplingSettings) -> Any:
-    """Pick a token a row from logits (rows, vocabulary) by inverting the nucleus' cumulative distribution."""
+    """Pick a token a row from logits (rows, vocabulary) by inverting the nucleus' cumulative distribution.
+
+    What `logits` holds is used up.
+    """
     import torch
 
     if settings.repetition_penalty != 1.0 and drawn.shape[1]:
         before = logits.gather(-1, drawn)
         penalty = settings.repetition_penalty
-        # In place: they are this function's own, and a vocabulary wide.
         logits = logits.scatter_(-1, drawn, torch.where(before > 0, before / penalty, before * penalty))
     if settings.temperature == 0:
         return logits.argmax(-1)
-    logits = logits.div_(settings.temperature)
     top, indices = torch.topk(logits, min(settings.top_k, logits.shape[-1]))
     # Probabilities relative to the whole vocabulary, so that top_p means what it says.
-    probabilities = torch.exp(top - torch.logsumexp(logits, -1, keepdim=True))
+    best = top[:, :1].clone()
+    total = logits.sub_(best).div_(settings.temperature).exp_().sum(-1, keepdim=True)
+    probabilities = ((top - best) / settings.temperature).exp() / total
     mass_before = probabilities.cumsum(-1) - probabilities
     kept = probabilities * (mass_before < settings.top_p)
     cumulative = kept.to(uniform.dtype).cumsum(-1)

@@ -65,7 +65,7 @@ def next_token_distributions(backend: LocalBackend, members: Sequence[str], prom
     """Probabilities of the first token of each member's answer, at temperature 1: tensor (members, vocabulary)."""
     import torch
 
-    from palm_engine.lm.sampling import left_padded
+    from palm_engine.lm.conversation import left_padded
 
     requests = backend.requests([prompt], members, live_settings(backend.bundle))
     model = backend.model.base.model

@@ -1,12 +1,13 @@
 """Many LoRA adapters on one base model, each row of a batch under its own: no weight is merged or switched.
 
-The adapters of a layer lie side by side: all their A below each other, all their B next to each other. A batch runs
-through `base(x) + (mask * (x A^T)) B^T`, where a row's mask keeps the columns of its own adapter; a row of the base has
-an empty mask. Adapters of unequal rank or targets simply have more, fewer or no columns. Rows may come in any order and
-number; the price is `members x rank` columns, small beside the base for portfolios of the size that PALM gives. Tried
-against `torch.baddbmm` over stacked (A, B), which needs equally many rows a member: six members on one CPU thread ran
-at .86 of the base alone in bf16 (baddbmm: .79) and .91 in fp32 (baddbmm: .94).
-Layers that share an input (q, k, v; gate, up) share one product with A.
+Layers that share an input (q, k, v; gate, up) are a group and run as one product with `[W; A]`: their weights, then all
+adapters' A below each other; on CPU those are packed (`packed_weight.py`). A batch runs through
+`x W^T + (mask * (x A^T)) B^T`, where a row's mask keeps the columns of its own adapter; a row of the base has an empty
+mask. Adapters of unequal rank or targets simply have more, fewer or no columns. Rows may come in any order and number;
+the price is `members x rank` columns, small beside the base for portfolios of the size that PALM gives. Tried against
+`torch.baddbmm` over stacked (A, B), which needs equally many rows a member, before layers were grouped and packed: six
+members on one CPU thread ran at .86 of the base alone in bf16 (baddbmm: .79) and .91 in fp32 (baddbmm: .94). Now they
+run at .79 and .88 of a base that is 1.7 and 1.5 times as fast; with A in a product of its own it was .77 and .85.
 
 The idea of serving many adapters on one base in one batch: Punica (arXiv 2310.18547), S-LoRA (arXiv 2311.03285).
 Imports torch: import this module only where a model is touched.
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -25,24 +26,29 @@ from torch import Tensor, nn
 
 from palm_engine.errors import GenerationError, ModelSourceError
 from palm_engine.lm.adapters import LoraWeights
-from palm_engine.lm.stacked_linear import Active, Group, StackedLinear
-
-SHARED_INPUTS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+from palm_engine.lm.packed_weight import can_pack
+from palm_engine.lm.stacked_linear import Active, Group, LayerAdapter, StackedLinear, layers_by_input
 
 
 class AdapterStack:
-    """The adapters on `model`, by name. Adding and removing changes no weight of the model, and no run in progress."""
+    """The adapters on `model`, by name. Adding and removing changes no weight of the model, and no run in progress.
+
+    The stack holds the model's linear layers from its making until `close`.
+    """
 
     def __init__(self, model: Any) -> None:
         self.model = model
         self.active: Active | None = None
         self._layers: dict[str, StackedLinear] = {}
-        self._groups: dict[str, Group] = {}
+        self._groups: list[Group] = []
         self._names: list[str | None] = []  # None: a place that is free again
         self._bytes: dict[str, int] = {}
         self._held: Counter[str] = Counter()
-        self._version = 0
+        self._version = 0  # of the columns: masks made for another are stale
+        self._stale = False
         self._lock = threading.RLock()
+        with torch.no_grad():
+            self._install_all()
 
     @property
     def names(self) -> list[str]:
@@ -50,34 +56,41 @@ class AdapterStack:
         with self._lock:
             return list(self._bytes)
 
+    @property
+    def base_bytes(self) -> int:
+        """Memory that the model's own weights take, a packed copy of tied ones included."""
+        left = sum(int(p.numel() * p.element_size()) for p in self.model.parameters())
+        return left + sum(group.base_bytes for group in self._groups)
+
     def bytes_of(self, name: str) -> int:
         """Memory that the adapter takes, in bytes; 0 where it isn't loaded."""
         return self._bytes.get(name, 0)
 
-    def add(self, name: str, lora: LoraWeights) -> None:
-        """Load an adapter; nothing is changed where it doesn't fit the model. Raises ModelSourceError."""
+    def add(self, adapters: Mapping[str, LoraWeights]) -> None:
+        """Load adapters by name, those that aren't yet; all or none. Raises ModelSourceError where one doesn't fit."""
         with self._lock, torch.inference_mode():
-            if name in self._bytes:
+            new = {name: lora for name, lora in adapters.items() if name not in self._bytes}
+            if not new:
                 return
-            found = {path: self._fitting(path, a, b) for path, (a, b, _) in lora.layers.items()}
-            if None not in self._names:
-                self._names.append(None)
-            place = self._names.index(None)
-            size = 0
+            # Whatever doesn't fit the model is found before anything is changed.
+            layers = {name: {path: self._layer(path, a, b) for path, (a, b, _) in lora.layers.items()}
+                      for name, lora in new.items()}  # fmt: skip
+            self._names += [None] * (len(new) - self._names.count(None))
+            places = dict(zip(new, (i for i, name in enumerate(self._names) if name is None), strict=False))
+            sizes = dict.fromkeys(new, 0)
             try:
-                for path, (a, b, scale) in lora.layers.items():
-                    layer = self._layers.get(path) or self._install(path, found[path])
-                    weight = layer.weight
-                    down, up = a.to(weight), (b.float() * scale).t().to(weight)
-                    owners = torch.cat([layer.owners, layer.owners.new_full((len(down),), place)])
-                    ups = torch.cat([layer.up, up]).contiguous()
-                    layer.down, layer.up, layer.owners = torch.cat([layer.down, down]), ups, owners
-                    size += (down.numel() + up.numel()) * weight.element_size()
-                self._gather()
+                for name, lora in new.items():
+                    for path, (a, b, scale) in lora.layers.items():
+                        layer = layers[name][path]
+                        layer.group.add(LayerAdapter(places[name], layer.part, a, (b.float() * scale).t()))
+                        sizes[name] += (a.numel() + b.numel()) * layer.group.element_size
+                self._build()
             except BaseException:  # out of memory, for one: the others must go on as before
-                self._drop(place)
+                for place in places.values():
+                    self._drop(place)
                 raise
-            self._names[place], self._bytes[name] = name, size
+            for name, place in places.items():
+                self._names[place], self._bytes[name] = name, sizes[name]
 
     def remove(self, name: str) -> None:
         """Unload an adapter, if it is loaded. Raises GenerationError while an answer under it is in progress."""
@@ -90,8 +103,6 @@ class AdapterStack:
             self._names[place] = None
             del self._bytes[name]
             self._drop(place)
-            if not self._bytes:
-                self.close()
 
     def trim(self, most: int, keep: Sequence[str] = ()) -> None:
         """Unload those asked longest ago until at most `most` are left; those in `keep` and in use stay."""
@@ -103,13 +114,15 @@ class AdapterStack:
                     self.remove(name)
 
     def close(self) -> None:
-        """Unload all; the model has its own layers again."""
-        with self._lock:
-            for path, layer in self._layers.items():
-                parent, _, last = path.rpartition(".")
-                setattr(self.model.get_submodule(parent), last, layer.original[0])
-            self._layers, self._groups, self._names, self._bytes = {}, {}, [], {}
-            self._version += 1
+        """Unload all; the model has its own layers again, with their own weights."""
+        with self._lock, torch.no_grad():
+            self._groups, self._names, self._bytes = [], [], {}
+            self._version, self._stale = self._version + 1, False
+            while self._layers:  # one by one: no second copy of the whole model in between
+                path, layer = self._layers.popitem()
+                if not layer.original[0].weight.numel():
+                    layer.original[0].weight.data = layer.weight.clone()
+                self._put(path, layer.original[0])
 
     @contextmanager
     def hold(self, adapters: Sequence[str]) -> Iterator[None]:
@@ -137,6 +150,9 @@ class AdapterStack:
         def running(rows: Tensor) -> Iterator[None]:
             nonlocal kept
             with self._lock:
+                if self._stale:
+                    with torch.inference_mode():
+                        self._build()
                 if kept is None or kept[0] is not rows or kept[1] != self._version:
                     kept = (rows, self._version, self._masks(self._places(asked, rows)))
                 self.active = Active(kept[2])
@@ -158,49 +174,68 @@ class AdapterStack:
         return torch.tensor([-1 if name is None else self._names.index(name) for name in names])
 
     def _masks(self, places: Tensor) -> dict[int, Tensor]:
+        """A mask (rows, 1, columns) for every group that has columns; those alike are one tensor."""
         masks: dict[int, Tensor] = {}
         alike: dict[tuple[Any, ...], Tensor] = {}
-        for group in self._groups.values():
-            if group.owners is None or group.down is None:
-                continue
-            kind = (group.owners.device, *group.owners.tolist())
-            if kind not in alike:
-                own = places.to(group.owners.device)[:, None] == group.owners[None, :]
-                alike[kind] = own.to(group.down.dtype)[:, None, :]
-            masks[id(group)] = alike[kind]
+        for group in self._groups:
+            up = group.parts[0].up
+            kind = (up.device, up.dtype, *group.owners)
+            if group.owners and kind not in alike:
+                own = places[:, None] == torch.tensor(group.owners)[None, :]
+                alike[kind] = own[:, None, :].to(up)
+            if group.owners:
+                masks[id(group)] = alike[kind]
         return masks
 
-    def _gather(self) -> None:
-        self._version += 1
-        for group in self._groups.values():
-            group.gather()
-
     def _drop(self, place: int) -> None:
-        """Take the columns at `place` out of every layer."""
-        for layer in self._layers.values():
-            kept = layer.owners != place
-            layer.down, layer.up, layer.owners = layer.down[kept], layer.up[kept], layer.owners[kept]
-        self._gather()
+        """Have the next run begin without the columns at `place`."""
+        for group in self._groups:
+            group.drop(place)
+        self._stale = True
 
-    def _fitting(self, path: str, a: Tensor, b: Tensor) -> nn.Linear:
+    def _build(self) -> None:
+        self._version += 1
+        for group in self._groups:
+            group.build()
+        self._stale = False
+
+    def _layer(self, path: str, a: Tensor, b: Tensor) -> StackedLinear:
+        """The layer that an adapter's `path` names. Raises ModelSourceError where there is none, or of another size."""
         try:
             layer = self.model.get_submodule(path)
         except AttributeError:
             raise ModelSourceError(f"the adapter targets {path}, which this base model doesn't have") from None
-        if type(layer) not in (nn.Linear, StackedLinear):  # subclasses may pack their weights
-            raise ModelSourceError(f"the adapter targets {path}, a {type(layer).__name__}; only linear layers can be")
+        if type(layer) is nn.Linear:  # tied: left alone until an adapter asks for it
+            self._install([path], tied=True)
+            layer = self._layers[path]
+        if not isinstance(layer, StackedLinear):
+            kind = type(layer).__name__
+            raise ModelSourceError(f"the adapter targets {path}, a {kind}; only linear layers can be")
         if a.shape[1] != layer.in_features or b.shape[0] != layer.out_features:
             raise ModelSourceError(
                 f"the adapter's {path} is for a layer {a.shape[1]} -> {b.shape[0]}, this base model's is "
                 f"{layer.in_features} -> {layer.out_features}: it was trained on another model"
             )
-        return layer  # type: ignore[no-any-return]
-
-    def _install(self, path: str, original: nn.Linear) -> StackedLinear:
-        parent, _, last = path.rpartition(".")
-        shared = next((names for names in SHARED_INPUTS if last in names), (last,))
-        group = self._groups.setdefault(f"{parent}.{shared[0]}", Group())
-        layer = StackedLinear(original, self, group)
-        setattr(self.model.get_submodule(parent), last, layer)
-        self._layers[path] = layer
         return layer
+
+    def _install_all(self) -> None:
+        for paths, tied in layers_by_input(self.model):
+            self._install(paths, tied)
+        for parameter in self.model.parameters():
+            if parameter.device.type == "cpu":  # it may lie in the mapped file, and would keep all of that in memory
+                parameter.data = parameter.data.clone()
+
+    def _install(self, paths: Sequence[str], tied: bool) -> None:
+        """Make a group of the layers; where their weight is tied to another module's, of a copy that is packed."""
+        originals = [self.model.get_submodule(path) for path in paths]
+        group = Group(originals, can_pack(originals[0].weight))
+        self._groups.append(group)
+        for i, (path, original) in enumerate(zip(paths, originals, strict=True)):
+            self._layers[path] = StackedLinear(original, self, group, i)
+            self._put(path, self._layers[path])
+            if not tied:  # the one copy of the weights is the group's
+                original.weight.data = original.weight.new_empty(0)
+
+    def _put(self, path: str, layer: nn.Module) -> None:
+        parent, _, last = path.rpartition(".")
+        setattr(self.model.get_submodule(parent), last, layer)

@@ -1,80 +1,187 @@
-"""A linear layer with the columns of many adapters beside it; without an active batch it is the layer it replaced.
+"""Linear layers that share an input as one product, the A of many adapters among its rows.
 
 Imports torch: import this module only where a model is touched.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from palm_engine.lm.packed_weight import Weight, can_pack
+
 if TYPE_CHECKING:
     from palm_engine.lm.stack import AdapterStack
+
+SHARED_INPUTS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 
 
 @dataclass
 class Active:
-    """The rows of the forward pass that runs now: their masks by group, and the latest product with A.
+    """The rows of the forward pass that runs now: their masks by group, and the latest group's product.
 
     Only the latest: layers that share an input run one after another, and older inputs must not be kept alive.
     """
 
     masks: dict[int, Tensor]
-    group: int = 0
+    group: Group | None = None
     input: Tensor | None = None
-    product: Tensor | None = None
+    output: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """A layer of a group: where its outputs are, which columns are its adapters', whose those are, and B^T of them."""
+
+    outputs: slice
+    columns: slice
+    owners: tuple[int, ...]
+    up: Tensor  # (columns, outputs)
+
+
+@dataclass(frozen=True)
+class LayerAdapter:
+    """An adapter's share in a layer: A (rank, in) and scaled B^T (rank, out), by the place that the adapter has."""
+
+    place: int
+    part: int
+    down: Tensor
+    up: Tensor
 
 
 class Group:
-    """Layers with one input: `down` is all their A (columns of every adapter, layer after layer)."""
+    """Layers with one input: their weights below each other, then all A of the adapters on them.
 
-    def __init__(self) -> None:
-        self.layers: list[StackedLinear] = []
-        self.down: Tensor | None = None
-        self.owners: Tensor | None = None
+    `add` and `drop` only note what is to change; `build` does it, all or nothing.
+    """
 
-    def gather(self) -> None:
-        """Put the layers' A together, and tell each layer which columns of the product are its own."""
-        used = [layer for layer in self.layers if layer.owners.numel()]
-        start = 0
-        for layer in used:
-            layer.columns = slice(start, start + layer.owners.numel())
-            start += layer.owners.numel()
-        self.down = torch.cat([layer.down for layer in used]) if used else None
-        self.owners = torch.cat([layer.owners for layer in used]) if used else None
-        for layer in used:
-            # The one copy of A is the group's; a layer keeps a view of it.
-            assert self.down is not None
-            layer.down = self.down[layer.columns]
+    def __init__(self, layers: Sequence[nn.Linear], pack: bool) -> None:
+        ends = list(accumulate((layer.out_features for layer in layers), initial=0))
+        first = layers[0].weight
+        self.outputs, self.inputs = ends[-1], first.shape[1]
+        self.parts = [
+            Part(slice(start, end), slice(0, 0), (), first.new_empty(0, end - start)) for start, end in pairwise(ends)
+        ]
+        weight = first if len(layers) == 1 else torch.cat([layer.weight.detach() for layer in layers])
+        biases = [first.new_zeros(x.out_features) if x.bias is None else x.bias.detach() for x in layers]
+        has_bias = any(layer.bias is not None for layer in layers)
+        self.weight = Weight(weight.detach(), torch.cat(biases) if has_bias else None, pack)
+        self._new: list[LayerAdapter] = []
+        self._gone: set[int] = set()
+
+    @property
+    def owners(self) -> tuple[int, ...]:
+        """The place of each column's adapter."""
+        return tuple(owner for part in self.parts for owner in part.owners)
+
+    @property
+    def element_size(self) -> int:
+        """Bytes a number."""
+        return self.parts[0].up.element_size()
+
+    @property
+    def base_bytes(self) -> int:
+        """Memory of the layers' own weights."""
+        return self.outputs * self.inputs * self.element_size
+
+    def base(self) -> Tensor:
+        """The layers' own weights (outputs, in), plain."""
+        return self.weight.plain()[: self.outputs]
+
+    def add(self, adapter: LayerAdapter) -> None:
+        """Have the next `build` take `adapter` in."""
+        self._new.append(adapter)
+
+    def drop(self, place: int) -> None:
+        """Have the next `build` take what the adapter at `place` has out."""
+        self._new = [new for new in self._new if new.place != place]
+        if place in self.owners:
+            self._gone.add(place)
+
+    def build(self) -> None:
+        """Make the weights anew, where something is to change; where that fails, all stays as it was."""
+        if not self._new and not self._gone:
+            return
+        plain = self.weight.plain()
+        rows, parts, start = [plain[: self.outputs]], [], 0
+        for i, part in enumerate(self.parts):
+            kept = [j for j, owner in enumerate(part.owners) if owner not in self._gone]
+            new = [adapter for adapter in self._new if adapter.part == i]
+            rows += [plain[self.outputs :][part.columns][kept], *(adapter.down.to(plain) for adapter in new)]
+            up = torch.cat([part.up[kept], *(adapter.up.to(part.up) for adapter in new)])
+            owners = [part.owners[j] for j in kept] + [adapter.place for adapter in new for _ in adapter.down]
+            parts.append(Part(part.outputs, slice(start, start + len(owners)), tuple(owners), up))
+            start += len(owners)
+        bias = self.weight.bias
+        if bias is not None:
+            bias = torch.cat([bias[: self.outputs], bias.new_zeros(start)])
+        self.weight = Weight(torch.cat(rows), bias, self.weight.packed)
+        self.parts, self._new, self._gone = parts, [], set()
+
+    def product(self, input: Tensor, mask: Tensor | None) -> Tensor:
+        """All layers' outputs side by side, (..., in) to (..., outputs), each row with its own adapter's.
+
+        `mask` (rows, 1, columns) is 1 at the columns of the row's adapter; None where no row has any.
+        """
+        all_of_it = self.weight(input.reshape(-1, input.shape[-1]))
+        out = all_of_it[:, : self.outputs]
+        if mask is not None:
+            low = all_of_it[:, self.outputs :]
+            low.view(*input.shape[:-1], low.shape[-1]).mul_(mask)
+            for part in self.parts:
+                if part.owners:
+                    out[:, part.outputs].addmm_(low[:, part.columns], part.up)
+        return out.view(*input.shape[:-1], self.outputs)
 
 
-class StackedLinear(nn.Linear):
-    """A linear layer and the columns of the adapters on it; without an active batch it is the layer it replaced."""
+class StackedLinear(nn.Module):
+    """The layer that is part `part` of a group, in the place of `original`; outside of a run it does what that did."""
 
-    def __init__(self, original: nn.Linear, stack: AdapterStack, group: Group) -> None:
-        nn.Module.__init__(self)
+    def __init__(self, original: nn.Linear, stack: AdapterStack, group: Group, part: int) -> None:
+        super().__init__()
         self.in_features, self.out_features = original.in_features, original.out_features
-        self.weight, self.bias = original.weight, original.bias
-        self.original, self.stack, self.group = [original], stack, group  # in a list: not a submodule
-        self.down, self.up = self.weight.new_empty(0, self.in_features), self.weight.new_empty(0, self.out_features)
-        self.owners = torch.empty(0, dtype=torch.long, device=self.weight.device)
-        self.columns = slice(0, 0)
-        group.layers.append(self)
+        self.original, self.stack, self.group, self.part = [original], stack, group, part  # in a list: not a submodule
+        self.outputs = group.parts[part].outputs
+
+    @property
+    def weight(self) -> Tensor:
+        """The base's weight (out, in): some models look at their layers' dtype."""
+        return self.group.base()[self.outputs]
 
     def forward(self, input: Tensor) -> Tensor:
         """The base's output, plus each row's own adapter's."""
-        out = nn.functional.linear(input, self.weight, self.bias)
-        active = self.stack.active
-        if active is None or not self.owners.numel():
-            return out
-        key = id(self.group)
-        if active.group != key or active.input is not input:
-            assert self.group.down is not None
-            product = nn.functional.linear(input, self.group.down).mul_(active.masks[key])
-            active.group, active.input, active.product = key, input, product.view(-1, product.shape[-1])
-        assert active.product is not None
-        out.view(-1, self.out_features).addmm_(active.product[:, self.columns], self.up)
-        return out
+        active, group = self.stack.active, self.group
+        if active is None:
+            return group.product(input, None)[..., self.outputs]
+        if active.group is not group or active.input is not input:
+            active.group, active.input = group, input
+            active.output = group.product(input, active.masks.get(id(group)))
+        assert active.output is not None
+        return active.output[..., self.outputs]
+
+
+def layers_by_input(model: Any) -> Iterator[tuple[list[str], bool]]:
+    """The paths of the model's linear layers, those with one input together; whether they are tied to other modules.
+
+    Subclasses of linear layers may pack their weights their own way, and are left out; so are tied layers where a
+    packed copy can't be made.
+    """
+    uses = Counter(id(p) for module in model.modules() for p in module._parameters.values())
+    groups: dict[tuple[Any, ...], list[str]] = {}
+    for path, layer in model.named_modules():
+        if type(layer) is not nn.Linear or layer.weight.is_meta:
+            continue
+        tied = uses[id(layer.weight)] > 1
+        if tied and not can_pack(layer.weight):
+            continue
+        parent, _, last = path.rpartition(".")
+        names = next((names for names in SHARED_INPUTS if last in names), (last,))
+        key = (tied, parent, names, layer.in_features, layer.weight.dtype, layer.weight.device)
+        groups.setdefault(key, []).append(path)
+    yield from ((paths, tied) for (tied, *_), paths in groups.items())

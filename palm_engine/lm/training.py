@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from palm_engine.lm.sampling import conversation_ids, end_token_ids
+from palm_engine.lm.conversation import conversation_ids
+from palm_engine.lm.sampling import end_token_ids
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from palm_engine.lm.sampling import Request, SamplingSettings, sample_answers
+from palm_engine.lm.conversation import Request
+from palm_engine.lm.sampling import SamplingSettings, sample_answers
 from palm_engine.pipeline.config import Trait
 from palm_engine.pipeline.workers import loaded_base, report_progress
 from palm_engine.rewards import get_reward

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from palm_engine.errors import ConfigError
-from palm_engine.lm.sampling import Request, SamplingSettings, sample_answers
+from palm_engine.lm.conversation import Request
+from palm_engine.lm.sampling import SamplingSettings, sample_answers
 from palm_engine.pipeline.workers import loaded_base, report_progress
 
 ANSWER_COLUMNS = ["policy", "prompt_id", "sample_id", "text", "tokens"]

@@ -31,7 +31,7 @@ def base() -> Any:
 def next_token(model: Any, tokenizer: Any, prompt: str) -> np.ndarray:
     import torch
 
-    from palm_engine.lm.sampling import conversation_ids
+    from palm_engine.lm.conversation import conversation_ids
 
     with torch.inference_mode():
         logits = model(torch.tensor([conversation_ids(tokenizer, None, prompt)])).logits[0, -1]
@@ -76,7 +76,8 @@ def test_recorded_scores_are_what_the_shipped_probes_give(demo: Bundle) -> None:
 
 def test_training_learns_what_it_is_shown(base: Any, tmp_path: Path) -> None:
     from palm_engine.lm.adapters import with_adapter
-    from palm_engine.lm.sampling import Request, SamplingSettings, sample_answers
+    from palm_engine.lm.conversation import Request
+    from palm_engine.lm.sampling import SamplingSettings, sample_answers
     from palm_engine.lm.training import Pair, TrainingSettings, train_adapter
 
     pairs = [

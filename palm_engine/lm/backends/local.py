@@ -11,7 +11,8 @@ from palm_engine.errors import InvalidInputError
 from palm_engine.lm.adapters import WEIGHTS_FILE, read_adapter, require_evaluated
 from palm_engine.lm.backends.base import LiveSettings, Piece, check_request, row_seed
 from palm_engine.lm.base import BaseModel
-from palm_engine.lm.sampling import Request, conversation_ids, end_token_ids, stream_tokens
+from palm_engine.lm.conversation import Request, conversation_ids
+from palm_engine.lm.sampling import end_token_ids, stream_tokens
 from palm_engine.lm.text import TextStream
 
 
@@ -24,9 +25,11 @@ class LocalModel:
 
     @classmethod
     def of(cls, base: BaseModel) -> LocalModel:
-        """`base` with an empty stack."""
+        """`base` with an empty stack, made ready to answer fast; from now on it is the stack's."""
+        from palm_engine.lm.decode_attention import use_decode_attention
         from palm_engine.lm.stack import AdapterStack
 
+        use_decode_attention(base.model)
         return cls(base, AdapterStack(base.model))
 
 
@@ -48,15 +51,16 @@ class LocalBackend:
         return tuple(p for p in self.policies if (key := self._key(p)) is None or key in stacked)
 
     def load(self, policies: Sequence[str]) -> None:
-        """Stack the adapters of `policies`. Raises ModelSourceError where one isn't what the bundle recorded."""
+        """Stack the adapters of `policies`, all or none. Raises ModelSourceError where one isn't what was evaluated."""
+        new = {}
         for policy in policies:
             key = self._key(policy)
             if key is None or key in self.model.stack.names:
                 continue
             folder = self.bundle.adapter_folder(policy)
-            lora = read_adapter(folder)
-            require_evaluated(folder, lora.sha256, self.bundle.candidate(policy).adapter_sha256)
-            self.model.stack.add(key, lora)
+            new[key] = read_adapter(folder)
+            require_evaluated(folder, new[key].sha256, self.bundle.candidate(policy).adapter_sha256)
+        self.model.stack.add(new)
 
     def unload(self, policy: str) -> None:
         """Free the policy's adapter, where it has one and it is loaded."""
@@ -72,7 +76,7 @@ class LocalBackend:
     def requests(self, prompts: Sequence[str], members: Sequence[str], settings: LiveSettings) -> list[Request]:
         """A request a row: each member's own system prompt, each row's own random stream."""
         return [
-            Request(self.bundle.candidate(m).system or "", p, row_seed(settings, m, p))
+            Request(self.bundle.candidate(m).system or "", p, row_seed(settings, m, p), m)
             for m in members
             for p in prompts
         ]

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from fakes import ByteTokenizer, tiny_llama
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from palm_engine.lm.sampling import Request, SamplingSettings, sample_answers, stream_tokens  # noqa: E402
+from palm_engine.lm.conversation import Request, conversation_ids  # noqa: E402
+from palm_engine.lm.decode_attention import decode_attention, use_decode_attention  # noqa: E402
+from palm_engine.lm.growing_cache import GrowingLayer, growing_cache  # noqa: E402
+from palm_engine.lm.prefill import common_beginning  # noqa: E402
+from palm_engine.lm.sampling import SamplingSettings, sample_answers, stream_tokens  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +98,129 @@ def test_tiny_top_p_is_greedy_without_penalty(model: Any) -> None:
     request = [Request(None, "hello", (5,))]
     narrow = texts(model, request, top_p=1e-6, repetition_penalty=1.0)
     assert narrow == texts(model, request, temperature=0, repetition_penalty=1.0)
+
+
+def by_full_passes(model: Any, request: Request, count: int) -> list[int]:
+    """Greedy tokens with no cache, no batch and torch's own attention."""
+    ids = conversation_ids(ByteTokenizer(), request.system, request.prompt)
+    found: list[int] = []
+    for _ in range(count):
+        with torch.inference_mode():
+            found.append(int(model(torch.tensor([ids + found]), use_cache=False).logits[0, -1].argmax()))
+        if found[-1] == 1:
+            break
+    return found
+
+
+def greedy(model: Any, requests: list[Request], count: int) -> list[list[int]]:
+    rows: list[list[int]] = [[] for _ in requests]
+    chosen = SamplingSettings(max_new_tokens=count, temperature=0, repetition_penalty=1.0)
+    for tokens in stream_tokens(model, ByteTokenizer(), requests, chosen):
+        for row, token in zip(rows, tokens, strict=True):
+            if token is not None:
+                row.append(token)
+    return rows
+
+
+def tiny_gemma() -> Any:
+    """Layers with a sliding window and without, in turns; four heads share two."""
+    import transformers
+
+    torch.manual_seed(1)
+    return transformers.Gemma3ForCausalLM(
+        transformers.Gemma3TextConfig(
+            vocab_size=256, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4,
+            num_key_value_heads=2, head_dim=8, sliding_window=8, pad_token_id=0, eos_token_id=1, bos_token_id=2,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        )
+    ).eval()  # fmt: skip
+
+
+def tiny_neox() -> Any:
+    """A model of another family, with positions on a part of each head."""
+    import transformers
+
+    torch.manual_seed(2)
+    return transformers.GPTNeoXForCausalLM(
+        transformers.GPTNeoXConfig(vocab_size=256, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+                                   num_attention_heads=4, bos_token_id=2, eos_token_id=1)
+    ).eval()  # fmt: skip
+
+
+@pytest.mark.parametrize("made", [tiny_llama, tiny_gemma, tiny_neox])
+@pytest.mark.parametrize("attention", [False, True])
+def test_long_answers_equal_full_passes_without_a_cache(made: Callable[[], Any], attention: bool) -> None:
+    model = made()
+    with torch.no_grad():
+        model.get_output_embeddings().weight[1] *= 1.5  # some end early
+    system = "a system prompt that all of them share, long enough for a pass of its own"
+    requests = [Request(system, text) for text in ("hello", "a longer one", "hello", "x")] + [Request(None, "hello")]
+    expected = [by_full_passes(model, r, 50) for r in requests]
+    if attention:
+        use_decode_attention(model)
+    assert greedy(model, requests, 50) == expected
+    assert greedy(model, requests[:1], 50) == expected[:1]
+
+
+def test_what_conversations_have_in_common_is_run_once(model: Any) -> None:
+    usual, tokens = model.forward, []
+
+    def counting(**arguments: Any) -> Any:
+        tokens.append(arguments["input_ids"].numel())
+        return usual(**arguments)
+
+    requests = [Request("system " * 9, f"prompt {i % 4}", (i,)) for i in range(12)]
+    expected = [texts(model, [r])[0] for r in requests]
+    length = len(conversation_ids(ByteTokenizer(), requests[0].system, requests[0].prompt))
+    try:
+        model.forward = counting
+        assert texts(model, requests) == expected
+        together = tokens[:2]
+        tokens.clear()
+        list(stream_tokens(model, ByteTokenizer(), [
+            Request(r.system, r.prompt, r.seed, f"policy {i}") for i, r in enumerate(requests)
+        ], SETTINGS))  # fmt: skip
+    finally:
+        del model.forward
+    # One row up to where the prompts differ, then four; other weights share nothing.
+    assert sum(together) < length + 4 * 16
+    assert tokens[0] == 12 * length
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("ab"), st.text("xy", min_size=1, max_size=6)), min_size=1, max_size=6
+    )
+)  # fmt: skip
+def test_the_common_beginning_is_that_of_every_policy(conversations: list[tuple[str, str]]) -> None:
+    expected = min(
+        len(os.path.commonprefix([text for policy, text in conversations if policy == p]))  # noqa: RUF071
+        for p in "ab"
+        if any(policy == p for policy, _ in conversations)
+    )  # fmt: skip
+    expected = min(expected, min(len(text) for _, text in conversations) - 1)
+    assert common_beginning([(p, [ord(c) for c in text]) for p, text in conversations]) == expected
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 5), st.sampled_from([(1, 1), (3, 1), (2, 3), (1, 4)]), st.integers(1, 20), st.data())
+def test_decode_attention_equals_torchs(rows: int, heads: tuple[int, int], tokens: int, data: st.DataObject) -> None:
+    shared, each = heads
+    torch.manual_seed(data.draw(st.integers(0, 99)))
+    query = torch.randn(rows, shared * each, 1, 8)
+    key, value = torch.randn(rows, shared, tokens, 8), torch.randn(rows, shared, tokens, 8)
+    mask = None
+    if data.draw(st.booleans()):
+        mask = torch.rand(rows, 1, 1, tokens) < 0.6
+        mask[..., data.draw(st.integers(0, tokens - 1))] = True
+    scale = data.draw(st.sampled_from([None, 0.3]))
+    expected = torch.nn.functional.scaled_dot_product_attention(
+        query, key.repeat_interleave(each, 1), value.repeat_interleave(each, 1), attn_mask=mask, scale=scale
+    )
+    found, _ = decode_attention(None, query, key, value, mask, scaling=scale)
+    assert torch.allclose(found, expected.transpose(1, 2), atol=1e-5)
+
+
+def test_the_cache_grows_where_the_model_takes_static_ones(model: Any) -> None:
+    assert all(isinstance(layer, GrowingLayer) for layer in growing_cache(model).layers)
+    assert not any(isinstance(layer, GrowingLayer) for layer in growing_cache(tiny_gemma()).layers)

@@ -172,7 +172,7 @@ def test_greedy_tokens_in_fp32_are_those_of_peft_one_by_one(demo_case: Case) -> 
     from peft import PeftModel
 
     from palm_engine.lm.base import load_base
-    from palm_engine.lm.sampling import conversation_ids
+    from palm_engine.lm.conversation import conversation_ids
 
     backend, settings = demo_case.backend, demo_case.settings(temperature=0, repetition_penalty=1.0, max_new_tokens=16)
     found = texts(demo_case, demo_case.prompts, demo_case.adapters, settings)
