@@ -64,8 +64,9 @@ def prefill(
     if len(distinct) < len(requests):
         row = {i: j for j, i in enumerate(distinct)}
         whose = [row[first[r.policy, ids]] for r, ids in zip(requests, conversations, strict=True)]
-        cache.batch_select_indices(torch.tensor(whose))
-        logits, mask, positions = (x[torch.tensor(whose, device=device)] for x in (logits, mask, positions))
+        index = torch.tensor(whose)  # on the CPU: what it picks from may lie on several devices
+        cache.batch_select_indices(index)
+        logits, mask, positions = (x[index] for x in (logits, mask, positions))
     return Prefilled(logits, cache, mask, positions)
 
 
