@@ -6,7 +6,6 @@ process, tokens per CPU second, so that what else the machine does counts little
 
 from __future__ import annotations
 
-import gc
 import statistics
 import time
 from collections.abc import Callable
@@ -171,15 +170,12 @@ def switch_seconds(bench: Bench) -> float:
     everyone = members_of(bench.bundle, 12)
     halves = [everyone[:6], everyone[6:]]
     times = []
-    for i in range(7):
+    for i in range(7):  # those of the first half are loaded
         started = time.perf_counter()
         for member in halves[i % 2]:
             bench.backend.unload(member)
         self_check(bench.backend, halves[1 - i % 2])
         times.append(time.perf_counter() - started)
-    for member in everyone:
-        bench.backend.unload(member)
-    bench.backend.load(bench.members)
     return statistics.median(times)
 
 
@@ -235,8 +231,6 @@ def rows() -> list[tuple[str, str, str]]:
                     ("memory of 6 members over the base alone, bf16 (goal 10 %)", f"{adapters / weights:.1%}",
                      f"the base's weights as loaded, {weights / 1e6:.0f} MB, {copy / 1e6:.0f} of them a packed copy")
                 )  # fmt: skip
-                del model
-                gc.collect()
                 found += _growth(bench)
         finally:
             sampling.end_token_ids = usual
@@ -273,6 +267,9 @@ def _growth(bench: Bench) -> list[tuple[str, str, str]]:
         got = rates(ways, 1)
         ours.append(1000 * count / got["ours"])
         base.append(1000 * count / got["base"])
+    for member in everyone:
+        bench.backend.unload(member)
+    bench.backend.load(bench.members)
     line_chart(
         "generation-members", "Cost of a step against the number of members (bf16, one prompt each)", "members",
         "CPU milliseconds a step", list(map(float, STEPS)), {"members on a stack": ours, "base alone, same rows": base},

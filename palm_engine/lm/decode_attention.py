@@ -16,6 +16,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from palm_engine.lm.growing_cache import takes_room
+
 NAME = "palm_decode"
 
 
@@ -29,6 +31,8 @@ def decode_attention(
     width). What isn't one token a row goes to the usual kernel.
     """
     special = options.get("position_bias") is not None or options.get("softcap") is not None or options.get("dropout")
+    # In fp16 the products could overflow.
+    special = special or query.dtype == torch.float16
     if query.shape[2] != 1 or special or options.get("cache") is not None or (
         attention_mask is not None and (attention_mask.dtype != torch.bool or attention_mask.shape[1] != 1)
     ):  # fmt: skip
@@ -36,8 +40,8 @@ def decode_attention(
     rows, heads, _, width = query.shape
     shared, tokens = key.shape[1:3]
     scale = width**-0.5 if scaling is None else scaling
-    questions = query.reshape(rows * shared, heads // shared, width)
-    scores = torch.bmm(questions, key.flatten(0, 1).transpose(1, 2)).float().mul_(scale)
+    questions = (query * scale).reshape(rows * shared, heads // shared, width)
+    scores = torch.bmm(questions, key.flatten(0, 1).transpose(1, 2)).float()
     if attention_mask is not None:
         seen = attention_mask.expand(rows, shared, 1, tokens).reshape(rows * shared, 1, tokens)
         scores.masked_fill_(~seen, torch.finfo(torch.float32).min)
@@ -46,9 +50,9 @@ def decode_attention(
 
 
 def use_decode_attention(model: Any) -> None:
-    """Have `model` attend this way, where it runs on CPU and with torch's attention now."""
+    """Have `model` attend this way, where it runs on CPU, with torch's attention now, and goes by the mask alone."""
     on_cpu = model.get_input_embeddings().weight.device.type == "cpu"
-    if on_cpu and model.config._attn_implementation == "sdpa":
+    if on_cpu and takes_room(model) and model.config._attn_implementation == "sdpa":
         AttentionInterface.register(NAME, decode_attention)
         AttentionMaskInterface.register(NAME, sdpa_mask)
         model.set_attn_implementation(NAME)

@@ -22,26 +22,23 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
     """
 
     is_compileable = True  # has transformers always make that mask
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._tokens = 0
+    _tokens = 0
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Append the new tokens' states; the keys and values so far, with their room."""
+        """Append the new tokens' states; the keys and values so far, with their room (the first ones without)."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         before, after = self._tokens, self._tokens + key_states.shape[-2]
-        room = self._room(after)
-        if before == 0:
-            self.keys: Tensor = key_states
-            self.values: Tensor = value_states
-        else:
-            if room > self.keys.shape[-2]:
-                self.keys, self.values = (self._grown(old, room) for old in (self.keys, self.values))
-            self.keys[..., before:after, :] = key_states
-            self.values[..., before:after, :] = value_states
         self._tokens = after
+        if before == 0:
+            # Copies: the model's own may be views of something larger.
+            self.keys: Tensor = self._with_room(key_states, after)
+            self.values: Tensor = self._with_room(value_states, after)
+            return key_states, value_states
+        if after > self.keys.shape[-2]:
+            self.keys, self.values = self._with_room(self.keys, after), self._with_room(self.values, after)
+        self.keys[..., before:after, :] = key_states
+        self.values[..., before:after, :] = value_states
         return self.keys, self.values
 
     def get_seq_length(self) -> int:
@@ -49,26 +46,38 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
         return self._tokens
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """How long the keys will be with `query_length` more tokens, and where they begin."""
-        return self._room(self._tokens + query_length), 0
-
-    def _room(self, tokens: int) -> int:
-        """How long keys for `tokens` tokens are: just that for the first ones; later what is there, or a bit more."""
+        """How long the keys of the next update will be, and where they begin."""
+        after = self._tokens + query_length
         if self._tokens == 0:
-            return tokens
+            return after, 0
         there = int(self.keys.shape[-2])
-        return there if tokens <= there else -(-tokens // ROOM) * ROOM + ROOM
+        return there if after <= there else _room(after), 0
 
     @staticmethod
-    def _grown(old: Tensor, room: int) -> Tensor:
-        buffer = old.new_zeros((*old.shape[:-2], room, old.shape[-1]))
-        buffer[..., : old.shape[-2], :] = old
+    def _with_room(states: Tensor, tokens: int) -> Tensor:
+        buffer = states.new_zeros((*states.shape[:-2], _room(tokens), states.shape[-1]))
+        buffer[..., : states.shape[-2], :] = states
         return buffer
 
 
-def growing_cache(model: Any) -> Any:
-    """transformers' cache for `model`, its layers replaced by growing ones where the model takes static ones too."""
+def _room(tokens: int) -> int:
+    return -(-tokens // ROOM) * ROOM + ROOM
+
+
+def takes_room(model: Any) -> bool:
+    """Whether `model` goes by the mask alone in what it attends to, so that its cache may hold more than the tokens.
+
+    So do those that take transformers' static cache, but for positions by key index (ALiBi); layers that only look at
+    a window, or keep something other than keys and values, have caches of their own.
+    """
+    by_index = getattr(model.config, "alibi", False) or model.config.model_type == "bloom"
+    plain = all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
+    return plain and not by_index and bool(getattr(model, "_can_compile_fullgraph", False))
+
+
+def new_cache(model: Any) -> Any:
+    """An empty cache for `model`: transformers' own, with layers that grow where the model takes them."""
     cache = DynamicCache(config=model.config)
-    if getattr(model, "_can_compile_fullgraph", False) and all(type(x) is DynamicLayer for x in cache.layers):
+    if takes_room(model):
         cache.layers = [GrowingLayer() for _ in cache.layers]
     return cache

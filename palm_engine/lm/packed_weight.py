@@ -18,15 +18,15 @@ from torch import Tensor, nn
 ROWS = 64
 
 
-def can_pack(weight: Tensor) -> bool:
-    """Whether weights on this device, of this dtype, on this processor can be packed."""
-    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+def can_pack(device: str, dtype: torch.dtype) -> bool:
+    """Whether weights of this dtype on `device` (cpu, cuda, ...) can be packed by this machine's processor."""
+    if device != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return False  # others pack too, but weren't tried
-    if weight.dtype == torch.bfloat16:
+    if dtype == torch.bfloat16:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return weight.dtype == torch.float32
+    return dtype == torch.float32
 
 
 class Weight:

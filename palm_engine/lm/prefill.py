@@ -1,7 +1,8 @@
 """Running the conversations before the first token: what requests of one policy have in common is run once.
 
 Pools ask the same prompt many times, and all conversations of a policy begin with its system prompt. The idea of
-sharing prefixes between requests: SGLang's RadixAttention (arXiv 2312.07104); here within one batch only.
+sharing prefixes between requests: SGLang's RadixAttention (arXiv 2312.07104); here within one batch only, and only on
+models that go by the mask alone: a common beginning puts the padding behind it, where a window would count it.
 """
 
 from __future__ import annotations
@@ -31,17 +32,19 @@ def prefill(
     """Run the requests' conversations. `running` as for `sampling.stream_tokens`."""
     import torch
 
-    from palm_engine.lm.growing_cache import growing_cache
+    from palm_engine.lm.growing_cache import new_cache, takes_room
 
     conversations = [tuple(conversation_ids(tokenizer, r.system, r.prompt)) for r in requests]
     first: dict[tuple[str, tuple[int, ...]], int] = {}  # the request that stands for all with its conversation
-    for i, (request, ids) in enumerate(zip(requests, conversations, strict=True)):
-        first.setdefault((request.policy, ids), i)
+    shares = takes_room(model)
+    policies = [r.policy if shares else f"{i}" for i, r in enumerate(requests)]
+    for i, key in enumerate(zip(policies, conversations, strict=True)):
+        first.setdefault(key, i)
     distinct = list(first.values())
     leaders: dict[str, int] = {}  # the request that stands for its policy
     for i in distinct:
-        leaders.setdefault(requests[i].policy, i)
-    cache = growing_cache(model)
+        leaders.setdefault(policies[i], i)
+    cache = new_cache(model)
     device = model.get_input_embeddings().weight.device
 
     def run(rows: Sequence[int], sequences: Sequence[Sequence[int]], before: int) -> tuple[Any, Any, Any]:
@@ -53,17 +56,17 @@ def prefill(
             )  # fmt: skip
         return out.logits[:, -1], batch.mask, batch.positions[:, -1:]
 
-    common = common_beginning([(requests[i].policy, conversations[i]) for i in distinct])
+    common = common_beginning([(policies[i], conversations[i]) for i in distinct])
     if common * (len(distinct) - len(leaders)) < WORTH_A_PASS:
         common = 0
     else:
         run(list(leaders.values()), [conversations[i][:common] for i in leaders.values()], 0)
         place = {policy: row for row, policy in enumerate(leaders)}
-        cache.batch_select_indices(torch.tensor([place[requests[i].policy] for i in distinct]))
+        cache.batch_select_indices(torch.tensor([place[policies[i]] for i in distinct]))
     logits, mask, positions = run(distinct, [conversations[i][common:] for i in distinct], common)
     if len(distinct) < len(requests):
         row = {i: j for j, i in enumerate(distinct)}
-        whose = [row[first[r.policy, ids]] for r, ids in zip(requests, conversations, strict=True)]
+        whose = [row[first[key]] for key in zip(policies, conversations, strict=True)]
         index = torch.tensor(whose)  # on the CPU: what it picks from may lie on several devices
         cache.batch_select_indices(index)
         logits, mask, positions = (x[index] for x in (logits, mask, positions))

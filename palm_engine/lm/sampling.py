@@ -52,8 +52,7 @@ def stream_tokens(
     """
     import torch
 
-    start = prefill(model, tokenizer, requests, running)
-    last, cache, mask, positions = start.logits, start.cache, start.mask, start.positions
+    last, cache, mask, positions = prefill(model, tokenizer, requests, running)
     device = mask.device
     # The penalty looks at the answer so far, not at the prompt, which an answer may well quote.
     drawn = torch.zeros(len(requests), 0, dtype=torch.long, device=device)
@@ -139,7 +138,7 @@ def _choose(logits: Any, drawn: Any, uniform: Any, settings: SamplingSettings) -
         return logits.argmax(-1)
     top, indices = torch.topk(logits, min(settings.top_k, logits.shape[-1]))
     # Probabilities relative to the whole vocabulary, so that top_p means what it says.
-    best = top[:, :1].clone()
+    best = top[:, :1]
     total = logits.sub_(best).div_(settings.temperature).exp_().sum(-1, keepdim=True)
     probabilities = ((top - best) / settings.temperature).exp() / total
     mass_before = probabilities.cumsum(-1) - probabilities

@@ -1,7 +1,7 @@
 """Many LoRA adapters on one base model, each row of a batch under its own: no weight is merged or switched.
 
-Layers that share an input (q, k, v; gate, up) are a group and run as one product with `[W; A]`: their weights, then all
-adapters' A below each other; on CPU those are packed (`packed_weight.py`). A batch runs through
+Layers that share an input (q, k, v; gate, up) are a group and run as one product, on CPU with packed weights
+(`packed_weight.py`) and all adapters' A below each other among their rows. A batch runs through
 `x W^T + (mask * (x A^T)) B^T`, where a row's mask keeps the columns of its own adapter; a row of the base has an empty
 mask. Adapters of unequal rank or targets simply have more, fewer or no columns. Rows may come in any order and number;
 the price is `members x rank` columns, small beside the base for portfolios of the size that PALM gives. Tried against
@@ -31,7 +31,8 @@ from palm_engine.lm.stacked_linear import Active, Group, LayerAdapter, StackedLi
 
 
 class AdapterStack:
-    """The adapters on `model`, by name. Adding and removing changes no weight of the model, and no run in progress.
+    """The adapters on `model`, by name. Adding and removing changes no weight of the model, and no run in progress but
+    for rounding: in bf16 a product's depends on how many columns it has.
 
     The stack holds the model's linear layers from its making until `close`.
     """
@@ -205,7 +206,7 @@ class AdapterStack:
             layer = self.model.get_submodule(path)
         except AttributeError:
             raise ModelSourceError(f"the adapter targets {path}, which this base model doesn't have") from None
-        if type(layer) is nn.Linear:  # tied: left alone until an adapter asks for it
+        if type(layer) is nn.Linear and not layer.weight.is_meta:  # tied: left alone until an adapter asks for it
             self._install([path], tied=True)
             layer = self._layers[path]
         if not isinstance(layer, StackedLinear):
@@ -228,13 +229,15 @@ class AdapterStack:
     def _install(self, paths: Sequence[str], tied: bool) -> None:
         """Make a group of the layers; where their weight is tied to another module's, of a copy that is packed."""
         originals = [self.model.get_submodule(path) for path in paths]
-        group = Group(originals, can_pack(originals[0].weight))
+        group = Group(originals, can_pack(originals[0].weight.device.type, originals[0].weight.dtype))
         self._groups.append(group)
         for i, (path, original) in enumerate(zip(paths, originals, strict=True)):
             self._layers[path] = StackedLinear(original, self, group, i)
             self._put(path, self._layers[path])
             if not tied:  # the one copy of the weights is the group's
                 original.weight.data = original.weight.new_empty(0)
+                if original.bias is not None:
+                    original.bias.data = original.bias.data.clone()  # small, but it may lie in the mapped file
 
     def _put(self, path: str, layer: nn.Module) -> None:
         parent, _, last = path.rpartition(".")

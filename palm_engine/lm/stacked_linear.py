@@ -56,9 +56,10 @@ class LayerAdapter:
 
 
 class Group:
-    """Layers with one input: their weights below each other, then all A of the adapters on them.
+    """Layers with one input: their weights below each other, and all A of the adapters on them.
 
-    `add` and `drop` only note what is to change; `build` does it, all or nothing.
+    Where weights are packed, A is among the rows of the weight: one product less. Elsewhere it stays apart, so that
+    adding an adapter needn't copy the weights. `add` and `drop` only note what is to change; `build` does it.
     """
 
     def __init__(self, layers: Sequence[nn.Linear], pack: bool) -> None:
@@ -68,10 +69,11 @@ class Group:
         self.parts = [
             Part(slice(start, end), slice(0, 0), (), first.new_empty(0, end - start)) for start, end in pairwise(ends)
         ]
-        weight = first if len(layers) == 1 else torch.cat([layer.weight.detach() for layer in layers])
         biases = [first.new_zeros(x.out_features) if x.bias is None else x.bias.detach() for x in layers]
         has_bias = any(layer.bias is not None for layer in layers)
-        self.weight = Weight(weight.detach(), torch.cat(biases) if has_bias else None, pack)
+        weight = torch.cat([layer.weight.detach() for layer in layers])
+        self.weight = Weight(weight, torch.cat(biases) if has_bias else None, pack)
+        self._down = first.new_empty(0, self.inputs)  # A, where it isn't among the weight's rows
         self._new: list[LayerAdapter] = []
         self._gone: set[int] = set()
 
@@ -87,11 +89,11 @@ class Group:
 
     @property
     def base_bytes(self) -> int:
-        """Memory of the layers' own weights."""
-        return self.outputs * self.inputs * self.element_size
+        """Memory of the layers' own weights and biases."""
+        return self.outputs * (self.inputs + (self.weight.bias is not None)) * self.element_size
 
     def base(self) -> Tensor:
-        """The layers' own weights (outputs, in), plain."""
+        """The layers' own weights (outputs, inputs), plain."""
         return self.weight.plain()[: self.outputs]
 
     def add(self, adapter: LayerAdapter) -> None:
@@ -105,54 +107,66 @@ class Group:
             self._gone.add(place)
 
     def build(self) -> None:
-        """Make the weights anew, where something is to change; where that fails, all stays as it was."""
+        """Make the columns anew, where something is to change; where that fails, all stays as it was."""
         if not self._new and not self._gone:
             return
-        plain = self.weight.plain()
-        rows, parts, start = [plain[: self.outputs]], [], 0
+        plain, packed = self.weight.plain(), self.weight.packed
+        before = plain[self.outputs :] if packed else self._down
+        downs, parts, start = [], [], 0
         for i, part in enumerate(self.parts):
             kept = [j for j, owner in enumerate(part.owners) if owner not in self._gone]
             new = [adapter for adapter in self._new if adapter.part == i]
-            rows += [plain[self.outputs :][part.columns][kept], *(adapter.down.to(plain) for adapter in new)]
+            downs += [before[part.columns][kept], *(adapter.down.to(before) for adapter in new)]
             up = torch.cat([part.up[kept], *(adapter.up.to(part.up) for adapter in new)])
             owners = [part.owners[j] for j in kept] + [adapter.place for adapter in new for _ in adapter.down]
             parts.append(Part(part.outputs, slice(start, start + len(owners)), tuple(owners), up))
             start += len(owners)
-        bias = self.weight.bias
-        if bias is not None:
-            bias = torch.cat([bias[: self.outputs], bias.new_zeros(start)])
-        self.weight = Weight(torch.cat(rows), bias, self.weight.packed)
+        if packed:
+            bias = self.weight.bias
+            if bias is not None:
+                bias = torch.cat([bias[: self.outputs], bias.new_zeros(start)])
+            self.weight = Weight(torch.cat([plain[: self.outputs], *downs]), bias, True)
+        else:
+            self._down = torch.cat(downs)
         self.parts, self._new, self._gone = parts, [], set()
 
     def product(self, input: Tensor, mask: Tensor | None) -> Tensor:
-        """All layers' outputs side by side, (..., in) to (..., outputs), each row with its own adapter's.
+        """All layers' outputs side by side, (..., inputs) to (..., outputs), each row with its own adapter's.
 
         `mask` (rows, 1, columns) is 1 at the columns of the row's adapter; None where no row has any.
         """
-        all_of_it = self.weight(input.reshape(-1, input.shape[-1]))
-        out = all_of_it[:, : self.outputs]
+        flat = input.reshape(-1, self.inputs).to(self._down.device)
+        out = self.weight(flat)
         if mask is not None:
-            low = all_of_it[:, self.outputs :]
-            low.view(*input.shape[:-1], low.shape[-1]).mul_(mask)
+            low = out[:, self.outputs :] if self.weight.packed else nn.functional.linear(flat, self._down)
+            low.view(len(mask), -1, low.shape[1]).mul_(mask)
+        out = out[:, : self.outputs]
+        if mask is not None:
             for part in self.parts:
                 if part.owners:
                     out[:, part.outputs].addmm_(low[:, part.columns], part.up)
         return out.view(*input.shape[:-1], self.outputs)
 
 
-class StackedLinear(nn.Module):
+class StackedLinear(nn.Linear):
     """The layer that is part `part` of a group, in the place of `original`; outside of a run it does what that did."""
 
     def __init__(self, original: nn.Linear, stack: AdapterStack, group: Group, part: int) -> None:
-        super().__init__()
+        nn.Module.__init__(self)  # weight and bias are the group's
         self.in_features, self.out_features = original.in_features, original.out_features
         self.original, self.stack, self.group, self.part = [original], stack, group, part  # in a list: not a submodule
         self.outputs = group.parts[part].outputs
 
     @property
-    def weight(self) -> Tensor:
-        """The base's weight (out, in): some models look at their layers' dtype."""
+    def weight(self) -> Tensor:  # type: ignore[override]
+        """The base's weight (out, in): unpacked at each look, which few models take."""
         return self.group.base()[self.outputs]
+
+    @property
+    def bias(self) -> Tensor | None:  # type: ignore[override]
+        """The base's bias (out,), None where it has none."""
+        bias = self.group.weight.bias
+        return None if bias is None else bias[self.outputs]
 
     def forward(self, input: Tensor) -> Tensor:
         """The base's output, plus each row's own adapter's."""
@@ -172,13 +186,14 @@ def layers_by_input(model: Any) -> Iterator[tuple[list[str], bool]]:
     Subclasses of linear layers may pack their weights their own way, and are left out; so are tied layers where a
     packed copy can't be made.
     """
-    uses = Counter(id(p) for module in model.modules() for p in module._parameters.values())
+    everywhere = [module for _, module in model.named_modules(remove_duplicate=False)]
+    uses = Counter(id(p) for module in everywhere for p in module._parameters.values())
     groups: dict[tuple[Any, ...], list[str]] = {}
     for path, layer in model.named_modules():
         if type(layer) is not nn.Linear or layer.weight.is_meta:
             continue
         tied = uses[id(layer.weight)] > 1
-        if tied and not can_pack(layer.weight):
+        if tied and not can_pack(layer.weight.device.type, layer.weight.dtype):
             continue
         parent, _, last = path.rpartition(".")
         names = next((names for names in SHARED_INPUTS if last in names), (last,))

@@ -16,7 +16,7 @@ pytest.importorskip("transformers")
 
 from palm_engine.lm.conversation import Request, conversation_ids  # noqa: E402
 from palm_engine.lm.decode_attention import decode_attention, use_decode_attention  # noqa: E402
-from palm_engine.lm.growing_cache import GrowingLayer, growing_cache  # noqa: E402
+from palm_engine.lm.growing_cache import GrowingLayer, new_cache  # noqa: E402
 from palm_engine.lm.prefill import common_beginning  # noqa: E402
 from palm_engine.lm.sampling import SamplingSettings, sample_answers, stream_tokens  # noqa: E402
 
@@ -36,7 +36,7 @@ REQUESTS = [
 
 def texts(model: Any, requests: list[Request], **changes: Any) -> list[str]:
     settings = SamplingSettings(**{**SETTINGS.__dict__, **changes})
-    return [a.text for a in sample_answers(model, ByteTokenizer(), requests, settings, batch_size=8)]
+    return [a.text for a in sample_answers(model, ByteTokenizer(), requests, settings, batch_size=16)]
 
 
 def test_a_row_draws_the_same_whatever_shares_its_batch(model: Any) -> None:
@@ -130,7 +130,8 @@ def tiny_gemma() -> Any:
     return transformers.Gemma3ForCausalLM(
         transformers.Gemma3TextConfig(
             vocab_size=256, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4,
-            num_key_value_heads=2, head_dim=8, sliding_window=8, pad_token_id=0, eos_token_id=1, bos_token_id=2,
+            num_key_value_heads=2, head_dim=8, sliding_window=24, pad_token_id=0, eos_token_id=1, bos_token_id=2,
+            initializer_range=0.3, tie_word_embeddings=False, query_pre_attn_scalar=8,
             layer_types=["sliding_attention", "full_attention", "sliding_attention"],
         )
     ).eval()  # fmt: skip
@@ -143,19 +144,42 @@ def tiny_neox() -> Any:
     torch.manual_seed(2)
     return transformers.GPTNeoXForCausalLM(
         transformers.GPTNeoXConfig(vocab_size=256, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-                                   num_attention_heads=4, bos_token_id=2, eos_token_id=1)
+                                   num_attention_heads=4, bos_token_id=2, eos_token_id=1, initializer_range=0.3)
     ).eval()  # fmt: skip
+
+
+def forward_sizes(model: Any, run: Callable[[], Any]) -> list[tuple[int, ...]]:
+    """The shapes of what goes through the model while `run` runs: (rows, tokens) of each pass."""
+    usual, sizes = model.forward, []
+
+    def noting(**arguments: Any) -> Any:
+        sizes.append(tuple(arguments["input_ids"].shape))
+        return usual(**arguments)
+
+    model.forward = noting
+    try:
+        run()
+    finally:
+        del model.forward
+    return sizes
 
 
 @pytest.mark.parametrize("made", [tiny_llama, tiny_gemma, tiny_neox])
 @pytest.mark.parametrize("attention", [False, True])
 def test_long_answers_equal_full_passes_without_a_cache(made: Callable[[], Any], attention: bool) -> None:
     model = made()
-    with torch.no_grad():
-        model.get_output_embeddings().weight[1] *= 1.5  # some end early
     system = "a system prompt that all of them share, long enough for a pass of its own"
-    requests = [Request(system, text) for text in ("hello", "a longer one", "hello", "x")] + [Request(None, "hello")]
+    requests = [Request(system, text) for text in ("hello", "one that is a good deal longer", "hello", "x")]
     expected = [by_full_passes(model, r, 50) for r in requests]
+
+    # One of the tokens ends answers from now on, such that rows leave the batch at different steps.
+    def cut(end: int) -> list[list[int]]:
+        return [row[: row.index(end) + 1] if end in row else row for row in expected]
+
+    end = max({t for row in expected for t in row}, key=lambda t: len({len(row) for row in cut(t)}))
+    model.generation_config.eos_token_id = end
+    expected = cut(end)
+    assert len({len(row) for row in expected}) > 1
     if attention:
         use_decode_attention(model)
     assert greedy(model, requests, 50) == expected
@@ -163,28 +187,23 @@ def test_long_answers_equal_full_passes_without_a_cache(made: Callable[[], Any],
 
 
 def test_what_conversations_have_in_common_is_run_once(model: Any) -> None:
-    usual, tokens = model.forward, []
-
-    def counting(**arguments: Any) -> Any:
-        tokens.append(arguments["input_ids"].numel())
-        return usual(**arguments)
-
-    requests = [Request("system " * 9, f"prompt {i % 4}", (i,)) for i in range(12)]
+    prompts = ["prompt", "another prompt", "third"]
+    requests = [Request("system " * 9, prompts[i % 3], (i,)) for i in range(12)]
     expected = [texts(model, [r])[0] for r in requests]
-    length = len(conversation_ids(ByteTokenizer(), requests[0].system, requests[0].prompt))
-    try:
-        model.forward = counting
-        assert texts(model, requests) == expected
-        together = tokens[:2]
-        tokens.clear()
-        list(stream_tokens(model, ByteTokenizer(), [
-            Request(r.system, r.prompt, r.seed, f"policy {i}") for i, r in enumerate(requests)
-        ], SETTINGS))  # fmt: skip
-    finally:
-        del model.forward
-    # One row up to where the prompts differ, then four; other weights share nothing.
-    assert sum(together) < length + 4 * 16
-    assert tokens[0] == 12 * length
+    found: list[str] = []
+    sizes = forward_sizes(model, lambda: found.extend(texts(model, requests)))
+    assert found == expected
+    # One row up to where the prompts differ, then the three of them.
+    lengths = [len(conversation_ids(ByteTokenizer(), requests[0].system, p)) for p in prompts]
+    common = sizes[0][1]
+    assert sizes[0][0] == 1
+    assert common > 60
+    assert sizes[1] == (3, max(lengths) - common)
+    # Other weights share nothing; nor do models whose layers look at a window, where padding would count.
+    other = [Request(r.system, r.prompt, r.seed, f"policy {i}") for i, r in enumerate(requests)]
+    for who, asked in ((model, other), (tiny_gemma(), requests)):
+        run = lambda who=who, asked=asked: list(stream_tokens(who, ByteTokenizer(), asked, SETTINGS))  # noqa: E731
+        assert forward_sizes(who, run)[0] == (12, max(lengths))
 
 
 @given(
@@ -219,8 +238,10 @@ def test_decode_attention_equals_torchs(rows: int, heads: tuple[int, int], token
     )
     found, _ = decode_attention(None, query, key, value, mask, scaling=scale)
     assert torch.allclose(found, expected.transpose(1, 2), atol=1e-5)
+    half, _ = decode_attention(None, query.bfloat16(), key.bfloat16(), value.bfloat16(), mask, scaling=scale)
+    assert torch.allclose(half.float(), expected.transpose(1, 2), atol=0.05)
 
 
 def test_the_cache_grows_where_the_model_takes_static_ones(model: Any) -> None:
-    assert all(isinstance(layer, GrowingLayer) for layer in growing_cache(model).layers)
-    assert not any(isinstance(layer, GrowingLayer) for layer in growing_cache(tiny_gemma()).layers)
+    assert all(isinstance(layer, GrowingLayer) for layer in new_cache(model).layers)
+    assert not any(isinstance(layer, GrowingLayer) for layer in new_cache(tiny_gemma()).layers)
