@@ -1,7 +1,8 @@
 """Attention of one new token a row on CPU, where heads share keys and values, as two batched products.
 
 torch's own kernel for it multiplies head by head, and where no row is padded transformers calls one that repeats the
-keys and values for each head: 0.4 ms a layer for six rows on one core (bf16), this 0.1 ms; 1.0 and 0.5 for 48 rows.
+keys and values for each head: 0.4 ms a layer for six rows on one core (bf16), this 0.1 ms; 1.0 and 0.4 for 48 rows. In
+bf16 it is as near to fp32 as torch's: mean KL of the next token .0012 both, over 240 tokens of the demo's base.
 
 Imports torch and transformers: import this module only where a model is touched.
 """
