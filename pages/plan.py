@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import cache, charts, jobs
 from app.components import atlas, figure
-from app.components.costs import ask, costs
+from app.components.costs import PLACES, ask, costs
 from app.components.sidebar import open_bundle
 from palm_engine.bundle import Bundle
 from palm_engine.errors import ConfigError
@@ -83,7 +83,7 @@ def results(bundle: Bundle, traits: list[str], beta: float, info: PlanInfo, with
     table = costs(
         sizes, gaps, [sum(policies.names[i] != REFERENCE for i in s.members) for s in info.curve], ask(bundle)
     )
-    figure.table(table, f"{bundle.manifest.name}-plan-costs", f"plan_costs.{bundle.folder.name}")
+    figure.table(table, f"{bundle.manifest.name}-plan-costs", f"plan_costs.{bundle.folder.name}", PLACES)
     st.subheader("What to train")
     rows = [
         {"member": policies.names[i]}

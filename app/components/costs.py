@@ -13,6 +13,8 @@ from palm_engine.bundle import Bundle
 from palm_engine.costs import Assumptions, cost_of
 from palm_engine.explore import CurveInfo
 
+PLACES = {"GPU memory (GB)": 3, "training (GPU hours)": 1, "training (price)": 2}
+
 
 def adapter_megabytes(bundle: Bundle) -> float | None:
     """Mean size of the bundle's own adapters in MB; None where it ships none."""
@@ -80,4 +82,4 @@ def cost_panel(bundle: Bundle, info: CurveInfo, in_use: int | None) -> None:
             f"{more['training (price)'] - now['training (price)']:+.2f} of training and "
             f"{1024 * (more['GPU memory (GB)'] - now['GPU memory (GB)']):+.1f} MB of GPU memory."
         )
-    figure.table(table, f"{bundle.manifest.name}-costs", f"costs.{bundle.folder.name}")
+    figure.table(table, f"{bundle.manifest.name}-costs", f"costs.{bundle.folder.name}", PLACES)

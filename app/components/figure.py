@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -40,16 +41,16 @@ def show(figure: go.Figure, numbers: pd.DataFrame, name: str, key: str, alt: str
     return event
 
 
-def numbers(frame: pd.DataFrame, digits: int = 4, **more: Any) -> Any:
-    """A table with its fractions to `digits` places; returns what st.dataframe does."""
-    fractions = [c for c in frame.columns if pd.api.types.is_float_dtype(frame[c])]
-    config = {c: st.column_config.NumberColumn(format=f"%.{digits}f") for c in fractions}
-    return st.dataframe(frame, hide_index=True, column_config=config, **more)
+def numbers(frame: pd.DataFrame, digits: int = 4, places: Mapping[str, int] | None = None, **more: Any) -> Any:
+    """A table with its fractions to `digits` places, or a column's own; returns what st.dataframe does."""
+    fractions = {c: digits for c in frame.columns if pd.api.types.is_float_dtype(frame[c])} | dict(places or {})
+    config = {c: st.column_config.NumberColumn(format=f"%.{count}f") for c, count in fractions.items()}
+    return st.dataframe(frame, hide_index=True, column_config=config, placeholder="", **more)
 
 
-def table(frame: pd.DataFrame, name: str, key: str, digits: int = 4, **more: Any) -> Any:
+def table(frame: pd.DataFrame, name: str, key: str, places: Mapping[str, int] | None = None, **more: Any) -> Any:
     """A table with its CSV; returns what st.dataframe does."""
-    event = numbers(frame, digits, key=key, **more)
+    event = numbers(frame, places=places, key=key, **more)
     st.download_button(
         "Table as CSV", csv_text(frame), f"{name}.csv", "text/csv", on_click="ignore", key=f"csv.{key}",
         icon=":material/download:",
