@@ -155,20 +155,18 @@ class ModelHost:
         from palm_engine.lm.adapters import WEIGHTS_FILE
         from palm_engine.lm.base import resolve_base
         from palm_engine.lm.devices import pick_dtype
-        from palm_engine.lm.memory import estimate, free_bytes, packed_copy, require_fits
-        from palm_engine.lm.packed_weight import can_pack
+        from palm_engine.lm.memory import estimate, free_bytes, require_fits
         from palm_engine.lm.source import parameter_count
 
         assert bundle.manifest.base is not None
         source = bundle.manifest.base.source
-        torch_dtype = pick_dtype("cuda" if device == "spread" else device, asked)
-        dtype = str(torch_dtype).removeprefix("torch.")
+        dtype = str(pick_dtype("cuda" if device == "spread" else device, asked)).removeprefix("torch.")
         folders = [bundle.adapter_folder(m) for m in members if bundle.candidate(m).adapter]
         # At least two bytes a number on disk: a bound is enough here.
         adapters = sum((f / WEIGHTS_FILE).stat().st_size // 2 for f in folders)
         config = json.loads((resolve_base(source, lambda _: None, False) / "config.json").read_text(encoding="utf-8"))
-        parameters = parameter_count(source) + (packed_copy(config) if can_pack(device, torch_dtype) else 0)
-        needed = estimate(parameters, dtype, adapters, config, max(len(members), 1), 1024, free_bytes(device))
+        rows = max(len(members), 1)
+        needed = estimate(parameter_count(source), dtype, adapters, config, rows, 1024, free_bytes(device))
         require_fits(needed, dtype, device, len(members))
 
 

@@ -47,16 +47,6 @@ def estimate(
     return Estimate(parameters * size, adapters * size, cache, free)
 
 
-def packed_copy(config: dict[str, Any]) -> int:
-    """Parameters that the stack holds twice on CPU: an output layer that is tied to the embedding is packed as a copy.
-
-    `config` is the model's config.json; what it doesn't say is taken to be so.
-    """
-    if not config.get("tie_word_embeddings", True):
-        return 0
-    return int(config.get("vocab_size") or 0) * int(config.get("hidden_size") or 1024)
-
-
 def free_bytes(device: str) -> int | None:
     """Memory of `device` that isn't in use, in bytes; None where it doesn't say."""
     import torch

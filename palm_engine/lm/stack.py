@@ -7,7 +7,7 @@ mask. Adapters of unequal rank or targets simply have more, fewer or no columns.
 the price is `members x rank` columns, small beside the base for portfolios of the size that PALM gives. Tried against
 `torch.baddbmm` over stacked (A, B), which needs equally many rows a member, before layers were grouped and packed: six
 members on one CPU thread ran at .86 of the base alone in bf16 (baddbmm: .79) and .91 in fp32 (baddbmm: .94). Now they
-run at .79 and .88 of a base that is 1.7 and 1.5 times as fast; with A in a product of its own it was .77 and .85.
+run at .79 and .90 of a base that is 1.6 and 1.4 times as fast; with A in a product of its own it was .77 and .85.
 
 The idea of serving many adapters on one base in one batch: Punica (arXiv 2310.18547), S-LoRA (arXiv 2311.03285).
 Imports torch: import this module only where a model is touched.
@@ -26,7 +26,6 @@ from torch import Tensor, nn
 
 from palm_engine.errors import GenerationError, ModelSourceError
 from palm_engine.lm.adapters import LoraWeights
-from palm_engine.lm.packed_weight import can_pack
 from palm_engine.lm.stacked_linear import Active, Group, LayerAdapter, StackedLinear, layers_by_input
 
 
@@ -59,7 +58,7 @@ class AdapterStack:
 
     @property
     def base_bytes(self) -> int:
-        """Memory that the model's own weights take, a packed copy of tied ones included."""
+        """Memory that the model's own weights take."""
         left = sum(int(p.numel() * p.element_size()) for p in self.model.parameters())
         return left + sum(group.base_bytes for group in self._groups)
 
@@ -220,16 +219,16 @@ class AdapterStack:
         return layer
 
     def _install_all(self) -> None:
-        for paths, tied in layers_by_input(self.model):
-            self._install(paths, tied)
+        for paths in layers_by_input(self.model):
+            self._install(paths)
         for parameter in self.model.parameters():
             if parameter.device.type == "cpu":  # it may lie in the mapped file, and would keep all of that in memory
                 parameter.data = parameter.data.clone()
 
-    def _install(self, paths: Sequence[str], tied: bool) -> None:
-        """Make a group of the layers; where their weight is tied to another module's, of a copy that is packed."""
+    def _install(self, paths: Sequence[str], tied: bool = False) -> None:
+        """Make a group of the layers, which takes their weights over unless they are `tied` to another module's."""
         originals = [self.model.get_submodule(path) for path in paths]
-        group = Group(originals, can_pack(originals[0].weight.device.type, originals[0].weight.dtype))
+        group = Group(originals, tied)
         self._groups.append(group)
         for i, (path, original) in enumerate(zip(paths, originals, strict=True)):
             self._layers[path] = StackedLinear(original, self, group, i)

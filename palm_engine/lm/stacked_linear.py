@@ -62,7 +62,7 @@ class Group:
     adding an adapter needn't copy the weights. `add` and `drop` only note what is to change; `build` does it.
     """
 
-    def __init__(self, layers: Sequence[nn.Linear], pack: bool) -> None:
+    def __init__(self, layers: Sequence[nn.Linear], tied: bool = False) -> None:
         ends = list(accumulate((layer.out_features for layer in layers), initial=0))
         first = layers[0].weight
         self.outputs, self.inputs = ends[-1], first.shape[1]
@@ -71,8 +71,9 @@ class Group:
         ]
         biases = [first.new_zeros(x.out_features) if x.bias is None else x.bias.detach() for x in layers]
         has_bias = any(layer.bias is not None for layer in layers)
-        weight = torch.cat([layer.weight.detach() for layer in layers])
-        self.weight = Weight(weight, torch.cat(biases) if has_bias else None, pack)
+        weight = first.detach() if tied else torch.cat([layer.weight.detach() for layer in layers])
+        pack = not tied and can_pack(first.device.type, first.dtype)
+        self.weight, self._tied = Weight(weight, torch.cat(biases) if has_bias else None, pack), tied
         self._down = first.new_empty(0, self.inputs)  # A, where it isn't among the weight's rows
         self._new: list[LayerAdapter] = []
         self._gone: set[int] = set()
@@ -89,8 +90,9 @@ class Group:
 
     @property
     def base_bytes(self) -> int:
-        """Memory of the layers' own weights and biases."""
-        return self.outputs * (self.inputs + (self.weight.bias is not None)) * self.element_size
+        """Memory of the layers' own weights and biases; of a tied layer's weight, which is another module's, none."""
+        rows = (0 if self._tied else self.inputs) + (self.weight.bias is not None)
+        return self.outputs * rows * self.element_size
 
     def base(self) -> Tensor:
         """The layers' own weights (outputs, inputs), plain."""
@@ -180,23 +182,20 @@ class StackedLinear(nn.Linear):
         return active.output[..., self.outputs]
 
 
-def layers_by_input(model: Any) -> Iterator[tuple[list[str], bool]]:
-    """The paths of the model's linear layers, those with one input together; whether they are tied to other modules.
+def layers_by_input(model: Any) -> Iterator[list[str]]:
+    """The paths of the model's linear layers, those with one input together.
 
-    Subclasses of linear layers may pack their weights their own way, and are left out; so are tied layers where a
-    packed copy can't be made.
+    Subclasses of linear layers may pack their weights their own way, and are left out; so are layers whose weight is
+    another module's too: packing that would take a copy.
     """
     everywhere = [module for _, module in model.named_modules(remove_duplicate=False)]
     uses = Counter(id(p) for module in everywhere for p in module._parameters.values())
     groups: dict[tuple[Any, ...], list[str]] = {}
     for path, layer in model.named_modules():
-        if type(layer) is not nn.Linear or layer.weight.is_meta:
-            continue
-        tied = uses[id(layer.weight)] > 1
-        if tied and not can_pack(layer.weight.device.type, layer.weight.dtype):
+        if type(layer) is not nn.Linear or layer.weight.is_meta or uses[id(layer.weight)] > 1:
             continue
         parent, _, last = path.rpartition(".")
         names = next((names for names in SHARED_INPUTS if last in names), (last,))
-        key = (tied, parent, names, layer.in_features, layer.weight.dtype, layer.weight.device)
+        key = (parent, names, layer.in_features, layer.weight.dtype, layer.weight.device)
         groups.setdefault(key, []).append(path)
-    yield from ((paths, tied) for (tied, *_), paths in groups.items())
+    yield from groups.values()
