@@ -104,7 +104,10 @@ class Region:
         from scipy.spatial import Delaunay
 
         corners = self.corners()
-        cells = np.array([[0, 1]]) if self.d == 2 else Delaunay(corners[:, :-1], qhull_options="QJ Pp").simplices
+        if len(corners) == self.d:  # a simplex, such as three upper bounds of .4 leave
+            cells = np.arange(self.d)[None]
+        else:
+            cells = Delaunay(corners[:, :-1], qhull_options="QJ Pp").simplices
         edges = corners[cells][:, 1:, :-1] - corners[cells][:, :1, :-1]
         volume = np.abs(np.linalg.det(edges))
         cell = rng.choice(len(cells), size=count, p=volume / volume.sum())

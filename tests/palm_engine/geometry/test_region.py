@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
@@ -42,6 +42,7 @@ def test_the_worst_gap_on_a_region_is_that_of_the_programs(seed: int, d: int) ->
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000), st.integers(2, 5))
+@example(3838, 3)  # a triangle that isn't a smaller copy of the simplex
 def test_samples_and_corners_lie_inside(seed: int, d: int) -> None:
     rng = np.random.default_rng(seed)
     region = _region(rng, d)
