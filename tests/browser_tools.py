@@ -110,7 +110,8 @@ def open_page(page: Any, url: str, path: str) -> None:
     page.goto(f"{url}/{path}")
     page.get_by_role("heading", name=PAGES[path]).wait_for(timeout=20_000)
     page.get_by_role("button", name="Cancel").wait_for(state="detached", timeout=60_000)
-    page.wait_for_timeout(700)
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
+    page.wait_for_timeout(200)  # what is drawn after the script's last word
 
 
 def picked(page: Any) -> list[str]:
