@@ -104,10 +104,9 @@ class Region:
         from scipy.spatial import Delaunay
 
         corners = self.corners()
-        if len(corners) == self.d:  # a simplex, such as three upper bounds of .4 leave
-            cells = np.arange(self.d)[None]
-        else:
-            cells = Delaunay(corners[:, :-1], qhull_options="QJ Pp").simplices
+        # A simplex, such as three upper bounds of .4 leave, is one cell: too few points for Qhull.
+        one = np.arange(self.d, dtype=np.int32)[None]
+        cells = one if len(corners) == self.d else Delaunay(corners[:, :-1], qhull_options="QJ Pp").simplices
         edges = corners[cells][:, 1:, :-1] - corners[cells][:, :1, :-1]
         volume = np.abs(np.linalg.det(edges))
         cell = rng.choice(len(cells), size=count, p=volume / volume.sum())
