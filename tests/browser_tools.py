@@ -109,9 +109,12 @@ def open_page(page: Any, url: str, path: str) -> None:
     """Open one of PAGES and wait until work beside it, where there is some, is done."""
     page.goto(f"{url}/{path}")
     page.get_by_role("heading", name=PAGES[path]).wait_for(timeout=20_000)
+    idle = page.locator("[data-testid=stApp][data-test-script-state=notRunning]")
+    idle.wait_for(timeout=60_000)  # before that the button may not be there yet
     page.get_by_role("button", name="Cancel").wait_for(state="detached", timeout=60_000)
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
-    page.wait_for_timeout(200)  # what is drawn after the script's last word
+    idle.wait_for(timeout=60_000)
+    page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')", timeout=60_000)  # charts come last
+    page.wait_for_timeout(200)
 
 
 def picked(page: Any) -> list[str]:

@@ -1,7 +1,7 @@
 """Weights in the layout that the CPU multiplies them in: torch's linear layers rearrange them anew at every product.
 
 At the few rows of a decode step that rearranging takes as long as the product: six rows through SmolLM2's layers run
-2.0 (bf16) and 2.2 (fp32) times as fast on packed weights. They take the place of the plain ones; no memory is added.
+2.2 times as fast on packed weights, in bf16 as in fp32. They take the place of the plain ones; no memory is added.
 An output layer that is tied to the embedding stays plain: packed it would be there twice, a fifth more memory for the
 demo, for answers a tenth faster.
 The two operators are the ones that torch.compile's freezing puts in for linear layers on CPU.

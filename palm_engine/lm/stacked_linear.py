@@ -73,7 +73,8 @@ class Group:
         has_bias = any(layer.bias is not None for layer in layers)
         weight = first.detach() if tied else torch.cat([layer.weight.detach() for layer in layers])
         pack = not tied and can_pack(first.device.type, first.dtype)
-        self.weight, self._tied = Weight(weight, torch.cat(biases) if has_bias else None, pack), tied
+        self.weight = Weight(weight, torch.cat(biases) if has_bias else None, pack)
+        self._tied = tied
         self._down = first.new_empty(0, self.inputs)  # A, where it isn't among the weight's rows
         self._new: list[LayerAdapter] = []
         self._gone: set[int] = set()
@@ -91,8 +92,8 @@ class Group:
     @property
     def base_bytes(self) -> int:
         """Memory of the layers' own weights and biases; of a tied layer's weight, which is another module's, none."""
-        rows = (0 if self._tied else self.inputs) + (self.weight.bias is not None)
-        return self.outputs * rows * self.element_size
+        numbers = (0 if self._tied else self.inputs) + (self.weight.bias is not None)
+        return self.outputs * numbers * self.element_size
 
     def base(self) -> Tensor:
         """The layers' own weights (outputs, inputs), plain."""
