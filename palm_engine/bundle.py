@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,9 @@ from palm_engine.manifest import FORMAT_VERSION, Candidate, Manifest
 from palm_engine.validation import describe_validation_error
 
 MANIFEST_FILE = "portfolio.json"
+TABLES = ("prompts.parquet", "pool.parquet", "samples.parquet")
+# What a bundle may hold besides rewards, and what a newer one must hold too to take its place.
+HOLDINGS = ("trained adapters", "recorded texts", "a certificate")
 Floats = NDArray[np.float64]
 
 
@@ -191,19 +194,52 @@ def list_bundles(root: Path) -> list[str]:
     return sorted(names, key=lambda n: (n != "demo", n))
 
 
-def check_target(folder: Path) -> None:
-    """Raise BundleError if `folder` holds something else than a portfolio, which writing one there would delete."""
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MANIFEST_FILE).is_file())):
+def check_target(folder: Path, keeps: Collection[str] = ()) -> None:
+    """Raise BundleError if writing a bundle to `folder` would delete something that the new one doesn't have.
+
+    `keeps` names what the new bundle holds besides rewards: some of HOLDINGS. A folder that isn't a portfolio is
+    refused; so is a portfolio with adapters, texts or a certificate that the new one lacks.
+    """
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise BundleError(f"{folder}: is a file or a link; choose a new folder, such as {folder}-2")
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    if not (folder / MANIFEST_FILE).is_file():
         raise BundleError(
             f"{folder}: it is there already and isn't a portfolio; choose a new folder, such as {folder}/demo"
         )
+    lost = [what for what in HOLDINGS if what not in keeps and _holds(folder, what)]
+    if lost:
+        raise BundleError(
+            f"{folder}: holds {', '.join(lost)}, which would be deleted; choose another folder, or move this one away"
+        )
+
+
+def _holds(folder: Path, what: str) -> bool:
+    if what == "trained adapters":
+        return any((folder / "adapters").glob("*/*.safetensors"))
+    if what == "a certificate":
+        try:
+            return read_bundle(folder).manifest.certificate is not None
+        except BundleError:
+            # It can't be read, so nobody can say that nothing in it matters.
+            return True
+    return any((folder / name).is_file() for name in TABLES)
 
 
 def write_bundle(
     folder: Path, manifest: Manifest, tables: dict[str, pd.DataFrame], adapters: dict[str, Path] | None = None
 ) -> Bundle:
-    """Write a bundle whole: into a temporary folder beside it, read back, then renamed over the old one."""
-    check_target(folder)
+    """Write a bundle whole: into a temporary folder beside it, read back, then renamed over the old one.
+
+    Raises BundleError where it would replace a bundle that holds more kinds of things (see `check_target`).
+    """
+    keeps = [
+        what
+        for what, there in zip(HOLDINGS, (bool(adapters), bool(tables), manifest.certificate is not None), strict=True)
+        if there
+    ]
+    check_target(folder, keeps)
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from palm_engine.bundle import MANIFEST_FILE, Bundle, check_target, read_bundle, write_bundle
+from palm_engine.bundle import HOLDINGS, MANIFEST_FILE, Bundle, check_target, read_bundle, write_bundle
 from palm_engine.errors import ConfigError
 from palm_engine.lm.sampling import SamplingSettings
 from palm_engine.lm.training import TrainingSettings
@@ -65,7 +65,7 @@ class Build:
         from palm_engine.lm.base import fingerprint, resolve_base
         from palm_engine.lm.devices import build_dtype, pick_device, pick_dtype
 
-        check_target(out)
+        check_target(out, HOLDINGS)
         if (out / MANIFEST_FILE).is_file() and (held := read_bundle(out).manifest.name) != self.config.name:
             raise ConfigError(f"{out} holds the portfolio {held!r}, not {self.config.name!r}; choose another --out")
         base_folder = resolve_base(self.config.base, self.progress.note)

@@ -31,7 +31,7 @@ def test_round_trip(tmp_path: Path) -> None:
 
 
 def test_rewriting_replaces_the_whole_folder_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    made = make_bundle(tmp_path / "demo")
+    made = make_bundle(tmp_path / "demo", texts=False)
     (tmp_path / "demo" / "stray.txt").write_text("old")
     write_bundle(tmp_path / "demo", made.manifest, {})
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["demo", "portfolio.json"]
@@ -40,7 +40,7 @@ def test_rewriting_replaces_the_whole_folder_and_leaves_nothing_behind(tmp_path:
 def test_a_write_that_fails_keeps_the_old_bundle(tmp_path: Path) -> None:
     made = make_bundle(tmp_path / "demo")
     with pytest.raises(FileNotFoundError):
-        write_bundle(tmp_path / "demo", made.manifest, {}, {"m1": tmp_path / "no-such-adapter"})
+        write_bundle(tmp_path / "demo", made.manifest, {"prompts": made.prompts}, {"m1": tmp_path / "no-such-adapter"})
     assert read_bundle(tmp_path / "demo").manifest == made.manifest
     assert list_bundles(tmp_path) == ["demo"]
 
@@ -104,6 +104,25 @@ def test_a_folder_that_is_no_portfolio_is_never_replaced(tmp_path: Path) -> None
     with pytest.raises(BundleError, match="isn't a portfolio"):
         write_bundle(tmp_path, made.manifest, {})
     assert (tmp_path / "documents" / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_poorer_bundle_never_replaces_a_richer_one(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    made = make_bundle(folder)
+    (folder / "adapters" / "calm").mkdir(parents=True)
+    (folder / "adapters" / "calm" / "adapter_model.safetensors").write_bytes(b"trained for hours")
+    poorer = made.manifest.model_copy(update={"certificate": None})
+    with pytest.raises(BundleError, match="holds trained adapters, recorded texts"):
+        write_bundle(folder, poorer, {})
+    with pytest.raises(BundleError, match="holds trained adapters"):
+        write_bundle(folder, made.manifest, {"prompts": made.prompts})
+    assert (folder / "adapters" / "calm" / "adapter_model.safetensors").read_bytes() == b"trained for hours"
+    assert read_bundle(folder).manifest == made.manifest
+    write_bundle(tmp_path / "plain", poorer, {})
+    write_bundle(tmp_path / "plain", poorer, {})  # equally rich: replaced
+    (tmp_path / "link").symlink_to(tmp_path / "plain")
+    with pytest.raises(BundleError, match="a link"):
+        write_bundle(tmp_path / "link", poorer, {})
 
 
 def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:

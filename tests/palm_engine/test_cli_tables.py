@@ -116,6 +116,17 @@ def test_what_cannot_be_done_is_said_with_its_status(  # type: ignore[no-untyped
     assert say in " ".join(out.split())
 
 
+def test_out_never_deletes_a_trained_portfolio(palm, table: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    adapters = tmp_path / "demo" / "adapters" / "calm"
+    adapters.mkdir(parents=True)
+    (adapters / "adapter_model.safetensors").write_bytes(b"trained for hours")
+    (tmp_path / "demo" / "portfolio.json").write_text("{}")
+    code, out = palm("select", table, "--k", "3", "--out", tmp_path / "demo")
+    assert code == 2
+    assert "trained adapters" in " ".join(out.split())
+    assert (adapters / "adapter_model.safetensors").is_file()
+
+
 def test_out_writes_a_bundle_with_the_members(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
     folder = table.parent / "mine"
     assert palm("select", table, "--k", "3", "--out", folder)[0] == 0
