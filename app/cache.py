@@ -10,15 +10,15 @@ import numpy as np
 import streamlit as st
 
 from app import jobs, state
-from palm_engine import explore
-from palm_engine.bundle import MANIFEST_FILE, Bundle, list_bundles, read_bundle
+from palm_engine.analysis import curves as explore
+from palm_engine.bundle.folder import MANIFEST_FILE, Bundle, list_bundles, read_bundle
 from palm_engine.geometry.fields import Coverage, Usage, coverage, region_shares, usage
 from palm_engine.geometry.gap import WorstGap, worst_gap
-from palm_engine.lm.host import ModelHost
-from palm_engine.selection.cuts import comparator_rows
+from palm_engine.selection.parts.cuts import comparator_rows
+from palm_engine.serving.host import ModelHost
 
 if TYPE_CHECKING:
-    from palm_engine.lm.source import SourceInfo
+    from palm_engine.lm.base_model.source import SourceInfo
 
 MOST_SIZES = 8
 
@@ -161,7 +161,7 @@ def host() -> ModelHost:
 @st.cache_data(show_spinner=False, max_entries=8, ttl=60)
 def source_info(source: str) -> SourceInfo:
     """Whether a base model is on this machine, and what fetching it would mean."""
-    from palm_engine.lm.source import describe
+    from palm_engine.lm.base_model.source import describe
 
     return describe(source)
 

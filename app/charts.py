@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from app.colours import palette
-from palm_engine.explore import CurveInfo, MethodCurve
-from palm_engine.guarantee import Reached
-from palm_engine.planner import PlanInfo
+from palm_engine.analysis.curves import CurveInfo, MethodCurve
+from palm_engine.analysis.guarantee import Reached
+from palm_engine.analysis.plan import PlanInfo
 
 OURS, QUIET = "#4a7fb5", "#8494a4"
 _MARGIN = {"l": 8, "r": 8, "t": 40, "b": 40}

@@ -13,13 +13,13 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from palm_engine.bundle import Bundle
+from palm_engine.bundle.folder import Bundle
+from palm_engine.bundle.schema import BoundInfo
 from palm_engine.geometry.simplex import normalise
-from palm_engine.manifest import BoundInfo
 
 if TYPE_CHECKING:
-    from palm_engine.answering import LiveAnswer
-    from palm_engine.lm.ticket import Ticket
+    from palm_engine.serving.answering import LiveAnswer
+    from palm_engine.serving.ticket import Ticket
 
 BUNDLE = "bundle"
 ROOT = "portfolios_root"

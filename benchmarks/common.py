@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import linprog
 
-from palm_engine.bundle import read_bundle
+from palm_engine.bundle.folder import read_bundle
 from palm_engine.geometry.envelope import upper_envelope
 from palm_engine.geometry.simplex import grid
 from palm_engine.oracles.gibbs import GibbsOracle

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import statistics
-import sys
 from pathlib import Path
 
 from benchmarks.common import Row
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests")]
-from browser_tools import chromium, find_chromium, serve  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
+from tests.support.browser_tools import chromium, find_chromium, serve  # noqa: E402
 
 REPEATS = 9
 # Milliseconds from the click to the first letter of any answer: cards begin with a name, a line about it, a cursor.

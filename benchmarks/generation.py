@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.chart import line_chart
-from palm_engine.bundle import Bundle, read_bundle
+from palm_engine.bundle.folder import Bundle, read_bundle
 
 if TYPE_CHECKING:
-    from palm_engine.lm.backends.local import LocalModel
+    from palm_engine.serving.backends.local import LocalModel
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 NEW_TOKENS = 48
 REPEATS = 3
 GREEDY_PROMPTS = 24
@@ -38,9 +38,9 @@ class Bench:
     """One base in one dtype, the adapters stacked on it, and the same adapters in a peft model of their own."""
 
     def __init__(self, bundle: Bundle, dtype: str) -> None:
-        from palm_engine.lm.backends.base import live_settings
-        from palm_engine.lm.backends.local import LocalBackend, LocalModel
-        from palm_engine.lm.base import load_base
+        from palm_engine.lm.base_model.load import load_base
+        from palm_engine.serving.backends.interface import live_settings
+        from palm_engine.serving.backends.local import LocalBackend, LocalModel
 
         self.bundle, self.members = bundle, members_of(bundle, 6)
         assert bundle.manifest.base is not None
@@ -57,7 +57,7 @@ class Bench:
         """A fresh base with all adapters, in the base's dtype as ours are, or in fp32 as peft keeps them by default."""
         from peft import PeftModel
 
-        from palm_engine.lm.base import load_base
+        from palm_engine.lm.base_model.load import load_base
 
         assert self.bundle.manifest.base is not None
         dtype = str(self.plain.model.dtype).removeprefix("torch.")
@@ -75,7 +75,7 @@ class Bench:
 
     def stream(self, model: LocalModel, prompts: int, members: list[str] | None, running: Any) -> int:
         """Tokens that the own loop draws for members x prompts."""
-        from palm_engine.lm.sampling import stream_tokens
+        from palm_engine.lm.generation.sampling import stream_tokens
 
         requests = self.backend.requests(self.prompts[:prompts], members or self.members, self.settings)
         steps = stream_tokens(model.base.model, model.base.tokenizer, requests, self.settings, running)
@@ -95,7 +95,7 @@ class Bench:
         """transformers' generate through peft: one mixed batch, or one adapter after another."""
         import torch
 
-        from palm_engine.lm.conversation import left_padded
+        from palm_engine.lm.generation.conversation import left_padded
 
         options = {
             "max_new_tokens": NEW_TOKENS, "min_new_tokens": NEW_TOKENS, "do_sample": True, "top_p": 0.95, "top_k": 100,
@@ -134,9 +134,9 @@ def identical_to_peft(bench: Bench, model: Any) -> tuple[int, int]:
     """Greedy tokens in fp32: prompts x members whose tokens all equal those of peft's `set_adapter`, and how many."""
     import torch
 
-    from palm_engine.lm.backends.base import live_settings
-    from palm_engine.lm.conversation import left_padded
-    from palm_engine.lm.sampling import stream_tokens
+    from palm_engine.lm.generation.conversation import left_padded
+    from palm_engine.lm.generation.sampling import stream_tokens
+    from palm_engine.serving.backends.interface import live_settings
 
     settings = live_settings(bench.bundle, max_new_tokens=NEW_TOKENS, temperature=0, repetition_penalty=1.0)
     requests = bench.backend.requests(bench.prompts, bench.members, settings)
@@ -165,7 +165,7 @@ def identical_to_peft(bench: Bench, model: Any) -> tuple[int, int]:
 
 def switch_seconds(bench: Bench) -> float:
     """Median seconds to unload six members, load six others and check them, with the base loaded."""
-    from palm_engine.lm.selfcheck import self_check
+    from palm_engine.serving.selfcheck import self_check
 
     everyone = members_of(bench.bundle, 12)
     halves = [everyone[:6], everyone[6:]]
@@ -186,7 +186,7 @@ def rows() -> list[tuple[str, str, str]]:
         import torch  # noqa: F401
     except ImportError:
         return [("members live", "not run: the extra 'lm' isn't installed", "")]
-    import palm_engine.lm.sampling as sampling
+    import palm_engine.lm.generation.sampling as sampling
 
     bundle = read_bundle(ROOT / "portfolios" / "demo")
     found: list[tuple[str, str, str]] = []

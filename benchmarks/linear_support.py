@@ -20,8 +20,8 @@ from benchmarks.common import BETA, Row, median_seconds, pool
 from palm_engine.geometry.envelope import upper_envelope
 from palm_engine.oracles.gibbs import GibbsOracle
 from palm_engine.selection.adaptive import adaptive
+from palm_engine.selection.parts.sandwich import sandwich
 from palm_engine.selection.result import Target
-from palm_engine.selection.sandwich import sandwich
 
 EPS, DELTA = 0.05, 0.01
 MOST_CALLS = 200

@@ -10,8 +10,8 @@ from benchmarks.chart import line_chart
 from benchmarks.common import BETA, Row, pool
 from palm_engine.oracles.gibbs import GibbsOracle
 from palm_engine.selection.palm import grid_size, palm
+from palm_engine.selection.parts.sandwich import sandwich
 from palm_engine.selection.result import Target
-from palm_engine.selection.sandwich import sandwich
 
 
 def certified() -> Row:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,12 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from palm_engine.bundle import read_bundle, write_bundle
-from palm_engine.manifest import Manifest
+from palm_engine.bundle.folder import read_bundle, write_bundle
+from palm_engine.bundle.schema import Manifest
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests")]
-from browser_tools import (  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
+from tests.support.browser_tools import (  # noqa: E402
     PAGES,
     chromium,
     drag,

@@ -8,14 +8,15 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from app import cache, charts, state
-from app.components import atlas, figure
+from app.components import figure
+from app.components import panel as atlas
 from app.components.sidebar import open_bundle, open_portfolio
 from app.errors import told
-from palm_engine.bundle import Bundle
+from palm_engine.analysis.curves import pick_info
+from palm_engine.analysis.populations import read_users
+from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import PalmError
-from palm_engine.explore import pick_info
 from palm_engine.geometry.fields import population
-from palm_engine.users import read_users
 
 FIELDS = {
     "Picked member": "member", "Gap": "gap", "Relative gap": "relative", "Best value": "best", "A trait": "trait",

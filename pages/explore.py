@@ -9,12 +9,13 @@ import streamlit as st
 
 from app import cache, state
 from app.colours import palette
-from app.components import answers, atlas
-from app.components.share import shared_page
+from app.components import answers
+from app.components import panel as atlas
+from app.components.export.share import shared_page
 from app.components.sidebar import open_bundle, open_portfolio
 from app.errors import told
-from palm_engine.bundle import Bundle
-from palm_engine.explore import PickInfo, pick_info
+from palm_engine.analysis.curves import PickInfo, pick_info
+from palm_engine.bundle.folder import Bundle
 
 
 def bespoke(bundle: Bundle, pick: PickInfo) -> str:

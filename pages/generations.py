@@ -9,8 +9,8 @@ from app import state
 from app.colours import palette
 from app.components import answers, figure
 from app.components.sidebar import open_bundle, open_portfolio
-from palm_engine.bundle import Bundle
-from palm_engine.explore import pick_info
+from palm_engine.analysis.curves import pick_info
+from palm_engine.bundle.folder import Bundle
 
 PAGE_ROWS = 20
 
@@ -119,7 +119,7 @@ def show() -> None:
     )
     if kind == "Live":
         # Only now: it brings what a model needs.
-        from app.components.live import live
+        from app.components.live.page import live
 
         live(bundle, portfolio)
     else:

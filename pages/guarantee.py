@@ -11,11 +11,11 @@ import streamlit as st
 from app import cache, charts, state
 from app.colours import palette
 from app.components import answers, figure
-from app.components.report import report
+from app.components.export.report import report
 from app.components.sidebar import open_bundle, open_portfolio
-from palm_engine import guarantee
-from palm_engine.bundle import Bundle
-from palm_engine.losses import WorstServed, furthest_behind, worst_served
+from palm_engine.analysis import guarantee
+from palm_engine.analysis.worst_served import WorstServed, furthest_behind, worst_served
+from palm_engine.bundle.folder import Bundle
 
 MOST_PROMPTS = 5
 # Not what Trade-off calls so: there, the best candidates for such weights.

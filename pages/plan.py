@@ -7,12 +7,13 @@ import pandas as pd
 import streamlit as st
 
 from app import cache, charts, jobs
-from app.components import atlas, figure
-from app.components.costs import PLACES, ask, costs
+from app.components import figure
+from app.components import panel as atlas
+from app.components.hosting_cost import PLACES, ask, costs
 from app.components.sidebar import open_bundle
-from palm_engine.bundle import Bundle
+from palm_engine.analysis.plan import REFERENCE, PlanInfo, plan, plan_config
+from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import ConfigError
-from palm_engine.planner import REFERENCE, PlanInfo, plan, plan_config
 from palm_engine.selection.result import Target
 
 BETAS = (0.003, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)

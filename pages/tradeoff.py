@@ -7,13 +7,13 @@ import streamlit as st
 
 from app import cache, charts, jobs, state
 from app.components import figure
-from app.components.costs import cost_panel
+from app.components.hosting_cost import cost_panel
 from app.components.sidebar import open_bundle
-from palm_engine.bundle import Bundle
-from palm_engine.explore import RANDOM_DRAWS, CurveInfo, MethodCurve, compare_methods
+from palm_engine.analysis.curves import RANDOM_DRAWS, CurveInfo, MethodCurve, compare_methods
+from palm_engine.analysis.plan import plan
+from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.confidence import Bound, simultaneous_bounds
 from palm_engine.geometry.gap import minimum_of_envelope
-from palm_engine.planner import plan
 from palm_engine.selection.palm import promised_size
 from palm_engine.selection.result import Target
 

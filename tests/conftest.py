@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 # Before numpy is there; OpenBLAS reads it too. Threads that wait for another worker's core slow the suite by a tenth.
@@ -12,8 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import hypothesis
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+ROOT = Path(__file__).resolve().parents[1]
 # Times on a shared machine say nothing about correctness.
 hypothesis.settings.register_profile("palm", deadline=None)
 hypothesis.settings.load_profile("palm")
@@ -24,7 +22,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of portfolios: several numbers of traits, without texts, without members, of one policy."""
-    from bundles import make_bundle
+    from tests.support.bundles import make_bundle
 
     root = tmp_path_factory.mktemp("portfolios")
     make_bundle(root / "demo")

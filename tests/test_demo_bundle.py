@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from palm_engine.bundle import Bundle, read_bundle
+from palm_engine.bundle.folder import Bundle, read_bundle
 from palm_engine.geometry.gap import worst_additive_gap
 from palm_engine.pipeline.evaluate import prompt_means
 from palm_engine.selection.minimum import minimum

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from palm_engine.bundle import Bundle, read_bundle
-from palm_engine.terminal import markdown_table
+from palm_engine.bundle.folder import Bundle, read_bundle
+from palm_engine.cli.terminal import markdown_table
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

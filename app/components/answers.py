@@ -12,7 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from app import cache, state
-from palm_engine.bundle import Bundle
+from palm_engine.bundle.folder import Bundle
 
 _CARD = (
     '<article style="border:1px solid rgba(128,140,155,.35);border-top:4px solid {colour};border-radius:8px;'

@@ -7,7 +7,7 @@ import html
 import streamlit as st
 
 from app import cache, state
-from palm_engine.bundle import Bundle
+from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import PalmError
 
 

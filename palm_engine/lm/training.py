@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from palm_engine.lm.conversation import conversation_ids
-from palm_engine.lm.sampling import end_token_ids
+from palm_engine.lm.generation.conversation import conversation_ids
+from palm_engine.lm.generation.sampling import end_token_ids
 
 
 @dataclass(frozen=True)

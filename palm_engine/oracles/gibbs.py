@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palm_engine.errors import InvalidInputError
-from palm_engine.oracles.base import Answers
+from palm_engine.oracles.interface import Answers
 
 Floats = NDArray[np.float64]
 

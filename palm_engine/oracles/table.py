@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.envelope import best_policy
 from palm_engine.geometry.policies import as_points
-from palm_engine.oracles.base import Answers, Oracle
+from palm_engine.oracles.interface import Answers, Oracle
 
 Floats = NDArray[np.float64]
 

@@ -8,9 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
+from palm_engine.bundle.schema import BaseInfo, Built, Candidate, Certificate, Kl, Manifest, Member, Planned, TraitInfo
 from palm_engine.geometry.envelope import best_policy
 from palm_engine.geometry.simplex import grid
-from palm_engine.manifest import BaseInfo, Built, Candidate, Certificate, Kl, Manifest, Member, Planned, TraitInfo
 from palm_engine.pipeline.certify import Evaluated
 from palm_engine.pipeline.config import BuildConfig
 from palm_engine.pipeline.evaluate import KlEstimate
@@ -36,7 +36,7 @@ def assemble_manifest(
     created: str,
 ) -> Manifest:
     """The manifest of a finished build; `values` of a candidate are its means on the certify prompts."""
-    from palm_engine.lm.base import DEMO_BASE
+    from palm_engine.lm.base_model.places import DEMO_BASE
 
     entries = [_candidate(p, config, data, kl.get(p.name)) for p in policies]
     candidates = [e for e, p in zip(entries, policies, strict=True) if p.is_candidate]
@@ -62,7 +62,7 @@ def assemble_manifest(
 
 
 def _candidate(policy: Policy, config: BuildConfig, data: Evaluated, kl: KlEstimate | None) -> Candidate:
-    from palm_engine.lm.adapters import adapter_sha256
+    from palm_engine.lm.adapters.files import adapter_sha256
 
     splits = ["choose", "certify"]
     if policy.planned is not None:

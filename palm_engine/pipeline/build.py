@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from palm_engine.bundle import HOLDINGS, MANIFEST_FILE, Bundle, check_target, read_bundle, write_bundle
+from palm_engine.bundle.folder import HOLDINGS, MANIFEST_FILE, Bundle, check_target, read_bundle, write_bundle
 from palm_engine.errors import ConfigError
-from palm_engine.lm.sampling import SamplingSettings
+from palm_engine.lm.generation.sampling import SamplingSettings
 from palm_engine.lm.training import TrainingSettings
 from palm_engine.pipeline.assemble import assemble_manifest, package_versions
 from palm_engine.pipeline.certify import CERTIFY_STEPS, Evaluated, certify
@@ -62,7 +62,8 @@ class Build:
 
     def run(self, out: Path) -> Bundle:
         """All stages, then the bundle at `out`."""
-        from palm_engine.lm.base import fingerprint, resolve_base
+        from palm_engine.lm.base_model.places import fingerprint
+        from palm_engine.lm.base_model.source import resolve_base
         from palm_engine.lm.devices import build_dtype, pick_device, pick_dtype
 
         check_target(out, HOLDINGS)
@@ -228,7 +229,8 @@ class Build:
         columns = ["policy", "prompt_id", "sample_id", "text", "tokens"]
         if self.config.data.demonstrations is None:
             return pd.DataFrame({c: [] for c in columns})
-        from palm_engine.lm.base import load_tokenizer, resolve_base
+        from palm_engine.lm.base_model.load import load_tokenizer
+        from palm_engine.lm.base_model.source import resolve_base
 
         path = self.project / self.config.data.demonstrations
         written = pd.read_csv(path, keep_default_na=False)
@@ -247,7 +249,7 @@ class Build:
         )
 
     def _adapter_hash(self, folder: Path | None) -> str:
-        from palm_engine.lm.adapters import adapter_sha256
+        from palm_engine.lm.adapters.files import adapter_sha256
 
         return "" if folder is None else adapter_sha256(folder)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from palm_engine.bundle.schema import BoundInfo, Certificate, CornerTest, CurvePoint, Diversity, OutsideTest
 from palm_engine.geometry.confidence import (
     Bound,
     gap_difference_bound,
@@ -19,15 +20,14 @@ from palm_engine.geometry.confidence import (
 from palm_engine.geometry.envelope import upper_envelope
 from palm_engine.geometry.gap import worst_additive_gap, worst_gap
 from palm_engine.geometry.simplex import random_design, uniform_design
-from palm_engine.manifest import BoundInfo, Certificate, CornerTest, CurvePoint, Diversity, OutsideTest
 from palm_engine.pipeline.config import BuildConfig
 from palm_engine.pipeline.diversity import answer_diversity
 from palm_engine.pipeline.evaluate import prompt_means
 from palm_engine.pipeline.train import policy_name
 from palm_engine.rewards import get_reward, reward_names
-from palm_engine.selection.cuts import TOLERANCE
 from palm_engine.selection.minimum import minimum, size_curve
 from palm_engine.selection.palm import palm
+from palm_engine.selection.parts.cuts import TOLERANCE
 from palm_engine.selection.result import Target
 
 Floats = NDArray[np.float64]

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from palm_engine.bundle.validation import describe_validation_error
 from palm_engine.errors import ConfigError
-from palm_engine.validation import describe_validation_error
 
 MOST_GRID_WEIGHTS = 200_000
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]

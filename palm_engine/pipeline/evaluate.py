@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from palm_engine.lm.conversation import Request
-from palm_engine.lm.sampling import SamplingSettings, sample_answers
+from palm_engine.lm.generation.conversation import Request
+from palm_engine.lm.generation.sampling import SamplingSettings, sample_answers
 from palm_engine.pipeline.config import Trait
 from palm_engine.pipeline.workers import loaded_base, report_progress
 from palm_engine.rewards import get_reward
@@ -69,8 +69,8 @@ def estimate_kl(task: KlTask) -> KlEstimate:
 
     The sources are the base under each style prompt; written demonstrations have no likelihood and are left out.
     """
-    from palm_engine.lm.adapters import with_adapter
-    from palm_engine.lm.likelihood import log_likelihoods, log_mixture
+    from palm_engine.lm.adapters.files import with_adapter
+    from palm_engine.lm.generation.likelihood import log_likelihoods, log_mixture
 
     base = loaded_base(task.base)
     model = with_adapter(base.model, task.adapter)

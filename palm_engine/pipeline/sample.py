@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from palm_engine.errors import ConfigError
-from palm_engine.lm.conversation import Request
-from palm_engine.lm.sampling import SamplingSettings, sample_answers
+from palm_engine.lm.generation.conversation import Request
+from palm_engine.lm.generation.sampling import SamplingSettings, sample_answers
 from palm_engine.pipeline.workers import loaded_base, report_progress
 
 ANSWER_COLUMNS = ["policy", "prompt_id", "sample_id", "text", "tokens"]
@@ -34,7 +34,7 @@ class DrawTask:
 
 def draw(task: DrawTask) -> pd.DataFrame:
     """Draw the task's answers; columns ANSWER_COLUMNS. Deterministic given the task, on one machine."""
-    from palm_engine.lm.adapters import with_adapter
+    from palm_engine.lm.adapters.files import with_adapter
 
     base = loaded_base(task.base)
     model = with_adapter(base.model, task.adapter)

@@ -58,7 +58,7 @@ def loaded_base(source: str) -> Any:
     """The base model of this process, loaded once."""
     global _base
     if _base is None or _base.source != source:
-        from palm_engine.lm.base import load_base
+        from palm_engine.lm.base_model.load import load_base
         from palm_engine.lm.devices import build_dtype, pick_device
 
         _base = load_base(source, lambda _: None, build_dtype(pick_device()))

@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from palm_engine.rewards.base import Reward, get_reward, register, reward_names
-from palm_engine.rewards.length import Brevity
+from palm_engine.rewards.brevity import Brevity
+from palm_engine.rewards.interface import Reward, get_reward, register, reward_names
 from palm_engine.rewards.probe import load_probe
 
 register("brevity", Brevity)

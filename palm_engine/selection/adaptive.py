@@ -14,13 +14,13 @@ from numpy.typing import ArrayLike
 
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.gap import worst_gap, worst_violation
-from palm_engine.oracles.base import Oracle
+from palm_engine.oracles.interface import Oracle
 from palm_engine.oracles.table import as_oracle
-from palm_engine.selection.calls import FoundPool
 from palm_engine.selection.minimum import minimum
 from palm_engine.selection.options import DEFAULT, Options
+from palm_engine.selection.parts.calls import FoundPool
+from palm_engine.selection.parts.sandwich import Sandwich, sandwich
 from palm_engine.selection.result import Selection, Target
-from palm_engine.selection.sandwich import Sandwich, sandwich
 
 BUDGET_TARGET = (0.0, 0.005)
 BUDGET_CALLS = 40

@@ -12,10 +12,10 @@ from palm_engine.errors import InfeasibleError
 from palm_engine.geometry.gap import worst_violation
 from palm_engine.geometry.region import Region
 from palm_engine.geometry.simplex import random_design, uniform_design
-from palm_engine.oracles.base import Oracle
+from palm_engine.oracles.interface import Oracle
 from palm_engine.oracles.table import as_oracle
-from palm_engine.selection.calls import Calls
 from palm_engine.selection.options import DEFAULT, Options
+from palm_engine.selection.parts.calls import Calls
 from palm_engine.selection.result import Selection, Target
 
 Floats = NDArray[np.float64]

@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike
 
 from palm_engine.errors import InfeasibleError
 from palm_engine.geometry.gap import require_target
-from palm_engine.oracles.base import Oracle
+from palm_engine.oracles.interface import Oracle
 from palm_engine.oracles.table import as_table
-from palm_engine.selection.cuts import TOLERANCE, Cuts, worst_first
 from palm_engine.selection.options import DEFAULT, Options
+from palm_engine.selection.parts.cuts import TOLERANCE, Cuts, worst_first
 from palm_engine.selection.result import Selection, Target
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from numpy.typing import ArrayLike
 
 from palm_engine.errors import InvalidInputError
-from palm_engine.oracles.base import Oracle
+from palm_engine.oracles.interface import Oracle
 from palm_engine.selection.adaptive import adaptive
 from palm_engine.selection.baselines import random, uniform
 from palm_engine.selection.greedy import greedy

@@ -14,12 +14,12 @@ from numpy.typing import ArrayLike
 from palm_engine.errors import InfeasibleError
 from palm_engine.geometry.gap import require_positive, require_target
 from palm_engine.geometry.policies import as_points
-from palm_engine.oracles.base import Oracle
+from palm_engine.oracles.interface import Oracle
 from palm_engine.oracles.table import as_table
-from palm_engine.selection.cover import Cover
-from palm_engine.selection.cuts import TOLERANCE, Cuts, worst_first
 from palm_engine.selection.greedy import best_at_worst, complete
 from palm_engine.selection.options import DEFAULT, Options
+from palm_engine.selection.parts.cover import Cover
+from palm_engine.selection.parts.cuts import TOLERANCE, Cuts, worst_first
 from palm_engine.selection.result import Selection, Target
 
 TIGHTER = (0.8, 0.9, 0.95, 0.98)

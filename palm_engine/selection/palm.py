@@ -18,11 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 from palm_engine.errors import InfeasibleError, InvalidInputError
 from palm_engine.geometry.envelope import upper_envelope
 from palm_engine.geometry.region import Region
-from palm_engine.oracles.base import Oracle
+from palm_engine.oracles.interface import Oracle
 from palm_engine.oracles.table import as_oracle
-from palm_engine.selection.calls import Calls
-from palm_engine.selection.cover import greedy_cover, smallest_cover
 from palm_engine.selection.options import DEFAULT, Options
+from palm_engine.selection.parts.calls import Calls
+from palm_engine.selection.parts.cover import greedy_cover, smallest_cover
 from palm_engine.selection.result import Selection, Target
 
 Floats = NDArray[np.float64]

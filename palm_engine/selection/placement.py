@@ -18,14 +18,14 @@ from palm_engine.geometry.envelope import envelope_vertices, upper_envelope
 from palm_engine.geometry.gap import minimum_of_envelope, require_positive, worst_gap, worst_violation
 from palm_engine.geometry.region import Region
 from palm_engine.geometry.simplex import grid
-from palm_engine.oracles.base import Oracle
+from palm_engine.oracles.interface import Oracle
 from palm_engine.oracles.table import as_oracle
 from palm_engine.selection.adaptive import choose_certified
-from palm_engine.selection.calls import Calls
 from palm_engine.selection.minimum import minimum
 from palm_engine.selection.options import DEFAULT, Options
+from palm_engine.selection.parts.calls import Calls
+from palm_engine.selection.parts.sandwich import MET, Sandwich, sandwich, upper_points
 from palm_engine.selection.result import Selection, Target
-from palm_engine.selection.sandwich import MET, Sandwich, sandwich, upper_points
 
 Floats = NDArray[np.float64]
 VIRTUAL = {2: 60, 3: 24, 4: 8, 5: 7, 6: 5, 7: 4, 8: 4}

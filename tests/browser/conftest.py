@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_tools import ROOT, chromium, find_chromium, serve
+
+from tests.support.browser_tools import ROOT, chromium, find_chromium, serve
 
 
 @pytest.fixture(scope="session")

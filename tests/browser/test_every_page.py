@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_tools import (
+
+from tests.support.browser_tools import (
     PAGES,
     open_page,
     open_panel,

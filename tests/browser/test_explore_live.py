@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser_tools import drag, open_panel, picked, wait_for
 
-from palm_engine.bundle import read_bundle
-from palm_engine.explore import pick_info
+from palm_engine.analysis.curves import pick_info
+from palm_engine.bundle.folder import read_bundle
+from tests.support.browser_tools import drag, open_panel, picked, wait_for
 
 pytestmark = pytest.mark.browser
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_tools import ROOT, serve
+
+from tests.support.browser_tools import ROOT, serve
 
 pytestmark = pytest.mark.browser
 pytest.importorskip("torch")
@@ -15,7 +16,7 @@ pytest.importorskip("torch")
 
 @pytest.fixture(scope="module")
 def live_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    from fakes import live_bundle, tiny_base
+    from tests.support.fakes import live_bundle, tiny_base
 
     root = tmp_path_factory.mktemp("live")
     base = tiny_base(root / ".base")
@@ -93,7 +94,7 @@ def test_two_sessions_wait_their_turn_and_see_only_their_own(page: Any, browser:
 
 
 def test_the_live_view_breaks_no_accessibility_rule(page: Any, browser: Any, live_url: str, tmp_path: Path) -> None:
-    from browser_tools import serious_violations, violations_of_bare_streamlit
+    from tests.support.browser_tools import serious_violations, violations_of_bare_streamlit
 
     open_live(page, live_url)
     ask(page, "Hello?")

@@ -6,7 +6,6 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from bundles import sphere
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from palm_engine.geometry.region import Region
 from palm_engine.selection.minimum import minimum
 from palm_engine.selection.options import Options
 from palm_engine.selection.result import Target
+from tests.support.bundles import sphere
 
 
 def both(call):  # type: ignore[no-untyped-def]

@@ -6,7 +6,6 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
-from bundles import NoisyTable, sphere
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +18,7 @@ from palm_engine.selection.minimum import minimum, size_curve
 from palm_engine.selection.options import Options
 from palm_engine.selection.palm import palm
 from palm_engine.selection.result import Target
+from tests.support.bundles import NoisyTable, sphere
 
 NAMES = sorted(METHODS)
 BOUNDARY = np.vstack([np.eye(4), np.zeros((1, 4)), np.full((1, 4), 1.0), np.eye(4)[::-1] * 0.5])

@@ -6,7 +6,6 @@ import inspect
 
 import numpy as np
 import pytest
-from bundles import NoisyTable, sphere
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +20,7 @@ from palm_engine.selection.minimum import minimum
 from palm_engine.selection.options import Options
 from palm_engine.selection.palm import palm, palm_grid, size_upper_bound
 from palm_engine.selection.result import Target
+from tests.support.bundles import NoisyTable, sphere
 
 NAMES = sorted(METHODS)
 ORACLE_METHODS = ["adaptive", "palm", "placement", "random", "uniform"]

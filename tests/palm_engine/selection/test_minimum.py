@@ -6,17 +6,17 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from bundles import sphere
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.gap import worst_additive_gap, worst_violation
-from palm_engine.selection.cover import greedy_cover, smallest_cover
 from palm_engine.selection.minimum import minimum, size_curve
 from palm_engine.selection.options import Options
 from palm_engine.selection.palm import grid_size, palm, palm_grid
+from palm_engine.selection.parts.cover import greedy_cover, smallest_cover
 from palm_engine.selection.result import Target
+from tests.support.bundles import sphere
 
 
 def points(seed: int, n: int, d: int) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""What leaves the dashboard: the printable report and the shared file."""

@@ -1,0 +1,1 @@
+"""Live answers on the Generations page."""

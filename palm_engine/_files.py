@@ -1,0 +1,64 @@
+"""Writing a file or a folder whole: a reader sees the old one or the new one, never half of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write `content` (text as UTF-8) to `path` under a temporary name, then rename it.
+
+    Parent folders are made. A failed write leaves the old file as it was.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    with whole_file(path) as part:
+        part.write_bytes(data)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to, renamed to `path` at the end of the block, removed on an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = _beside(path)
+    try:
+        yield part
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside `folder` to fill, put in its place at the end of the block, removed on an error.
+
+    What `folder` held before is deleted only once the new one is in its place.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = _beside(folder)
+    part.mkdir()
+    try:
+        yield part
+        old = part.with_suffix(".old")
+        if folder.exists():
+            folder.rename(old)
+        try:
+            part.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """A new name in the same folder, hidden; with the plain permissions that a file made there gets."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")

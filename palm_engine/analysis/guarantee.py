@@ -1,0 +1,185 @@
+"""What a bundle promises, as words and numbers: the one source of the page, its JSON and the printable report."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from palm_engine.bundle.folder import Bundle
+from palm_engine.bundle.schema import BoundInfo
+from palm_engine.geometry.fields import population, usage
+from palm_engine.geometry.gap import worst_gap
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A heading, and what it says in a sentence or two."""
+
+    heading: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Planned and reached value of a trained candidate at the weights it was trained for."""
+
+    policy: str
+    planned: float
+    reached: float
+    is_member: bool
+
+
+@dataclass(frozen=True)
+class DiversityRow:
+    """How differently a portfolio's members answer: mean pairwise embedding distance, Vendi score (1 to k), and how
+    evenly uniform users use them (perplexity, 1 to k); with its worst gap."""
+
+    portfolio: str
+    members: tuple[str, ...]
+    distance: float
+    vendi: float | None
+    usage_perplexity: float
+    worst_gap: float
+
+
+def _one_of(count: int) -> str:
+    return "the one member" if count == 1 else f"one of the {count} members"
+
+
+def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: BoundInfo | None) -> list[Statement]:
+    """The guarantee of `portfolio` (candidate rows) in plain words, each sentence from this bundle's numbers."""
+    rows, certificate = list(portfolio), bundle.manifest.certificate
+    exact = worst_gap(bundle.points[rows], bundle.points)
+    unit = "reward" if bundle.manifest.value == "reward" else "reward minus KL cost"
+    where = ", ".join(f"{t} {w:.2f}" for t, w in zip(bundle.traits, exact.at_weights_additive, strict=True))
+    own = certificate is not None and set(rows) == set(bundle.members)
+    said = [
+        Statement(
+            "Promise",
+            f"For every weights over {', '.join(bundle.traits)}, {_one_of(len(rows))} is at most "
+            f"{exact.additive:.4f} {unit} units behind the best of the {len(bundle.policies)} candidates. The worst is "
+            f"at {where}." + _relative(exact.multiplicative),
+        ),
+        Statement(
+            "Scope",
+            "candidates: exact over the whole simplex of weights, against every candidate that was evaluated; "
+            "nothing is said about models that were never trained.",
+        ),
+    ]
+    if bound is not None and certificate is not None:
+        many = "" if own else " It holds for every size of the curve at once, since this size was picked by looking."
+        said.append(
+            Statement(
+                "Confidence",
+                f"With {bound.confidence:.0%} confidence the worst gap is at most {bound.upper:.4f} on prompts like "
+                f"the {bound.prompts} that it was certified on ({bound.resamples:,} resamples of whole prompts). "
+                f"Chosen on {certificate.selected_on}; certified on {certificate.certified_on}.{many}",
+            )
+        )
+    else:
+        said.append(
+            Statement(
+                "Confidence",
+                "none is given: the rewards are taken as they stand. Certify with a table of one row a policy and "
+                "prompt (`palm certify`) for a bound that counts how few prompts were used.",
+            )
+        )
+    if certificate is not None and own:
+        said.append(
+            Statement(
+                "Optimality",
+                f"On the choose prompts the members' worst gap is {certificate.choose_gap:.4f}; no {len(rows)} of the "
+                f"candidates can have less than {certificate.choose_lower_bound:.4f} (method: {certificate.method}; "
+                f"tolerance {certificate.tolerance:.0e}).",
+            )
+        )
+        difference = certificate.single_best_minus_members
+        said.append(
+            Statement(
+                "Against one model",
+                f"The best single candidate ({certificate.single_best}) has a worst gap larger by "
+                f"{difference.estimate:.4f} ({difference.confidence:.0%} interval {difference.lower:.4f} to "
+                f"{difference.upper:.4f}).",
+            )
+        )
+        if certificate.planned_gap is not None:
+            said.append(
+                Statement(
+                    "Plan",
+                    f"Before training, {certificate.planned_gap:.4f} was planned (scope: pool). Trained adapters fall "
+                    "short of what was planned for them; the figure below shows each.",
+                )
+            )
+        if certificate.outside_test:
+            ahead = max(certificate.outside_test, key=lambda t: t.gap)
+            said.append(
+                Statement(
+                    "Models kept out",
+                    f"{len(certificate.outside_test)} adapters were trained and kept out of the candidates. The one "
+                    f"most ahead of the members at its own weights ({ahead.policy}) is ahead by {ahead.gap:+.4f} "
+                    "(scope: sampled; below 0 the members are better).",
+                )
+            )
+    said.append(
+        Statement(
+            "Not promised",
+            "Rewards measure what their cards say and no more; other prompts, other languages and other samplings "
+            "can differ. A gap says nothing about how good the best candidate is.",
+        )
+    )
+    return said
+
+
+def _relative(share: float | None) -> str:
+    if share is None:
+        return " No multiplicative gap is given: the best value isn't above 0 everywhere."
+    return f" As a share of the best value, at most {share:.1%} is lost (this moves with where a trait's zero is)."
+
+
+def planned_and_reached(bundle: Bundle) -> list[Reached]:
+    """Every candidate that has a plan and the weights it was trained for; empty where nothing was planned."""
+    found = []
+    for row, candidate in enumerate(bundle.manifest.candidates):
+        if candidate.planned is None or candidate.weights is None:
+            continue
+        w = [candidate.weights[t] for t in bundle.traits]
+        planned = sum(x * candidate.planned.values[t] for x, t in zip(w, bundle.traits, strict=True))
+        if bundle.manifest.value == "reward_minus_kl":
+            planned -= candidate.planned.beta * candidate.planned.kl
+        reached = float(sum(x * u for x, u in zip(w, bundle.points[row], strict=True)))
+        found.append(Reached(candidate.policy, planned, reached, row in bundle.members))
+    return found
+
+
+def diversity(bundle: Bundle) -> list[DiversityRow]:
+    """Diversity as recorded at the build, with the usage perplexity of uniform users; empty where not recorded."""
+    certificate = bundle.manifest.certificate
+    found = []
+    for d in certificate.diversity if certificate else ():
+        rows = [bundle.policies.index(m) for m in d.members]
+        users = usage(bundle.points[rows], bundle.points, population(len(bundle.traits)))
+        found.append(DiversityRow(d.portfolio, d.members, d.distance, d.vendi, users.perplexity, d.worst_gap))
+    return found
+
+
+def as_json(bundle: Bundle, portfolio: tuple[int, ...], bound: BoundInfo | None) -> dict[str, Any]:
+    """Everything the page says, for machines."""
+    exact = worst_gap(bundle.points[list(portfolio)], bundle.points)
+    certificate = bundle.manifest.certificate
+    return {
+        "portfolio": bundle.manifest.name,
+        "value": bundle.manifest.value,
+        "traits": [t.model_dump(mode="json", exclude_none=True) for t in bundle.manifest.traits],
+        "members": [bundle.policies[i] for i in portfolio],
+        "scope": "candidates",
+        "worst_gap": {
+            "additive": exact.additive,
+            "multiplicative": exact.multiplicative,
+            "at_weights": dict(zip(bundle.traits, map(float, exact.at_weights_additive), strict=True)),
+        },
+        "bound": bound.model_dump(mode="json") if bound else None,
+        "statements": [asdict(s) for s in statements(bundle, portfolio, bound)],
+        "planned_and_reached": [asdict(r) for r in planned_and_reached(bundle)],
+        "diversity": [asdict(d) for d in diversity(bundle)],
+        "certificate": certificate.model_dump(mode="json", exclude_none=True) if certificate else None,
+    }

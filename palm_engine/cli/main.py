@@ -1,0 +1,162 @@
+"""The `palm` command: parses, calls, prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from palm_engine._version import __version__
+from palm_engine.cli.serving import commands as serving_commands
+from palm_engine.cli.tables import commands as table_commands
+from palm_engine.errors import InfeasibleError, PalmError
+from palm_engine.lm import require_language_models
+
+app = typer.Typer(
+    name="palm",
+    help="Plan, train, certify and explore portfolios of aligned language models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(table_commands)
+app.add_typer(serving_commands)
+console = Console()
+error_console = Console(stderr=True)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        console.print(__version__, highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Plan, train, certify and explore portfolios of aligned language models."""
+
+
+@app.command()
+def show(
+    bundle: Annotated[Path, typer.Argument(help="A portfolio folder, e.g. portfolios/demo.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the validated manifest as one JSON object.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the candidates as a Markdown table.")] = False,
+) -> None:
+    """Validate a portfolio and show its candidates, members and certificate."""
+    from palm_engine.bundle.folder import read_bundle
+    from palm_engine.cli.terminal import bundle_table, certificate_lines, markdown_table
+
+    found = read_bundle(bundle)
+    if markdown:
+        typer.echo(markdown_table(found))
+        return
+    if json:
+        typer.echo(found.manifest.model_dump_json(exclude_none=True))
+        return
+    console.print(bundle_table(found))
+    for line in certificate_lines(found):
+        console.print(line, highlight=False)
+
+
+@app.command()
+def answers(
+    bundle: Annotated[Path, typer.Argument(help="A portfolio folder.")],
+    policy: Annotated[str, typer.Argument(help="One of its candidates.")],
+    count: Annotated[int, typer.Option(min=1, help="How many answers.")] = 10,
+    seed: Annotated[int, typer.Option(help="Which random draw.")] = 0,
+) -> None:
+    """Print recorded answers of one candidate to randomly drawn held-out prompts, with their scores."""
+    from palm_engine.bundle.folder import read_bundle
+
+    found = read_bundle(bundle)
+    found.candidate(policy)
+    held_out = found.prompts[found.prompts["split"] != "train"].set_index("prompt_id")["text"]
+    rows = found.samples[(found.samples["policy"] == policy) & found.samples["prompt_id"].isin(held_out.index)]
+    for row in rows.sample(min(count, len(rows)), random_state=seed).to_dict("records"):
+        scores = ", ".join(f"{t} {row[t]:.2f}" for t in found.traits)
+        text = " ".join(str(row["text"]).split())
+        typer.echo(f"- **{held_out[row['prompt_id']]}** {text} ({scores})")
+
+
+@app.command()
+def build(
+    config: Annotated[Path, typer.Argument(help="A build configuration, e.g. configs/demo.toml.")],
+    out: Annotated[Path, typer.Option("--out", help="The portfolio folder to write.")],
+    project: Annotated[Path, typer.Option(help="Folder that the configuration's data paths start from.")] = Path("."),
+    work: Annotated[
+        Path | None,
+        typer.Option(help="Folder of stage results, reused by a repeated run [default: .NAME.build beside OUT]."),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="The smallest scale that touches every stage.")] = False,
+) -> None:
+    """Sample, score, plan, train, evaluate, select and certify; goes on where an earlier run was stopped."""
+    from palm_engine.cli.terminal import TerminalProgress, certificate_lines
+    from palm_engine.pipeline.config import load_config
+    from palm_engine.pipeline.config import quick as quick_config
+
+    settings = load_config(config)
+    require_language_models("building a portfolio")
+    from palm_engine.pipeline import build as pipeline
+
+    with TerminalProgress(console) as progress:
+        bundle = pipeline.build(quick_config(settings) if quick else settings, project, out, progress, work)
+    for line in certificate_lines(bundle):
+        console.print(line, highlight=False)
+    console.print(f"Wrote {out}. Open it with: streamlit run app/main.py -- --portfolios {out.parent}", highlight=False)
+
+
+@app.command()
+def base(
+    source: Annotated[str, typer.Argument(help="smollm2-135m-instruct, a Hugging Face id, or a local folder.")] = (
+        "smollm2-135m-instruct"
+    ),
+) -> None:
+    """Fetch and convert a base model, once; later calls only say where it is."""
+    require_language_models("a base model")
+    from palm_engine.lm.base_model.places import fingerprint
+    from palm_engine.lm.base_model.source import is_ready, resolve_base
+
+    was_ready = is_ready(source)
+    folder = resolve_base(source, lambda text: console.print(text, highlight=False))
+    if was_ready:
+        console.print(f"Base model ready in {folder}", highlight=False)
+    console.print(f"fingerprint {fingerprint(folder)}", highlight=False)
+
+
+@app.command()
+def probes(
+    labelled: Annotated[Path, typer.Option(help="Labelled examples.")] = Path("data/labelled.csv"),
+    outputs: Annotated[Path, typer.Option(help="Labelled outputs of the base model.")] = Path(
+        "data/outputs_labelled.csv"
+    ),
+    out: Annotated[Path, typer.Option(help="Folder for weights and cards.")] = Path("palm_engine/rewards/weights"),
+) -> None:
+    """Fit the humor and safety probes and print how well they tell labels apart."""
+    require_language_models("fitting probes")
+    from palm_engine.rewards.fit import fit_probes
+
+    for card in fit_probes(labelled, outputs, out):
+        console.print(
+            f"{card['name']}: {card['examples']} examples, AUROC {card['auroc_cross_validated']} (folds by topic), "
+            f"{card['auroc_other_part']} (other topics), {card['auroc_model_outputs']} (model outputs)",
+            highlight=False,
+        )
+
+
+def main() -> None:
+    """Entry point: errors become one sentence; exit status 2 for bad input, 3 for an infeasible target."""
+    try:
+        app()
+    except PalmError as error:
+        error_console.print(f"palm: {error}", style="red", highlight=False, markup=False)
+        raise SystemExit(3 if isinstance(error, InfeasibleError) else 2) from error
+
+
+if __name__ == "__main__":
+    main()

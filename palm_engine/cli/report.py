@@ -1,0 +1,155 @@
+"""What `palm select` and `palm certify` tell: one object with names in place of rows, for JSON, terminal and bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from palm_engine.bundle.folder import Bundle, write_bundle
+from palm_engine.bundle.schema import Manifest
+from palm_engine.geometry.confidence import Bound, worst_gap_bound
+from palm_engine.geometry.fields import coverage
+from palm_engine.geometry.region import Region
+from palm_engine.selection.palm import promised_size, size_upper_bound
+from palm_engine.selection.result import Selection, Target
+from palm_engine.tables.reward_table import RewardTable
+
+Floats = NDArray[np.float64]
+Weights = dict[str, float]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class GapReport(_Part):
+    """Additive worst gap in reward units, multiplicative as a share, and where they happen.
+
+    The multiplicative one is None where it is not defined, for the reason in `undefined`.
+    """
+
+    additive: float
+    multiplicative: float | None
+    at_weights_additive: Weights
+    at_weights_multiplicative: Weights | None
+    undefined: str | None = None
+
+
+class CoverageReport(_Part):
+    """Share of the weights that count whose additive gap is at most `threshold` (sampled)."""
+
+    threshold: float
+    share: float
+
+
+class ConfidenceReport(_Part):
+    """One-sided percentile bound on the additive worst gap, from a table with prompts."""
+
+    upper: float
+    confidence: float
+    prompts: int
+
+
+class Report(_Part):
+    """A selection in names; `stopped` says what ended the search.
+
+    `size_lower_bound` is proved for this table. `size_upper_bound` is what PALM's theory promises for the tolerance
+    whatever the policies are (rewards in [0, 1], no cost); None for a budget k or where it promises nothing.
+    """
+
+    method: str
+    members: list[str]
+    weights: dict[str, Weights | None]
+    size: int
+    size_lower_bound: int | None
+    size_upper_bound: int | None
+    gap_lower_bound: float | None
+    worst_gap: GapReport
+    scope: str
+    coverage: CoverageReport
+    oracle_calls: int
+    seconds: float
+    stopped: str
+    confidence: ConfidenceReport | None = None
+    note: str = ""
+
+
+def report(
+    table: RewardTable, found: Selection, threshold: float, region: Region | None = None, target: Target | None = None
+) -> Report:
+    """`found` on `table` as a report. Weights a member stands for: the middle of the region where it is picked."""
+    members = [table.policies[m] for m in found.members]
+    share = coverage(found.points, table.points, threshold, region=region).share
+    relative = found.gap.at_weights_multiplicative
+    bound: Bound | None = None
+    if table.scores is not None and len(table.scores) > 1:
+        bound = worst_gap_bound(table.scores, list(found.members), region=region)
+    return Report(
+        method=found.method,
+        members=members,
+        weights={
+            m: None if w is None else _named(w, table.traits)
+            for m, w in zip(members, found.stands_for(region), strict=True)
+        },
+        size=len(members),
+        size_lower_bound=found.size_lower_bound,
+        size_upper_bound=_promised(table, target),
+        gap_lower_bound=found.gap_lower_bound,
+        worst_gap=GapReport(
+            additive=found.gap.additive,
+            multiplicative=found.gap.multiplicative,
+            at_weights_additive=_named(found.gap.at_weights_additive, table.traits),
+            at_weights_multiplicative=None if relative is None else _named(relative, table.traits),
+            undefined=found.gap.undefined,
+        ),
+        scope=found.scope,
+        coverage=CoverageReport(threshold=threshold, share=share),
+        oracle_calls=found.oracle_calls,
+        seconds=found.seconds,
+        stopped=found.stopped,
+        confidence=None
+        if bound is None
+        else ConfidenceReport(upper=bound.upper, confidence=bound.confidence, prompts=bound.prompts),
+        note="" if bound is None or found.method == "given" else "chosen on the same prompts: biased down",
+    )
+
+
+def save_bundle(table: RewardTable, told: Report, folder: Path, source: Path) -> Bundle:
+    """Write `table` and its members as a bundle that the dashboard opens (no texts, no adapters)."""
+    entries = [
+        {
+            "policy": p, "kind": "base" if p == "base" else "adapter",
+            "values": dict(zip(table.traits, table.values[i].tolist(), strict=True)),
+            "cost": 0.0 if table.cost is None else float(table.cost[i]),
+        }
+        for i, p in enumerate(table.policies)
+    ]  # fmt: skip
+    middle = dict.fromkeys(table.traits, 1 / len(table.traits))
+    manifest = Manifest.model_validate(
+        {
+            "name": folder.name,
+            "title": f"{told.method} on {source.name}",
+            "value": "reward" if table.cost is None else "reward_minus_kl",
+            "traits": [{"name": t, "reward": t, "normalisation": "as in the table"} for t in table.traits],
+            "candidates": entries,
+            "members": [{"policy": m, "weights": told.weights[m] or middle} for m in told.members],
+        }
+    )
+    return write_bundle(folder, manifest, {})
+
+
+def _promised(table: RewardTable, target: Target | None) -> int | None:
+    if target is None or target.k is not None or table.cost is not None:
+        return None
+    d = len(table.traits)
+    if target.eps > 0 and 0 < target.delta < 1:
+        return size_upper_bound(d, target.eps, target.delta)
+    return promised_size(d, target.delta) if target.eps == 0 and 0 < target.delta < 1 else None
+
+
+def _named(w: Floats, traits: Sequence[str]) -> Weights:
+    return {t: round(float(min(max(x, 0.0), 1.0)), 12) for t, x in zip(traits, w, strict=True)}

@@ -1,0 +1,161 @@
+"""What the command line shows: progress bars with an estimate of the time left, and tables of a portfolio."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from palm_engine.bundle.folder import Bundle
+
+if TYPE_CHECKING:
+    from palm_engine.serving.answering import LiveAnswer
+
+
+class TerminalProgress:
+    """One bar a stage, with elapsed and remaining time; plain lines where there is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bars = Progress(
+            TextColumn("{task.description:<28}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            console=console,
+            disable=not console.is_terminal,
+        )
+
+    def __enter__(self) -> TerminalProgress:
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
+
+    def stage(self, title: str, total: float) -> Callable[[float], None]:
+        """Begin a stage; the returned function is given the amounts done."""
+        bar = self.bars.add_task(title, total=total)
+        finished, next_line = 0.0, 0.1
+
+        def done(amount: float) -> None:
+            nonlocal finished, next_line
+            finished += amount
+            self.bars.advance(bar, amount)
+            # A log file gets a line a tenth instead of a moving bar.
+            if not self.console.is_terminal and finished / total >= next_line - 1e-9:
+                task = self.bars.tasks[bar]
+                elapsed = task.elapsed or 0.0
+                left = elapsed * (total - finished) / max(finished, 1e-9)
+                self.console.print(f"{title}: {finished / total:.0%}, {elapsed:.0f} s, about {left:.0f} s left")
+                next_line = finished / total + 0.1
+
+        if not self.console.is_terminal:
+            self.console.print(f"{title} ...")
+        return done
+
+    def note(self, text: str) -> None:
+        """A line of information."""
+        self.console.print(text, highlight=False)
+
+
+def bundle_table(bundle: Bundle) -> Table:
+    """Candidates with their rewards, members marked."""
+    members = {m.policy for m in bundle.manifest.members}
+    table = Table(title=f"{bundle.manifest.name}: {len(bundle.policies)} candidates, {len(members)} members")
+    table.add_column("")
+    for column in ("policy", "kind", "role"):
+        table.add_column(column)
+    for trait in bundle.traits:
+        table.add_column(trait, justify="right")
+    for c in bundle.manifest.candidates:
+        mark = "*" if c.policy in members else ""
+        table.add_row(mark, c.policy, c.kind, c.role, *(f"{c.values[t]:.3f}" for t in bundle.traits))
+    return table
+
+
+def certificate_lines(bundle: Bundle) -> list[str]:
+    """The certificate in a few sentences; each gap with its scope."""
+    certificate = bundle.manifest.certificate
+    if certificate is None:
+        return ["No certificate: nothing was selected from these candidates yet."]
+    bound = certificate.additive
+    return [
+        f"Worst gap {bound.estimate:.4f}, {bound.confidence:.0%} bound {bound.upper:.4f} "
+        f"(scope: {certificate.scope}, whole simplex; {certificate.certified_on}).",
+        f"Selected by {certificate.method} on {certificate.selected_on}: worst gap {certificate.choose_gap:.4f} there.",
+        f"Best single candidate {certificate.single_best}: worse by "
+        f"{certificate.single_best_minus_members.estimate:.4f} (at least "
+        f"{certificate.single_best_minus_members.lower:.4f} with {bound.confidence:.0%} confidence).",
+    ]
+
+
+def markdown_table(bundle: Bundle) -> str:
+    """The candidates as a Markdown table: rewards on held-out prompts, what was planned, KL; members in bold."""
+    traits = bundle.traits
+    members = {m.policy for m in bundle.manifest.members}
+    head = ["policy", "kind", "role", *traits, *(f"planned {t}" for t in traits), "KL (nats)"]
+    lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
+    for c in bundle.manifest.candidates:
+        name = f"**{c.policy}**" if c.policy in members else c.policy
+        planned = [f"{c.planned.values[t]:.3f}" if c.planned else "" for t in traits]
+        kl = f"{c.kl.mean:.1f} ± {c.kl.standard_error:.1f}" if c.kl else ""
+        cells = [name, c.kind, c.role, *(f"{c.values[t]:.3f}" for t in traits), *planned, kl]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def printable(text: str) -> str:
+    """Generated text without control characters, which could drive the terminal."""
+    return "".join(c for c in text if c in "\n\t" or (ord(c) >= 32 and not 0x7F <= ord(c) < 0xA0))
+
+
+class StreamedAnswers:
+    """Answers as they grow, a panel a member; nothing is shown without a console, whole ones without a terminal."""
+
+    def __init__(self, console: Console | None, members: Sequence[str], picked: str) -> None:
+        self.console, self.members, self.picked = console, members, picked
+        self.texts = [""] * len(members)
+        on_terminal = console is not None and console.is_terminal
+        self.live = Live(console=console, refresh_per_second=12, transient=True) if on_terminal else None
+
+    def __enter__(self) -> StreamedAnswers:
+        if self.live is not None:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live is not None:
+            self.live.stop()
+
+    def update(self, row: int, piece: str) -> None:
+        """A piece of text of one member."""
+        self.texts[row] += piece
+        if self.live is not None:
+            self.live.update(Group(*map(self._panel, range(len(self.members)))))
+
+    def summary(self, answers: Sequence[LiveAnswer]) -> None:
+        """All answers with their scores; the best at these weights is named."""
+        assert self.console is not None
+        for row, answer in enumerate(answers):
+            self.texts[row] = answer.text
+            scores = "  ".join(f"{t} {x:.2f}" for t, x in answer.scores.items())
+            value = "" if answer.value is None else f"value {answer.value:.3f}  {scores}"
+            self.console.print(self._panel(row, value))
+        if len(answers) > 1 and all(a.value is not None for a in answers):
+            best = max(answers, key=lambda a: a.value or 0.0)
+            agrees = "as predicted" if best.member == self.picked else f"predicted was {self.picked}"
+            self.console.print(f"Best of these answers at your weights: {best.member} ({agrees}).", highlight=False)
+
+    def _panel(self, row: int, below: str = "") -> Panel:
+        member = self.members[row]
+        title = f"{member} (picked)" if member == self.picked else member
+        return Panel(Text(printable(self.texts[row])), title=title, subtitle=below or None, title_align="left")

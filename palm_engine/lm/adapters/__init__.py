@@ -1,0 +1,1 @@
+"""LoRA adapters: on disk, stacked on one base."""

@@ -1,0 +1,209 @@
+"""Linear layers that share an input as one product, the A of many adapters among its rows.
+
+Imports torch: import this module only where a model is touched.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from palm_engine.lm.adapters.packed_weight import Weight, can_pack
+
+SHARED_INPUTS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+
+
+@dataclass
+class Active:
+    """The rows of the forward pass that runs now: their masks by group, and the latest group's product.
+
+    Only the latest: layers that share an input run one after another, and older inputs must not be kept alive.
+    """
+
+    masks: dict[int, Tensor]
+    group: Group | None = None
+    input: Tensor | None = None
+    output: Tensor | None = None
+
+
+@dataclass
+class Running:
+    """The forward pass that runs now, shared by a stack and its layers; `active` is None outside of one."""
+
+    active: Active | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """A layer of a group: where its outputs are, which columns are its adapters', whose those are, and B^T of them."""
+
+    outputs: slice
+    columns: slice
+    owners: tuple[int, ...]
+    up: Tensor  # (columns, outputs)
+
+
+@dataclass(frozen=True)
+class LayerAdapter:
+    """An adapter's share in a layer: A (rank, in) and scaled B^T (rank, out), by the place that the adapter has."""
+
+    place: int
+    part: int
+    down: Tensor
+    up: Tensor
+
+
+class Group:
+    """Layers with one input: their weights below each other, and all A of the adapters on them.
+
+    Where weights are packed, A is among the rows of the weight: one product less. Elsewhere it stays apart, so that
+    adding an adapter needn't copy the weights. `add` and `drop` only note what is to change; `build` does it.
+    """
+
+    def __init__(self, layers: Sequence[nn.Linear], tied: bool = False) -> None:
+        ends = list(accumulate((layer.out_features for layer in layers), initial=0))
+        first = layers[0].weight
+        self.outputs, self.inputs = ends[-1], first.shape[1]
+        self.parts = [
+            Part(slice(start, end), slice(0, 0), (), first.new_empty(0, end - start)) for start, end in pairwise(ends)
+        ]
+        biases = [first.new_zeros(x.out_features) if x.bias is None else x.bias.detach() for x in layers]
+        has_bias = any(layer.bias is not None for layer in layers)
+        weight = first.detach() if tied else torch.cat([layer.weight.detach() for layer in layers])
+        pack = not tied and can_pack(first.device.type, first.dtype)
+        self.weight = Weight(weight, torch.cat(biases) if has_bias else None, pack)
+        self._tied = tied
+        self._down = first.new_empty(0, self.inputs)  # A, where it isn't among the weight's rows
+        self._new: list[LayerAdapter] = []
+        self._gone: set[int] = set()
+
+    @property
+    def owners(self) -> tuple[int, ...]:
+        """The place of each column's adapter."""
+        return tuple(owner for part in self.parts for owner in part.owners)
+
+    @property
+    def element_size(self) -> int:
+        """Bytes a number."""
+        return self.parts[0].up.element_size()
+
+    @property
+    def base_bytes(self) -> int:
+        """Memory of the layers' own weights and biases; of a tied layer's weight, which is another module's, none."""
+        numbers = (0 if self._tied else self.inputs) + (self.weight.bias is not None)
+        return self.outputs * numbers * self.element_size
+
+    def base(self) -> Tensor:
+        """The layers' own weights (outputs, inputs), plain."""
+        return self.weight.plain()[: self.outputs]
+
+    def add(self, adapter: LayerAdapter) -> None:
+        """Have the next `build` take `adapter` in."""
+        self._new.append(adapter)
+
+    def drop(self, place: int) -> None:
+        """Have the next `build` take what the adapter at `place` has out."""
+        self._new = [new for new in self._new if new.place != place]
+        if place in self.owners:
+            self._gone.add(place)
+
+    def build(self) -> None:
+        """Make the columns anew, where something is to change; where that fails, all stays as it was."""
+        if not self._new and not self._gone:
+            return
+        plain, packed = self.weight.plain(), self.weight.packed
+        before = plain[self.outputs :] if packed else self._down
+        downs, parts, start = [], [], 0
+        for i, part in enumerate(self.parts):
+            kept = [j for j, owner in enumerate(part.owners) if owner not in self._gone]
+            new = [adapter for adapter in self._new if adapter.part == i]
+            downs += [before[part.columns][kept], *(adapter.down.to(before) for adapter in new)]
+            up = torch.cat([part.up[kept], *(adapter.up.to(part.up) for adapter in new)])
+            owners = [part.owners[j] for j in kept] + [adapter.place for adapter in new for _ in adapter.down]
+            parts.append(Part(part.outputs, slice(start, start + len(owners)), tuple(owners), up))
+            start += len(owners)
+        if packed:
+            bias = self.weight.bias
+            if bias is not None:
+                bias = torch.cat([bias[: self.outputs], bias.new_zeros(start)])
+            self.weight = Weight(torch.cat([plain[: self.outputs], *downs]), bias, True)
+        else:
+            self._down = torch.cat(downs)
+        self.parts, self._new, self._gone = parts, [], set()
+
+    def product(self, input: Tensor, mask: Tensor | None) -> Tensor:
+        """All layers' outputs side by side, (..., inputs) to (..., outputs), each row with its own adapter's.
+
+        `mask` (rows, 1, columns) is 1 at the columns of the row's adapter; None where no row has any.
+        """
+        flat = input.reshape(-1, self.inputs).to(self._down.device)
+        out = self.weight(flat)
+        if mask is not None:
+            low = out[:, self.outputs :] if self.weight.packed else nn.functional.linear(flat, self._down)
+            low.view(len(mask), -1, low.shape[1]).mul_(mask)
+        out = out[:, : self.outputs]
+        if mask is not None:
+            for part in self.parts:
+                if part.owners:
+                    out[:, part.outputs].addmm_(low[:, part.columns], part.up)
+        return out.view(*input.shape[:-1], self.outputs)
+
+
+class StackedLinear(nn.Linear):
+    """The layer that is part `part` of a group, in the place of `original`; outside of a run it does what that did."""
+
+    def __init__(self, original: nn.Linear, running: Running, group: Group, part: int) -> None:
+        nn.Module.__init__(self)  # weight and bias are the group's
+        self.in_features, self.out_features = original.in_features, original.out_features
+        self.original = [original]  # in a list: not a submodule
+        self.running = running
+        self.group = group
+        self.part = part
+        self.outputs = group.parts[part].outputs
+
+    @property
+    def weight(self) -> Tensor:  # type: ignore[override]
+        """The base's weight (out, in): unpacked at each look, which few models take."""
+        return self.group.base()[self.outputs]
+
+    @property
+    def bias(self) -> Tensor | None:  # type: ignore[override]
+        """The base's bias (out,), None where it has none."""
+        bias = self.group.weight.bias
+        return None if bias is None else bias[self.outputs]
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The base's output, plus each row's own adapter's."""
+        active, group = self.running.active, self.group
+        if active is None:
+            return group.product(input, None)[..., self.outputs]
+        if active.group is not group or active.input is not input:
+            active.group, active.input = group, input
+            active.output = group.product(input, active.masks.get(id(group)))
+        assert active.output is not None
+        return active.output[..., self.outputs]
+
+
+def layers_by_input(model: Any) -> Iterator[list[str]]:
+    """The paths of the model's linear layers, those with one input together.
+
+    Subclasses of linear layers may pack their weights their own way, and are left out; so are layers whose weight is
+    another module's too: packing that would take a copy.
+    """
+    everywhere = [module for _, module in model.named_modules(remove_duplicate=False)]
+    uses = Counter(id(p) for module in everywhere for p in module._parameters.values())
+    groups: dict[tuple[Any, ...], list[str]] = {}
+    for path, layer in model.named_modules():
+        if type(layer) is not nn.Linear or layer.weight.is_meta or uses[id(layer.weight)] > 1:
+            continue
+        parent, _, last = path.rpartition(".")
+        names = next((names for names in SHARED_INPUTS if last in names), (last,))
+        key = (parent, names, layer.in_features, layer.weight.dtype, layer.weight.device)
+        groups.setdefault(key, []).append(path)
+    yield from groups.values()

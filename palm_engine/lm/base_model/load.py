@@ -1,0 +1,65 @@
+"""Loads a base model from its folder. Weights are safetensors only, and no code of a model is run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from palm_engine.lm.base_model.places import Report, fingerprint
+from palm_engine.lm.base_model.source import resolve_base
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A loaded base: `model` and `tokenizer` are transformers objects, `fingerprint` a sha256 of its tensors."""
+
+    source: str
+    folder: Path
+    fingerprint: str
+    model: Any
+    tokenizer: Any
+
+
+def load_base(
+    source: str,
+    report: Report = print,
+    dtype: str = "auto",
+    *,
+    device: str | None = None,
+    threads: int | None = None,
+    download: bool = True,
+) -> BaseModel:
+    """Load `source` for inference or training, in `dtype` (one of `devices.DTYPES`).
+
+    `device` is `cpu`, `cuda`, `mps`, "spread" (over several GPUs, accelerate's device_map="auto") or None
+    (`devices.pick_device`). Raises ModelSourceError.
+    """
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    from palm_engine.lm.devices import pick_device, pick_dtype, set_threads
+
+    logging.disable_progress_bar()
+    set_threads(threads)
+    folder = resolve_base(source, report, download)
+    spread = device == "spread"
+    device = pick_device() if device is None or spread else device
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=pick_dtype(device, dtype), trust_remote_code=False, use_safetensors=True,
+        **({"device_map": "auto"} if spread else {}),
+    )  # fmt: skip
+    if not spread:
+        model.to(device)
+    model.eval()
+    return BaseModel(source, folder, fingerprint(folder), model, load_tokenizer(folder))
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer in a base model's folder, with a padding token."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer

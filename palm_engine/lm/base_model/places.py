@@ -1,0 +1,44 @@
+"""Where base models are kept on this machine, and the fingerprint that says which base an adapter belongs to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from palm_engine._files import write_whole
+
+DEMO_BASE = "smollm2-135m-instruct"
+
+Report = Callable[[str], None]
+
+
+def cache_folder() -> Path:
+    """Where converted models live: `PALM_CACHE`, or the user's cache folder of the operating system."""
+    if os.environ.get("PALM_CACHE"):
+        return Path(os.environ["PALM_CACHE"]).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("palm-atlas")
+
+
+def fingerprint(folder: Path) -> str:
+    """Sha256 over the names and bytes of the folder's safetensors files, kept beside them once computed."""
+    files = sorted(folder.glob("*.safetensors"))
+    stamp = [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files]
+    kept = folder / "fingerprint.json"
+    if kept.is_file():
+        known = json.loads(kept.read_text())
+        if known.get("stamp") == stamp:
+            return str(known["sha256"])
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode())
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 22):
+                digest.update(block)
+    if os.access(folder, os.W_OK):
+        write_whole(kept, json.dumps({"sha256": digest.hexdigest(), "stamp": stamp}))
+    return digest.hexdigest()

@@ -1,0 +1,57 @@
+"""Log-likelihoods of given answers, for the KL diagnostic of a trained member."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palm_engine.lm.generation.conversation import conversation_ids
+from palm_engine.lm.generation.sampling import Answer
+
+Floats = NDArray[np.float64]
+
+
+def log_likelihoods(
+    model: Any,
+    tokenizer: Any,
+    system: str | None,
+    prompts: Sequence[str],
+    answers: Sequence[Answer],
+    batch_size: int = 16,
+) -> Floats:
+    """log p(answer | system, prompt) in nats at temperature 1, shape (n,); the end token counts where it was drawn."""
+    import torch
+
+    device = next(model.parameters()).device
+    end = tokenizer.eos_token_id
+    results = np.zeros(len(prompts))
+    for start in range(0, len(prompts), batch_size):
+        rows = []
+        for prompt, answer in zip(
+            prompts[start : start + batch_size], answers[start : start + batch_size], strict=True
+        ):
+            body = list(answer.token_ids) + ([end] if answer.ended else [])
+            rows.append((conversation_ids(tokenizer, system, prompt), body))
+        longest = max(len(p) + len(a) for p, a in rows)
+        ids = torch.full((len(rows), longest), tokenizer.pad_token_id, device=device)
+        mask = torch.zeros_like(ids)
+        for i, (prompt_ids, body) in enumerate(rows):
+            ids[i, : len(prompt_ids) + len(body)] = torch.tensor(prompt_ids + body, device=device)
+            mask[i, : len(prompt_ids) + len(body)] = 1
+        with torch.inference_mode():
+            hidden = model.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+            for i, (prompt_ids, body) in enumerate(rows):
+                first = len(prompt_ids) - 1
+                logits = model.lm_head(hidden[i, first : first + len(body)]).float()
+                picked = torch.log_softmax(logits, -1).gather(-1, torch.tensor(body, device=device)[:, None])
+                results[start + i] = float(picked.sum())
+    return results
+
+
+def log_mixture(log_p: Floats) -> Floats:
+    """log of the mean over sources of p, from log p of shape (sources, n): shape (n,)."""
+    peak = log_p.max(axis=0)
+    return np.asarray(peak + np.log(np.exp(log_p - peak).mean(axis=0)))

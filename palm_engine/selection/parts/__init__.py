@@ -1,0 +1,1 @@
+"""What selection methods are made of: covers, cuts, oracle calls, the sandwich."""

@@ -1,0 +1,100 @@
+"""The oracle calls that a method made, and the choice among what they found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palm_engine.errors import InvalidInputError
+from palm_engine.geometry.gap import WorstGap, worst_gap
+from palm_engine.oracles.interface import Oracle
+from palm_engine.oracles.table import TableOracle
+from palm_engine.selection.options import Options
+from palm_engine.selection.result import Selection
+
+Floats = NDArray[np.float64]
+
+
+class Calls:
+    """Weights asked (n, d), points found (n, d), optima (n,), and for a table the rows (n,); in calling order."""
+
+    def __init__(self, oracle: Oracle) -> None:
+        self.oracle = oracle
+        self.weights = np.empty((0, oracle.d))
+        self.points = np.empty((0, oracle.d))
+        self.optima = np.empty(0)
+        self.rows = np.empty(0, dtype=np.intp)
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def ask(self, weights: Floats) -> None:
+        """Call the oracle at each row of `weights`, shape (m, d)."""
+        answers = self.oracle.answer(weights)
+        self.weights = np.vstack([self.weights, weights])
+        self.points = np.vstack([self.points, answers.points])
+        self.optima = np.concatenate([self.optima, answers.optimum])
+        if answers.rows is not None:
+            self.rows = np.concatenate([self.rows, answers.rows])
+
+    def has_asked(self, w: Floats, tolerance: float = 1e-9) -> bool:
+        """Whether the oracle was called at `w` already."""
+        return bool(len(self) and (np.abs(self.weights - w).max(axis=1) <= tolerance).any())
+
+    def pool(self, options: Options) -> FoundPool:
+        """What may be chosen from: the policies found; for a table its eligible rows, with those required."""
+        if isinstance(self.oracle, TableOracle):
+            options.check_rows(len(self.oracle.points))
+            rows = np.unique(np.concatenate([self.rows, np.array(options.include, dtype=np.intp)]))
+            rows = rows[~np.isin(rows, options.exclude)]
+            if not len(rows):
+                rows = options.eligible(len(self.oracle.points))[:1]
+            include = tuple(int(np.flatnonzero(rows == i)[0]) for i in options.include)
+            return FoundPool(self, self.oracle.points[rows], self.oracle.points, rows, include, options)
+        if options.include or options.exclude:
+            raise InvalidInputError("including and excluding name rows of a table; this oracle has none")
+        return FoundPool(self, self.points, self.points, np.arange(len(self)), (), options)
+
+
+@dataclass(frozen=True)
+class FoundPool:
+    """`points` (n, d) that may be chosen, against `comparators` (m, d); `include` are rows that must be."""
+
+    calls: Calls
+    points: Floats
+    comparators: Floats
+    rows: NDArray[np.intp]
+    include: tuple[int, ...]
+    options: Options
+
+    def selection(
+        self,
+        method: str,
+        chosen: Sequence[int],
+        started: float,
+        stopped: str,
+        gap: WorstGap | None = None,
+        scope: str | None = None,
+    ) -> Selection:
+        """The result for `chosen` rows of `points`; the gap, unless given, is exact against `comparators`.
+
+        Without a table the comparators are only what was found, so the scope is `sampled` at the weights asked.
+        """
+        table = isinstance(self.calls.oracle, TableOracle)
+        kept = sorted(chosen)
+        return Selection(
+            method,
+            tuple(int(self.rows[c]) for c in kept),
+            self.points[kept],
+            gap or worst_gap(self.points[kept], self.comparators, self.options.region),
+            scope=scope or ("candidates" if table else "sampled"),
+            oracle_calls=len(self.calls),
+            seconds=time.perf_counter() - started,
+            stopped=stopped,
+            found=None if table else self.calls.points,
+            weights=None if table else self.calls.weights,
+        )

@@ -1,0 +1,119 @@
+"""The certificate from few oracle calls: V_P below, a polytope's upper envelope above, the gap between them exact.
+
+A call at w_k with optimum O_k and tolerance eta proves `w_k·u <= O_k + eta` for every policy's point u, and
+`u >= floor`. The polytope of all such points has vertices B (qhull), so no policy is better at w than
+`max over B of w·b`: an upper envelope like any other, and the worst gap to it is exact. After optimistic linear
+support (Roijers 2016, section 3; Mossalam et al. 2016, arXiv 1610.02707), with the worst gap over all weights in
+place of the improvement at the corners.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palm_engine.errors import InvalidInputError
+from palm_engine.geometry.envelope import envelope_vertices, upper_envelope
+from palm_engine.geometry.region import Region
+from palm_engine.oracles.interface import Oracle
+from palm_engine.selection.options import DEFAULT, Options
+from palm_engine.selection.parts.calls import Calls
+
+Floats = NDArray[np.float64]
+SLACK = 1e-6
+MET = 1e-9
+CLEAR = 1e-3
+
+
+@dataclass(frozen=True)
+class Sandwich:
+    """`calls` made; `upper` (m, d), points whose envelope is above every policy's value; the certified additive
+    `gap` of all found policies; what `stopped` it; and (calls, certified gap) after every round.
+    """
+
+    calls: Calls
+    upper: Floats
+    gap: float
+    stopped: str
+    history: tuple[tuple[int, float], ...]
+
+
+def upper_points(calls: Calls) -> Floats:
+    """Vertices of {b : w_k·b <= O_k + eta for every call, b >= floor}, shape (m, d)."""
+    from scipy.spatial import HalfspaceIntersection, QhullError
+
+    oracle, d = calls.oracle, calls.oracle.d
+    floor = oracle.floor - SLACK  # lower is safe, and keeps an interior where a trait is constant
+    weights, index = np.unique(np.round(calls.weights, 12), axis=0, return_index=True)
+    limits = calls.optima[index] + oracle.tolerance
+    norms = np.linalg.norm(weights, axis=1)
+    sides = np.vstack(
+        [np.hstack([weights, -limits[:, None]]) / norms[:, None], np.hstack([-np.eye(d), np.full((d, 1), floor)])]
+    )
+    inside = _inside(sides, calls.points.mean(axis=0), floor)
+    try:
+        return np.asarray(HalfspaceIntersection(sides, inside).intersections)
+    except QhullError:
+        # Joggled vertices may lie a little inside: push them out by more than the joggle.
+        vertices = HalfspaceIntersection(sides, inside, qhull_options="QJ").intersections
+        return np.asarray(vertices + SLACK)
+
+
+def _inside(sides: Floats, middle: Floats, floor: float) -> Floats:
+    """A point strictly inside all `sides` (m, d + 1; unit normal and offset), shape (d,)."""
+    # The mean of what was found meets every limit, the lowest corner keeps clear of them: half way is well inside,
+    # unless a trait is all but constant.
+    half = (middle + floor) / 2
+    if (sides[:, :-1] @ half + sides[:, -1]).max() < -CLEAR:
+        return np.asarray(half)
+    from scipy.optimize import linprog
+
+    d = len(middle)
+    ball = linprog(  # the one of largest radius
+        np.r_[np.zeros(d), -1.0], A_ub=np.hstack([sides[:, :-1], np.ones((len(sides), 1))]), b_ub=-sides[:, -1],
+        bounds=[(None, None)] * d + [(0, None)], method="highs",
+    )  # fmt: skip
+    if ball.x is None:
+        raise InvalidInputError("the oracle's optima contradict its floor or tolerance: no policy could give them")
+    return np.asarray(ball.x[:d])
+
+
+def sandwich(oracle: Oracle, eps: float, delta: float, options: Options = DEFAULT) -> Sandwich:
+    """Call the oracle where the certified gap is worst until all found policies are an (eps, delta)-portfolio.
+
+    Stops at the target, at `options.budget` calls, at the time limit (anytime: the certificate it has then holds),
+    or where the oracle's tolerance hides the rest. `options.batch` worst weights are asked at once.
+    """
+    region = options.region or Region.whole(oracle.d)
+    started = time.perf_counter()
+    budget = options.budget or 10_000
+    calls = Calls(oracle)
+    corners = region.corners()
+    # Fewer calls than corners: one in the middle, so that every trait has some bound from above.
+    calls.ask(corners if budget >= len(corners) else np.vstack([region.centre(), corners[: budget - 1]]))
+    history: list[tuple[int, float]] = []
+    while True:
+        upper = upper_points(calls)
+        vertices = envelope_vertices(calls.points, options.region)
+        above, ours = upper_envelope(upper, vertices), upper_envelope(calls.points, vertices)
+        violation = (1 - eps) * above - delta - ours
+        history.append((len(calls), max(float((above - ours).max()), 0.0)))
+        if violation.max() <= MET:
+            stopped = "target certified"
+            break
+        if len(calls) >= budget:
+            stopped = "budget of oracle calls"
+            break
+        if options.late(started):
+            stopped = "time limit"
+            break
+        order = np.argsort(-violation, kind="stable")
+        fresh = [vertices[i] for i in order if violation[i] > MET and not calls.has_asked(vertices[i])]
+        if not fresh:
+            stopped = "oracle tolerance"
+            break
+        calls.ask(np.array(fresh[: min(options.batch, budget - len(calls))]))
+    return Sandwich(calls, upper, history[-1][1], stopped, tuple(history))

@@ -1,0 +1,1 @@
+"""Policies at work: backends, the loaded model, the queue, routing and export."""

@@ -1,0 +1,46 @@
+"""Answers of several members to one prompt, as they come, then scored and valued at the user's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from palm_engine.bundle.folder import Bundle
+from palm_engine.serving.backends.interface import Backend, LiveSettings
+from palm_engine.serving.scoring import Scorer, answer_value
+
+
+@dataclass(frozen=True)
+class LiveAnswer:
+    """A whole answer: `value` is `w·scores` at the user's weights, None where it could not be scored."""
+
+    member: str
+    text: str
+    tokens: int
+    scores: Mapping[str, float] = field(default_factory=dict)
+    value: float | None = None
+
+
+def answer_all(
+    bundle: Bundle,
+    backend: Backend,
+    prompt: str,
+    members: Sequence[str],
+    settings: LiveSettings,
+    w: np.ndarray,
+    update: Callable[[int, str], None] = lambda row, piece: None,
+) -> list[LiveAnswer]:
+    """Ask `members` and wait for all; `update(row, piece)` gets text as it comes. In the order of `members`."""
+    texts, tokens = [""] * len(members), [0] * len(members)
+    for piece in backend.stream([prompt], members, settings):
+        texts[piece.row] += piece.text
+        tokens[piece.row] += piece.tokens
+        update(piece.row, piece.text)
+    score = Scorer(bundle)
+    scored = [score(prompt, text, count) for text, count in zip(texts, tokens, strict=True)]
+    return [
+        LiveAnswer(m, t, n, s, answer_value(s, bundle.traits, w))
+        for m, t, n, s in zip(members, texts, tokens, scored, strict=True)
+    ]

@@ -1,0 +1,142 @@
+"""Members on this machine: one base model, all adapters stacked, one batch for every member and prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from palm_engine.bundle.folder import Bundle
+from palm_engine.errors import InvalidInputError
+from palm_engine.lm.adapters.files import WEIGHTS_FILE, read_adapter, require_evaluated
+from palm_engine.lm.base_model.load import BaseModel
+from palm_engine.lm.generation.conversation import Request, conversation_ids
+from palm_engine.lm.generation.detokenise import TextStream
+from palm_engine.lm.generation.sampling import end_token_ids, stream_tokens
+from palm_engine.serving.backends.interface import LiveSettings, Piece, check_request, row_seed
+
+
+@dataclass
+class LocalModel:
+    """A loaded base and the adapters stacked on it; bundles on the same base share one."""
+
+    base: BaseModel
+    stack: Any
+
+    @classmethod
+    def of(cls, base: BaseModel) -> LocalModel:
+        """`base` with an empty stack, made ready to answer fast; from now on it is the stack's."""
+        from palm_engine.lm.adapters.stack import AdapterStack
+        from palm_engine.lm.generation.decode_attention import use_decode_attention
+
+        use_decode_attention(base.model)
+        return cls(base, AdapterStack(base.model))
+
+
+class LocalBackend:
+    """Answers of a bundle's policies from a local model. Adapters are loaded when first asked for, or by `load`."""
+
+    def __init__(self, model: LocalModel, bundle: Bundle) -> None:
+        self.model, self.bundle = model, bundle
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """All candidates that can be run: the base, prompted ones, and adapters that the bundle holds."""
+        return tuple(c.policy for c in self.bundle.manifest.candidates if c.can_run)
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """Policies that can answer without loading anything more."""
+        stacked = set(self.model.stack.names)
+        return tuple(p for p in self.policies if (key := self._key(p)) is None or key in stacked)
+
+    def load(self, policies: Sequence[str]) -> None:
+        """Stack the adapters of `policies`, all or none. Raises ModelSourceError where one isn't what was evaluated."""
+        new = {}
+        for policy in policies:
+            key = self._key(policy)
+            if key is None or key in self.model.stack.names:
+                continue
+            folder = self.bundle.adapter_folder(policy)
+            new[key] = read_adapter(folder)
+            require_evaluated(folder, new[key].sha256, self.bundle.candidate(policy).adapter_sha256)
+        self.model.stack.add(new)
+
+    def unload(self, policy: str) -> None:
+        """Free the policy's adapter, where it has one and it is loaded."""
+        key = self._key(policy)
+        if key is not None:
+            self.model.stack.remove(key)
+
+    def bytes_of(self, policy: str) -> int:
+        """Memory that the policy takes beside the base, in bytes; 0 where it isn't loaded or has no adapter."""
+        key = self._key(policy)
+        return 0 if key is None else int(self.model.stack.bytes_of(key))
+
+    def requests(self, prompts: Sequence[str], members: Sequence[str], settings: LiveSettings) -> list[Request]:
+        """A request a row: each member's own system prompt, each row's own random stream."""
+        return [
+            Request(self.bundle.candidate(m).system or "", p, row_seed(settings, m, p), m)
+            for m in members
+            for p in prompts
+        ]
+
+    def running(self, members: Sequence[str], prompts: int) -> Any:
+        """The context of a forward pass whose rows are `members` x `prompts` (see `stack.on_rows`)."""
+        return self.model.stack.on_rows([self._key(m) for m in members for _ in range(prompts)])
+
+    def keys(self, members: Sequence[str]) -> list[str]:
+        """Names under which the adapters of `members` are stacked."""
+        return [key for m in members if (key := self._key(m)) is not None]
+
+    def stream(self, prompts: Sequence[str], members: Sequence[str], settings: LiveSettings) -> Iterator[Piece]:
+        """See Backend.stream."""
+        check_request(self.policies, prompts, members)
+        requests = self.requests(prompts, members, settings)
+        self._check_length(requests, settings)
+        self.load(members)
+        return self._pieces(requests, members, settings)
+
+    def _pieces(self, requests: list[Request], members: Sequence[str], settings: LiveSettings) -> Iterator[Piece]:
+        with self.model.stack.hold(self.keys(members)):
+            self.load(members)  # again: one may have gone before its first token was asked for
+            running = self.running(members, len(requests) // len(members))
+            yield from self._decoded(requests, running, settings)
+
+    def _decoded(self, requests: list[Request], running: Any, settings: LiveSettings) -> Iterator[Piece]:
+        model, tokenizer = self.model.base.model, self.model.base.tokenizer
+        ends = end_token_ids(model, tokenizer)
+        texts = [TextStream(tokenizer) for _ in requests]
+        left = [settings.max_new_tokens] * len(requests)
+        steps = stream_tokens(model, tokenizer, requests, settings, running)
+        try:
+            for tokens in steps:
+                for row, token in enumerate(tokens):
+                    if token is None:
+                        continue
+                    left[row] -= 1
+                    if token in ends:
+                        yield Piece(row, texts[row].rest(), True)
+                    elif left[row] == 0:
+                        yield Piece(row, texts[row].add(token) + texts[row].rest(), True, 1)
+                    else:
+                        yield Piece(row, texts[row].add(token), False, 1)
+        finally:
+            steps.close()  # type: ignore[attr-defined]
+
+    def _check_length(self, requests: list[Request], settings: LiveSettings) -> None:
+        most = getattr(self.model.base.model.config, "max_position_embeddings", None)
+        longest = max(len(conversation_ids(self.model.base.tokenizer, r.system, r.prompt)) for r in requests)
+        if most is not None and longest + settings.max_new_tokens > most:
+            raise InvalidInputError(
+                f"a prompt of {longest} tokens and {settings.max_new_tokens} new ones don't fit the model's {most}; "
+                "shorten the prompt, or ask for fewer new tokens"
+            )
+
+    def _key(self, policy: str) -> str | None:
+        """Where the adapter is and when it was written: a rebuilt one is another one."""
+        candidate = self.bundle.candidate(policy)
+        if candidate.adapter is None:
+            return None
+        file = self.bundle.folder / candidate.adapter / WEIGHTS_FILE
+        return f"{file}:{file.stat().st_mtime_ns if file.is_file() else 0}"

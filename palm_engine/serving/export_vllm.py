@@ -1,0 +1,157 @@
+"""A portfolio as a folder to serve with vLLM: base, adapters, licences, start command and routing file."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from palm_engine.bundle.folder import Bundle
+from palm_engine.errors import BundleError, ModelSourceError
+from palm_engine.serving.router import Router
+
+# What vLLM takes for --max-lora-rank.
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+ROUTING_FILE, START_FILE = "routing.json", "start.sh"
+BASE_NAME = "base"
+MOST_TOKENS = 2048
+SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja")
+
+
+@dataclass(frozen=True)
+class VllmExport:
+    """Where it was written, and the command that serves it, as a list of words and quoted for a shell."""
+
+    folder: Path
+    command: tuple[str, ...]
+
+    @property
+    def shell(self) -> str:
+        """The command, shell-quoted."""
+        return shlex.join(self.command)
+
+
+def export_vllm(
+    bundle: Bundle, out: Path, report: Callable[[str], None] = lambda text: None, download: bool = False
+) -> VllmExport:
+    """Write the portfolio's members for vLLM to `out`, which must not exist or be empty. Raises PalmError.
+
+    The base is copied where it is a folder (the demo's converted one); a Hugging Face id stays an id.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BundleError(f"{out}: is there already; choose a new folder")
+    if bundle.manifest.base is None:
+        raise ModelSourceError(f"{bundle.folder}: names no base model, so there is nothing to serve")
+    router = Router.of(bundle, BASE_NAME)
+    candidates = [bundle.manifest.candidates[i] for i in bundle.members]
+    adapters = [c.policy for c in candidates if c.kind == "adapter"]
+    part = out.with_name(f".{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        part.mkdir(parents=True)
+        base = bundle.manifest.base
+        model = _base(base.source, base.fingerprint, part, report, download)
+        rank = 0
+        for policy in adapters:
+            report(f"Copying the adapter {policy}")
+            rank = max(rank, _adapter(bundle, policy, part / "adapters" / policy))
+        command = _command(model, adapters, rank, _most_tokens(part / BASE_NAME / "config.json"))
+        (part / ROUTING_FILE).write_text(json.dumps(router.as_json(), indent=1) + "\n", encoding="utf-8")
+        start = part / START_FILE
+        start.write_text(
+            "#!/bin/sh\n# Serves this portfolio on port 8000, one model name a member; further options are passed on.\n"
+            f'cd "$(dirname "$0")" || exit 1\nexec {shlex.join(command)} "$@"\n',
+            encoding="utf-8",
+        )
+        start.chmod(0o755)
+        _licences(bundle, part / "licences")
+        if out.exists():
+            out.rmdir()
+        part.rename(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return VllmExport(out, command)
+
+
+def _most_tokens(config: Path) -> int:
+    """Tokens of prompt and answer together that the server sets memory aside for: MOST_TOKENS, or what the base can."""
+    if not config.is_file():
+        return MOST_TOKENS
+    known = json.loads(config.read_text(encoding="utf-8")).get("max_position_embeddings")
+    return min(int(known or MOST_TOKENS), MOST_TOKENS)
+
+
+def _command(model: str, adapters: list[str], rank: int, tokens: int) -> tuple[str, ...]:
+    words = ["python", "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--served-model-name", BASE_NAME]
+    words += ["--host", "127.0.0.1", "--max-model-len", str(tokens)]
+    if adapters:
+        fitting = [r for r in RANKS if r >= rank]
+        if not fitting:
+            raise ModelSourceError(f"an adapter of rank {rank} is too large for vLLM, which takes up to {RANKS[-1]}")
+        words += ["--enable-lora", "--max-loras", str(len(adapters)), "--max-lora-rank", str(fitting[0])]
+        words += ["--lora-modules", *(f"{policy}=adapters/{policy}" for policy in adapters)]
+    return tuple(words)
+
+
+def _base(source: str, wanted: str | None, part: Path, report: Callable[[str], None], download: bool) -> str:
+    from palm_engine.lm.base_model import hub
+    from palm_engine.lm.base_model.places import fingerprint
+    from palm_engine.lm.base_model.source import resolve_base
+
+    if hub.is_hub_id(source) and not Path(source).expanduser().is_dir():
+        return source  # vLLM fetches it itself
+    folder = resolve_base(source, report, download)
+    if wanted and fingerprint(folder) != wanted:
+        raise ModelSourceError(
+            f"{folder}: isn't the base that this portfolio's adapters were trained on (fingerprint {wanted[:12]}...); "
+            "restore it, or fetch it anew with palm base"
+        )
+    report("Copying the base model")
+    target = part / BASE_NAME
+    target.mkdir()
+    for file in sorted(folder.iterdir()):
+        told = file.name.upper().startswith(("LICENSE", "LICENCE", "NOTICE", "README"))
+        if (file.suffix in SUFFIXES or told) and file.name != "fingerprint.json" and file.is_file():
+            shutil.copyfile(file, target / file.name)
+    return BASE_NAME
+
+
+def _adapter(bundle: Bundle, policy: str, target: Path) -> int:
+    """Copy an adapter, checked against the bundle; its rank."""
+    from palm_engine.lm.adapters.files import (  # fmt: skip
+        CONFIG_FILE,
+        WEIGHTS_FILE,
+        adapter_sha256,
+        check_adapter_folder,
+        require_evaluated,
+    )
+
+    folder = bundle.adapter_folder(policy)
+    check_adapter_folder(folder)
+    require_evaluated(folder, adapter_sha256(folder), bundle.candidate(policy).adapter_sha256)
+    target.mkdir(parents=True)
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        shutil.copyfile(folder / name, target / name)
+    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    return max([int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values())])
+
+
+def _licences(bundle: Bundle, target: Path) -> None:
+    """This project's licence and notice (they name SmolLM2 and its packaging), and what the bundle says of its base."""
+    from importlib.metadata import distribution
+
+    target.mkdir()
+    project = Path(__file__).resolve().parents[2]
+    for name in ("LICENSE", "NOTICE"):
+        file = project / name
+        if not file.is_file():
+            packed = [f for f in distribution("palm-atlas").files or [] if f.name == name]
+            file = Path(str(packed[0].locate())) if packed else file
+        if file.is_file():
+            shutil.copyfile(file, target / name)
+    base = bundle.manifest.base
+    assert base is not None
+    (target / "BASE.txt").write_text(f"Base model: {base.source}\n{base.note}\n", encoding="utf-8")

@@ -1,0 +1,189 @@
+"""The one loaded model of a process, shared by all sessions: load, unload, what it takes, and who may ask it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from palm_engine.bundle.folder import Bundle
+from palm_engine.errors import GenerationError, ModelSourceError
+from palm_engine.serving.queue import FairQueue
+from palm_engine.serving.ticket import Limits
+
+if TYPE_CHECKING:
+    from palm_engine.serving.backends.local import LocalBackend, LocalModel
+    from palm_engine.serving.selfcheck import SelfCheck
+
+Report = Callable[[float, str], None]
+MOST_ADAPTERS = 16
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How to load: `device` and `dtype` "auto" or named, "spread" over several GPUs, CPU threads (None: default).
+
+    `download` is the user's word that a model which isn't on this machine may be fetched.
+    """
+
+    device: str = "auto"
+    dtype: str = "auto"
+    threads: int | None = None
+    download: bool = False
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is loaded: source, device, dtype, bytes of the base's weights, adapters loaded, memory of the process."""
+
+    source: str
+    device: str
+    dtype: str
+    base_bytes: int
+    adapters: int
+    adapter_bytes: int
+    process_bytes: int | None
+
+
+class ModelHost:
+    """Holds at most one base model. All methods may be called from any thread."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self._model: LocalModel | None = None
+        self._queue: FairQueue | None = None
+        self._lock = threading.RLock()
+        self.generation = 0  # counts loads and unloads: what was learnt of one model isn't true of the next
+
+    def serves(self, bundle: Bundle) -> bool:
+        """Whether the loaded base is the one that the bundle names."""
+        model, base = self._model, bundle.manifest.base
+        return model is not None and base is not None and model.base.source == base.source
+
+    def backend(self, bundle: Bundle) -> LocalBackend:
+        """The bundle's policies on the loaded model. Raises GenerationError where it isn't loaded."""
+        from palm_engine.serving.backends.local import LocalBackend
+
+        model = self._model
+        if model is None or not self.serves(bundle):
+            raise GenerationError("the model isn't loaded; load it first")
+        return LocalBackend(model, bundle)
+
+    @property
+    def queue(self) -> FairQueue:
+        """Where sessions ask. Raises GenerationError where no model is loaded."""
+        if self._queue is None:
+            raise GenerationError("the model isn't loaded; load it first")
+        return self._queue
+
+    def load(
+        self, bundle: Bundle, members: Sequence[str], options: LoadOptions | None = None,
+        report: Report = lambda share, note: None, session: str = "",
+    ) -> SelfCheck:  # fmt: skip
+        """Load the bundle's base, stack the adapters of `members` and check them. A failed load changes nothing else.
+
+        Raises ModelSourceError, DependencyError, or GenerationError while another session uses the loaded model.
+        """
+        from palm_engine.lm import require_language_models
+
+        report(0.0, "Starting torch")
+        require_language_models("live generation")
+        from palm_engine.lm.base_model.load import load_base
+        from palm_engine.lm.base_model.source import resolve_base
+        from palm_engine.lm.devices import check_device, pick_device
+        from palm_engine.serving.backends.local import LocalBackend, LocalModel
+        from palm_engine.serving.selfcheck import self_check
+
+        if bundle.manifest.base is None:
+            raise ModelSourceError(f"{bundle.folder.name}: names no base model, so it holds nothing to load")
+        source, options = bundle.manifest.base.source, options or LoadOptions()
+        with self._lock:
+            if not self.serves(bundle):
+                report(0.05, "Looking for the base model")
+                # Before what is loaded is given up: a download may fail, or be cancelled.
+                resolve_base(source, lambda text: report(0.1, text), options.download)
+                device = pick_device() if options.device == "auto" else check_device(options.device)
+                self.unload(session)
+                self._require_memory(bundle, members, device, options.dtype)
+                report(0.3, "Reading the base model")
+                base = load_base(
+                    source, lambda text: report(0.3, text), options.dtype, device=device, threads=options.threads,
+                    download=False,
+                )  # fmt: skip
+                self._model, self._queue = LocalModel.of(base), FairQueue(self.limits)
+                self.generation += 1
+            assert self._model is not None
+            report(0.7, "Stacking the members' adapters and checking them")
+            backend = LocalBackend(self._model, bundle)
+            check = self_check(backend, members)
+            # Every answer pays a little for each adapter that is stacked: those long unused make room.
+            self._model.stack.trim(MOST_ADAPTERS, backend.keys(members))
+            report(1.0, "Ready")
+            return check
+
+    def unload(self, session: str = "") -> None:
+        """Free the model. Raises GenerationError while a session other than `session` has a question."""
+        with self._lock:
+            if self._queue is not None:
+                others = len(self._queue.sessions - {session})
+                if others:
+                    who = f"{others} other session{'s' if others > 1 else ''}"
+                    raise GenerationError(f"{who} still ask this model; try again when they are done")
+                self._queue.close()
+            self._model = self._queue = None
+            self.generation += 1
+            _free()
+
+    def info(self) -> ModelInfo | None:
+        """What is loaded; None where nothing is."""
+        model = self._model
+        if model is None:
+            return None
+        from palm_engine.lm.memory import resident_bytes
+
+        weight = model.base.model.get_input_embeddings().weight
+        names = model.stack.names
+        return ModelInfo(
+            model.base.source, str(weight.device), str(weight.dtype).removeprefix("torch."), model.stack.base_bytes,
+            len(names), sum(model.stack.bytes_of(n) for n in names), resident_bytes(),
+        )  # fmt: skip
+
+    @staticmethod
+    def _require_memory(bundle: Bundle, members: Sequence[str], device: str, asked: str) -> None:
+        """Raise ModelSourceError, naming what would fit, where base and members don't fit `device`."""
+        from palm_engine.lm.adapters.files import WEIGHTS_FILE
+        from palm_engine.lm.base_model.source import parameter_count, resolve_base
+        from palm_engine.lm.devices import pick_dtype
+        from palm_engine.lm.memory import estimate, free_bytes, require_fits
+
+        assert bundle.manifest.base is not None
+        source = bundle.manifest.base.source
+        dtype = str(pick_dtype("cuda" if device == "spread" else device, asked)).removeprefix("torch.")
+        folders = [bundle.adapter_folder(m) for m in members if bundle.candidate(m).adapter]
+        # At least two bytes a number on disk: a bound is enough here.
+        adapters = sum((f / WEIGHTS_FILE).stat().st_size // 2 for f in folders)
+        config = json.loads((resolve_base(source, lambda _: None, False) / "config.json").read_text(encoding="utf-8"))
+        rows = max(len(members), 1)
+        needed = estimate(parameter_count(source), dtype, adapters, config, rows, 1024, free_bytes(device))
+        require_fits(needed, dtype, device, len(members))
+
+
+def _free() -> None:
+    """Give memory back to the device, and where the C library can, to the system."""
+    import gc
+    import sys
+
+    gc.unfreeze()  # whoever froze the heap: a model inside it would never be freed
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if sys.platform == "linux":
+        import ctypes
+        import ctypes.util
+
+        trim = getattr(ctypes.CDLL(ctypes.util.find_library("c")), "malloc_trim", None)
+        if trim is not None:
+            trim(0)

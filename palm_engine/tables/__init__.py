@@ -1,0 +1,1 @@
+"""Reward tables of others: read and checked."""

@@ -1,0 +1,229 @@
+"""The live half of Generations under AppTest, on a real (tiny) model: load, ask, compare, switch, unload, refuse."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from tests.support.fakes import live_bundle, tiny_base, write_adapter
+
+pytest.importorskip("torch")
+
+ROOT = Path(__file__).resolve().parents[2]
+NASTY = "<script>alert(1)</script> **bold**?"
+
+
+@pytest.fixture(scope="module")
+def portfolios(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("live")
+    base = tiny_base(root / ".base")
+    (root / "all").mkdir()
+    live_bundle(root / "all" / "demo", base)
+    live_bundle(root / "all" / "same-base", base)
+    live_bundle(root / "all" / "changed", base)
+    write_adapter(root / "all" / "changed" / "adapters" / "b", 77)
+    manifest = root / "all" / "same-base" / "portfolio.json"
+    raw = json.loads(manifest.read_text())
+    raw["base"]["fingerprint"] = "0" * 64
+    manifest.write_text(json.dumps(raw))
+    return root / "all"
+
+
+@pytest.fixture
+def app(portfolios: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PALM_PORTFOLIOS", str(portfolios))
+    monkeypatch.setenv("PALM_PUBLIC", "1")
+    st.cache_resource.clear()
+    started = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60).run()
+    started.switch_page("../pages/generations.py").run()
+    yield live(started, "demo")
+    st.cache_resource.clear()
+
+
+def live(app: AppTest, name: str) -> AppTest:
+    app.segmented_control(key=f"answers_kind.{name}").set_value("Live").run()
+    return app
+
+
+def button(app: AppTest, label: str) -> Any:
+    return next(b for b in app.button if b.label == label)
+
+
+def settled(app: AppTest, busy: str) -> AppTest:
+    """Run until no button `busy` is shown any more."""
+    deadline = time.monotonic() + 60
+    while any(b.label == busy for b in app.button):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+        app.run()
+    assert not app.exception, [e.value for e in app.exception]
+    return app
+
+
+def loaded(app: AppTest) -> AppTest:
+    button(app, "Load the model").click().run()
+    return settled(app, "Cancel")
+
+
+def said(app: AppTest) -> str:
+    parts = [str(e.value) for kind in ("text", "info", "warning", "caption", "error") for e in app.get(kind)]
+    return "\n".join([*parts, *(h.proto.body for h in app.get("html"))])
+
+
+def ask(app: AppTest, prompt: str, name: str = "demo") -> AppTest:
+    app.text_area(key=f"live.prompt.{name}").set_value(prompt)
+    button(app, "Ask").click().run()
+    return settled(app, "Stop")
+
+
+def test_load_ask_compare_and_keep(app: AppTest, portfolios: Path) -> None:
+    assert "No model is loaded yet" in said(app)
+    loaded(app)
+    assert "3 adapters" in said(app)
+    ask(app, NASTY)
+    shown = said(app)
+    assert shown.count("<article") == 3
+    assert not any("<script>" in h.proto.body for h in app.get("html"))
+    assert not any(NASTY in str(m.value) for m in app.markdown)
+    assert "Best at your weights" in shown
+    assert "value 0." in shown
+    first = shown[shown.index("<article") :]
+    ask(app, "Another question")
+    assert "“Another question”" in said(app)
+    app.selectbox(key="live.history.demo.1").set_value(0).run()
+    assert said(app)[said(app).index("<article") :] == first
+    for raw, weights in (([100, 0, 0], [1, 0, 0]), ([0, 50, 50], [0, 0.5, 0.5])):
+        app.session_state["raw.demo"] = raw
+        app.run()
+        stamp = (portfolios / "demo" / "portfolio.json").stat().st_mtime_ns
+        kept = app.session_state[f"history.demo.{stamp}"]
+        for answer in kept[0].answers:
+            value = sum(w * x for w, x in zip(weights, answer.scores.values(), strict=True))
+            assert f"value {value:.3f}" in said(app)
+
+
+def test_the_same_seed_gives_the_same_answers_and_another_other_ones(app: AppTest) -> None:
+    loaded(app)
+
+    def answers() -> str:
+        shown = said(ask(app, "Say something"))
+        return shown[shown.index("<article") :]
+
+    first = answers()
+    assert answers() == first
+    app.number_input(key="live.seed.demo").set_value(5).run()
+    assert answers() != first
+
+
+def test_chosen_policies_answer_the_base_among_them(app: AppTest) -> None:
+    loaded(app)
+    app.segmented_control(key="live.who.demo").set_value("Chosen").run()
+    app.multiselect(key="live.chosen.demo").set_value(["base", "short", "b"]).run()
+    shown = said(ask(app, "Hello?"))
+    assert all(f">{name}</div>" in shown for name in ("base", "short", "b"))
+    app.segmented_control(key="live.who.demo").set_value("Picked and runner-up").run()
+    assert said(ask(app, "Hello?")).count("<article") == 2
+
+
+def test_empty_prompts_and_nobody_are_told(app: AppTest) -> None:
+    loaded(app)
+    button(app, "Ask").click().run()
+    assert "prompt is empty" in said(app)
+    app.segmented_control(key="live.who.demo").set_value("Chosen").run()
+    app.multiselect(key="live.chosen.demo").set_value([]).run()
+    app.text_area(key="live.prompt.demo").set_value("Hello?")
+    button(app, "Ask").click().run()
+    assert "Nobody is chosen" in said(app)
+
+
+def test_a_portfolio_on_the_same_base_needs_no_new_load_and_a_wrong_base_is_told(app: AppTest) -> None:
+    loaded(app)
+    app.selectbox(key="bundle").set_value("same-base").run()
+    live(app, "same-base")
+    settled(app, "Cancel")
+    assert "Load the model" not in [b.label for b in app.button]
+    assert "fingerprint" in said(app)
+    assert said(ask(app, "Hello?", "same-base")).count("<article") == 3
+
+
+def test_a_changed_adapter_is_refused_in_a_sentence(app: AppTest) -> None:
+    app.selectbox(key="bundle").set_value("changed").run()
+    live(app, "changed")
+    button(app, "Load the model").click().run()
+    settled(app, "Cancel")
+    assert "were evaluated" in said(app)
+    assert "Load the model" in [b.label for b in app.button]
+
+
+def test_unload_frees_and_can_be_loaded_again(app: AppTest) -> None:
+    loaded(app)
+    button(app, "Unload").click().run()
+    assert "No model is loaded yet" in said(app)
+    loaded(app)
+    assert said(ask(app, "Hello?")).count("<article") == 3
+
+
+def test_members_can_be_changed_and_unloaded_in_any_order(app: AppTest) -> None:
+    """What a load gave for one set of members isn't taken for true after another one, and an unload."""
+    loaded(app)
+    app.session_state["members.demo"] = (("a", "c"), "two of them")
+    settled(app.run(), "Cancel")
+    button(app, "Unload").click().run()
+    del app.session_state["members.demo"]
+    app.run()
+    loaded(app)
+    assert "3 adapters" in said(app)
+    assert said(ask(app, "Hello?")).count("<article") == 3
+
+
+def test_a_refused_load_can_be_mended_with_other_settings(app: AppTest) -> None:
+    app.selectbox(key="load.device").set_value("cuda").run()
+    button(app, "Load the model").click().run()
+    settled(app, "Cancel")
+    assert "this machine has cpu" in said(app)
+    app.selectbox(key="load.device").set_value("auto").run()
+    loaded(app)
+    assert said(ask(app, "Hello?")).count("<article") == 3
+
+
+def test_a_question_of_one_portfolio_is_kept_while_another_is_asked(app: AppTest) -> None:
+    loaded(app)
+    app.text_area(key="live.prompt.demo").set_value("First?")
+    button(app, "Ask").click().run()
+    app.selectbox(key="bundle").set_value("same-base").run()
+    live(app, "same-base")
+    settled(app, "Cancel")
+    ask(app, "Second?", "same-base")
+    assert "“Second?”" in said(app)
+    app.selectbox(key="bundle").set_value("demo").run()
+    live(app, "demo")
+    settled(app, "Stop")
+    assert "“First?”" in said(app)
+
+
+def test_without_the_extra_the_page_says_what_to_install(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    from app.components.live.page import model
+
+    monkeypatch.setattr(model, "missing_packages", lambda: ["torch"])
+    app.run()
+    assert "torch not installed" in said(app)
+    assert "Load the model" not in [b.label for b in app.button]
+
+
+def test_portfolios_without_a_base_say_so(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PALM_PORTFOLIOS", str(bundles))
+    monkeypatch.setenv("PALM_PUBLIC", "1")
+    app = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60).run()
+    app.switch_page("../pages/generations.py").run()
+    assert "names no base model" in said(live(app, "demo"))

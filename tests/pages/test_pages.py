@@ -1,0 +1,409 @@
+"""Pages under AppTest: every kind of bundle, every empty state, and no torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app.components.figure import csv_text
+from app.jobs import Job
+from palm_engine.analysis.curves import pick_info
+from palm_engine.bundle.folder import read_bundle
+from palm_engine.geometry.gap import worst_gap
+
+ROOT = Path(__file__).resolve().parents[2]
+MAIN = ROOT / "app" / "main.py"
+
+
+@pytest.fixture
+def open_app(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PALM_PORTFOLIOS", str(bundles))
+    monkeypatch.setenv("PALM_PUBLIC", "1")  # AppTest has no server address to check
+
+    def start(name: str = "demo", page: str | None = None) -> AppTest:
+        app = AppTest.from_file(MAIN, default_timeout=30).run()
+        if name != "demo":
+            app.selectbox(key="bundle").set_value(name).run()
+        if page:
+            app.switch_page(f"../pages/{page}.py").run()
+        assert not app.exception, [e.value for e in app.exception]
+        return app
+
+    return start
+
+
+def panel(app: AppTest) -> dict[str, Any]:
+    """What the server tells the browser's panel."""
+    return dict(json.loads(app.get("bidi_component")[0].proto.json))
+
+
+def texts(app: AppTest) -> str:
+    parts = [e.value for kind in ("markdown", "caption", "text", "info", "error", "title") for e in app.get(kind)]
+    return "\n".join([*map(str, parts), *(h.proto.body for h in app.get("html"))])
+
+
+def test_answers_follow_the_weights(open_app: Any, bundles: Path) -> None:
+    app = open_app()
+    bundle = read_bundle(bundles / "demo")
+    seen = set()
+    for raw in ((50, 50, 50), (100, 0, 0), (0, 100, 0), (0, 0, 100)):
+        app.session_state["raw.demo"] = list(raw)
+        app.run()
+        expected = pick_info(bundle.points, bundle.members, np.array(raw) / sum(raw))
+        name = bundle.policies[expected.member]
+        shown = next(h.proto.body for h in app.get("html") if "<article" in h.proto.body)
+        cards = [card for card in shown.split("<article") if "picked at your weights" in card]
+        assert len(cards) == 1
+        assert f">{name}</div>" in cards[0]
+        assert panel(app)["raw"] == list(raw)
+        seen.add(name)
+    exact = worst_gap(bundle.points[bundle.members], bundle.points)
+    assert panel(app)["worst"]["additive"] == exact.additive
+    assert len(seen) > 1
+
+
+def test_every_gap_shows_its_scope(open_app: Any) -> None:
+    app = open_app()
+    assert "scope: candidates" in texts(app)
+    assert "scope: candidates" in panel(app)["worst"]["text"]
+
+
+def test_answers_are_escaped_never_markup(open_app: Any) -> None:
+    app = open_app()
+    shown = "\n".join(h.proto.body for h in app.get("html"))
+    assert "&lt;script&gt;" in shown
+    assert "<script>" not in shown
+    assert not any("script" in str(m.value) for m in app.markdown)
+
+
+def test_the_panel_gets_every_member_and_where_it_was_trained(open_app: Any, bundles: Path) -> None:
+    shown, bundle = panel(open_app()), read_bundle(bundles / "demo")
+    assert shown["names"] == ["m1", "m2", "m3"]
+    assert shown["members"] == bundle.points[bundle.members].round(9).tolist()
+    assert shown["trained"][0] == [bundle.manifest.members[0].weights[t] for t in bundle.traits]
+
+
+@pytest.mark.parametrize(
+    ("query", "raw", "portfolio"),
+    [
+        ({"portfolio": "five", "w": "1-2-3-4-5"}, [1, 2, 3, 4, 5], "five"),
+        ({"w": "7-8.5-9", "k": "2"}, [7, 8.5, 9], "demo"),
+        ({"w": "7-8-x"}, [50, 50, 50], "demo"),
+        ({"w": "7-8"}, [50, 50, 50], "demo"),
+        ({"w": "7-8-1e9"}, [50, 50, 50], "demo"),
+        ({"portfolio": "../secret", "w": "1-2-3", "prompt": "nowhere"}, [50, 50, 50], "demo"),
+    ],
+)
+def test_a_link_opens_its_view_and_a_wrong_one_the_usual(
+    bundles: Path, monkeypatch: pytest.MonkeyPatch, query: dict[str, str], raw: list[float], portfolio: str
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PALM_PORTFOLIOS", str(bundles))
+    monkeypatch.setenv("PALM_PUBLIC", "1")
+    app = AppTest.from_file(MAIN, default_timeout=30)
+    for key, value in query.items():
+        app.query_params[key] = value
+    app.run()
+    assert not app.exception
+    assert panel(app)["raw"] == raw
+    assert app.session_state["bundle"] == portfolio
+    if "k" in query:
+        assert "2 members" in texts(app)
+
+
+def test_a_chosen_size_is_used_on_every_page(open_app: Any) -> None:
+    app = open_app(page="tradeoff")
+    app.segmented_control[0].set_value(2).run()
+    assert "2 members" in str(app.segmented_control[0].options)
+    app.switch_page("../pages/explore.py").run()
+    assert "2 members: best 2 of 7 candidates" in texts(app)
+
+
+def test_weights_are_kept_when_the_page_is_left(open_app: Any) -> None:
+    app = open_app()
+    app.session_state["raw.demo"] = [50.0, 90.0, 50.0]
+    app.run()
+    app.switch_page("../pages/tradeoff.py").run()
+    app.switch_page("../pages/explore.py").run()
+    assert panel(app)["raw"] == [50, 90, 50]
+
+
+def test_a_portfolio_without_members_says_what_to_do_and_can_be_given_some(open_app: Any) -> None:
+    app = open_app("no-members")
+    assert "Nothing is selected" in texts(app)
+    app.switch_page("../pages/tradeoff.py").run()
+    app.segmented_control[0].set_value(3).run()
+    app.switch_page("../pages/explore.py").run()
+    assert len(panel(app)["names"]) == 3
+
+
+def test_a_portfolio_without_texts_says_so(open_app: Any) -> None:
+    assert "no recorded answers" in texts(open_app("no-texts"))
+
+
+def test_no_portfolio_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PALM_PORTFOLIOS", str(tmp_path))
+    monkeypatch.setenv("PALM_PUBLIC", "1")
+    app = AppTest.from_file(MAIN, default_timeout=30).run()
+    assert "make demo" in texts(app)
+
+
+def test_a_broken_portfolio_is_a_sentence_not_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "portfolio.json").write_text('{"format_version": 1, "name": "bad"}')
+    monkeypatch.setenv("PALM_PORTFOLIOS", str(tmp_path))
+    monkeypatch.setenv("PALM_PUBLIC", "1")
+    app = AppTest.from_file(MAIN, default_timeout=30).run()
+    assert not app.exception
+    assert "portfolio.json" in texts(app)
+    assert "traits" in texts(app)
+
+
+def test_an_address_that_is_not_loopback_is_refused(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PALM_PORTFOLIOS", str(bundles))
+    monkeypatch.delenv("PALM_PUBLIC", raising=False)
+    import streamlit as st
+
+    monkeypatch.setattr(st, "get_option", lambda name: "0.0.0.0" if name == "server.address" else None)
+    app = AppTest.from_file(MAIN, default_timeout=30).run()
+    assert "reachable from the network" in texts(app)
+    assert not app.title
+
+
+def test_the_dashboard_starts_without_importing_torch(bundles: Path) -> None:
+    code = (
+        "import sys\nfrom streamlit.testing.v1 import AppTest\n"
+        f"app = AppTest.from_file({str(MAIN)!r}, default_timeout=30).run()\n"
+        "assert not app.exception and app.title\n"
+        "print(sorted(m for m in ('torch', 'transformers', 'sentence_transformers') if m in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False,
+        env={**__import__("os").environ, "PALM_PORTFOLIOS": str(bundles), "PALM_PUBLIC": "1"},
+    )  # fmt: skip
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+PAGES = ("tradeoff", "coverage", "generations", "plan", "guarantee")
+
+
+def settle(app: AppTest) -> AppTest:
+    """Until work beside the page is done; a browser would ask again by itself."""
+    for _ in range(120):
+        if not [b for b in app.button if b.label == "Cancel"]:
+            return app
+        time.sleep(0.25)
+        app.run()
+    raise AssertionError("the work never ended")
+
+
+@pytest.mark.parametrize("name", ["demo", "two", "five", "no-texts", "no-members", "single"])
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_shows_every_portfolio_or_says_what_to_do(open_app: Any, name: str, page: str) -> None:
+    app = settle(open_app(name, page))
+    assert not app.exception, [e.value for e in app.exception]
+    assert not app.error
+    assert app.title[0].value
+    if name in ("no-members", "single") and page in ("coverage", "generations", "guarantee"):
+        assert "Nothing is selected" in texts(app)
+    if name == "no-texts" and page in ("generations", "guarantee"):
+        assert "no recorded answers" in texts(app)
+    if name == "no-texts" and page == "plan":
+        assert "has no pool" in texts(app)
+
+
+def test_the_trade_off_compares_methods_and_plans(open_app: Any) -> None:
+    app = settle(open_app(page="tradeoff"))
+    assert {"greedy", "uniform weights", "exact best"} <= set(app.dataframe[0].value.columns)
+    assert "PALM's grid promises" in texts(app)
+    app.segmented_control(key="gap.demo").set_value("Relative (eps)").run()
+    settle(app)
+    assert app.dataframe[0].value["exact best"].iloc[0] <= 1
+    app.segmented_control(key="view.demo").set_value("Plan").run()
+    settle(app)
+    assert "Scope: pool" in texts(app)
+    assert "planned worst gap" in app.dataframe[0].value.columns
+
+
+def test_one_more_member_is_priced(open_app: Any) -> None:
+    app = settle(open_app(page="tradeoff"))
+    app.number_input(key="hours.demo").set_value(7.0).run()
+    assert "+7.0 GPU hours" in texts(app)
+
+
+@pytest.mark.parametrize("kind", ["Picked member", "Gap", "Relative gap", "Best value", "A trait", "Difference"])
+def test_coverage_shows_every_field(open_app: Any, kind: str) -> None:
+    app = open_app(page="coverage")
+    app.segmented_control(key="field.demo").set_value(kind).run()
+    assert not app.exception
+    expected = {"Picked member": "member", "Relative gap": "relative", "Best value": "best", "A trait": "trait"}
+    shown = panel(app)
+    assert shown["field"]["kind"] == expected.get(kind, kind.lower())
+    assert (shown["threshold"] is not None) == (kind in ("Gap", "Relative gap"))
+    assert bool(shown["other"]) == (kind == "Difference")
+
+
+def test_coverage_counts_what_is_within_the_threshold(open_app: Any, bundles: Path) -> None:
+    app = open_app(page="coverage")
+    bundle = read_bundle(bundles / "demo")
+    worst = worst_gap(bundle.points[bundle.members], bundle.points).additive
+    app.slider(key="threshold.gap.demo").set_value(round(worst + 0.001, 3)).run()
+    assert app.metric[0].value == "100.0%"
+    app.slider(key="threshold.gap.demo").set_value(0.0).run()
+    assert app.metric[0].value != "100.0%"
+
+
+def test_populations_spread_over_the_members(open_app: Any) -> None:
+    app = open_app(page="coverage")
+    uniform = [m.value for m in app.metric]
+    app.segmented_control(key="users.demo").set_value("Dirichlet").run()
+    app.number_input(key="alpha.demo.safety").set_value(40.0).run()
+    assert [m.value for m in app.metric] != uniform
+    app.segmented_control(key="users.demo").set_value("Uploaded").run()
+    assert "Upload a table" in texts(app)
+    app.file_uploader[0].set_value(("users.csv", b"safety,humor,brevity\n1,0,0\n0,1,x\n", "text/csv")).run()
+    assert "users.csv, row 3, column brevity" in texts(app)
+    app.file_uploader[0].set_value(("users.csv", b"safety,humor,brevity\n1,0,0\n0,1,0\n", "text/csv")).run()
+    assert "2 users uploaded" in texts(app)
+
+
+def test_generations_order_members_by_value_and_search(open_app: Any, bundles: Path) -> None:
+    app = open_app()
+    app.session_state["raw.demo"] = [0.0, 100.0, 0.0]
+    app.switch_page("../pages/generations.py").run()
+    bundle = read_bundle(bundles / "demo")
+    humor = [bundle.manifest.candidates[i].values["humor"] for i in bundle.members]
+    order = [bundle.policies[bundle.members[i]] for i in np.argsort(humor)[::-1]]
+    cards = next(h.proto.body for h in app.get("html") if "<article" in h.proto.body).split("<article")[1:]
+    assert [next(n for n in (*order, "base") if f">{n}</div>" in c) for c in cards] == [*order, "base"]
+    app.text_input(key="search.demo").set_value("question P4").run()
+    assert app.selectbox(key="prompt.demo").options == ["Question p4?"]
+    app.text_input(key="search.demo").set_value("zebra").run()
+    assert "No prompt matches" in texts(app)
+
+
+def test_a_plan_follows_its_settings(open_app: Any) -> None:
+    app = settle(open_app(page="plan"))
+    first = [m.value for m in app.metric]
+    assert first[0] == "5"
+    assert "Scope: pool" in texts(app)
+    app.slider(key="k.demo").set_value(2).run()
+    settle(app)
+    assert app.metric[0].value == "2"
+    assert float(app.metric[1].value) > float(first[1])
+    app.button_group(key="on.demo").set_value(["safety", "humor"]).run()
+    settle(app)
+    assert panel(app)["traits"] == ["safety", "humor"]
+    app.button_group(key="on.demo").set_value(["safety"]).run()
+    assert "at least two traits" in texts(app)
+
+
+def test_the_guarantee_is_of_the_portfolio_in_use(open_app: Any, bundles: Path) -> None:
+    bundle = read_bundle(bundles / "demo")
+    app = open_app(page="guarantee")
+    assert app.metric[0].value == f"{worst_gap(bundle.points[bundle.members], bundle.points).additive:.4f}"
+    assert "scope: candidates" in texts(app)
+    assert "Confidence" in texts(app)
+    behind = [h.proto.body for h in app.get("html") if "best candidate, value" in h.proto.body]
+    assert len(behind) == 5
+    app.switch_page("../pages/tradeoff.py").run()
+    app.segmented_control[0].set_value(1).run()
+    settle(app)
+    app.switch_page("../pages/guarantee.py").run()
+    assert "the one member" in texts(app)
+
+
+def test_csv_cells_that_a_spreadsheet_would_run_are_escaped() -> None:
+    frame = pd.DataFrame({"=a": ["=1+1", "+x", "-y", "@z", "plain", None], "n": [-1.5, 1, 2, 3, 4, 5]})
+    lines = csv_text(frame).splitlines()
+    assert lines[0] == "'=a,n"
+    assert [line.split(",")[0] for line in lines[1:]] == ["'=1+1", "'+x", "'-y", "'@z", "plain", ""]
+    assert lines[1].endswith("-1.5")
+
+
+def test_work_is_cancelled_between_its_steps() -> None:
+    job, steps = Job(), []
+
+    def work(report: Any) -> str:
+        for i in range(1000):
+            report(i / 1000, f"step {i}")
+            steps.append(i)
+            time.sleep(0.005)
+        return "done"
+
+    job.run(work)
+    time.sleep(0.05)
+    assert job.alive
+    assert "left" in job.words or job.share <= 0.02
+    job.cancelled.set()
+    assert job.thread is not None
+    job.thread.join(2)
+    assert not job.alive
+    assert job.result is None
+    assert len(steps) < 1000
+
+
+def test_a_broken_table_is_a_sentence_on_every_page_that_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.support.bundles import make_bundle
+
+    make_bundle(tmp_path / "demo")
+    (tmp_path / "demo" / "samples.parquet").write_bytes(b"junk")
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PALM_PORTFOLIOS", str(tmp_path))
+    monkeypatch.setenv("PALM_PUBLIC", "1")
+    app = AppTest.from_file(MAIN, default_timeout=30).run()
+    for page in ("explore", "generations", "guarantee"):
+        app.switch_page(f"../pages/{page}.py").run()
+        assert not app.exception, [e.value for e in app.exception]
+        assert "samples.parquet" in texts(app)
+        assert "rebuild it" in texts(app)
+
+
+def test_a_clicked_method_is_what_is_used(open_app: Any, bundles: Path) -> None:
+    """What a click on a line's point leads to: the members of that method, that gap, that size."""
+    app = settle(open_app(page="tradeoff"))
+    bundle = read_bundle(bundles / "demo")
+    app.session_state["members.demo"] = (("m1", "m4"), "greedy, 2, additive gap")
+    app.run()
+    settle(app)
+    assert "m1, m4" in texts(app)
+    app.switch_page("../pages/explore.py").run()
+    assert panel(app)["names"] == ["m1", "m4"]
+    assert "greedy, 2, additive gap" in texts(app)
+    assert panel(app)["worst"]["additive"] == worst_gap(bundle.points[[1, 4]], bundle.points).additive
+    assert app.query_params["members"] in ("m1,m4", ["m1,m4"])
+    app.switch_page("../pages/tradeoff.py").run()
+    settle(app)
+    app.segmented_control[0].set_value(3).run()
+    settle(app)
+    assert "members.demo" not in app.session_state
+
+
+def test_a_plan_says_pool_and_never_sends_weights(open_app: Any) -> None:
+    app = settle(open_app(page="plan"))
+    shown = panel(app)
+    assert (shown["scope"], shown["follow"]) == ("pool", False)
+    assert "training (price)" in app.dataframe[0].value.columns
+    app.slider(key="k.demo").set_value(1).run()
+    app.toggle(key="cost.demo").set_value(True).run()
+    settle(app)
+    assert "can be looked at, not built" in texts(app)
+    assert "Configuration (TOML)" not in [b.label for b in app.get("download_button")]
+
+
+def test_more_members_than_colours_can_still_be_told_apart() -> None:
+    from app.colours import palette
+
+    assert len(set(palette(24))) == 24

@@ -1,0 +1,151 @@
+"""The bundle on disk: what is written is read back, and what is broken is refused by file and field."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from palm_engine.bundle.folder import list_bundles, read_bundle, write_bundle
+from palm_engine.errors import BundleError
+from tests.support.bundles import make_bundle
+
+
+def edit(folder: Path, change: dict[str, object]) -> None:
+    path = folder / "portfolio.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    made = make_bundle(tmp_path / "demo")
+    again = read_bundle(tmp_path / "demo")
+    assert again.manifest == made.manifest
+    assert again.points.shape == (7, 3)
+    assert [again.policies[i] for i in again.members] == ["m1", "m2", "m3"]
+    answers = again.answers("p1", ["m2", "base"])
+    assert answers["policy"].tolist() == ["m2", "m2", "base", "base"]
+    assert again.answers("nowhere", ["m2"]).empty
+
+
+def test_rewriting_replaces_the_whole_folder_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    made = make_bundle(tmp_path / "demo", texts=False)
+    (tmp_path / "demo" / "stray.txt").write_text("old")
+    write_bundle(tmp_path / "demo", made.manifest, {})
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["demo", "portfolio.json"]
+
+
+def test_a_write_that_fails_keeps_the_old_bundle(tmp_path: Path) -> None:
+    made = make_bundle(tmp_path / "demo")
+    with pytest.raises(FileNotFoundError):
+        write_bundle(tmp_path / "demo", made.manifest, {"prompts": made.prompts}, {"m1": tmp_path / "no-such-adapter"})
+    assert read_bundle(tmp_path / "demo").manifest == made.manifest
+    assert list_bundles(tmp_path) == ["demo"]
+
+
+def test_demo_is_listed_first_and_hidden_folders_not_at_all(tmp_path: Path) -> None:
+    for name in ("alpha", "demo", ".part"):
+        make_bundle(tmp_path / name.replace(".part", "hidden"), texts=False)
+    (tmp_path / "hidden").rename(tmp_path / ".hidden")
+    assert list_bundles(tmp_path) == ["demo", "alpha"]
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"format_version": 9}, "format_version 9"),
+        ({"candidates": []}, "candidates"),
+        ({"extra": 1}, "extra: unknown key"),
+        ({"members": [{"policy": "ghost", "weights": {"safety": 1, "humor": 0, "brevity": 0}}]}, "ghost"),
+        ({"name": "../evil"}, "name"),
+        ({"candidates": [{"policy": "a", "kind": "base", "values": {"safety": 0.1}}], "members": []}, "candidates.0"),
+        ({"candidates": [{"policy": "a/b", "kind": "base", "values": {}}], "members": []}, "candidates.0.policy"),
+    ],
+)
+def test_broken_manifests_are_refused_by_field(tmp_path: Path, change: dict[str, object], match: str) -> None:
+    make_bundle(tmp_path / "demo")
+    edit(tmp_path / "demo", change)
+    with pytest.raises(BundleError, match=match):
+        read_bundle(tmp_path / "demo")
+
+
+def test_adapter_paths_stay_inside_the_bundle(tmp_path: Path) -> None:
+    make_bundle(tmp_path / "demo")
+    entries = json.loads((tmp_path / "demo" / "portfolio.json").read_text())["candidates"]
+    edit(tmp_path / "demo", {"candidates": [entries[0] | {"adapter": "../../etc"}, *entries[1:]]})
+    with pytest.raises(BundleError, match="inside the bundle"):
+        read_bundle(tmp_path / "demo")
+
+
+def test_broken_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"portfolio\.json: no such file"):
+        read_bundle(tmp_path)
+    folder = tmp_path / "demo"
+    make_bundle(folder)
+    (folder / "samples.parquet").write_bytes(b"not parquet")
+    with pytest.raises(BundleError, match=r"samples\.parquet"):
+        _ = read_bundle(folder).samples
+    pd.DataFrame({"prompt_id": ["a"]}).to_parquet(folder / "prompts.parquet")
+    with pytest.raises(BundleError, match="column 'split'"):
+        _ = read_bundle(folder).prompts
+    (folder / "portfolio.json").write_text("{")
+    with pytest.raises(BundleError, match="not valid JSON"):
+        read_bundle(folder)
+
+
+def test_a_folder_that_is_no_portfolio_is_never_replaced(tmp_path: Path) -> None:
+    made = make_bundle(tmp_path / "demo")
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "thesis.txt").write_text("years of work")
+    with pytest.raises(BundleError, match="isn't a portfolio"):
+        write_bundle(tmp_path / "documents", made.manifest, {})
+    with pytest.raises(BundleError, match="isn't a portfolio"):
+        write_bundle(tmp_path, made.manifest, {})
+    assert (tmp_path / "documents" / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_poorer_bundle_never_replaces_a_richer_one(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    made = make_bundle(folder)
+    (folder / "adapters" / "calm").mkdir(parents=True)
+    (folder / "adapters" / "calm" / "adapter_model.safetensors").write_bytes(b"trained for hours")
+    poorer = made.manifest.model_copy(update={"certificate": None})
+    with pytest.raises(BundleError, match="holds trained adapters, recorded texts"):
+        write_bundle(folder, poorer, {})
+    with pytest.raises(BundleError, match="holds trained adapters"):
+        write_bundle(folder, made.manifest, {"prompts": made.prompts})
+    assert (folder / "adapters" / "calm" / "adapter_model.safetensors").read_bytes() == b"trained for hours"
+    assert read_bundle(folder).manifest == made.manifest
+    write_bundle(tmp_path / "plain", poorer, {})
+    write_bundle(tmp_path / "plain", poorer, {})  # equally rich: replaced
+    (tmp_path / "link").symlink_to(tmp_path / "plain")
+    with pytest.raises(BundleError, match="a link"):
+        write_bundle(tmp_path / "link", poorer, {})
+
+
+def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    make_bundle(folder)
+    (folder / "samples.parquet").rename(tmp_path / "elsewhere.parquet")
+    (folder / "samples.parquet").symlink_to(tmp_path / "elsewhere.parquet")
+    with pytest.raises(BundleError, match="is a link"):
+        _ = read_bundle(folder).samples
+
+
+def test_scores_by_prompt_average_to_the_table_of_samples(bundles: Path) -> None:
+    bundle = read_bundle(bundles / "demo")
+    scores = bundle.scores_on("certify")
+    assert scores is not None
+    assert scores.shape == (3, 7, 3)
+    assert np.allclose(scores.mean(axis=0), bundle.points)  # every answer of a test policy scores its mean
+    assert bundle.scores_on("train") is None
+    assert read_bundle(bundles / "no-texts").scores_on("certify") is None
+
+
+def test_a_linked_manifest_is_refused(bundles: Path, tmp_path: Path) -> None:
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "portfolio.json").symlink_to(bundles / "demo" / "portfolio.json")
+    with pytest.raises(BundleError, match="is a link"):
+        read_bundle(tmp_path / "linked")

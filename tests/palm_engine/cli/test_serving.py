@@ -1,0 +1,120 @@
+"""`palm generate`, `route` and `export`: streaming, one JSON object, exit status 2 for bad input."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from palm_engine.cli.main import main
+from palm_engine.serving.router import Router
+from tests.support.fakes import fake_server, live_bundle, tiny_base
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("torch")
+    root = tmp_path_factory.mktemp("cli")
+    return live_bundle(root / "tiny", tiny_base(root / ".base")).folder
+
+
+def palm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["palm", *words])
+    code = 0
+    try:
+        main()
+    except SystemExit as stopped:
+        code = int(stopped.code or 0)
+    told = capsys.readouterr()
+    return code, told.out, told.err
+
+
+def test_generate_streams_the_picked_member_and_all(folder: Path, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
+    asked = ["generate", str(folder), "--prompt", "Hello?", "--weights", "safety=.2,humor=.8"]
+    asked += ["--dtype", "float32"]  # where what a row says doesn't depend on the batch's rounding
+    code, out, _ = palm(monkeypatch, capsys, *asked, "--json")
+    assert code == 0
+    one = json.loads(out)
+    assert one["picked"] == "b"
+    assert one["weights"] == {"safety": 0.2, "humor": 0.8, "brevity": 0.0}
+    assert [set(a) for a in one["answers"]] == [{"member", "text", "scores", "value"}]
+    code, out, _ = palm(monkeypatch, capsys, *asked, "--json", "--all")
+    everyone = json.loads(out)["answers"]
+    assert everyone[0]["member"] == "b"
+    assert {a["member"] for a in everyone} == {"a", "b", "c"}
+    assert everyone[0] == one["answers"][0]
+    for answer in everyone:
+        assert answer["value"] == pytest.approx(0.2 * answer["scores"]["safety"] + 0.8 * answer["scores"]["humor"])
+    code, out, _ = palm(monkeypatch, capsys, *asked, "--all")
+    assert code == 0
+    assert "(picked)" in out
+    assert "Best of these answers" in out
+
+
+def test_settings_reach_the_model(folder: Path, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
+    def text(*more: str) -> str:
+        asked = ["generate", str(folder), "--prompt", "Hello?", "--weights", "safety=1", "--json", *more]
+        return str(json.loads(palm(monkeypatch, capsys, *asked)[1])["answers"][0]["text"])
+
+    assert text("--temperature", "0") == text("--temperature", "0", "--seed", "9")
+    assert text("--seed", "1") != text("--seed", "2")
+
+
+def test_generate_recorded_and_remote(folder: Path, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
+    asked = ["generate", str(folder), "--prompt", "Hello there?", "--weights", "safety=1", "--json"]
+    _, out, _ = palm(monkeypatch, capsys, *asked, "--backend", "recorded")
+    assert json.loads(out)["answers"][0]["text"] == "a says 0 on p0"
+    with fake_server(["a", "b", "c"]) as (url, requests):
+        _, out, _ = palm(monkeypatch, capsys, *asked, "--backend", "remote", "--url", url)
+        assert json.loads(out)["answers"][0]["text"] == "a answers Hello there? indeed"
+        assert requests[0]["messages"][0] == {"role": "system", "content": ""}
+        code, _, err = palm(
+            monkeypatch, capsys, *[w.replace("Hello there?", "REFUSE") for w in asked], "--backend", "remote",
+            "--url", url,
+        )  # fmt: skip
+        assert code == 2
+        assert "no such thing" in err
+    code, _, err = palm(monkeypatch, capsys, *asked, "--backend", "remote", "--url", url)
+    assert code == 2
+    assert "is it running" in err
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"--weights": "charm=1"}, "charm"),
+        ({"--weights": "safety"}, "TRAIT=NUMBER"),
+        ({"--weights": "safety=0"}, "above 0"),
+        ({"--prompt": " "}, "empty"),
+        ({"--temperature": "-1"}, "temperature"),
+        ({"--backend": "psychic"}, "psychic"),
+        ({"--backend": "remote"}, "--url"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_status_2(
+    folder: Path, monkeypatch, capsys, changes: dict[str, str], message: str  # type: ignore[no-untyped-def]
+) -> None:  # fmt: skip
+    options = {"--prompt": "Hello?", "--weights": "safety=1", "--backend": "recorded"} | changes
+    code, _, err = palm(monkeypatch, capsys, "generate", str(folder), *[w for pair in options.items() for w in pair])
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_route_names_the_member(folder: Path, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
+    _, out, _ = palm(monkeypatch, capsys, "route", str(folder), "--weights", "brevity=1")
+    assert out.strip() == "c"
+    _, out, _ = palm(monkeypatch, capsys, "route", str(folder), "--weights", "brevity=1", "--json")
+    assert json.loads(out) == {"member": "c", "model": "c", "system": "be brief", "value": pytest.approx(0.9)}
+
+
+def test_export_writes_what_the_router_reads(folder: Path, tmp_path: Path, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = palm(monkeypatch, capsys, "export", "vllm", str(folder), str(tmp_path / "out"))
+    assert code == 0
+    assert "--lora-modules a=adapters/a" in out
+    assert Router.from_file(tmp_path / "out" / "routing.json").pick({"humor": 1}).model == "b"
+    code, _, err = palm(monkeypatch, capsys, "export", "vllm", str(folder), str(tmp_path / "out"))
+    assert code == 2
+    assert "choose a new folder" in err

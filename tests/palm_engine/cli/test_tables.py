@@ -1,0 +1,183 @@
+"""`palm select`, `certify`, `curve`, `methods` on real files, as a user would call them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from palm_engine.bundle.folder import read_bundle
+from palm_engine.cli.main import main as cli
+from palm_engine.errors import InvalidInputError
+from palm_engine.geometry.gap import worst_gap
+from palm_engine.selection.minimum import minimum
+from palm_engine.selection.result import Target
+from palm_engine.tables.reward_table import read_table
+from tests.support.bundles import sphere
+
+TRAITS = ["safety", "humor", "brevity"]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    frame = pd.DataFrame(sphere(12, 3, 0), columns=TRAITS)
+    frame.insert(0, "policy", [f"p{i}" for i in range(12)])
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    return tmp_path / "t.csv"
+
+
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    monkeypatch.setattr("sys.argv", ["palm", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    told = capsys.readouterr()
+    code = stop.value.code
+    return (0 if code is None else int(code)), told.out + told.err
+
+
+@pytest.fixture
+def palm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+    return lambda *arguments: run(monkeypatch, capsys, *map(str, arguments))
+
+
+def test_select_prints_one_object_with_the_promised_fields(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
+    code, out = palm("select", table, "--delta", "0.05", "--json")
+    told = json.loads(out)
+    points = read_table(table).points
+    best = minimum(points, Target(delta=0.05))
+    assert code == 0
+    assert told["members"] == [f"p{m}" for m in best.members]
+    assert set(told["weights"]) == set(told["members"])
+    assert told["size"] == told["size_lower_bound"] == len(best.members)
+    assert told["gap_lower_bound"] is None
+    assert told["worst_gap"]["additive"] == pytest.approx(best.gap.additive)
+    assert sum(told["worst_gap"]["at_weights_additive"].values()) == pytest.approx(1)
+    assert set(told["coverage"]) == {"threshold", "share"}
+    assert told["coverage"]["share"] == 1
+    assert told["scope"] == "candidates"
+    code, out = palm("select", table, "--k", "3", "--json")
+    told = json.loads(out)
+    assert told["size_lower_bound"] is None
+    assert told["gap_lower_bound"] == pytest.approx(told["worst_gap"]["additive"])
+
+
+def test_select_minimises_the_relative_gap_when_asked(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
+    relative = json.loads(palm("select", table, "--k", "3", "--gap", "multiplicative", "--json")[1])
+    additive = json.loads(palm("select", table, "--k", "3", "--json")[1])
+    assert relative["worst_gap"]["multiplicative"] <= additive["worst_gap"]["multiplicative"] + 1e-9
+    assert relative["gap_lower_bound"] == pytest.approx(relative["worst_gap"]["multiplicative"], abs=1e-8)
+
+
+@pytest.mark.parametrize("method", ["minimum", "greedy", "adaptive", "placement", "palm", "uniform", "random"])
+def test_every_method_runs_and_prints_a_table(palm, table: Path, method: str) -> None:  # type: ignore[no-untyped-def]
+    code, out = palm("select", table, "--k", "3", "--method", method)
+    assert code == 0
+    assert "Worst gap" in out
+    assert method in out
+    assert method in palm("methods")[1]
+
+
+def test_guardrails(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
+    rewards = read_table(table)
+    kept = rewards.policies[int(np.argmax(rewards.values[:, 0]))]
+    code, out = palm(
+        "select", table, "--k", "3", "--where", "safety>=.4", "--floor", "safety>=.3", "--include", kept, "--json"
+    )  # fmt: skip
+    told = json.loads(out)
+    assert code == 0
+    assert kept in told["members"]
+    assert all(rewards.values[rewards.row(m), 0] >= 0.3 for m in told["members"])
+    assert told["worst_gap"]["at_weights_additive"]["safety"] >= 0.4 - 1e-9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "say"),
+    [
+        (["--k", "2", "--where", "wit>=.2"], 2, "unknown trait 'wit'"),
+        (["--k", "2", "--where", "safety"], 2, "isn't a bound"),
+        (["--k", "2", "--where", "safety>=.9", "--where", "humor>=.9"], 2, "no room"),
+        (["--k", "2", "--include", "zz"], 2, "no policy 'zz'"),
+        (["--k", "2", "--delta", ".1"], 2, "not both"),
+        (["--k", "2", "--out", "not a name"], 2, "letters, digits"),
+        ([], 2, "give a target"),
+        (["--k", "2", "--method", "best"], 2, "unknown method"),
+        (["--k", "2", "--floor", "safety>=1"], 3, "no candidate may be a member"),
+        (["--delta", "1e-6", "--floor", "safety>=.9"], 3, "no "),
+    ],
+)
+def test_what_cannot_be_done_is_said_with_its_status(  # type: ignore[no-untyped-def]
+    palm, table: Path, arguments: list[str], code: int, say: str
+) -> None:
+    got, out = palm("select", table, *arguments)
+    assert got == code
+    assert say in " ".join(out.split())
+
+
+def test_out_never_deletes_a_trained_portfolio(palm, table: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    adapters = tmp_path / "demo" / "adapters" / "calm"
+    adapters.mkdir(parents=True)
+    (adapters / "adapter_model.safetensors").write_bytes(b"trained for hours")
+    (tmp_path / "demo" / "portfolio.json").write_text("{}")
+    code, out = palm("select", table, "--k", "3", "--out", tmp_path / "demo")
+    assert code == 2
+    assert "trained adapters" in " ".join(out.split())
+    assert (adapters / "adapter_model.safetensors").is_file()
+
+
+def test_out_writes_a_bundle_with_the_members(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
+    folder = table.parent / "mine"
+    assert palm("select", table, "--k", "3", "--out", folder)[0] == 0
+    bundle = read_bundle(folder)
+    assert len(bundle.members) == 3
+    assert bundle.points == pytest.approx(read_table(table).points)
+
+
+def test_certify_and_curve(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
+    points = read_table(table).points
+    told = json.loads(palm("certify", table, "--members", "p0,p3", "--json")[1])
+    assert told["worst_gap"]["additive"] == pytest.approx(worst_gap(points[[0, 3]], points).additive)
+    rows = json.loads(palm("curve", table, "--max-k", "4", "--json")[1])["curve"]
+    gaps = [row["additive"] for row in rows]
+    assert [row["size"] for row in rows] == [1, 2, 3, 4]
+    assert gaps == sorted(gaps, reverse=True)
+
+
+def test_a_long_table_gives_a_confidence_bound(palm, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    rng = np.random.default_rng(0)
+    rows = [
+        (f"p{i}", f"q{j}", *np.clip(point + rng.normal(0, 0.1, 3), 0, 1))
+        for i, point in enumerate(sphere(5, 3, 1))
+        for j in range(30)
+    ]
+    pd.DataFrame(rows, columns=["policy", "prompt_id", *TRAITS]).to_parquet(tmp_path / "l.parquet")
+    told = json.loads(palm("certify", tmp_path / "l.parquet", "--members", "p0,p1", "--json")[1])
+    assert told["confidence"]["prompts"] == 30
+    assert told["confidence"]["upper"] > told["worst_gap"]["additive"]
+
+
+@pytest.mark.parametrize(
+    ("text", "say"),
+    [
+        ("policy,a,b\nx,0.1,1.2\n", "row 2, column b: .*1.2.*in \\[0, 1\\]"),
+        ("policy,a,b\nx,0.1,\n", "row 2, column b"),
+        ("policy,a,b\nx,0.1,0.2\nx,0.1,0.2\n", "row 3, column policy: 'x'; listed twice"),
+        ("policy,a,b\nx y,0.1,0.2\n", "row 2, column policy"),
+        ("policy,a\nx,0.1\n", "1 trait column"),
+        ("name,a,b\nx,0.1,0.2\n", "no column `policy`"),
+        ("policy,a,b,cost\nx,0.1,0.2,-1\n", "column cost"),
+        ("policy,a,b\n", "no rows"),
+        ("policy,prompt_id,a,b\nx,1,0.1,0.2\ny,2,0.1,0.2\n", "has no row for prompt"),
+    ],
+)
+def test_bad_tables_are_refused_naming_the_place(tmp_path: Path, text: str, say: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InvalidInputError, match=say):
+        read_table(tmp_path / "t.csv")
+
+
+def test_costs_are_subtracted(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("policy,a,b,cost\nx,0.5,0.6,0.1\ny,0.2,0.9,0\n")
+    assert read_table(tmp_path / "t.csv").points == pytest.approx(np.array([[0.4, 0.5], [0.2, 0.9]]))

@@ -1,0 +1,343 @@
+"""The stack of adapters: equal to peft, adapter by adapter, whatever their ranks, targets, rows and order."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.fakes import tiny_bundle, tiny_llama, tiny_local, write_adapter
+
+torch = pytest.importorskip("torch")
+
+from palm_engine.bundle.folder import Bundle  # noqa: E402
+from palm_engine.errors import BundleError, GenerationError, InvalidInputError, ModelSourceError  # noqa: E402
+from palm_engine.lm.adapters.files import read_adapter  # noqa: E402
+from palm_engine.lm.adapters.packed_weight import can_pack  # noqa: E402
+from palm_engine.lm.adapters.stack import AdapterStack  # noqa: E402
+from palm_engine.lm.adapters.stacked_linear import Group  # noqa: E402
+from palm_engine.serving.backends.interface import live_settings  # noqa: E402
+
+IDS = torch.tensor([[7, 9, 30, 4], [80, 2, 3, 200], [5, 5, 60, 7], [33, 90, 4, 11]])
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return tiny_bundle(tmp_path_factory.mktemp("portfolios") / "tiny")
+
+
+def alone(folder: Path | None, ids: Any) -> Any:
+    """Logits of the tiny model under one adapter, by peft."""
+    from peft import PeftModel
+
+    model = tiny_llama()
+    if folder is not None:
+        model = PeftModel.from_pretrained(model, str(folder)).eval()
+    with torch.inference_mode():
+        return model(ids).logits
+
+
+def stacked(model: Any, stack: AdapterStack, names: list[str | None], ids: Any) -> Any:
+    with torch.inference_mode(), stack.on_rows(names)(torch.arange(len(names))):
+        return model(ids).logits
+
+
+@pytest.fixture(scope="module")
+def loaded(bundle: Bundle) -> tuple[Any, AdapterStack, dict[str, Path]]:
+    model = tiny_llama()
+    stack = AdapterStack(model)
+    folders = {p: bundle.adapter_folder(p) for p in "abc"}
+    for name, folder in folders.items():
+        stack.add({name: read_adapter(folder)})
+    return model, stack, folders
+
+
+@pytest.mark.parametrize(
+    "names", [["a", "b", "c", None], [None, None, "c", "a"], ["b", "b", "b", "b"], ["c", "a", "b", "a"]]
+)
+def test_each_row_is_what_peft_gives_for_its_adapter(loaded: Any, names: list[str | None]) -> None:
+    model, stack, folders = loaded
+    found = stacked(model, stack, names, IDS)
+    for row, name in enumerate(names):
+        expected = alone(folders[name] if name else None, IDS[row : row + 1])[0]
+        assert torch.allclose(found[row], expected, atol=1e-5)
+
+
+def test_a_subset_of_rows_keeps_each_rows_adapter(loaded: Any) -> None:
+    model, stack, folders = loaded
+    running = stack.on_rows(["a", "b", "c", None])
+    rows = torch.tensor([3, 1])
+    with torch.inference_mode(), running(rows):
+        found = model(IDS[rows]).logits
+    assert torch.allclose(found[1], alone(folders["b"], IDS[1:2])[0], atol=1e-5)
+    assert torch.allclose(found[0], alone(None, IDS[3:4])[0], atol=1e-5)
+
+
+def test_outside_of_a_run_the_model_is_the_base(loaded: Any) -> None:
+    model, stack, _ = loaded
+    with torch.inference_mode():
+        before = model(IDS).logits
+    # Packed weights are multiplied by another kernel than transformers' own layers: the same but for rounding.
+    assert torch.allclose(before, alone(None, IDS), atol=1e-5)
+    with pytest.raises(RuntimeError, match="stop"), stack.on_rows(["a"] * 4)(torch.arange(4)):
+        raise RuntimeError("stop")
+    with torch.inference_mode():
+        assert torch.equal(model(IDS).logits, before)
+    assert stack.running.active is None
+
+
+def test_removing_one_leaves_the_others_and_closing_restores_the_layers(bundle: Bundle) -> None:
+    model, untouched = tiny_llama(), tiny_llama()
+    stack = AdapterStack(model)
+    stack.add({name: read_adapter(bundle.adapter_folder(name)) for name in "abc"})
+    stack.remove("a")
+    stack.add({"d": read_adapter(bundle.adapter_folder("a"))})
+    assert sorted(stack.names) == ["b", "c", "d"]
+    found = stacked(model, stack, ["b", "c", "d", None], IDS)
+    for row, folder in enumerate(("b", "c", "a")):
+        assert torch.allclose(found[row], alone(bundle.adapter_folder(folder), IDS[row : row + 1])[0], atol=1e-5)
+    for name in ("d", "b", "c"):
+        stack.remove(name)
+    found = stacked(model, stack, [None] * 4, IDS)
+    assert torch.allclose(found, alone(None, IDS), atol=1e-5)
+    assert all(not group.owners for group in stack._groups)
+    stack.close()
+    assert {n: type(m) for n, m in model.named_modules()} == {n: type(m) for n, m in untouched.named_modules()}
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.state_dict().values(), untouched.state_dict().values(), strict=True)
+    )
+    assert torch.equal(model(IDS).logits, alone(None, IDS))
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+def test_models_with_biases_tied_layers_and_unpacked_weights(
+    monkeypatch: pytest.MonkeyPatch, packed: bool, tied: bool, bias: bool
+) -> None:
+    import transformers
+
+    from palm_engine.lm.adapters.files import LoraWeights
+
+    def made() -> Any:
+        torch.manual_seed(3)
+        model = transformers.Qwen2ForCausalLM(
+            transformers.Qwen2Config(vocab_size=64, hidden_size=16, intermediate_size=24, num_hidden_layers=2,
+                                     num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=tied)
+        ).eval()  # fmt: skip
+        for layer in model.model.layers:
+            for projection in (layer.self_attn.q_proj, layer.self_attn.k_proj):
+                torch.nn.init.normal_(projection.bias)
+            if not bias:
+                layer.self_attn.q_proj.bias = None
+        return model
+
+    if not packed:
+        monkeypatch.setattr("palm_engine.lm.adapters.stacked_linear.can_pack", lambda device, dtype: False)
+    elif not can_pack("cpu", torch.float32):
+        pytest.skip("this processor's weights aren't packed")
+    model, own = made(), made()
+    places = ["model.layers.0.self_attn.k_proj", "model.layers.1.mlp.up_proj", "lm_head"]
+    torch.manual_seed(5)
+    sizes = {path: own.get_submodule(path).weight.shape for path in places}
+    lora = LoraWeights({p: (torch.randn(3, i), torch.randn(o, 3), 0.5) for p, (o, i) in sizes.items()}, "")
+    embedding = own.model.embed_tokens.weight.detach().clone()
+    for path, (a, b, scale) in lora.layers.items():
+        layer = own.get_submodule(path)
+        layer.weight = torch.nn.Parameter(layer.weight.detach() + scale * b @ a)
+    stack = AdapterStack(model)
+    before = stack.base_bytes
+    stack.add({"x": lora})
+    ids = IDS % 64
+    found = stacked(model, stack, ["x", None, "x", None], ids)
+    with torch.inference_mode():
+        assert torch.allclose(found[::2], own(ids).logits[::2], atol=1e-5)
+        assert torch.allclose(found[1::2], made()(ids).logits[1::2], atol=1e-5)
+    assert torch.equal(model.model.embed_tokens.weight, embedding)
+    weights = sum(p.numel() * 4 for p in made().parameters()) + (0 if bias else 2 * 4 * 16)  # its zeros are kept
+    assert before == stack.base_bytes == weights
+    stack.close()
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.state_dict().values(), made().state_dict().values(), strict=True)
+    )
+    assert (model.lm_head.weight is model.model.embed_tokens.weight) == tied
+
+
+def test_bytes_are_counted_by_adapter(loaded: Any) -> None:
+    _, stack, folders = loaded
+    for name, folder in folders.items():
+        assert stack.bytes_of(name) == 4 * read_adapter(folder).parameters
+
+
+def test_the_model_is_the_base_again_whatever_step_a_run_stops_at(bundle: Bundle) -> None:
+    backend = tiny_local(bundle)
+    model = backend.model.base.model
+    with torch.inference_mode():
+        expected = model(IDS).logits
+    for stop in range(14):
+        stream = backend.stream(["Hello?"], ["a", "b", "base"], live_settings(bundle))
+        for _, _ in zip(range(stop), stream, strict=False):
+            with torch.inference_mode():
+                assert torch.equal(model(IDS).logits, expected)
+        stream.close()
+    with torch.inference_mode():
+        assert torch.equal(model(IDS).logits, expected)
+    backend.unload("a")
+    assert "a" not in backend.loaded
+
+
+def test_adapters_that_come_and_go_between_two_tokens_change_no_answer(bundle: Bundle) -> None:
+    settings = live_settings(bundle, max_new_tokens=30, temperature=0)
+    expected = [p.text for p in tiny_local(bundle).stream(["Hello?"], ["b", "base"], settings)]
+    backend = tiny_local(bundle)
+    backend.load(["a", "b"])
+    found = []
+    for i, piece in enumerate(backend.stream(["Hello?"], ["b", "base"], settings)):
+        found.append(piece.text)
+        (backend.load if i % 4 < 2 else backend.unload)(["a"] if i % 4 < 2 else "a")
+        if i % 3 == 0:
+            backend.load(["c"])
+        else:
+            backend.unload("c")
+    assert found == expected
+
+
+def test_what_answers_is_not_unloaded(bundle: Bundle) -> None:
+    backend = tiny_local(bundle)
+    stream = backend.stream(["Hello?"], ["a"], live_settings(bundle))
+    next(stream)
+    with pytest.raises(GenerationError, match="is answering"):
+        backend.unload("a")
+    backend.load(["b", "c"])
+    backend.model.stack.trim(0)
+    assert set(backend.loaded) == {"base", "short", "a"}
+    stream.close()
+    backend.unload("a")
+    assert set(backend.loaded) == {"base", "short"}
+
+
+def test_trimming_unloads_those_asked_longest_ago(bundle: Bundle) -> None:
+    backend = tiny_local(bundle)
+    backend.load(["a", "b", "c"])
+    list(backend.stream(["Hello?"], ["a"], live_settings(bundle)))
+    backend.model.stack.trim(2)
+    assert set(backend.loaded) == {"base", "short", "a", "c"}
+
+
+def test_a_failed_addition_leaves_the_others_as_they_were(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_llama()
+    stack = AdapterStack(model)
+    stack.add({"a": read_adapter(bundle.adapter_folder("a"))})
+    before = stacked(model, stack, ["a", None, "a", None], IDS)
+    more = {name: read_adapter(bundle.adapter_folder(name)) for name in "bc"}
+    usual, calls = Group.build, []
+
+    def full(group: Group) -> None:
+        calls.append(group)
+        if len(calls) == 4:
+            raise MemoryError
+        usual(group)
+
+    monkeypatch.setattr(Group, "build", full)
+    with pytest.raises(MemoryError):
+        stack.add(more)
+    monkeypatch.setattr(Group, "build", usual)
+    assert stack.names == ["a"]
+    assert torch.equal(stacked(model, stack, ["a", None, "a", None], IDS), before)
+    stack.add(more)
+    assert torch.allclose(stacked(model, stack, ["b"] * 4, IDS), alone(bundle.adapter_folder("b"), IDS), atol=1e-5)
+    assert torch.allclose(stacked(model, stack, ["c"] * 4, IDS), alone(bundle.adapter_folder("c"), IDS), atol=1e-5)
+
+
+def test_only_the_latest_layers_input_is_kept_during_a_pass(loaded: Any) -> None:
+    import gc
+    import weakref
+
+    model, stack, _ = loaded
+    seen: list[Any] = []
+    layer = model.model.layers[0].mlp.down_proj
+    usual = type(layer).forward
+
+    def noting(self: Any, input: Any) -> Any:
+        out = usual(self, input)
+        seen.append((weakref.ref(stack.running.active.input), self is layer))
+        return out
+
+    type(layer).forward = noting
+    try:
+        stacked(model, stack, ["a"] * 4, IDS)
+    finally:
+        type(layer).forward = usual
+    gc.collect()
+    assert len(seen) > 10
+    assert sum(ref() is not None for ref, _ in seen) == 0
+
+
+def test_an_adapter_that_does_not_fit_is_refused_whole(bundle: Bundle, tmp_path: Path) -> None:
+    import transformers
+
+    other = transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(vocab_size=64, hidden_size=16, intermediate_size=24, num_hidden_layers=1,
+                                 num_attention_heads=2, num_key_value_heads=1)
+    ).eval()  # fmt: skip
+    stack = AdapterStack(other)
+    with pytest.raises(ModelSourceError, match=r"trained on another model|doesn't have"):
+        stack.add({"a": read_adapter(bundle.adapter_folder("a"))})
+    assert stack.names == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"use_dora": True}, "use_dora"),
+        ({"peft_type": "IA3"}, "IA3"),
+        ({"bias": "all"}, "bias"),
+        ({"alpha_pattern": {"(a+)+$": 3}}, "plain name"),
+        ({"lora_alpha": None}, "lora_alpha"),
+    ],
+)
+def test_adapters_that_are_more_than_lora_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    folder = write_adapter(tmp_path / "x", 0)
+    config = folder / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | change))
+    with pytest.raises(ModelSourceError, match=message):
+        read_adapter(folder)
+
+
+def test_a_pickle_or_a_link_is_no_adapter(tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path / "x", 0)
+    (folder / "adapter_model.safetensors").rename(tmp_path / "elsewhere.safetensors")
+    (folder / "adapter_model.bin").write_bytes(b"x")
+    with pytest.raises(ModelSourceError, match="safetensors"):
+        read_adapter(folder)
+    (folder / "adapter_model.safetensors").symlink_to(tmp_path / "elsewhere.safetensors")
+    with pytest.raises(ModelSourceError, match="safetensors"):
+        read_adapter(folder)
+
+
+def test_a_changed_adapter_and_one_outside_the_bundle_are_refused(tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "tiny")
+    backend = tiny_local(bundle)
+    write_adapter(bundle.folder / "adapters" / "a", 99)
+    with pytest.raises(ModelSourceError, match="evaluated"):
+        backend.stream(["Hello?"], ["a"], live_settings(bundle))
+    (bundle.folder / "adapters" / "b").rename(tmp_path / "moved")
+    (bundle.folder / "adapters" / "b").symlink_to(tmp_path / "moved")
+    with pytest.raises(BundleError, match="inside the portfolio"):
+        backend.load(["b"])
+
+
+def test_a_prompt_beyond_the_models_context_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(InvalidInputError, match="don't fit"):
+        tiny_local(bundle).stream(["long " * 200], ["a"], live_settings(bundle))
+
+
+def test_the_base_path_in_an_adapters_config_is_never_followed(bundle: Bundle, tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path / "x", 1)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": "/etc/passwd"}))
+    stack = AdapterStack(tiny_llama())
+    stack.add({"x": read_adapter(folder)})
+    assert stack.names == ["x"]

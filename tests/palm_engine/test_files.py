@@ -1,0 +1,50 @@
+"""A file or folder is written whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from palm_engine._files import whole_file, whole_folder, write_whole
+
+
+def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "a.json"
+    write_whole(target, "old")
+    write_whole(target, "neu: ä")
+    assert target.read_text(encoding="utf-8") == "neu: ä"
+    assert [p.name for p in target.parent.iterdir()] == ["a.json"]
+
+
+def test_a_cut_write_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+    write_whole(target, b"old")
+
+    def cut_short() -> None:
+        with whole_file(target) as part:
+            part.write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        cut_short()
+    assert target.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_a_cut_folder_leaves_the_old_one(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    with whole_folder(folder) as part:
+        (part / "x").write_text("old")
+
+    def cut_short() -> None:
+        with whole_folder(folder) as part:
+            (part / "x").write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        cut_short()
+    assert (folder / "x").read_text() == "old"
+    with whole_folder(folder) as part:
+        (part / "y").write_text("new")
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["demo", "y"]

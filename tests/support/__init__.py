@@ -1,0 +1,1 @@
+"""What tests and benchmarks share: small bundles, fakes, a real browser."""

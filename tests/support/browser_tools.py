@@ -1,0 +1,160 @@
+"""A real Chromium and a real server, for browser tests and for `make bench`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+FLAGS += ["--disable-background-networking", "--disable-component-update"]
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+PAGES = {
+    "": "Which model answers you?",
+    "tradeoff": "How many members are enough?",
+    "coverage": "Who is served how well?",
+    "generations": "What do they answer?",
+    "plan": "What should be trained?",
+    "guarantee": "What is guaranteed?",
+}
+
+# Of every widget that our pages use one, as Streamlit makes it.
+BARE = """import streamlit as st
+st.set_page_config(page_title="bare", layout="wide")
+st.navigation([st.Page(lambda: None, title="One", url_path="one"), st.Page(lambda: None, title="Two", url_path="two")],
+              position="top")
+with st.sidebar:
+    st.selectbox("a", ["b", "c"])
+st.title("bare")
+st.caption("small")
+st.segmented_control("s", ["x", "y"], default="x")
+st.pills("p", ["x", "y"])
+st.slider("t", 0, 10)
+st.metric("m", 1)
+st.dataframe({"n": [1, 2]})
+st.plotly_chart({"data": [{"x": [1, 2], "y": [1, 2]}]})
+with st.popover("more"):
+    st.text("t")
+with st.expander("e"):
+    st.text("t")
+st.toggle("g")
+st.text_input("i")
+st.number_input("n", 0, 5)
+st.file_uploader("f")
+"""
+
+
+def find_chromium() -> str | None:
+    """Path of a Chromium: named by PALM_CHROMIUM, or found on the path."""
+    found = os.environ.get("PALM_CHROMIUM") or next((p for n in NAMES if (p := shutil.which(n))), None)
+    return found if found is not None and Path(found).exists() else None
+
+
+@contextmanager
+def chromium(path: str) -> Iterator[Any]:
+    """A running browser."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def serve(script: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A Streamlit server of `script` on a free port, from when it answers: its address and process."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port)]
+    server = subprocess.Popen(
+        [*command, "--server.headless", "true", "--server.address", "localhost", "--", *arguments],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=1)
+                break
+            except OSError:
+                time.sleep(0.05)
+        yield f"http://localhost:{port}", server
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def wait_for(page: Any, text: str) -> None:
+    """Until `text` is somewhere on the page."""
+    page.get_by_text(text, exact=False).first.wait_for(timeout=20_000)
+
+
+def open_panel(page: Any, address: str) -> None:
+    """Open an address whose page holds the live panel with its numbers, and wait for it."""
+    page.goto(address)
+    page.locator("[data-part=picked]").wait_for(timeout=20_000)
+
+
+def open_page(page: Any, url: str, path: str) -> None:
+    """Open one of PAGES and wait until work beside it, where there is some, is done."""
+    page.goto(f"{url}/{path}")
+    page.get_by_role("heading", name=PAGES[path]).wait_for(timeout=20_000)
+    idle = page.locator("[data-testid=stApp][data-test-script-state=notRunning]")
+    idle.wait_for(timeout=60_000)  # before that the button may not be there yet
+    page.get_by_role("button", name="Cancel").wait_for(state="detached", timeout=60_000)
+    idle.wait_for(timeout=60_000)
+    page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')", timeout=60_000)  # charts come last
+    page.wait_for_timeout(200)
+
+
+def picked(page: Any) -> list[str]:
+    """Name of the picked member and its gap, as the panel shows them."""
+    return [page.locator(f"[data-part={part}]").inner_text() for part in ("picked", "gap")]
+
+
+def drag(page: Any, steps: int) -> Iterator[int]:
+    """Drag the puck across several regions of the map; yields after each step."""
+    box = page.locator("svg.map").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + 0.6 * box["height"]
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for i in range(1, steps + 1):
+        page.mouse.move(x - 0.2 * box["width"] * i / steps, y + 0.3 * box["height"] * (i / steps - 0.5))
+        yield i
+    page.mouse.up()
+
+
+def serious_violations(page: Any) -> dict[str, str]:
+    """Rules of axe-core that the page breaks with impact serious or critical: rule to what and where."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return {
+        v["id"]: f"{v['help']}: {[n['target'] for n in v['nodes']][:3]}"
+        for v in found
+        if v["impact"] in ("serious", "critical")
+    }
+
+
+def violations_of_bare_streamlit(browser: Any, folder: Path) -> set[str]:
+    """The rules that a page of Streamlit's own widgets breaks: what we can't mend."""
+    script = folder / "bare.py"
+    script.write_text(BARE)
+    with serve(script) as (address, _):
+        page = browser.new_page()
+        page.goto(address)
+        page.get_by_role("heading", name="bare").wait_for(timeout=20_000)
+        page.wait_for_timeout(1500)
+        found = set(serious_violations(page))
+        page.close()
+    return found

@@ -1,0 +1,202 @@
+"""A tiny language model with a byte tokenizer, adapters for it, and an OpenAI-compatible server: no weights needed."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from palm_engine.bundle.folder import Bundle, write_bundle
+from palm_engine.bundle.schema import Manifest
+
+TRAITS = ("safety", "humor", "brevity")
+SYSTEM = "be brief"
+
+
+class ByteTokenizer:
+    """One token a byte; 0 pads, 1 ends."""
+
+    pad_token_id, eos_token_id = 0, 1
+
+    def apply_chat_template(self, messages: list[dict[str, str]], **_: Any) -> str:
+        return "".join(f"{m['role'][0]}:{m['content']}\n" for m in messages)
+
+    def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
+        return {"input_ids": list(text.encode())}
+
+    def decode(self, ids: Any, **_: Any) -> str:
+        return bytes(i for i in ids if i > 1).decode("latin-1")
+
+
+def tiny_llama(seed: int = 0, vocabulary: int = 256) -> Any:
+    """A two-layer Llama over bytes with random weights, fp32."""
+    import torch
+    import transformers
+
+    torch.manual_seed(seed)
+    config = transformers.LlamaConfig(
+        vocab_size=vocabulary, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, eos_token_id=1, pad_token_id=0, max_position_embeddings=512,
+    )  # fmt: skip
+    made = transformers.LlamaForCausalLM(config).eval()
+    made.generation_config = transformers.GenerationConfig(eos_token_id=[1], pad_token_id=0)
+    return made
+
+
+def tiny_base(folder: Path) -> Path:
+    """A base model as a folder: a tiny Llama with a real tokenizer of bytes and a chat template."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {"<pad>": 0, "<end>": 1} | {letter: i + 2 for i, letter in enumerate(alphabet)}
+    made = Tokenizer(models.BPE(vocabulary, []))
+    made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", eos_token="<end>")
+    tokenizer.chat_template = "{% for m in messages %}{{ m['role'][0] }}:{{ m['content'] }}\n{% endfor %}"
+    tiny_llama(vocabulary=len(vocabulary)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def live_bundle(folder: Path, base: Path) -> Bundle:
+    """The tiny bundle on `base`, with its real fingerprint: it can be loaded and asked."""
+    from palm_engine.lm.base_model.places import fingerprint
+
+    made = tiny_bundle(folder)
+    named = made.manifest.base.model_copy(update={"source": str(base), "fingerprint": fingerprint(base)})  # type: ignore[union-attr]
+    manifest = made.manifest.model_copy(update={"base": named})
+    (folder / "portfolio.json").write_text(manifest.model_dump_json(exclude_none=True))
+    return Bundle(folder, manifest)
+
+
+def write_adapter(folder: Path, seed: int, rank: int = 4, targets: Any = "all-linear", **options: Any) -> Path:
+    """A LoRA adapter of peft's own making, with random weights large enough to change what is said."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, task_type="CAUSAL_LM", **options)
+    adapted = get_peft_model(tiny_llama(), lora)
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_" in name:
+                parameter.normal_(0, 0.4)
+    adapted.save_pretrained(str(folder))
+    return folder
+
+
+def tiny_bundle(folder: Path) -> Bundle:
+    """A bundle over the tiny model: base, a prompted policy, and adapters of unequal rank and targets."""
+    from palm_engine.lm.adapters.files import adapter_sha256
+
+    made = {
+        "a": write_adapter(folder.parent / ".a", 1),
+        "b": write_adapter(folder.parent / ".b", 2, rank=2, use_rslora=True),
+        "c": write_adapter(folder.parent / ".c", 3, rank=8, targets=["q_proj", "down_proj"]),
+    }
+    points = {"base": (0.3, 0.3, 0.3), "short": (0.3, 0.3, 0.5), "a": (0.9, 0.1, 0.2), "b": (0.1, 0.9, 0.2)}
+    points["c"] = (0.2, 0.1, 0.9)
+    entries = []
+    for policy, values in points.items():
+        entry: dict[str, Any] = {
+            "policy": policy, "kind": {"base": "base", "short": "prompted"}.get(policy, "adapter"),
+            "values": dict(zip(TRAITS, values, strict=True)), "system": SYSTEM if policy in ("short", "c") else "",
+        }  # fmt: skip
+        if policy in made:
+            entry |= {"adapter": f"adapters/{policy}", "adapter_sha256": adapter_sha256(made[policy])}
+        entries.append(entry)
+    import pandas as pd
+
+    ids, texts = ["p0", "p1"], ["Hello there?", "What now?"]
+    samples = [
+        {"policy": e["policy"], "prompt_id": p, "sample_id": s, "tokens": 9, "text": f"{e['policy']} says {s} on {p}"}
+        | e["values"]
+        for e in entries for p in ids for s in range(2)
+    ]  # fmt: skip
+    manifest = Manifest.model_validate(
+        {
+            "name": folder.name, "candidates": entries, "base": {"source": "tiny", "fingerprint": "f" * 64},
+            # Brevity alone is registered and needs no encoder.
+            "traits": [{"name": t, "reward": "brevity", "normalisation": "none"} for t in TRAITS],
+            "members": [{"policy": p, "weights": dict(zip(TRAITS, w, strict=True))} for p, w in
+                        (("a", (1, 0, 0)), ("b", (0, 1, 0)), ("c", (0, 0, 1)))],
+            "sampling": {"max_new_tokens": 12, "temperature": 0.7, "top_p": 0.95},  # tests of limits rely on 12
+        }
+    )  # fmt: skip
+    tables = {
+        "prompts": pd.DataFrame({"prompt_id": ids, "split": "certify", "text": texts}),
+        "samples": pd.DataFrame(samples),
+    }
+    return write_bundle(folder, manifest, tables, made)
+
+
+def tiny_local(bundle: Bundle) -> Any:
+    """A LocalBackend of the bundle on a fresh tiny model."""
+    from palm_engine.lm.base_model.load import BaseModel
+    from palm_engine.serving.backends.local import LocalBackend, LocalModel
+
+    base = BaseModel("tiny", Path("/nowhere"), "f" * 64, tiny_llama(), ByteTokenizer())
+    return LocalBackend(LocalModel.of(base), bundle)
+
+
+@contextmanager
+def fake_server(models: list[str], pause: float = 0.0) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A server with OpenAI's streaming interface: says its model and the prompt, a word a piece. Address, requests."""
+    asked: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None: ...
+
+        def do_GET(self) -> None:
+            self._json({"object": "list", "data": [{"id": m, "object": "model", "created": 0, "owned_by": "x"}
+                                                   for m in models]})  # fmt: skip
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            asked.append(body)
+            if body["model"] not in models or "REFUSE" in body["messages"][-1]["content"]:
+                self._json({"error": {"message": "no such thing", "type": "x", "code": 404}}, 404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            words = f"{body['model']} answers {body['messages'][-1]['content']} indeed".split()
+            words = words[: body["max_tokens"]]
+            for i, word in enumerate(words):
+                self._event({"choices": [{"index": 0, "delta": {"content": word if i == 0 else f" {word}"}}]})
+                time.sleep(pause)
+            ended = len(words) < body["max_tokens"]
+            self._event({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": len(words) + int(ended),
+                                                  "total_tokens": 1}})  # fmt: skip
+            self.wfile.write(b"data: [DONE]\n\n")
+
+        def _event(self, body: dict[str, Any]) -> None:
+            whole = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "m"} | body
+            self.wfile.write(f"data: {json.dumps(whole)}\n\n".encode())
+            self.wfile.flush()
+
+        def _json(self, body: dict[str, Any], status: int = 200) -> None:
+            data = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: Any) -> None: ...  # a client that hangs up is part of the test
+
+    server = Server(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1", asked
+    finally:
+        server.shutdown()
+        server.server_close()
