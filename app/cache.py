@@ -46,7 +46,10 @@ def _read(folder: str, stamp: int) -> Bundle:
 
 
 def planned_value(of: Bundle, w: tuple[float, ...]) -> float | None:
-    """What the closed form expects of a model made for exactly `w`, in the bundle's value; None without a pool."""
+    """What the closed form expects of a model made for exactly `w`, in the bundle's value.
+
+    None without a pool.
+    """
     rewards, betas = of.pool_rewards, of.manifest.beta
     if rewards is None or not betas:
         return None
@@ -57,7 +60,7 @@ def planned_value(of: Bundle, w: tuple[float, ...]) -> float | None:
 
 
 def exact_gap(of: Bundle, portfolio: tuple[int, ...]) -> WorstGap:
-    """The exact worst gap of a portfolio over the whole simplex, against the bundle's candidates."""
+    """The exact worst gap of a portfolio over the simplex, against the bundle's candidates."""
     return _exact_gap(of.points, portfolio)
 
 
@@ -72,7 +75,9 @@ def covered(of: Bundle, portfolio: tuple[int, ...], threshold: float, relative: 
 
 
 @st.cache_data(show_spinner=False, max_entries=256)
-def _covered(points: np.ndarray, portfolio: tuple[int, ...], threshold: float, relative: bool) -> Coverage:
+def _covered(
+    points: np.ndarray, portfolio: tuple[int, ...], threshold: float, relative: bool
+) -> Coverage:
     rows = comparator_rows(points)
     return coverage(points[list(portfolio)], points[rows], threshold, relative=relative)
 
@@ -90,7 +95,8 @@ def used(points: np.ndarray, portfolio: tuple[int, ...], users: np.ndarray) -> U
 
 
 def curve(of: Bundle) -> explore.CurveInfo:
-    """Size against worst gap: recorded in the certificate, or computed (exactly) from the reward table.
+    """Size against worst gap: recorded in the certificate, or computed (exactly) from the reward
+    table.
 
     While it is computed, progress is shown and the page stops here.
     """
@@ -116,14 +122,18 @@ def _curves() -> dict[tuple[str, int], explore.CurveInfo]:
 
 
 def _computed_curve(of: Bundle) -> explore.CurveInfo:
-    """Worked out beside the page, with progress, where it isn't known; the page stops until it is."""
+    """Worked out beside the page, with progress, where it isn't known.
+
+    The page stops until it is.
+    """
     known, key = _curves(), (str(of.folder), stamp(of))
     if key not in known:
         points, names = of.points, tuple(of.policies)
         info = jobs.result_of(
-            f"curve.{key}", "Finding the best portfolio of every size",
+            f"curve.{key}",
+            "Finding the best portfolio of every size",
             lambda report: explore.best_of_every_size(points, names, MOST_SIZES, report=report),
-        )  # fmt: skip
+        )
         if info is None:
             st.stop()
         known[key] = info
@@ -131,10 +141,15 @@ def _computed_curve(of: Bundle) -> explore.CurveInfo:
 
 
 def portfolio(of: Bundle) -> state.Portfolio | None:
-    """The portfolio in use: of the chosen size, else the bundle's members; None when nothing is selected."""
+    """The portfolio in use: of the chosen size, else the bundle's members.
+
+    None when nothing is selected.
+    """
     named = state.chosen_members(of)
     if named is not None and named[0] and set(named[0]) <= set(of.policies):
-        return state.Portfolio(tuple(sorted({of.policies.index(m) for m in named[0]})), named[1], None)
+        return state.Portfolio(
+            tuple(sorted({of.policies.index(m) for m in named[0]})), named[1], None
+        )
     size = state.chosen_size(of)
     if size is not None:
         info = curve(of)
@@ -147,7 +162,9 @@ def portfolio(of: Bundle) -> state.Portfolio | None:
     if of.members:
         certificate = of.manifest.certificate
         return state.Portfolio(
-            tuple(of.members), "the portfolio's own members", certificate.additive if certificate else None
+            tuple(of.members),
+            "the portfolio's own members",
+            certificate.additive if certificate else None,
         )
     return None
 
@@ -168,16 +185,19 @@ def source_info(source: str) -> SourceInfo:
 
 @st.cache_resource(show_spinner=False)
 def settle(page: str, bundle: str) -> None:
-    """Called after a page was first shown: what is loaded by then stays, so it need not be searched for garbage."""
+    """Called after a page was first shown.
+
+    What is loaded by then stays, so it need not be searched for garbage.
+    """
     freeze()
 
 
 def freeze() -> None:
     """Take all that is loaded now out of the search for garbage.
 
-    Streamlit collects garbage after every rerun; over all imported modules that is a stall of some 80 ms while the last
-    of the page is still to be sent. With torch loaded it is most of a second, several times a second while answers
-    stream, and the model gets no turn.
+    Streamlit collects garbage after every rerun; over all imported modules that is a stall of some
+    80 ms while the last of the page is still to be sent. With torch loaded it is most of a second,
+    several times a second while answers stream, and the model gets no turn.
     """
     gc.collect()
     gc.freeze()

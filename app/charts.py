@@ -1,4 +1,7 @@
-"""Figures, drawn from the engine's result dataclasses; nothing is computed here but where a mark goes."""
+"""Figures, drawn from the engine's result dataclasses.
+
+Nothing is computed here but where a mark goes.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +19,36 @@ _MARGIN = {"l": 8, "r": 8, "t": 40, "b": 40}
 _BELOW = {"orientation": "h", "y": -0.2, "yanchor": "top"}
 # Every method keeps its colour and its dash wherever it is drawn.
 METHOD_LINES = {
-    "greedy": ("#228833", "dash"), "palm": ("#AA3377", "dashdot"), "uniform": ("#CC8844", "dot"),
+    "greedy": ("#228833", "dash"),
+    "palm": ("#AA3377", "dashdot"),
+    "uniform": ("#CC8844", "dot"),
     "random": ("#8494a4", "longdash"),
-}  # fmt: skip
+}
 
 
-def _axes(figure: go.Figure, title: str, x: str, y: str, height: int = 430, **more: object) -> go.Figure:
+def _axes(
+    figure: go.Figure, title: str, x: str, y: str, height: int = 430, **more: object
+) -> go.Figure:
     return figure.update_layout(
-        title=title, height=height, margin=_MARGIN, legend=_BELOW,
-        xaxis={"title": x, "fixedrange": True}, yaxis={"title": y, "rangemode": "tozero", "fixedrange": True}, **more,
-    )  # fmt: skip
+        title=title,
+        height=height,
+        margin=_MARGIN,
+        legend=_BELOW,
+        xaxis={"title": x, "fixedrange": True},
+        yaxis={"title": y, "rangemode": "tozero", "fixedrange": True},
+        **more,
+    )
 
 
 def _ring(figure: go.Figure, x: float, y: float) -> None:
     figure.add_scatter(
-        x=[x], y=[y], mode="markers", showlegend=False, hoverinfo="skip",
+        x=[x],
+        y=[y],
+        mode="markers",
+        showlegend=False,
+        hoverinfo="skip",
         marker={"size": 22, "color": "rgba(0,0,0,0)", "line": {"color": "#EE6677", "width": 3}},
-    )  # fmt: skip
+    )
 
 
 def _methods(figure: go.Figure, others: Sequence[MethodCurve]) -> None:
@@ -40,41 +56,72 @@ def _methods(figure: go.Figure, others: Sequence[MethodCurve]) -> None:
         colour, dash = METHOD_LINES[curve.method]
         if curve.low is not None and curve.high is not None:
             figure.add_scatter(
-                x=[*curve.sizes, *reversed(curve.sizes)], y=[*curve.high, *reversed(curve.low)], fill="toself",
-                fillcolor="rgba(132,148,164,0.15)", mode="none", showlegend=False, hoverinfo="skip",
-            )  # fmt: skip
+                x=[*curve.sizes, *reversed(curve.sizes)],
+                y=[*curve.high, *reversed(curve.low)],
+                fill="toself",
+                fillcolor="rgba(132,148,164,0.15)",
+                mode="none",
+                showlegend=False,
+                hoverinfo="skip",
+            )
         figure.add_scatter(
-            x=curve.sizes, y=curve.gaps, mode="lines+markers", name=curve.label, marker={"size": 6},
-            line={"color": colour, "dash": dash, "width": 2}, customdata=[curve.method] * len(curve.sizes),
+            x=curve.sizes,
+            y=curve.gaps,
+            mode="lines+markers",
+            name=curve.label,
+            marker={"size": 6},
+            line={"color": colour, "dash": dash, "width": 2},
+            customdata=[curve.method] * len(curve.sizes),
             hovertemplate=curve.label + " %{y:.4f}<extra></extra>",
-        )  # fmt: skip
+        )
 
 
 def size_curve(
     info: CurveInfo, in_use: tuple[int, float] | None, others: Sequence[MethodCurve], unit: str
 ) -> go.Figure:
-    """Portfolio size against worst gap, with its band where there is one; (size, gap) `in_use` is ringed."""
+    """Portfolio size against worst gap, with its band where there is one.
+
+    (size, gap) `in_use` is ringed.
+    """
     figure = go.Figure()
     line = info.certify or info.choose
     _methods(figure, others)
     if info.upper is not None:
         figure.add_scatter(
-            x=info.sizes, y=info.upper, name=f"{info.confidence:.0%} bound, all sizes at once",
-            mode="lines", line={"color": OURS, "dash": "dot", "width": 1},
+            x=info.sizes,
+            y=info.upper,
+            name=f"{info.confidence:.0%} bound, all sizes at once",
+            mode="lines",
+            line={"color": OURS, "dash": "dot", "width": 1},
             hovertemplate="bound %{y:.4f}<extra></extra>",
-        )  # fmt: skip
+        )
         figure.add_scatter(
-            x=info.sizes, y=line, fill="tonexty", fillcolor="rgba(68,119,170,0.12)", mode="none", showlegend=False,
+            x=info.sizes,
+            y=line,
+            fill="tonexty",
+            fillcolor="rgba(68,119,170,0.12)",
+            mode="none",
+            showlegend=False,
             hoverinfo="skip",
-        )  # fmt: skip
+        )
     figure.add_scatter(
-        x=info.sizes, y=line, mode="lines+markers", line={"color": OURS, "width": 3}, marker={"size": 11},
-        name="exact best" + (", certify prompts" if info.certify else ""), customdata=["minimum"] * len(info.sizes),
+        x=info.sizes,
+        y=line,
+        mode="lines+markers",
+        line={"color": OURS, "width": 3},
+        marker={"size": 11},
+        name="exact best" + (", certify prompts" if info.certify else ""),
+        customdata=["minimum"] * len(info.sizes),
         hovertemplate="exact best of %{x}: worst gap %{y:.4f}<extra></extra>",
-    )  # fmt: skip
+    )
     if in_use is not None:
         _ring(figure, *in_use)
-    _axes(figure, "Worst gap of the best portfolio of each size", "portfolio size (members)", f"worst gap ({unit})")
+    _axes(
+        figure,
+        "Worst gap of the best portfolio of each size",
+        "portfolio size (members)",
+        f"worst gap ({unit})",
+    )
     return _whole_sizes(figure, max(info.sizes))
 
 
@@ -88,10 +135,15 @@ def plan_curve(info: PlanInfo, chosen: tuple[int, float] | None) -> go.Figure:
     gaps = [s.gap.additive for s in info.curve]
     figure = go.Figure(
         go.Scatter(
-            x=[len(s.members) for s in info.curve], y=gaps, mode="lines+markers", marker={"size": 11}, name="plan",
-            line={"color": OURS, "width": 3}, hovertemplate="%{x} members: planned gap %{y:.4f}<extra></extra>",
+            x=[len(s.members) for s in info.curve],
+            y=gaps,
+            mode="lines+markers",
+            marker={"size": 11},
+            name="plan",
+            line={"color": OURS, "width": 3},
+            hovertemplate="%{x} members: planned gap %{y:.4f}<extra></extra>",
         )
-    )  # fmt: skip
+    )
     most = max(len(s.members) for s in info.curve)
     if chosen is not None and chosen[0] <= most:
         _ring(figure, *chosen)
@@ -104,30 +156,49 @@ def usage_bars(names: Sequence[str], shares: Sequence[float]) -> go.Figure:
     """Share of users by picked member."""
     figure = go.Figure(
         go.Bar(
-            x=list(shares), y=list(names), orientation="h", marker_color=palette(len(names)),
-            texttemplate="%{x:.1%}", textposition="auto", hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+            x=list(shares),
+            y=list(names),
+            orientation="h",
+            marker_color=palette(len(names)),
+            texttemplate="%{x:.1%}",
+            textposition="auto",
+            hovertemplate="%{y}: %{x:.1%}<extra></extra>",
         )
-    )  # fmt: skip
+    )
     _axes(figure, "Share of users by picked member", "share of users", "", 130 + 34 * len(names))
     return figure.update_xaxes(tickformat=".0%").update_yaxes(autorange="reversed", automargin=True)
 
 
 def reached(rows: Sequence[Reached]) -> go.Figure:
-    """What was planned against what was reached for every trained candidate, at the weights it was trained for."""
+    """What was planned against what was reached for every trained candidate, at the weights it was
+    trained for.
+    """
     values = [x for r in rows for x in (r.planned, r.reached)]
     ends = [min(values) - 0.03, max(values) + 0.03]
     figure = go.Figure(
         go.Scatter(
-            x=ends, y=ends, mode="lines", line={"color": QUIET, "dash": "dot"}, name="as planned", hoverinfo="skip"
+            x=ends,
+            y=ends,
+            mode="lines",
+            line={"color": QUIET, "dash": "dot"},
+            name="as planned",
+            hoverinfo="skip",
         )
-    )  # fmt: skip
-    for is_member, name, colour, symbol in ((True, "members", OURS, "circle"), (False, "others", QUIET, "diamond")):
+    )
+    for is_member, name, colour, symbol in (
+        (True, "members", OURS, "circle"),
+        (False, "others", QUIET, "diamond"),
+    ):
         some = [r for r in rows if r.is_member == is_member]
         figure.add_scatter(
-            x=[r.planned for r in some], y=[r.reached for r in some], mode="markers", name=name,
-            marker={"color": colour, "size": 11, "symbol": symbol}, text=[r.policy for r in some],
+            x=[r.planned for r in some],
+            y=[r.reached for r in some],
+            mode="markers",
+            name=name,
+            marker={"color": colour, "size": 11, "symbol": symbol},
+            text=[r.policy for r in some],
             hovertemplate="%{text}<br>planned %{x:.3f}<br>reached %{y:.3f}<extra></extra>",
-        )  # fmt: skip
+        )
     title = "Planned and reached value of every trained candidate, at its own weights"
     _axes(figure, title, "planned value (scope: pool)", "reached value (evaluated)")
     return figure.update_yaxes(rangemode="normal")

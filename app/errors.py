@@ -17,7 +17,8 @@ T = TypeVar("T")
 def told(part: Callable[P, T]) -> Callable[P, T | None]:
     """`part`, with a PalmError shown as text in its place.
 
-    It stands below `st.fragment`: a fragment that reruns has no page around it that could catch anything.
+    It stands below `st.fragment`: a fragment that reruns has no page around it that could catch
+    anything.
     """
 
     @wraps(part)

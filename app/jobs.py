@@ -1,6 +1,7 @@
 """Long work beside the page: a thread with progress, an estimate of the time left, and Cancel.
 
-Work that is done within a moment shows no progress at all. A job belongs to the session that started it.
+Work that is done within a moment shows no progress at all. A job belongs to the session that
+started it.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ class Job:
                 self.cancelled.set()
             except Exception as error:  # kept for the page that asked, which shows it
                 if not isinstance(error, PalmError):
-                    logging.getLogger(__name__).error("%s failed", self.note or "work", exc_info=error)
+                    logging.getLogger(__name__).error(
+                        "%s failed", self.note or "work", exc_info=error
+                    )
                 # Without its frames: they would keep whatever was being loaded.
                 self.error = error.with_traceback(None)
 
@@ -78,15 +81,19 @@ class Job:
 
 
 def result_of(key: str, label: str, work: Callable[[Report], T]) -> T | None:
-    """The result of `work`, started when `key` is asked for the first time; None, with progress shown, until then.
+    """The result of `work`, started when `key` is asked for the first time.
 
-    Errors of the engine are shown as a sentence; after Cancel or an error the work can be started again.
+    None, with progress shown, until then.
+
+    Errors of the engine are shown as a sentence; after Cancel or an error the work can be started
+    again.
     """
     jobs: dict[str, Job] = st.session_state.setdefault(_JOBS, {})
     job = jobs.get(key)
     if job is None:
         for name in [name for name, other in jobs.items() if other.alive]:
-            # What the page no longer shows isn't worth the processor; asked for again, it starts anew.
+            # What the page no longer shows isn't worth the processor; asked for again, it starts
+            # anew.
             jobs.pop(name).cancelled.set()
         for old in list(jobs)[: max(len(jobs) - MOST_KEPT + 1, 0)]:
             del jobs[old]

@@ -1,4 +1,7 @@
-"""Entry point of the dashboard: page setup and navigation. Run: streamlit run app/main.py [-- --portfolios DIR]."""
+"""Entry point of the dashboard: page setup and navigation.
+
+Run: streamlit run app/main.py [-- --portfolios DIR].
+"""
 
 from __future__ import annotations
 
@@ -20,15 +23,21 @@ from app.startup import is_loopback, portfolios_root  # noqa: E402
 st.set_page_config(page_title="PALM Atlas", page_icon="🧭", layout="wide")
 if not is_loopback(st.get_option("server.address")) and os.environ.get("PALM_PUBLIC") != "1":
     st.error(
-        "PALM Atlas would be reachable from the network. Start it from the project's folder (its settings listen on "
-        "this machine only), add --server.address localhost, or set PALM_PUBLIC=1 to share it on purpose."
+        "PALM Atlas would be reachable from the network. Start it from the project's folder (its"
+        " settings listen on this machine only), add --server.address localhost, or set"
+        " PALM_PUBLIC=1 to share it on purpose."
     )
     st.stop()
 
 st.session_state[state.ROOT] = str(portfolios_root(PROJECT))
 page = st.navigation(
     [
-        st.Page(PROJECT / "pages" / "explore.py", title="Explore", icon=":material/explore:", default=True),
+        st.Page(
+            PROJECT / "pages" / "explore.py",
+            title="Explore",
+            icon=":material/explore:",
+            default=True,
+        ),
         *(
             st.Page(PROJECT / "pages" / f"{file}.py", title=title, icon=f":material/{icon}:")
             for file, title, icon in (
@@ -42,7 +51,8 @@ page = st.navigation(
     ],
     position="top",
 )
-# Streamlit's default leaves a screen-high gap above the first heading, and captions too pale to read.
+# Streamlit's default leaves a screen-high gap above the first heading, and captions too pale to
+# read.
 st.html(
     "<style>[data-testid='stMainBlockContainer']{padding-top:3.5rem;padding-bottom:3rem}"
     "[data-testid='stCaptionContainer']{color:inherit;opacity:.82}</style>"

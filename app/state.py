@@ -33,7 +33,9 @@ _RESTORED = "restored_from_url"
 
 @dataclass(frozen=True)
 class Portfolio:
-    """The portfolio in use: candidate rows, where it comes from, and its bound where one was certified."""
+    """The portfolio in use: candidate rows, where it comes from, and its bound where one was
+    certified.
+    """
 
     rows: tuple[int, ...]
     label: str
@@ -43,7 +45,10 @@ class Portfolio:
 
 @dataclass(frozen=True)
 class Asked:
-    """A live question that is over: its answers as far as they came, its settings, and how fast it went."""
+    """A live question that is over.
+
+    Its answers as far as they came, its settings, and how fast it went.
+    """
 
     prompt: str
     answers: tuple[LiveAnswer, ...]
@@ -74,11 +79,16 @@ def _size_key(bundle: Bundle) -> str:
 def raw_weights(bundle: Bundle) -> list[float]:
     """Slider positions, 0 to 100, one a trait; all in the middle at first."""
     kept = st.session_state.get(_raw_key(bundle), [])
-    return [float(x) for x in kept] if len(kept) == len(bundle.traits) else [50.0] * len(bundle.traits)
+    return (
+        [float(x) for x in kept] if len(kept) == len(bundle.traits) else [50.0] * len(bundle.traits)
+    )
 
 
 def follow_weights(bundle: Bundle, raw: Sequence[float]) -> None:
-    """Take over what the browser's sliders say; anything that isn't one number from 0 to 100 a trait is ignored."""
+    """Take over what the browser's sliders say.
+
+    Anything that isn't one number from 0 to 100 a trait is ignored.
+    """
     values = [float(x) if isinstance(x, int | float) else np.nan for x in raw]
     if len(values) == len(bundle.traits) and all(0 <= x <= MAX_SLIDER for x in values):
         st.session_state[_raw_key(bundle)] = values
@@ -101,7 +111,9 @@ def weights(bundle: Bundle) -> NDArray[np.float64]:
 
 
 def restore_from_url(names: Sequence[str]) -> None:
-    """Once a session: the view that the address names (portfolio, weights, size, prompt), as far as it makes sense."""
+    """Once a session: the view that the address names (portfolio, weights, size, prompt), as far as
+    it makes sense.
+    """
     if st.session_state.get(_RESTORED):
         return
     st.session_state[_RESTORED] = True
@@ -118,13 +130,18 @@ def restore_from_url(names: Sequence[str]) -> None:
     if asked.get("k", "").isdecimal():
         st.session_state[f"size.{name}"] = int(asked["k"])
     if asked.get("members"):
-        st.session_state[f"members.{name}"] = (tuple(asked["members"].split(",")), "members that a link names")
+        st.session_state[f"members.{name}"] = (
+            tuple(asked["members"].split(",")),
+            "members that a link names",
+        )
     if asked.get("prompt"):
         st.session_state[f"prompt.{name}"] = asked["prompt"]
 
 
 def write_url(bundle: Bundle) -> None:
-    """Put portfolio, weights, size and prompt into the address, so that a copied link opens this view."""
+    """Put portfolio, weights, size and prompt into the address, so that a copied link opens this
+    view.
+    """
     wanted = {"portfolio": bundle.folder.name, "w": "-".join(f"{x:g}" for x in raw_weights(bundle))}
     size, prompt = chosen_size(bundle), st.session_state.get(prompt_key(bundle))
     if size is not None:
@@ -133,8 +150,11 @@ def write_url(bundle: Bundle) -> None:
         wanted["members"] = ",".join(named[0])
     if prompt:
         wanted["prompt"] = str(prompt)
-    # The browser keeps "w" itself while a slider moves: a step of the history for every move would bury Back.
-    if {k: v for k, v in st.query_params.items() if k != "w"} != {k: v for k, v in wanted.items() if k != "w"}:
+    # The browser keeps "w" itself while a slider moves: a step of the history for every move would
+    # bury Back.
+    if {k: v for k, v in st.query_params.items() if k != "w"} != {
+        k: v for k, v in wanted.items() if k != "w"
+    }:
         st.query_params.from_dict(wanted)
 
 
@@ -168,7 +188,9 @@ def session_id() -> str:
 
 
 def ticket(bundle: Bundle) -> Ticket | None:
-    """The live question that this session asked of the portfolio last, until its answers are in the history."""
+    """The live question that this session asked of the portfolio last, until its answers are in the
+    history.
+    """
     return st.session_state.get(f"{_TICKET}.{bundle.folder.name}")
 
 
@@ -185,7 +207,9 @@ def look_at_tickets() -> None:
 
 
 def history(bundle: Bundle, stamp: int) -> list[Asked]:
-    """Live questions of this session with their answers, oldest first; the latest MOST_ASKED are kept.
+    """Live questions of this session with their answers, oldest first.
+
+    The latest MOST_ASKED are kept.
 
     A bundle that was written anew (`stamp`) begins a new one: policies and traits may be others.
     """
@@ -195,7 +219,10 @@ def history(bundle: Bundle, stamp: int) -> list[Asked]:
 
 
 def chosen_members(bundle: Bundle) -> tuple[tuple[str, ...], str] | None:
-    """Policies (and what they are) that were chosen by name, as by a click on a method's line; None otherwise."""
+    """Policies (and what they are) that were chosen by name, as by a click on a method's line.
+
+    None otherwise.
+    """
     return st.session_state.get(f"members.{bundle.folder.name}")
 
 
@@ -206,7 +233,9 @@ def choose_members(bundle: Bundle, policies: Sequence[str], label: str) -> None:
 
 
 def is_new_click(bundle: Bundle, point: object) -> bool:
-    """Whether a click on a `point` of the curve is a new one: a selected point is reported again on every rerun.
+    """Whether a click on a `point` of the curve is a new one.
+
+    A selected point is reported again on every rerun.
 
     None says that nothing is selected any more, so that the same point can be clicked again.
     """

@@ -15,8 +15,14 @@ def agreement(instances: int = 1000) -> Row:
     for i in range(instances):
         d = 2 + i % 5
         portfolio, candidates = rng.random((4, d)), rng.random((6, d))
-        worst = max(worst, abs(lp_gap(portfolio, candidates) - worst_additive_gap(portfolio, candidates)))
-    return (f"agreement on {instances:,} random instances, d=2 to 6", f"within {worst:.0e}", "the linear programs")
+        worst = max(
+            worst, abs(lp_gap(portfolio, candidates) - worst_additive_gap(portfolio, candidates))
+        )
+    return (
+        f"agreement on {instances:,} random instances, d=2 to 6",
+        f"within {worst:.0e}",
+        "the linear programs",
+    )
 
 
 def rows() -> list[Row]:

@@ -1,4 +1,4 @@
-"""Claim: the exact best portfolio of every size to 12 of 200 candidates takes at most 30 seconds."""
+"""Claim: the exact best portfolio of every size to 12 of 200 candidates takes at most 30 s."""
 
 from __future__ import annotations
 

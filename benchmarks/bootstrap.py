@@ -12,7 +12,11 @@ def bootstrap() -> Row:
     """1,000 resamples of 200 prompts x 40 policies x 3 traits."""
     scores = np.random.default_rng(0).random((200, 40, 3))
     seconds = median_seconds(lambda: worst_gap_bound(scores, [0, 1, 2, 3, 4]), 3)
-    return ("1,000 bootstrap resamples, 40 policies, 200 prompts, d=3", f"{seconds:.2f} s", "no reference")
+    return (
+        "1,000 bootstrap resamples, 40 policies, 200 prompts, d=3",
+        f"{seconds:.2f} s",
+        "no reference",
+    )
 
 
 def rows() -> list[Row]:

@@ -12,7 +12,10 @@ from palm_engine.selection.result import Target
 
 
 def coverage(repeats: int = 300, prompts: int = 100) -> Row:
-    """How often the split-sample 95 % bound holds where the truth is known: noisy prompts around 12 sphere points."""
+    """How often the split-sample 95 % bound holds where the truth is known.
+
+    Noisy prompts around 12 sphere points.
+    """
     rng = np.random.default_rng(0)
     truth = sphere(12, 3) * 0.8
     held = 0

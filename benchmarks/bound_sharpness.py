@@ -14,7 +14,9 @@ from palm_engine.selection.result import Target
 
 
 def sharpness(repeats: int = 60) -> Row:
-    """The median 95 % bound of three members, chosen on 200 prompts and bounded on 400, over the true gap."""
+    """The median 95 % bound of three members, chosen on 200 prompts and bounded on 400, over the
+    true gap.
+    """
     rng = np.random.default_rng(1)
     truth = sphere(12, 3) * 0.8
     exact = clipped_mean(truth)
@@ -24,7 +26,11 @@ def sharpness(repeats: int = 60) -> Row:
         members = list(minimum(scores[:200].mean(axis=0), Target(k=3)).members)
         bound = worst_gap_bound(scores[200:], members, resamples=200, seed=repeat)
         ratios.append(bound.upper / worst_additive_gap(exact[members], exact))
-    return ("sharpness of the bound, n = 400, k = 3", f"median {statistics.median(ratios):.2f}x", "the true gap")
+    return (
+        "sharpness of the bound, n = 400, k = 3",
+        f"median {statistics.median(ratios):.2f}x",
+        "the true gap",
+    )
 
 
 def rows() -> list[Row]:

@@ -1,4 +1,7 @@
-"""A line chart as a small SVG file beside RESULTS.md: no plotting library, readable in any browser and on GitHub."""
+"""A line chart as a small SVG file beside RESULTS.md.
+
+No plotting library, readable in any browser and on GitHub.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +26,25 @@ def line_chart(
 
     def at(a: float, b: float) -> tuple[float, float]:
         share = (a - low) / (high - low or 1.0)
-        return LEFT + share * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - b / top * (HEIGHT - TOP - BOTTOM)
+        return LEFT + share * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - b / top * (
+            HEIGHT - TOP - BOTTOM
+        )
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" font-family="sans-serif" '
-        f'font-size="12"><title>{escape(title)}</title><rect width="100%" height="100%" fill="#ffffff"/>',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"'
+            f' font-family="sans-serif" font-size="12"><title>{escape(title)}</title><rect'
+            ' width="100%" height="100%" fill="#ffffff"/>'
+        ),
         f'<text x="{LEFT}" y="22" font-size="14" font-weight="600">{escape(title)}</text>',
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x)}</text>',
-        f'<text transform="translate(16 {(TOP + HEIGHT - BOTTOM) / 2:.0f}) rotate(-90)" text-anchor="middle">'
-        f"{escape(y)}</text>",
+        (
+            f'<text x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{HEIGHT - 8}"'
+            f' text-anchor="middle">{escape(x)}</text>'
+        ),
+        (
+            f'<text transform="translate(16 {(TOP + HEIGHT - BOTTOM) / 2:.0f}) rotate(-90)"'
+            f' text-anchor="middle">{escape(y)}</text>'
+        ),
     ]
     for i in range(5):
         value = top * i / 4
@@ -42,13 +55,18 @@ def line_chart(
         )
     for a in xs:
         place, _ = at(a, 0)
-        parts.append(f'<text x="{place:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{a:g}</text>')
+        parts.append(
+            f'<text x="{place:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{a:g}</text>'
+        )
     for i, (label, values) in enumerate(lines.items()):
-        points = " ".join(f"{p:.1f},{q:.1f}" for p, q in (at(a, b) for a, b in zip(xs, values, strict=True)))
+        points = " ".join(
+            f"{p:.1f},{q:.1f}" for p, q in (at(a, b) for a, b in zip(xs, values, strict=True))
+        )
         colour, dash = COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)]
         parts.append(
-            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2.5" stroke-dasharray="{dash}"/>'
-            f'<text x="{LEFT + 8}" y="{TOP + 14 + 16 * i}" fill="{colour}" font-weight="600">{escape(label)}</text>'
+            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2.5"'
+            f' stroke-dasharray="{dash}"/><text x="{LEFT + 8}" y="{TOP + 14 + 16 * i}"'
+            f' fill="{colour}" font-weight="600">{escape(label)}</text>'
         )
     FOLDER.mkdir(exist_ok=True)
     write_whole(FOLDER / f"{name}.svg", "\n".join([*parts, "</svg>"]) + "\n")

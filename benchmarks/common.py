@@ -1,4 +1,7 @@
-"""What the benchmark scripts share: a claim's row, timing, points on a sphere, linear programs, the demo's pools."""
+"""What the benchmark scripts share.
+
+A claim's row, timing, points on a sphere, linear programs, the demo's pools.
+"""
 
 from __future__ import annotations
 
@@ -50,11 +53,15 @@ def lp_gap(portfolio: np.ndarray, candidates: np.ndarray) -> float:
     a_ub = np.hstack([portfolio, -np.ones((len(portfolio), 1))])
     solved = [
         linprog(
-            np.r_[-q, 1.0], A_ub=a_ub, b_ub=np.zeros(len(portfolio)), A_eq=np.r_[np.ones(d), 0.0][None], b_eq=[1.0],
+            np.r_[-q, 1.0],
+            A_ub=a_ub,
+            b_ub=np.zeros(len(portfolio)),
+            A_eq=np.r_[np.ones(d), 0.0][None],
+            b_eq=[1.0],
             bounds=[(0, None)] * d + [(None, None)],
         ).fun
         for q in candidates
-    ]  # fmt: skip
+    ]
     return -min(solved)
 
 

@@ -1,4 +1,6 @@
-"""Claim: the exact worst gap is hundreds of times faster than one linear program a candidate, and equal."""
+"""Claim: the exact worst gap is hundreds of times faster than one linear program a candidate, and
+equal.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Claim: with five members and 35 oracle calls the worst gap is at most .70 of PALM's grid and greedy."""
+"""Claim: with five members and 35 oracle calls the worst gap is at most .70 of PALM's grid and
+greedy.
+"""
 
 from __future__ import annotations
 

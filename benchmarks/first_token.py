@@ -1,4 +1,6 @@
-"""Claim: with the model loaded, the first token is on screen at most 0.7 seconds after the click (real Chromium)."""
+"""Claim: with the model loaded, the first token is on screen at most 0.7 seconds after the click
+(real Chromium).
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,15 @@ ROOT = Path(__file__).resolve().parents[1]
 from tests.support.browser_tools import chromium, find_chromium, serve  # noqa: E402
 
 REPEATS = 9
-# Milliseconds from the click to the first letter of any answer: cards begin with a name, a line about it, a cursor.
+# Milliseconds from the click to the first letter of any answer: cards begin with a name, a line
+# about it, a cursor.
 WATCH = """(old) => { window.__first = new Promise((done) => {
   const begun = performance.now();
   const look = () => {
-    const texts = [...document.querySelectorAll("article")].map((a) => a.children[2]?.innerText.trim() ?? "");
-    if (texts.some((t) => t.replace("▍", "").trim() && !old.includes(t))) return done(performance.now() - begun);
+    const articles = [...document.querySelectorAll("article")];
+    const texts = articles.map((a) => a.children[2]?.innerText.trim() ?? "");
+    const isNew = (t) => t.replace("▍", "").trim() && !old.includes(t);
+    if (texts.some(isNew)) return done(performance.now() - begun);
     requestAnimationFrame(look);
   };
   [...document.querySelectorAll("button")].find((b) => b.innerText.includes("Ask")).click();
@@ -43,13 +48,21 @@ def rows() -> list[Row]:
             prompt.fill(f"Can I heat my flat with the oven when it is {i} degrees outside?")
             prompt.press("Tab")
             page.wait_for_timeout(600)
-            old = page.locator("article").evaluate_all("(all) => all.map((a) => a.children[2].innerText.trim())")
+            old = page.locator("article").evaluate_all(
+                "(all) => all.map((a) => a.children[2].innerText.trim())"
+            )
             page.evaluate(WATCH, old)
             times.append(float(page.evaluate("() => window.__first")) / 1000)
             page.get_by_text("Best at your weights").first.wait_for(timeout=60_000)
             page.get_by_role("button", name="Stop").wait_for(state="detached", timeout=60_000)
     shown = times[1:]
     return [
-        (f"first token on screen after the click, 5 members, model loaded (median of {REPEATS}; goal 0.7 s)",
-         f"{statistics.median(shown):.2f} s (slowest {max(shown):.2f} s)", "")
-    ]  # fmt: skip
+        (
+            (
+                "first token on screen after the click, 5 members, model loaded (median of"
+                f" {REPEATS}; goal 0.7 s)"
+            ),
+            f"{statistics.median(shown):.2f} s (slowest {max(shown):.2f} s)",
+            "",
+        )
+    ]

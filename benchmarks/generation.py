@@ -1,7 +1,8 @@
-"""Members live: all members in one batch on a stack of adapters, beside the base alone and beside peft's two ways.
+"""Members live: all members in one batch on a stack of adapters, beside the base alone and beside
+peft's two ways.
 
-One thread, the demo bundle, NEW_TOKENS new tokens a row with nobody ending early; medians of paired runs in one
-process, tokens per CPU second, so that what else the machine does counts little.
+One thread, the demo bundle, NEW_TOKENS new tokens a row with nobody ending early; medians of paired
+runs in one process, tokens per CPU second, so that what else the machine does counts little.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ def members_of(bundle: Bundle, count: int) -> list[str]:
 
 
 class Bench:
-    """One base in one dtype, the adapters stacked on it, and the same adapters in a peft model of their own."""
+    """One base in one dtype, the adapters stacked on it, and the same adapters in a peft model of
+    their own.
+    """
 
     def __init__(self, bundle: Bundle, dtype: str) -> None:
         from palm_engine.lm.base_model.load import load_base
@@ -45,7 +48,9 @@ class Bench:
         self.bundle, self.members = bundle, members_of(bundle, 6)
         assert bundle.manifest.base is not None
         source = bundle.manifest.base.source
-        self.backend = LocalBackend(LocalModel.of(load_base(source, lambda _: None, dtype, threads=1)), bundle)
+        self.backend = LocalBackend(
+            LocalModel.of(load_base(source, lambda _: None, dtype, threads=1)), bundle
+        )
         self.backend.load(self.members)
         self.alone = LocalModel.of(load_base(source, lambda _: None, dtype, threads=1))
         self.plain = load_base(source, lambda _: None, dtype, threads=1)
@@ -54,7 +59,9 @@ class Bench:
         self.prompts = [str(t) for t in texts.head(GREEDY_PROMPTS)]
 
     def peft(self, same_dtype: bool = True) -> Any:
-        """A fresh base with all adapters, in the base's dtype as ours are, or in fp32 as peft keeps them by default."""
+        """A fresh base with all adapters, in the base's dtype as ours are, or in fp32 as peft keeps
+        them by default.
+        """
         from peft import PeftModel
 
         from palm_engine.lm.base_model.load import load_base
@@ -70,15 +77,23 @@ class Bench:
                     base, folder, adapter_name=member, autocast_adapter_dtype=not same_dtype
                 )
             else:
-                model.load_adapter(folder, adapter_name=member, autocast_adapter_dtype=not same_dtype)
+                model.load_adapter(
+                    folder, adapter_name=member, autocast_adapter_dtype=not same_dtype
+                )
         return (model.to(base.dtype) if same_dtype else model).eval()
 
-    def stream(self, model: LocalModel, prompts: int, members: list[str] | None, running: Any) -> int:
+    def stream(
+        self, model: LocalModel, prompts: int, members: list[str] | None, running: Any
+    ) -> int:
         """Tokens that the own loop draws for members x prompts."""
         from palm_engine.lm.generation.sampling import stream_tokens
 
-        requests = self.backend.requests(self.prompts[:prompts], members or self.members, self.settings)
-        steps = stream_tokens(model.base.model, model.base.tokenizer, requests, self.settings, running)
+        requests = self.backend.requests(
+            self.prompts[:prompts], members or self.members, self.settings
+        )
+        steps = stream_tokens(
+            model.base.model, model.base.tokenizer, requests, self.settings, running
+        )
         return sum(len(tokens) for tokens in steps)
 
     def stacked(self, prompts: int, members: list[str] | None = None) -> int:
@@ -98,9 +113,14 @@ class Bench:
         from palm_engine.lm.generation.conversation import left_padded
 
         options = {
-            "max_new_tokens": NEW_TOKENS, "min_new_tokens": NEW_TOKENS, "do_sample": True, "top_p": 0.95, "top_k": 100,
-            "temperature": 0.7, "pad_token_id": self.plain.tokenizer.pad_token_id,
-        }  # fmt: skip
+            "max_new_tokens": NEW_TOKENS,
+            "min_new_tokens": NEW_TOKENS,
+            "do_sample": True,
+            "top_p": 0.95,
+            "top_k": 100,
+            "temperature": 0.7,
+            "pad_token_id": self.plain.tokenizer.pad_token_id,
+        }
         total = 0
         groups = [self.members] if mixed else [[m] for m in self.members]
         for group in groups:
@@ -111,9 +131,11 @@ class Bench:
                 model.set_adapter(group[0])
             with torch.inference_mode():
                 out = model.generate(
-                    input_ids=batch.input_ids, attention_mask=batch.mask, **options,
+                    input_ids=batch.input_ids,
+                    attention_mask=batch.mask,
+                    **options,
                     **({"adapter_names": names} if mixed else {}),
-                )  # fmt: skip
+                )
             total += int(out.shape[0] * (out.shape[1] - batch.input_ids.shape[1]))
         return total
 
@@ -131,14 +153,18 @@ def rates(ways: dict[str, Callable[[], int]], repeats: int = REPEATS) -> dict[st
 
 
 def identical_to_peft(bench: Bench, model: Any) -> tuple[int, int]:
-    """Greedy tokens in fp32: prompts x members whose tokens all equal those of peft's `set_adapter`, and how many."""
+    """Greedy tokens in fp32: prompts x members whose tokens all equal those of peft's
+    `set_adapter`, and how many.
+    """
     import torch
 
     from palm_engine.lm.generation.conversation import left_padded
     from palm_engine.lm.generation.sampling import stream_tokens
     from palm_engine.serving.backends.interface import live_settings
 
-    settings = live_settings(bench.bundle, max_new_tokens=NEW_TOKENS, temperature=0, repetition_penalty=1.0)
+    settings = live_settings(
+        bench.bundle, max_new_tokens=NEW_TOKENS, temperature=0, repetition_penalty=1.0
+    )
     requests = bench.backend.requests(bench.prompts, bench.members, settings)
     own: list[list[int]] = [[] for _ in requests]
     running = bench.backend.running(bench.members, len(bench.prompts))
@@ -151,20 +177,28 @@ def identical_to_peft(bench: Bench, model: Any) -> tuple[int, int]:
     count = len(bench.prompts)
     for i, member in enumerate(bench.members):
         model.set_adapter(member)
-        batch = left_padded(bench.plain.model, bench.plain.tokenizer, requests[i * count : (i + 1) * count])
+        batch = left_padded(
+            bench.plain.model, bench.plain.tokenizer, requests[i * count : (i + 1) * count]
+        )
         with torch.inference_mode():
             out = model.generate(
-                input_ids=batch.input_ids, attention_mask=batch.mask, max_new_tokens=NEW_TOKENS, do_sample=False,
-                repetition_penalty=1.0, pad_token_id=bench.plain.tokenizer.pad_token_id,
-            )  # fmt: skip
+                input_ids=batch.input_ids,
+                attention_mask=batch.mask,
+                max_new_tokens=NEW_TOKENS,
+                do_sample=False,
+                repetition_penalty=1.0,
+                pad_token_id=bench.plain.tokenizer.pad_token_id,
+            )
         for j, row in enumerate(out[:, batch.input_ids.shape[1] :].tolist()):
             tokens = own[i * count + j]
-            same += row[: len(tokens)] == tokens and not set(row[len(tokens) :]) - {bench.plain.tokenizer.pad_token_id}
+            same += row[: len(tokens)] == tokens and not set(row[len(tokens) :]) - {
+                bench.plain.tokenizer.pad_token_id
+            }
     return same, len(requests)
 
 
 def switch_seconds(bench: Bench) -> float:
-    """Median seconds to unload six members, load six others and check them, with the base loaded."""
+    """Median seconds to unload six members, load six others and check them."""
     from palm_engine.serving.selfcheck import self_check
 
     everyone = members_of(bench.bundle, 12)
@@ -197,9 +231,15 @@ def rows() -> list[tuple[str, str, str]]:
         if dtype == "float32":
             same, of = identical_to_peft(bench, model)
             found.append(
-                (f"greedy tokens in fp32, 6 members x {GREEDY_PROMPTS} prompts (goal: identical)",
-                 f"{same} of {of} answers identical", "peft set_adapter and generate, one adapter after another")
-            )  # fmt: skip
+                (
+                    (
+                        f"greedy tokens in fp32, 6 members x {GREEDY_PROMPTS} prompts (goal:"
+                        " identical)"
+                    ),
+                    f"{same} of {of} answers identical",
+                    "peft set_adapter and generate, one adapter after another",
+                )
+            )
         sampling.end_token_ids = lambda model, tokenizer: frozenset()  # nobody ends early
         try:
             for prompts in (1, 8) if dtype == "bfloat16" else (1,):
@@ -208,7 +248,10 @@ def rows() -> list[tuple[str, str, str]]:
                     default = bench.peft(same_dtype=False)
                     ways["default"] = partial(bench.peft_generate, default, prompts, True)
                 got = rates(ways, REPEATS if prompts == 1 else 2)
-                what = f"6 members x {prompts} prompt{'s' if prompts > 1 else ''}, {dtype}, tokens per CPU second"
+                what = (
+                    f"6 members x {prompts} prompt{'s' if prompts > 1 else ''}, {dtype}, tokens per"
+                    " CPU second"
+                )
                 goals = (base_goal, mixed_goal, 3.5) if prompts == 1 else (0.80, 3.5, None)
                 for name, goal, label in (
                     ("base", goals[0], "base alone, own loop, same batch"),
@@ -220,25 +263,37 @@ def rows() -> list[tuple[str, str, str]]:
                         continue
                     aim = f" (goal {goal}x)" if goal else ""
                     found.append(
-                        (f"{what}{aim}", f"{got['ours'] / got[name]:.2f}x ({got['ours']:.0f})",
-                         f"{label} ({got[name]:.0f})")
-                    )  # fmt: skip
+                        (
+                            f"{what}{aim}",
+                            f"{got['ours'] / got[name]:.2f}x ({got['ours']:.0f})",
+                            f"{label} ({got[name]:.0f})",
+                        )
+                    )
             if dtype == "bfloat16":
                 weights = bench.alone.stack.base_bytes
                 plain = sum(p.numel() * p.element_size() for p in bench.plain.model.parameters())
                 more = weights + sum(bench.backend.bytes_of(m) for m in bench.members) - plain
                 found.append(
-                    ("memory of 6 members over the base alone, bf16 (goal 10 %)", f"{more / plain:.1%}",
-                     f"the base's weights as transformers loads them, {plain / 1e6:.0f} MB")
-                )  # fmt: skip
+                    (
+                        "memory of 6 members over the base alone, bf16 (goal 10 %)",
+                        f"{more / plain:.1%}",
+                        f"the base's weights as transformers loads them, {plain / 1e6:.0f} MB",
+                    )
+                )
                 found += _growth(bench)
         finally:
             sampling.end_token_ids = usual
         if dtype == "bfloat16":
             found.append(
-                ("switch to another portfolio of 6 on the loaded base, checks included (goal 1 s)",
-                 f"{switch_seconds(bench):.2f} s", "")
-            )  # fmt: skip
+                (
+                    (
+                        "switch to another portfolio of 6 on the loaded base, checks included (goal"
+                        " 1 s)"
+                    ),
+                    f"{switch_seconds(bench):.2f} s",
+                    "",
+                )
+            )
     return found
 
 
@@ -252,7 +307,10 @@ def _ways(bench: Bench, model: Any, prompts: int) -> dict[str, Callable[[], int]
 
 
 def _growth(bench: Bench) -> list[tuple[str, str, str]]:
-    """Cost of a step against the number of members, beside the base alone with as many rows; plotted."""
+    """Cost of a step against the number of members, beside the base alone with as many rows.
+
+    Plotted.
+    """
     everyone = members_of(bench.bundle, max(STEPS))
     for member in everyone:
         bench.backend.unload(member)
@@ -271,10 +329,20 @@ def _growth(bench: Bench) -> list[tuple[str, str, str]]:
         bench.backend.unload(member)
     bench.backend.load(bench.members)
     line_chart(
-        "generation-members", "Cost of a step against the number of members (bf16, one prompt each)", "members",
-        "CPU milliseconds a step", list(map(float, STEPS)), {"members on a stack": ours, "base alone, same rows": base},
-    )  # fmt: skip
+        "generation-members",
+        "Cost of a step against the number of members (bf16, one prompt each)",
+        "members",
+        "CPU milliseconds a step",
+        list(map(float, STEPS)),
+        {"members on a stack": ours, "base alone, same rows": base},
+    )
     return [
-        (f"a step with {STEPS[-1]} members against one with {STEPS[0]} (goal: sub-linear, below {STEPS[-1]}x)",
-         f"{ours[-1] / ours[0]:.1f}x ({ours[-1]:.0f} ms)", f"base alone, as many rows: {base[-1] / base[0]:.1f}x")
-    ]  # fmt: skip
+        (
+            (
+                f"a step with {STEPS[-1]} members against one with {STEPS[0]} (goal: sub-linear,"
+                f" below {STEPS[-1]}x)"
+            ),
+            f"{ours[-1] / ours[0]:.1f}x ({ours[-1]:.0f} ms)",
+            f"base alone, as many rows: {base[-1] / base[0]:.1f}x",
+        )
+    ]

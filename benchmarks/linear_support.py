@@ -1,9 +1,11 @@
-"""Claim: certifying with the sandwich needs fewer calls and far less time than optimistic linear support.
+"""Claim: certifying with the sandwich needs fewer calls and far less time than optimistic linear
+support.
 
-The peer is `LinearSupport` of morl-baselines (the extra `bench`), on the same oracle and pools. It works with value
-vectors only, so the cost is folded in (u = v - c). Its own rule is an additive improvement below an epsilon; to stop
-both at the same statement, its own upper bound at its own corner weights is held against (1-eps) U - delta - V.
-It keeps every policy and chooses none, so its like is the sandwich; `adaptive` also chooses the fewest members.
+The peer is `LinearSupport` of morl-baselines (the extra `bench`), on the same oracle and pools. It
+works with value vectors only, so the cost is folded in (u = v - c). Its own rule is an additive
+improvement below an epsilon; to stop both at the same statement, its own upper bound at its own
+corner weights is held against (1-eps) U - delta - V. It keeps every policy and chooses none, so its
+like is the sandwich; `adaptive` also chooses the fewest members.
 """
 
 from __future__ import annotations
@@ -60,13 +62,24 @@ def rows() -> list[Row]:
         slow.append(time.perf_counter() - started)
         calls.append(len(sandwich(oracle, EPS, DELTA).calls))
         certify.append(median_seconds(lambda o=oracle: sandwich(o, EPS, DELTA), 15))
-        choose.append(median_seconds(lambda o=oracle: adaptive(o, Target(eps=EPS, delta=DELTA)), 15))
-    peer, ours, whole = statistics.median(slow), statistics.median(certify), statistics.median(choose)
+        choose.append(
+            median_seconds(lambda o=oracle: adaptive(o, Target(eps=EPS, delta=DELTA)), 15)
+        )
+    peer, ours, whole = (
+        statistics.median(slow),
+        statistics.median(certify),
+        statistics.median(choose),
+    )
     return [
         (
-            f"certified ({EPS}, {DELTA}), KL pools of the demo, beside optimistic linear support, three seeds",
-            f"{calls} calls, {1000 * ours:.0f} ms: {peer / ours:.0f}x faster; "
-            f"with the choice of members {1000 * whole:.0f} ms: {peer / whole:.0f}x",
+            (
+                f"certified ({EPS}, {DELTA}), KL pools of the demo, beside optimistic linear"
+                " support, three seeds"
+            ),
+            (
+                f"{calls} calls, {1000 * ours:.0f} ms: {peer / ours:.0f}x faster; "
+                f"with the choice of members {1000 * whole:.0f} ms: {peer / whole:.0f}x"
+            ),
             f"morl-baselines' LinearSupport, same oracle and target: {theirs} calls, {peer:.1f} s",
         )
     ]

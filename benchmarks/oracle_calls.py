@@ -25,14 +25,25 @@ def certified() -> Row:
         assert found.stopped == "target certified"
         calls.append(len(found.calls))
         histories.append(dict(found.history))
-        lazy.append(palm(oracle, Target(eps=0.05, delta=0.01), grid_eps=0.05, grid_delta=0.01, lazy=True).oracle_calls)
+        lazy.append(
+            palm(
+                oracle, Target(eps=0.05, delta=0.01), grid_eps=0.05, grid_delta=0.01, lazy=True
+            ).oracle_calls
+        )
     steps = sorted(set.intersection(*(set(h) for h in histories)))
     line_chart(
-        "oracle-calls", "Certified additive gap of all found policies by oracle calls (KL pools)", "oracle calls",
-        "certified gap", steps, {f"pool {i}": [h[s] for s in steps] for i, h in enumerate(histories)},
-    )  # fmt: skip
+        "oracle-calls",
+        "Certified additive gap of all found policies by oracle calls (KL pools)",
+        "oracle calls",
+        "certified gap",
+        steps,
+        {f"pool {i}": [h[s] for s in steps] for i, h in enumerate(histories)},
+    )
     return (
-        f"oracle calls to a certified (.05, .01), KL pools of the demo (beta {BETA}), three seeds (goal 12)",
+        (
+            f"oracle calls to a certified (.05, .01), KL pools of the demo (beta {BETA}), three"
+            " seeds (goal 12)"
+        ),
         f"{calls} calls, {np.mean(seconds):.2f} s",
         f"PALM's grid: {grid_size(3, 0.05, 0.01):,}; lazy PALM: {lazy}",
     )

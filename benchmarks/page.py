@@ -1,4 +1,6 @@
-"""The dashboard in a real headless Chromium, beside a bare Streamlit page with the same sliders in the same run."""
+"""The dashboard in a real headless Chromium, beside a bare Streamlit page with the same sliders in
+the same run.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,10 @@ st.title('bare')
 values = [st.slider(trait, 0, 100, 50) for trait in ('safety', 'humor', 'brevity')]
 st.metric('sum', sum(values))
 """
-# Milliseconds from now (a key is pressed next) to the last change of the page outside the browser's own component
-# (its shadow root isn't watched), once a text that only the server writes is new and nothing moved for 150 ms.
+# Milliseconds from now (a key is pressed next) to the last change of the page outside the browser's
+# own component
+# (its shadow root isn't watched), once a text that only the server writes is new and nothing moved
+# for 150 ms.
 WATCH = """(watched) => { window.__done = new Promise((done) => {
   const text = () => [...document.querySelectorAll(watched)].at(-1)?.innerText;
   const before = text(), begun = performance.now();
@@ -51,42 +55,58 @@ WATCH = """(watched) => { window.__done = new Promise((done) => {
   }, 10);
   look();
 }); }"""
-FRAMES = """() => { window.__frames = []; const tick = (now) => { window.__frames.push(now); if (window.__count)
+FRAMES = """() => { window.__frames = []; const tick = (now) => {
+  window.__frames.push(now); if (window.__count)
   requestAnimationFrame(tick); }; window.__count = true; requestAnimationFrame(tick); }"""
 
 
 def big_bundle(folder: Path, candidates: int = 1000, prompts: int = 1000) -> None:
-    """A bundle of 1,000 candidates on a sphere and 1,000 prompts, every pair with an answer and its scores."""
+    """A bundle of 1,000 candidates on a sphere and 1,000 prompts, every pair with an answer and its
+    scores.
+    """
     draws = np.random.default_rng(0)
     points = np.abs(draws.normal(size=(candidates, 3)))
     points = (points / np.linalg.norm(points, axis=1, keepdims=True)).round(4)
     traits = ["safety", "humor", "brevity"]
     entries = [
-        {"policy": f"c{i}", "kind": "adapter", "values": dict(zip(traits, map(float, p), strict=True)),
-         "weights": dict(zip(traits, map(float, p / p.sum()), strict=True))}
+        {
+            "policy": f"c{i}",
+            "kind": "adapter",
+            "values": dict(zip(traits, map(float, p), strict=True)),
+            "weights": dict(zip(traits, map(float, p / p.sum()), strict=True)),
+        }
         for i, p in enumerate(points)
-    ]  # fmt: skip
+    ]
     manifest = Manifest.model_validate(
         {
-            "name": folder.name, "candidates": entries,
+            "name": folder.name,
+            "candidates": entries,
             "traits": [{"name": t, "reward": t, "normalisation": "none"} for t in traits],
             "members": [{"policy": e["policy"], "weights": e["weights"]} for e in entries[:5]],
         }
-    )  # fmt: skip
+    )
     ids = [f"p{i}" for i in range(prompts)]
     table = pd.DataFrame(
-        {"prompt_id": ids, "split": "certify", "text": [f"What about matter {i}?" for i in range(prompts)]}
+        {
+            "prompt_id": ids,
+            "split": "certify",
+            "text": [f"What about matter {i}?" for i in range(prompts)],
+        }
     )
     pairs = candidates * prompts
     samples = pd.DataFrame(
         {
             "policy": pd.Categorical(np.repeat([e["policy"] for e in entries], prompts)),
-            "prompt_id": pd.Categorical(np.tile(ids, candidates)), "sample_id": 0, "tokens": 8,
+            "prompt_id": pd.Categorical(np.tile(ids, candidates)),
+            "sample_id": 0,
+            "tokens": 8,
             "text": [f"What {i // prompts} says of matter {i % prompts}." for i in range(pairs)],
         }
-    )  # fmt: skip
+    )
     for column, trait in enumerate(traits):
-        samples[trait] = np.clip(np.repeat(points[:, column], prompts) + draws.normal(0, 0.1, pairs), 0, 1)
+        samples[trait] = np.clip(
+            np.repeat(points[:, column], prompts) + draws.normal(0, 0.1, pairs), 0, 1
+        )
     write_bundle(folder, manifest, {"prompts": table, "samples": samples})
 
 
@@ -129,11 +149,14 @@ def frames_a_second(page: Any) -> float:
 
 
 def switch_seconds(page: Any, address: str) -> float:
-    """Median seconds from clicking a page's link to its heading, between Coverage and Generations."""
+    """Median seconds from clicking a page's link to its heading, Coverage and Generations."""
     times = []
     page.goto(address)
     for i in range(REPEATS):
-        name, heading = (("Coverage", "Who is served how well?"), ("Generations", "What do they answer?"))[i % 2]
+        name, heading = (
+            ("Coverage", "Who is served how well?"),
+            ("Generations", "What do they answer?"),
+        )[i % 2]
         page.wait_for_timeout(400)
         started = time.perf_counter()
         page.get_by_role("link", name=name).first.click()
@@ -160,7 +183,9 @@ def rows() -> list[tuple[str, str, str]]:
         folder = Path(name)
         bare, main = folder / "bare.py", ROOT / "app" / "main.py"
         bare.write_text(BARE)
-        shutil.copytree(ROOT / "portfolios" / "demo", folder / "demo", ignore=shutil.ignore_patterns("adapters"))
+        shutil.copytree(
+            ROOT / "portfolios" / "demo", folder / "demo", ignore=shutil.ignore_patterns("adapters")
+        )
         big_bundle(folder / "large")
         started = time.perf_counter()
         large = read_bundle(folder / "large")
@@ -187,7 +212,14 @@ def rows() -> list[tuple[str, str, str]]:
             page.wait_for_timeout(1500)
             fps = frames_a_second(page)
             found.append(
-                (f"frames a second while the puck is dragged (median of {REPEATS} drags; goal 55)", f"{fps:.0f}", "")
+                (
+                    (
+                        f"frames a second while the puck is dragged (median of {REPEATS} drags;"
+                        " goal 55)"
+                    ),
+                    f"{fps:.0f}",
+                    "",
+                )
             )
             theirs = violations_of_bare_streamlit(browser, folder)
             ours: dict[str, str] = {}
@@ -196,9 +228,15 @@ def rows() -> list[tuple[str, str, str]]:
                 ours |= serious_violations(page)
             beyond = len(set(ours) - theirs)
             found.append(
-                (f"serious or critical violations of axe-core on {len(PAGES)} pages (goal 0 beyond Streamlit's own)",
-                 f"{beyond} beyond", f"Streamlit's own widgets: {len(theirs)}")
-            )  # fmt: skip
+                (
+                    (
+                        f"serious or critical violations of axe-core on {len(PAGES)} pages (goal 0"
+                        " beyond Streamlit's own)"
+                    ),
+                    f"{beyond} beyond",
+                    f"Streamlit's own widgets: {len(theirs)}",
+                )
+            )
             for bundle in ("demo", "large"):
                 started = time.perf_counter()
                 open_panel(page, f"{address}/?portfolio={bundle}")
@@ -211,25 +249,45 @@ def rows() -> list[tuple[str, str, str]]:
                 page.wait_for_timeout(1500)
                 puck = page.locator("svg.map .puck")
                 # The first text of the page's main part is what the server says of these weights.
-                covered = press_to_repaint(page, puck.focus, "[data-testid=stMain] [data-testid=stText]")
+                covered = press_to_repaint(
+                    page, puck.focus, "[data-testid=stMain] [data-testid=stText]"
+                )
                 said = f"a bare page with three sliders, {reference:.0f} ms"
                 found.append(
-                    (f"key press to the server's repaint, Explore, {bundle} (goal 1.5x)",
-                     f"{explore / reference:.2f}x ({explore:.0f} ms)", said)
-                )  # fmt: skip
+                    (
+                        f"key press to the server's repaint, Explore, {bundle} (goal 1.5x)",
+                        f"{explore / reference:.2f}x ({explore:.0f} ms)",
+                        said,
+                    )
+                )
                 found.append(
-                    (f"key press to the server's repaint, Coverage, {bundle} (goal 3x)",
-                     f"{covered / reference:.2f}x ({covered:.0f} ms)", said)
-                )  # fmt: skip
+                    (
+                        f"key press to the server's repaint, Coverage, {bundle} (goal 3x)",
+                        f"{covered / reference:.2f}x ({covered:.0f} ms)",
+                        said,
+                    )
+                )
                 if bundle == "demo":
                     switch = switch_seconds(page, f"{address}/?portfolio=demo")
-                    found.append((f"page switch (median of {REPEATS}; goal 1 s)", f"{switch:.2f} s", ""))
+                    found.append(
+                        (f"page switch (median of {REPEATS}; goal 1 s)", f"{switch:.2f} s", "")
+                    )
                     memory = resident_megabytes(server.pid)
                     found.append(
-                        ("server's memory with the demo open, all above done (goal 350 MB)", f"{memory:.0f} MB", "")
+                        (
+                            "server's memory with the demo open, all above done (goal 350 MB)",
+                            f"{memory:.0f} MB",
+                            "",
+                        )
                     )
         found.append(
-            ("1,000 candidates x 1,000 prompts: read with all answers; Explore in the browser (goal 5 s)",
-             f"{opened:.1f} s; {seconds:.1f} s", "")
-        )  # fmt: skip
+            (
+                (
+                    "1,000 candidates x 1,000 prompts: read with all answers; Explore in the"
+                    " browser (goal 5 s)"
+                ),
+                f"{opened:.1f} s; {seconds:.1f} s",
+                "",
+            )
+        )
     return found

@@ -1,8 +1,10 @@
-"""Claim: on fronts that nobody here made, exact selection needs no more members than greedy or PALM's grid.
+"""Claim: on fronts that nobody here made, exact selection needs no more members than greedy or
+PALM's grid.
 
-Fronts of mo-gymnasium's deep-sea-treasure, resource-gathering, minecart and fruit-tree and of pymoo's DTLZ2 (the extra
-`bench`), each objective scaled to [0, 1] over the front, larger is better. DTLZ2 is minimised: turned round, only its d
-corners are ever best for a linear preference, so its front is also used as rewards (a sphere).
+Fronts of mo-gymnasium's deep-sea-treasure, resource-gathering, minecart and fruit-tree and of
+pymoo's DTLZ2 (the extra `bench`), each objective scaled to [0, 1] over the front, larger is better.
+DTLZ2 is minimised: turned round, only its d corners are ever best for a linear preference, so its
+front is also used as rewards (a sphere).
 """
 
 from __future__ import annotations
@@ -32,7 +34,10 @@ GYM = {
 
 
 def scaled(front: np.ndarray) -> np.ndarray:
-    """Each objective from 0 (its worst on the front) to 1; objectives without any spread are left out."""
+    """Each objective from 0 (its worst on the front) to 1.
+
+    Objectives without any spread are left out.
+    """
     low, high = front.min(axis=0), front.max(axis=0)
     return (front - low)[:, high > low] / (high - low)[high > low]
 
@@ -47,7 +52,9 @@ def fronts() -> dict[str, np.ndarray]:
     found = {}
     for name, discount in GYM.items():
         environment = mo_gymnasium.make(name)
-        front = np.unique(np.array(environment.unwrapped.pareto_front(discount), dtype=float), axis=0)
+        front = np.unique(
+            np.array(environment.unwrapped.pareto_front(discount), dtype=float), axis=0
+        )
         found[name.removesuffix("-v0")] = scaled(front)
         environment.close()
     for d, partitions in ((3, 30), (4, 10), (5, 6)):
@@ -64,19 +71,23 @@ def row(name: str, points: np.ndarray) -> Row:
     curve = size_curve(points, 5, limit)
     side = PALM_GRID[d]
     rival = [
-        (greedy(points, Target(k=k)), palm(points, Target(k=k), grid_eps=side, grid_delta=side)) for k in range(1, 6)
+        (greedy(points, Target(k=k)), palm(points, Target(k=k), grid_eps=side, grid_delta=side))
+        for k in range(1, 6)
     ]
     if name == PLOTTED:
         sizes = [float(len(s.members)) for s in curve]
         line_chart(
-            "public-fronts", f"Worst gap by size on {name} ({len(points)} points, d={d})", "members", "worst gap",
+            "public-fronts",
+            f"Worst gap by size on {name} ({len(points)} points, d={d})",
+            "members",
+            "worst gap",
             sizes,
             {
                 "exact best": [s.gap.additive for s in curve],
                 "greedy": [g.gap.additive for g, _ in rival[: len(sizes)]],
                 "PALM's grid": [p.gap.additive for _, p in rival[: len(sizes)]],
             },
-        )  # fmt: skip
+        )
     best = minimum(points, target, limit)
     other = greedy(points, target)
     grid = palm(points, target, grid_eps=side, grid_delta=side)
@@ -84,7 +95,10 @@ def row(name: str, points: np.ndarray) -> Row:
     proved = "proved" if best.stopped == "proved optimal" else f"at least {best.size_lower_bound}"
     miss = f" (misses it by {broken:.3f})" if broken > 1e-9 else ""
     return (
-        f"{name}: {len(points)} points, d={d}; worst gap at k = 1 to {len(curve)}; size for (.05, .01)",
+        (
+            f"{name}: {len(points)} points, d={d}; worst gap at k = 1 to {len(curve)}; size for"
+            " (.05, .01)"
+        ),
         ", ".join(f"{s.gap.additive:.3f}" for s in curve) + f"; {len(best.members)} ({proved})",
         "greedy "
         + ", ".join(f"{g.gap.additive:.3f}" for g, _ in rival)

@@ -1,7 +1,9 @@
-"""`make bench`: one script a claim, into benchmarks/RESULTS.md; `python -m benchmarks.run NAME ...` runs some of them.
+"""`make bench`: one script a claim, into benchmarks/RESULTS.md.
 
-A script is a module here with `rows()`; what it draws goes to `plots/`. Where some are run, the rows of the others stay
-as they were measured before (kept in results.json), with their date.
+`python -m benchmarks.run NAME ...` runs some of them.
+
+A script is a module here with `rows()`; what it draws goes to `plots/`. Where some are run, the
+rows of the others stay as they were measured before (kept in results.json), with their date.
 """
 
 from __future__ import annotations
@@ -20,13 +22,24 @@ from palm_engine.pipeline.assemble import package_versions
 HERE = Path(__file__).resolve().parent
 TARGET, KEPT = HERE / "RESULTS.md", HERE / "results.json"
 SCRIPTS = {
-    "exact_gap": "Exact gaps", "agreement": "Exact gaps", "gap_field": "Exact gaps", "closed_form_oracle": "Exact gaps",
-    "bootstrap": "Confidence", "bound_coverage": "Confidence", "bound_sharpness": "Confidence",
-    "smallest_portfolio": "Selection", "best_of_every_size": "Selection", "many_candidates": "Selection",
+    "exact_gap": "Exact gaps",
+    "agreement": "Exact gaps",
+    "gap_field": "Exact gaps",
+    "closed_form_oracle": "Exact gaps",
+    "bootstrap": "Confidence",
+    "bound_coverage": "Confidence",
+    "bound_sharpness": "Confidence",
+    "smallest_portfolio": "Selection",
+    "best_of_every_size": "Selection",
+    "many_candidates": "Selection",
     "public_fronts": "Selection on public fronts",
-    "oracle_calls": "Oracle calls", "linear_support": "Oracle calls", "few_calls_five_members": "Oracle calls",
-    "generation": "Members live", "first_token": "Members live", "page": "Dashboard",
-}  # fmt: skip
+    "oracle_calls": "Oracle calls",
+    "linear_support": "Oracle calls",
+    "few_calls_five_members": "Oracle calls",
+    "generation": "Members live",
+    "first_token": "Members live",
+    "page": "Dashboard",
+}
 PLOTS = {
     "public_fronts": ("public-fronts", "Worst gap by size on a public front"),
     "oracle_calls": ("oracle-calls", "Certified gap by oracle calls"),
@@ -40,7 +53,13 @@ def measure(name: str) -> dict[str, object]:
     try:
         rows = import_module(f"benchmarks.{name}").rows()
     except ImportError as error:
-        rows = [(name.replace("_", " "), f"not run: {error.name} is not installed", "pip install -e '.[bench]'")]
+        rows = [
+            (
+                name.replace("_", " "),
+                f"not run: {error.name} is not installed",
+                "pip install -e '.[bench]'",
+            )
+        ]
     for row in rows:
         print("  " + " | ".join(row), flush=True)
     return {"date": f"{datetime.now(UTC):%Y-%m-%d}", "rows": [list(row) for row in rows]}
@@ -50,13 +69,22 @@ def page(kept: dict[str, dict[str, object]]) -> str:
     """RESULTS.md from what was measured."""
     versions = ", ".join(f"{k} {v}" for k, v in package_versions().items())
     lines = [
-        "# Benchmark results", "",
-        f"Written by `make bench`: {platform.machine()}, {os.cpu_count()} cores, {platform.system()}. {versions}. "
-        "A shared machine: believe ratios more than absolutes. Each row is a script of the same name here.",
-    ]  # fmt: skip
+        "# Benchmark results",
+        "",
+        (
+            f"Written by `make bench`: {platform.machine()}, {os.cpu_count()} cores,"
+            f" {platform.system()}. {versions}. A shared machine: believe ratios more than"
+            " absolutes. Each row is a script of the same name here."
+        ),
+    ]
     for part in dict.fromkeys(SCRIPTS.values()):
-        lines += ["", f"## {part}", "", "| what | result | reference, in the same run | script, measured on |",
-                  "| --- | --- | --- | --- |"]  # fmt: skip
+        lines += [
+            "",
+            f"## {part}",
+            "",
+            "| what | result | reference, in the same run | script, measured on |",
+            "| --- | --- | --- | --- |",
+        ]
         names = [name for name, section in SCRIPTS.items() if section == part]
         for name in names:
             rows = kept.get(name, {}).get("rows", [])

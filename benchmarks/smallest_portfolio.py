@@ -25,7 +25,9 @@ SMALLEST = Cuts.smallest
 
 
 def smallest() -> Row:
-    """The smallest (.05, .01)-portfolio, beside the same without carrying the proved lower bound into a round."""
+    """The smallest (.05, .01)-portfolio, beside the same without carrying the proved lower bound
+    into a round.
+    """
     target = Target(eps=0.05, delta=0.01)
     ours, plain, proved = [], [], 0
     for seed in range(4):
@@ -40,7 +42,10 @@ def smallest() -> Row:
     return (
         "smallest portfolio for (.05, .01), 1,000 sphere points, d=3, four seeds (goal 3 s)",
         f"{', '.join(f'{s:.1f}' for s in ours)} s, {proved} of 4 proved optimal",
-        f"the same without lower-bound carry: {', '.join(f'{s:.1f}' for s in plain)} s (limit {LIMIT:.0f} s)",
+        (
+            f"the same without lower-bound carry: {', '.join(f'{s:.1f}' for s in plain)} s (limit"
+            f" {LIMIT:.0f} s)"
+        ),
     )
 
 

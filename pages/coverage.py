@@ -1,4 +1,6 @@
-"""Coverage: fields over the simplex, the share within a threshold, and how a population of users spreads."""
+"""Coverage: fields over the simplex, the share within a threshold, and how a population of users
+spreads.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,22 @@ from palm_engine.errors import PalmError
 from palm_engine.geometry.fields import population
 
 FIELDS = {
-    "Picked member": "member", "Gap": "gap", "Relative gap": "relative", "Best value": "best", "A trait": "trait",
+    "Picked member": "member",
+    "Gap": "gap",
+    "Relative gap": "relative",
+    "Best value": "best",
+    "A trait": "trait",
     "Difference": "difference",
-}  # fmt: skip
+}
 USERS = ("Uniform", "Dirichlet", "Uploaded")
 
 
-def choose_field(bundle: Bundle, portfolio: state.Portfolio) -> tuple[atlas.Field, tuple[int, ...], str]:
-    """What the map shows: the field, the rows that a difference is taken to, and the figure's title."""
+def choose_field(
+    bundle: Bundle, portfolio: state.Portfolio
+) -> tuple[atlas.Field, tuple[int, ...], str]:
+    """What the map shows: the field, the rows that a difference is taken to, and the figure's
+    title.
+    """
     name = bundle.folder.name
     picked = st.segmented_control(
         "On the map", list(FIELDS), default="Gap", key=f"field.{name}", required=True, wrap=True
@@ -42,7 +52,11 @@ def choose_field(bundle: Bundle, portfolio: state.Portfolio) -> tuple[atlas.Fiel
         unit = "gap (share of best value)"
         return atlas.Field(kind, unit), (), "Share of the best candidate's value that is lost"
     if kind == "best":
-        return atlas.Field(kind, f"best value ({state.unit_of(bundle)})"), (), "What the best candidate gives"
+        return (
+            atlas.Field(kind, f"best value ({state.unit_of(bundle)})"),
+            (),
+            "What the best candidate gives",
+        )
     if kind == "trait":
         trait = st.selectbox("Trait", bundle.traits, key=f"field.trait.{name}")
         field = atlas.Field(kind, f"{trait} (0 to 1)", bundle.traits.index(trait))
@@ -50,16 +64,24 @@ def choose_field(bundle: Bundle, portfolio: state.Portfolio) -> tuple[atlas.Fiel
     if kind == "difference":
         info = cache.curve(bundle)
         options: dict[str, tuple[str, ...]] = {
-            f"best {k}": m for k, m in zip(info.sizes, info.members, strict=True) if k != len(portfolio.rows)
+            f"best {k}": m
+            for k, m in zip(info.sizes, info.members, strict=True)
+            if k != len(portfolio.rows)
         }
         if bundle.members and set(bundle.members) != set(portfolio.rows):
-            options = {"the portfolio's own members": tuple(bundle.policies[i] for i in bundle.members)} | options
+            options = {
+                "the portfolio's own members": tuple(bundle.policies[i] for i in bundle.members)
+            } | options
         if not options:
             st.info("There is no other portfolio to compare with.")
             return atlas.Field(), (), "Which member is picked"
         with_ = str(st.selectbox("Compared with", list(options), key=f"field.other.{name}"))
         other = tuple(bundle.policies.index(m) for m in options[with_])
-        return atlas.Field(kind, f"difference ({state.unit_of(bundle)})"), other, f"Value in use minus value of {with_}"
+        return (
+            atlas.Field(kind, f"difference ({state.unit_of(bundle)})"),
+            other,
+            f"Value in use minus value of {with_}",
+        )
     return atlas.Field(), (), "Which member is picked"
 
 
@@ -70,18 +92,27 @@ def choose_threshold(bundle: Bundle, portfolio: state.Portfolio, kind: str) -> f
     relative = kind == "relative"
     exact = cache.exact_gap(bundle, portfolio.rows)
     if relative and exact.multiplicative is None:
-        st.info("The best value isn't above 0 everywhere, so a relative gap isn't defined at every weight.")
+        st.info(
+            "The best value isn't above 0 everywhere, so a relative gap isn't defined at every"
+            " weight."
+        )
     worst = (exact.multiplicative or 1.0) if relative else exact.additive
     top = max(round(1.2 * worst, 3), 0.005)
     threshold = st.slider(
-        "Threshold: a gap up to this counts as covered", 0.0, top, min(0.01, top), 0.001, "%.3f",
+        "Threshold: a gap up to this counts as covered",
+        0.0,
+        top,
+        min(0.01, top),
+        0.001,
+        "%.3f",
         key=f"threshold.{kind}.{bundle.folder.name}",
-    )  # fmt: skip
+    )
     found = cache.covered(bundle, portfolio.rows, threshold, relative)
     st.metric(
-        f"Covered at {threshold:.3f}{' of the best value' if relative else ''}", f"{found.share:.1%}",
+        f"Covered at {threshold:.3f}{' of the best value' if relative else ''}",
+        f"{found.share:.1%}",
         help="Share of the simplex of weights, by volume, whose gap is at most the threshold.",
-    )  # fmt: skip
+    )
     st.caption(
         f"Gaps to the candidates (scope: candidates), on {found.count:,} uniformly drawn weights "
         f"(standard error {found.standard_error:.2%}). Worst anywhere, exact: {worst:.4f}."
@@ -99,28 +130,43 @@ def the_map(bundle: Bundle, portfolio: state.Portfolio) -> None:
         threshold = choose_threshold(bundle, portfolio, field.kind)
         here = st.container()
     with right:
-        atlas.panel(bundle, atlas.view(bundle, portfolio, "map", field, other, threshold, title), "coverage")
+        atlas.panel(
+            bundle, atlas.view(bundle, portfolio, "map", field, other, threshold, title), "coverage"
+        )
     pick = pick_info(bundle.points, list(portfolio.rows), state.weights(bundle))
     where = ", ".join(f"{t} {w:.2f}" for t, w in zip(bundle.traits, pick.weights, strict=True))
     here.text(
-        f"At your weights ({where}): {bundle.policies[pick.member]} is picked, gap {pick.gap:.4f} (scope: candidates)."
+        f"At your weights ({where}): {bundle.policies[pick.member]} is picked, gap {pick.gap:.4f}"
+        " (scope: candidates)."
     )
     state.write_url(bundle)
 
 
 def choose_users(bundle: Bundle) -> tuple[NDArray[np.float64] | None, str]:
-    """Weights of the population, shape (users, d), and what it is in words; None while nothing was uploaded."""
+    """Weights of the population, shape (users, d), and what it is in words.
+
+    None while nothing was uploaded.
+    """
     name, d = bundle.folder.name, len(bundle.traits)
-    kind = st.segmented_control("Users' weights", USERS, default=USERS[0], key=f"users.{name}", required=True)
+    kind = st.segmented_control(
+        "Users' weights", USERS, default=USERS[0], key=f"users.{name}", required=True
+    )
     if kind == "Dirichlet":
-        st.caption("Above 1: users gather around a mix with this trait; below 1: they go to extremes.")
+        st.caption(
+            "Above 1: users gather around a mix with this trait; below 1: they go to extremes."
+        )
         alpha = [
             column.number_input(trait, 0.05, 50.0, 2.0, 0.5, key=f"alpha.{name}.{trait}")
             for column, trait in zip(st.columns(d), bundle.traits, strict=True)
         ]
-        return population(d, concentration=alpha), "20,000 users drawn from this Dirichlet distribution"
+        return (
+            population(d, concentration=alpha),
+            "20,000 users drawn from this Dirichlet distribution",
+        )
     if kind == "Uploaded":
-        file = st.file_uploader(f"CSV with a column a trait: {', '.join(bundle.traits)}", "csv", key=f"file.{name}")
+        file = st.file_uploader(
+            f"CSV with a column a trait: {', '.join(bundle.traits)}", "csv", key=f"file.{name}"
+        )
         if file is None:
             return None, ""
         try:
@@ -140,16 +186,26 @@ def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
     st.subheader("Who answers whom")
     users, said = choose_users(bundle)
     if users is None:
-        st.info("Upload a table of weights to see how these users would be served.", icon=":material/upload_file:")
+        st.info(
+            "Upload a table of weights to see how these users would be served.",
+            icon=":material/upload_file:",
+        )
         return
     found = cache.used(bundle.points, portfolio.rows, users)
     one, two, three = st.columns(3)
-    one.metric("Expected gap", f"{found.mean_gap:.4f}", help="Mean additive gap over these users (scope: sampled).")
+    one.metric(
+        "Expected gap",
+        f"{found.mean_gap:.4f}",
+        help="Mean additive gap over these users (scope: sampled).",
+    )
     two.metric(
-        "Members in effective use", f"{found.perplexity:.2f}",
+        "Members in effective use",
+        f"{found.perplexity:.2f}",
         help="Usage perplexity: exp of the entropy of the shares; 1 to the number of members.",
-    )  # fmt: skip
-    three.metric("Members picked by anyone", f"{int((found.shares > 0).sum())} of {len(portfolio.rows)}")
+    )
+    three.metric(
+        "Members picked by anyone", f"{int((found.shares > 0).sum())} of {len(portfolio.rows)}"
+    )
     st.caption(f"{said}; gaps to the candidates (scope: sampled).")
     names = [bundle.policies[i] for i in portfolio.rows]
     numbers = pd.DataFrame(
@@ -160,9 +216,12 @@ def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
         }
     )
     figure.show(
-        charts.usage_bars(names, found.shares.tolist()), numbers, f"{bundle.manifest.name}-usage",
-        f"usage.{bundle.folder.name}", "Share of users by picked member",
-    )  # fmt: skip
+        charts.usage_bars(names, found.shares.tolist()),
+        numbers,
+        f"{bundle.manifest.name}-usage",
+        f"usage.{bundle.folder.name}",
+        "Share of users by picked member",
+    )
 
 
 def show() -> None:

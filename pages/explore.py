@@ -1,4 +1,6 @@
-"""Explore: drag the sliders or the map, see which member answers, how much is lost, and read the answers."""
+"""Explore: drag the sliders or the map, see which member answers, how much is lost, and read the
+answers.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +21,22 @@ from palm_engine.bundle.folder import Bundle
 
 
 def bespoke(bundle: Bundle, pick: PickInfo) -> str:
-    """What a model made for exactly these weights would give: the best candidate, and the plan's value."""
+    """What a model made for exactly these weights would give.
+
+    The best candidate, and the plan's value.
+    """
     own = "the picked member itself" if pick.best == pick.member else bundle.policies[pick.best]
-    line = f"The best candidate at your weights is {own}, worth {pick.best_value:.3f}; your member gives "
+    line = (
+        f"The best candidate at your weights is {own}, worth {pick.best_value:.3f}; your member"
+        " gives "
+    )
     line += f"{pick.member_value:.3f} (scope: candidates)."
     planned = cache.planned_value(bundle, tuple(float(w) for w in pick.weights))
     if planned is not None:
-        line += f" A model trained for exactly these weights was planned at {planned:.3f} (scope: pool; trained ones "
+        line += (
+            f" A model trained for exactly these weights was planned at {planned:.3f} (scope: pool;"
+            " trained ones "
+        )
         line += "fall short of their plan, as the Guarantee page shows)."
     return line
 
@@ -33,22 +44,37 @@ def bespoke(bundle: Bundle, pick: PickInfo) -> str:
 def show_answers(bundle: Bundle, portfolio: state.Portfolio, pick: PickInfo) -> None:
     """Recorded answers of the picked member, the base, and the runner-up or best candidate."""
     if bundle.prompts.empty or bundle.samples.empty:
-        st.info("This portfolio has no recorded answers; it holds rewards only.", icon=":material/chat_bubble:")
+        st.info(
+            "This portfolio has no recorded answers; it holds rewards only.",
+            icon=":material/chat_bubble:",
+        )
         return
     prompt_id = answers.pick_prompt(bundle)
     colours = palette(len(portfolio.rows))
-    shown = [(bundle.policies[pick.member], "picked at your weights", colours[portfolio.rows.index(pick.member)])]
+    shown = [
+        (
+            bundle.policies[pick.member],
+            "picked at your weights",
+            colours[portfolio.rows.index(pick.member)],
+        )
+    ]
     if "base" in bundle.policies and pick.member != bundle.policies.index("base"):
         shown.append(("base", "the model before any training", "#9aa7b5"))
     if pick.runner_up is not None and bundle.policies[pick.runner_up] != "base":
         colour = colours[portfolio.rows.index(pick.runner_up)]
         shown.append((bundle.policies[pick.runner_up], "runner-up member", colour))
     if pick.best != pick.member and bundle.policies[pick.best] != "base":
-        shown.append((bundle.policies[pick.best], "best candidate at your weights, not a member", "#6b7a8a"))
+        shown.append(
+            (bundle.policies[pick.best], "best candidate at your weights, not a member", "#6b7a8a")
+        )
     found = answers.recorded(bundle, prompt_id, shown)
     base = next((a for a in found if a.policy == "base"), None)
     note = "Recorded answers, shown as they came; scores are of each answer by itself"
-    note += ", marked words and signed numbers tell what differs from the base's answer." if base else "."
+    note += (
+        ", marked words and signed numbers tell what differs from the base's answer."
+        if base
+        else "."
+    )
     answers.answer_cards(found, base, note)
 
 
@@ -65,10 +91,14 @@ def share(bundle: Bundle, shown: dict[str, Any]) -> None:
         return shared_page(bundle, shown, prompts)
 
     st.download_button(
-        "Share this view", make, f"{bundle.manifest.name}-explore.html",
-        "text/html", icon=":material/ios_share:", on_click="ignore",
+        "Share this view",
+        make,
+        f"{bundle.manifest.name}-explore.html",
+        "text/html",
+        icon=":material/ios_share:",
+        on_click="ignore",
         help="One HTML file: map and answers stay alive, and it opens without Python or a network.",
-    )  # fmt: skip
+    )
 
 
 @st.fragment

@@ -1,4 +1,7 @@
-"""Generations: every member's recorded answer to a prompt, best for your weights first; search, filter, pages."""
+"""Generations: every member's recorded answer to a prompt, best for your weights first.
+
+Search, filter, pages.
+"""
 
 from __future__ import annotations
 
@@ -20,26 +23,39 @@ def filtered(bundle: Bundle) -> pd.Series[str]:
     name = bundle.folder.name
     texts = answers.prompt_order(bundle)
     left, right = st.columns([3, 2])
-    word = left.text_input("Search the prompts", key=f"search.{name}", placeholder="a word or part of one")
+    word = left.text_input(
+        "Search the prompts", key=f"search.{name}", placeholder="a word or part of one"
+    )
     kinds = bundle.prompts.drop_duplicates("prompt_id").set_index("prompt_id")
     for column, label in (("kind", "Kinds"), ("split", "Splits")):
-        found = sorted({str(x) for x in kinds[column].reindex(texts.index)}) if column in kinds else []
+        found = (
+            sorted({str(x) for x in kinds[column].reindex(texts.index)}) if column in kinds else []
+        )
         if len(found) > 1:
             # Not pills: their labels are markdown, and these words come from the bundle.
             wanted = right.multiselect(label, found, key=f"{column}.{name}", placeholder="all")
             if wanted:
-                texts = texts[kinds[column].reindex(texts.index).astype(str).isin(wanted).to_numpy()]
+                texts = texts[
+                    kinds[column].reindex(texts.index).astype(str).isin(wanted).to_numpy()
+                ]
     return texts[texts.str.casefold().str.contains(word.casefold(), regex=False)] if word else texts
 
 
 def ordered(bundle: Bundle, portfolio: state.Portfolio) -> list[tuple[str, str, str]]:
-    """(policy, why, colour) of every member by value at the weights in use, best first; then the base."""
+    """(policy, why, colour) of every member by value at the weights in use, best first.
+
+    Then the base.
+    """
     values = bundle.points @ state.weights(bundle)
     colours = dict(zip(portfolio.rows, palette(len(portfolio.rows)), strict=True))
     picked = pick_info(bundle.points, list(portfolio.rows), state.weights(bundle)).member
     rows = sorted(portfolio.rows, key=lambda i: (i != picked, -values[i]))
     shown = [
-        (bundle.policies[i], f"value {values[i]:.3f} at your weights" + (", picked" if i == picked else ""), colours[i])
+        (
+            bundle.policies[i],
+            f"value {values[i]:.3f} at your weights" + (", picked" if i == picked else ""),
+            colours[i],
+        )
         for i in rows
     ]
     if "base" in bundle.policies and bundle.policies.index("base") not in rows:
@@ -49,7 +65,10 @@ def ordered(bundle: Bundle, portfolio: state.Portfolio) -> list[tuple[str, str, 
 
 
 def page_of(bundle: Bundle, texts: pd.Series[str], shown: list[tuple[str, str, str]]) -> None:
-    """A page of prompts with the picked member's and the base's answers; a clicked row is opened above."""
+    """A page of prompts with the picked member's and the base's answers.
+
+    A clicked row is opened above.
+    """
     st.subheader("All prompts")
     name = bundle.folder.name
     pages = -(-len(texts) // PAGE_ROWS)
@@ -67,9 +86,13 @@ def page_of(bundle: Bundle, texts: pd.Series[str], shown: list[tuple[str, str, s
         rows.append(row)
     table = pd.DataFrame(rows)
     event = figure.table(
-        table, f"{bundle.manifest.name}-answers-page-{page}", f"answers.{name}.{page}.{len(texts)}",
-        digits=2, on_select="rerun", selection_mode="single-row",
-    )  # fmt: skip
+        table,
+        f"{bundle.manifest.name}-answers-page-{page}",
+        f"answers.{name}.{page}.{len(texts)}",
+        digits=2,
+        on_select="rerun",
+        selection_mode="single-row",
+    )
     st.caption("Select a row to read every member's answer to that prompt above.")
     chosen = event["selection"]["rows"] if event else []
     key = f"opened.{name}"
@@ -82,11 +105,17 @@ def page_of(bundle: Bundle, texts: pd.Series[str], shown: list[tuple[str, str, s
 def recorded_answers(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """Recorded answers: a prompt, every member's answer to it, and the table of all prompts."""
     if bundle.prompts.empty or bundle.samples.empty:
-        st.info("This portfolio has no recorded answers; it holds rewards only.", icon=":material/chat_bubble:")
+        st.info(
+            "This portfolio has no recorded answers; it holds rewards only.",
+            icon=":material/chat_bubble:",
+        )
         return
     texts = filtered(bundle)
     if texts.empty:
-        st.info("No prompt matches. Shorten the search, or take a filter off.", icon=":material/search_off:")
+        st.info(
+            "No prompt matches. Shorten the search, or take a filter off.",
+            icon=":material/search_off:",
+        )
         return
     wanted = st.session_state.pop(f"open_next.{bundle.folder.name}", None)
     if wanted in texts.index:
@@ -97,12 +126,19 @@ def recorded_answers(bundle: Bundle, portfolio: state.Portfolio) -> None:
     sample = 0
     if count > 1:
         picked = st.segmented_control(
-            "Answer", range(count), default=0, format_func=lambda i: f"{i + 1} of {count}",
-            key=f"sample.{bundle.folder.name}.{count}", required=True,
-        )  # fmt: skip
+            "Answer",
+            range(count),
+            default=0,
+            format_func=lambda i: f"{i + 1} of {count}",
+            key=f"sample.{bundle.folder.name}.{count}",
+            required=True,
+        )
         sample = int(picked or 0)
     found = answers.recorded(bundle, prompt_id, shown, sample)
-    note = "Recorded answers, shown as they came; marked words and signed numbers differ from the base's answer."
+    note = (
+        "Recorded answers, shown as they came; marked words and signed numbers differ from the"
+        " base's answer."
+    )
     answers.answer_cards(found, next((a for a in found if a.policy == "base"), None), note)
     page_of(bundle, texts, shown)
 
@@ -112,10 +148,16 @@ def show() -> None:
     bundle = open_bundle()
     st.title("What do they answer?")
     portfolio = open_portfolio(bundle)
-    where = ", ".join(f"{t} {w:.2f}" for t, w in zip(bundle.traits, state.weights(bundle), strict=True))
+    where = ", ".join(
+        f"{t} {w:.2f}" for t, w in zip(bundle.traits, state.weights(bundle), strict=True)
+    )
     st.text(f"Your weights: {where} (set on Explore). Members by their value there, best first.")
     kind = st.segmented_control(
-        "Answers", ["Recorded", "Live"], default="Recorded", key=f"answers_kind.{bundle.folder.name}", required=True
+        "Answers",
+        ["Recorded", "Live"],
+        default="Recorded",
+        key=f"answers_kind.{bundle.folder.name}",
+        required=True,
     )
     if kind == "Live":
         # Only now: it brings what a model needs.

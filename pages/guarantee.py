@@ -1,4 +1,6 @@
-"""Guarantee: the certificate in words and numbers, what is lost and where, how differently the members answer."""
+"""Guarantee: the certificate in words and numbers, what is lost and where, how differently the
+members answer.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ from palm_engine.bundle.folder import Bundle
 
 MOST_PROMPTS = 5
 # Not what Trade-off calls so: there, the best candidates for such weights.
-TRAINED_AT = {"uniform": "adapters trained at uniform weights", "random": "adapters trained at random weights"}
+TRAINED_AT = {
+    "uniform": "adapters trained at uniform weights",
+    "random": "adapters trained at random weights",
+}
 
 
 def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
@@ -31,7 +36,10 @@ def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
         f"{exact.additive:.4f}",
         help="Exact over the simplex (scope: candidates).",
     )
-    two.metric(f"{bound.confidence:.0%} bound" if bound else "Bound", f"{bound.upper:.4f}" if bound else "none")
+    two.metric(
+        f"{bound.confidence:.0%} bound" if bound else "Bound",
+        f"{bound.upper:.4f}" if bound else "none",
+    )
     relative = "not defined" if exact.multiplicative is None else f"{exact.multiplicative:.1%}"
     three.metric(
         "Worst relative gap (scope: candidates)",
@@ -44,13 +52,21 @@ def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
     left, right = st.columns(2)
     name = bundle.manifest.name
     left.download_button(
-        "Certificate as JSON", lambda: json.dumps(guarantee.as_json(bundle, portfolio.rows, bound), indent=1),
-        f"{name}-guarantee.json", "application/json", icon=":material/data_object:", on_click="ignore",
-    )  # fmt: skip
+        "Certificate as JSON",
+        lambda: json.dumps(guarantee.as_json(bundle, portfolio.rows, bound), indent=1),
+        f"{name}-guarantee.json",
+        "application/json",
+        icon=":material/data_object:",
+        on_click="ignore",
+    )
     right.download_button(
-        "Report to print", lambda: report(bundle, portfolio.rows, bound), f"{name}-guarantee.html", "text/html",
-        icon=":material/print:", on_click="ignore",
-    )  # fmt: skip
+        "Report to print",
+        lambda: report(bundle, portfolio.rows, bound),
+        f"{name}-guarantee.html",
+        "text/html",
+        icon=":material/print:",
+        on_click="ignore",
+    )
 
 
 def cards(bundle: Bundle) -> None:
@@ -73,14 +89,23 @@ def plans(bundle: Bundle) -> None:
     numbers = pd.DataFrame(
         [
             {
-                "candidate": r.policy, "member": r.is_member, "planned": r.planned, "reached": r.reached,
+                "candidate": r.policy,
+                "member": r.is_member,
+                "planned": r.planned,
+                "reached": r.reached,
                 "short by": r.planned - r.reached,
             }
             for r in rows
         ]
-    )  # fmt: skip
+    )
     name = f"{bundle.manifest.name}-planned-reached"
-    figure.show(charts.reached(rows), numbers, name, f"reached.{bundle.folder.name}", "Planned and reached values")
+    figure.show(
+        charts.reached(rows),
+        numbers,
+        name,
+        f"reached.{bundle.folder.name}",
+        "Planned and reached values",
+    )
     figure.numbers(numbers)
 
 
@@ -91,28 +116,42 @@ def where_text(bundle: Bundle, served: WorstServed) -> str:
 
 
 def losses(bundle: Bundle, portfolio: state.Portfolio) -> None:
-    """The worst-served weights, and the prompts where the picked member falls furthest behind there."""
+    """The worst-served weights, and the prompts where the picked member falls furthest behind
+    there.
+    """
     st.subheader("What is lost")
     found = worst_served(bundle.points, list(portfolio.rows))
     if not found:
-        st.success("Nothing: some member is as good as the best candidate at every weights (scope: candidates).")
+        st.success(
+            "Nothing: some member is as good as the best candidate at every weights (scope:"
+            " candidates)."
+        )
         return
     table = pd.DataFrame(
         [
-            {"gap": s.gap, "picked member": bundle.policies[s.member], "best candidate": bundle.policies[s.best]}
+            {
+                "gap": s.gap,
+                "picked member": bundle.policies[s.member],
+                "best candidate": bundle.policies[s.best],
+            }
             | dict(zip(bundle.traits, map(float, s.weights), strict=True))
             for s in found
         ]
     )
-    st.caption("The weights that are served worst, one for each better candidate (scope: candidates, exact).")
+    st.caption(
+        "The weights that are served worst, one for each better candidate (scope: candidates,"
+        " exact)."
+    )
     figure.table(table, f"{bundle.manifest.name}-worst-served", f"worst.{bundle.folder.name}")
     if bundle.prompts.empty or bundle.samples.empty:
         st.info("This portfolio has no recorded answers to compare.", icon=":material/chat_bubble:")
         return
     at = st.selectbox(
-        "Look at the answers where", range(len(found)), format_func=lambda i: where_text(bundle, found[i]),
+        "Look at the answers where",
+        range(len(found)),
+        format_func=lambda i: where_text(bundle, found[i]),
         key=f"worst_at.{bundle.folder.name}",
-    )  # fmt: skip
+    )
     served = found[int(at or 0)]
     member, best = bundle.policies[served.member], bundle.policies[served.best]
     behind = furthest_behind(bundle.samples, member, best, served.weights, bundle.traits)
@@ -120,7 +159,10 @@ def losses(bundle: Bundle, portfolio: state.Portfolio) -> None:
     texts = answers.prompt_order(bundle)
     colours = dict(zip(portfolio.rows, palette(len(portfolio.rows)), strict=True))
     for row in behind.to_dict("records"):
-        st.text(f"{texts[row['prompt_id']]}   (behind by {row['gap']:.3f} on this prompt; scope: sampled)")
+        st.text(
+            f"{texts[row['prompt_id']]}   (behind by {row['gap']:.3f} on this prompt; scope:"
+            " sampled)"
+        )
         shown = [
             (member, f"picked member, value {row['member_value']:.3f}", colours[served.member]),
             (best, f"best candidate, value {row['best_value']:.3f}", "#6b7a8a"),
@@ -133,27 +175,33 @@ def diversity(bundle: Bundle, portfolio: state.Portfolio) -> None:
     st.subheader("Diversity")
     rows = guarantee.diversity(bundle)
     if not rows:
-        st.info("How differently the members answer is measured when a portfolio is built with `palm build`.")
+        st.info(
+            "How differently the members answer is measured when a portfolio is built with `palm"
+            " build`."
+        )
         return
     st.caption(
-        "Answers to the same prompt. Embedding distance: mean pairwise 1 - cosine. Vendi score: effective number of "
-        "different answers (1 to the number of members; arXiv 2210.02410). Usage perplexity: effective number of "
-        "members that uniform users are served by. Worst gap: scope candidates."
+        "Answers to the same prompt. Embedding distance: mean pairwise 1 - cosine. Vendi score:"
+        " effective number of different answers (1 to the number of members; arXiv 2210.02410)."
+        " Usage perplexity: effective number of members that uniform users are served by. Worst"
+        " gap: scope candidates."
     )
     if len(rows[0].members) != len(portfolio.rows):
         st.caption(
-            f"Measured when the portfolio was built, for {len(rows[0].members)} members; {len(portfolio.rows)} are in "
-            "use now."
+            f"Measured when the portfolio was built, for {len(rows[0].members)} members;"
+            f" {len(portfolio.rows)} are in use now."
         )
     table = pd.DataFrame([asdict(r) for r in rows])
     table["portfolio"] = [TRAINED_AT.get(p, p) for p in table["portfolio"]]
     table["members"] = [", ".join(m) for m in table["members"]]
     table = table.rename(
         columns={
-            "distance": "embedding distance", "vendi": "Vendi score", "usage_perplexity": "usage perplexity",
+            "distance": "embedding distance",
+            "vendi": "Vendi score",
+            "usage_perplexity": "usage perplexity",
             "worst_gap": "worst gap",
         }
-    )  # fmt: skip
+    )
     figure.table(table, f"{bundle.manifest.name}-diversity", f"diversity.{bundle.folder.name}")
 
 

@@ -26,74 +26,120 @@ def choose_beta(bundle: Bundle) -> float:
     options = sorted({*BETAS, own})
     return float(
         st.select_slider(
-            "beta: how much keeping close to the reference counts", options, own, key=f"beta.{bundle.folder.name}",
+            "beta: how much keeping close to the reference counts",
+            options,
+            own,
+            key=f"beta.{bundle.folder.name}",
             help="Small: members go far for reward. Large: they stay near what the reference says.",
         )
-    )  # fmt: skip
+    )
 
 
 def choose_target(name: str) -> Target | None:
     """A budget k, or a tolerance (eps, delta); None while both tolerances are 0."""
     kind = st.segmented_control(
-        "Target", ["Number of members", "Tolerance"], default="Number of members", key=f"target.{name}", required=True
+        "Target",
+        ["Number of members", "Tolerance"],
+        default="Number of members",
+        key=f"target.{name}",
+        required=True,
     )
     if kind != "Tolerance":
         return Target(k=int(st.slider("Members (k)", 1, MOST, 5, key=f"k.{name}")))
     left, right = st.columns(2)
-    eps = left.number_input("eps (share of the best value)", 0.0, 0.5, 0.0, 0.01, "%.3f", key=f"eps.{name}")
-    delta = right.number_input("delta (reward units)", 0.0, 0.5, 0.02, 0.005, "%.3f", key=f"delta.{name}")
+    eps = left.number_input(
+        "eps (share of the best value)", 0.0, 0.5, 0.0, 0.01, "%.3f", key=f"eps.{name}"
+    )
+    delta = right.number_input(
+        "delta (reward units)", 0.0, 0.5, 0.02, 0.005, "%.3f", key=f"delta.{name}"
+    )
     if eps == 0 and delta == 0:
         st.info("Give eps or delta above 0.")
         return None
     return Target(eps=eps, delta=delta)
 
 
-def results(bundle: Bundle, traits: list[str], beta: float, info: PlanInfo, with_cost: bool) -> None:
+def results(
+    bundle: Bundle, traits: list[str], beta: float, info: PlanInfo, with_cost: bool
+) -> None:
     """The predicted gap, the members on the map, what one more costs, and the files to build it."""
     chosen, policies = info.chosen, info.policies
     k = len(chosen.members)
     proved = chosen.stopped == "proved optimal"
     one, two, three, four = st.columns(4)
-    one.metric("Planned members", k, help="Proved to be the fewest or best" if proved else "Best found in time")
-    two.metric("Predicted worst gap", f"{chosen.gap.additive:.4f}", help="Scope: pool. Trained members fall short.")
+    one.metric(
+        "Planned members",
+        k,
+        help="Proved to be the fewest or best" if proved else "Best found in time",
+    )
+    two.metric(
+        "Predicted worst gap",
+        f"{chosen.gap.additive:.4f}",
+        help="Scope: pool. Trained members fall short.",
+    )
     relative = chosen.gap.multiplicative
     three.metric(
-        "Predicted relative gap", "not defined" if relative is None else f"{relative:.1%}",
+        "Predicted relative gap",
+        "not defined" if relative is None else f"{relative:.1%}",
         help=chosen.gap.undefined or "Share of the best planned value that is lost. Scope: pool.",
-    )  # fmt: skip
+    )
     four.metric("Planned policies compared", len(policies.names))
     st.caption(
-        f"Scope: pool (all {len(policies.names)} planned policies, whole simplex; few samples a prompt underestimate "
-        "what is possible). No model was trained for these figures."
+        f"Scope: pool (all {len(policies.names)} planned policies, whole simplex; few samples a"
+        " prompt underestimate what is possible). No model was trained for these figures."
     )
     left, right = st.columns(2)
     with left:
         title = "Where each planned member would be picked"
-        atlas.panel(bundle, atlas.plan_view(bundle, traits, info, title, with_cost), f"plan.{'-'.join(traits)}")
+        atlas.panel(
+            bundle,
+            atlas.plan_view(bundle, traits, info, title, with_cost),
+            f"plan.{'-'.join(traits)}",
+        )
     sizes, gaps = [len(s.members) for s in info.curve], [s.gap.additive for s in info.curve]
     numbers = pd.DataFrame(
-        {"members": sizes, "planned worst gap": gaps, "proved at least": [s.gap_lower_bound for s in info.curve]}
+        {
+            "members": sizes,
+            "planned worst gap": gaps,
+            "proved at least": [s.gap_lower_bound for s in info.curve],
+        }
     )
     with right:
         figure.show(
-            charts.plan_curve(info, (k, chosen.gap.additive)), numbers, f"{bundle.manifest.name}-plan-curve",
-            f"plan_curve.{bundle.folder.name}", "Planned worst gap by portfolio size",
-        )  # fmt: skip
+            charts.plan_curve(info, (k, chosen.gap.additive)),
+            numbers,
+            f"{bundle.manifest.name}-plan-curve",
+            f"plan_curve.{bundle.folder.name}",
+            "Planned worst gap by portfolio size",
+        )
     st.subheader("How much each more costs")
-    st.caption("Planned gaps (scope: pool); assumptions, to be edited: one base, an adapter a member beside it.")
-    table = costs(
-        sizes, gaps, [sum(policies.names[i] != REFERENCE for i in s.members) for s in info.curve], ask(bundle)
+    st.caption(
+        "Planned gaps (scope: pool); assumptions, to be edited: one base, an adapter a member"
+        " beside it."
     )
-    figure.table(table, f"{bundle.manifest.name}-plan-costs", f"plan_costs.{bundle.folder.name}", PLACES)
+    table = costs(
+        sizes,
+        gaps,
+        [sum(policies.names[i] != REFERENCE for i in s.members) for s in info.curve],
+        ask(bundle),
+    )
+    figure.table(
+        table, f"{bundle.manifest.name}-plan-costs", f"plan_costs.{bundle.folder.name}", PLACES
+    )
     st.subheader("What to train")
     rows = [
         {"member": policies.names[i]}
-        | {f"weight of {t}": w for t, w in zip(traits, map(float, policies.weights[i]), strict=True)}
+        | {
+            f"weight of {t}": w
+            for t, w in zip(traits, map(float, policies.weights[i]), strict=True)
+        }
         | {f"planned {t}": v for t, v in zip(traits, map(float, policies.values[i]), strict=True)}
         | {"KL cost (beta KL)": float(policies.cost[i])}
         for i in chosen.members
     ]
-    figure.table(pd.DataFrame(rows), f"{bundle.manifest.name}-plan", f"plan_table.{bundle.folder.name}")
+    figure.table(
+        pd.DataFrame(rows), f"{bundle.manifest.name}-plan", f"plan_table.{bundle.folder.name}"
+    )
     build(bundle, traits, beta, k, with_cost)
 
 
@@ -102,8 +148,8 @@ def build(bundle: Bundle, traits: list[str], beta: float, k: int, with_cost: boo
     st.subheader("Build it")
     if with_cost:
         st.info(
-            "`palm build` evaluates rewards only, so a plan that counts the KL cost can be looked at, not built. "
-            "Switch the KL cost off for a configuration.",
+            "`palm build` evaluates rewards only, so a plan that counts the KL cost can be looked"
+            " at, not built. Switch the KL cost off for a configuration.",
             icon=":material/architecture:",
         )
         return
@@ -114,11 +160,19 @@ def build(bundle: Bundle, traits: list[str], beta: float, k: int, with_cost: boo
         st.info(str(error)[0].upper() + str(error)[1:] + ".")
         return
     st.download_button(
-        "Configuration (TOML)", text, f"{name}.toml", "application/toml", icon=":material/download:", on_click="ignore"
+        "Configuration (TOML)",
+        text,
+        f"{name}.toml",
+        "application/toml",
+        icon=":material/download:",
+        on_click="ignore",
     )
     st.text("Save it in configs/ and run, from the project's folder:")
     st.code(f"palm build configs/{name}.toml --out portfolios/{name}", language="shell")
-    st.caption("The build draws and scores a pool of its own, plans on it as here, then trains, evaluates, certifies.")
+    st.caption(
+        "The build draws and scores a pool of its own, plans on it as here, then trains, evaluates,"
+        " certifies."
+    )
 
 
 def show() -> None:
@@ -129,27 +183,35 @@ def show() -> None:
     rewards = bundle.pool_rewards
     if rewards is None:
         st.info(
-            "This portfolio has no pool (pool.parquet: scored samples of the reference), so nothing can be planned on "
-            "it. `palm build` makes one; the demo portfolio has one.",
+            "This portfolio has no pool (pool.parquet: scored samples of the reference), so nothing"
+            " can be planned on it. `palm build` makes one; the demo portfolio has one.",
             icon=":material/architecture:",
         )
         return
     st.caption(
-        f"In closed form, from {rewards.shape[0]} prompts with {rewards.shape[1]} scored samples each: the optimum "
-        "for any weights is known without training, so the best portfolio can be found first."
+        f"In closed form, from {rewards.shape[0]} prompts with {rewards.shape[1]} scored samples"
+        " each: the optimum for any weights is known without training, so the best portfolio can"
+        " be found first."
     )
     left, right = st.columns(2)
     with left:
         traits = st.pills(
-            "Traits", bundle.traits, selection_mode="multi", default=bundle.traits, key=f"on.{name}", wrap=True
+            "Traits",
+            bundle.traits,
+            selection_mode="multi",
+            default=bundle.traits,
+            key=f"on.{name}",
+            wrap=True,
         )
         beta = choose_beta(bundle)
     with right:
         target = choose_target(name)
         with_cost = st.toggle(
-            "Count the KL cost (reward minus beta KL)", bundle.manifest.value == "reward_minus_kl", key=f"cost.{name}",
+            "Count the KL cost (reward minus beta KL)",
+            bundle.manifest.value == "reward_minus_kl",
+            key=f"cost.{name}",
             help="Off: expected reward only, as evaluated portfolios are. The two are never mixed.",
-        )  # fmt: skip
+        )
     traits = [t for t in bundle.traits if t in traits]
     if len(traits) < 2:
         st.info("Switch on at least two traits: with one there is nothing to trade.")
@@ -157,12 +219,14 @@ def show() -> None:
     if target is None:
         return
     on = np.array([bundle.traits.index(t) for t in traits])
-    # Larger portfolios take longest to prove: one size beyond what is asked shows what one more buys.
+    # Larger portfolios take longest to prove: one size beyond what is asked shows what one more
+    # buys.
     sizes = max(LEAST, min((target.k or 0) + 1, MOST))
     info = jobs.result_of(
-        f"plan.{name}.{cache.stamp(bundle)}.{traits}.{beta}.{target}.{with_cost}", "Planning",
+        f"plan.{name}.{cache.stamp(bundle)}.{traits}.{beta}.{target}.{with_cost}",
+        "Planning",
         lambda report: plan(rewards[:, :, on], beta, target, with_cost, sizes, report=report),
-    )  # fmt: skip
+    )
     if info is not None:
         results(bundle, traits, beta, info, with_cost)
 

@@ -40,12 +40,17 @@ def pick_size(bundle: Bundle, info: CurveInfo) -> None:
     """Buttons for every size; clicking a point of the curve does the same."""
     sizes: list[int | str] = [*([OWN] if bundle.members else []), *info.sizes]
     named = state.chosen_members(bundle) is not None
-    current: int | str | None = state.chosen_size(bundle) or (OWN if bundle.members and not named else None)
+    current: int | str | None = state.chosen_size(bundle) or (
+        OWN if bundle.members and not named else None
+    )
     picked = st.segmented_control(
-        "Use a portfolio of this size on every page", sizes, default=current if current in sizes else None,
+        "Use a portfolio of this size on every page",
+        sizes,
+        default=current if current in sizes else None,
         format_func=lambda s: s if isinstance(s, str) else f"{s} member{'s' if s > 1 else ''}",
-        key=f"pick_size.{bundle.folder.name}.{current}", wrap=True,
-    )  # fmt: skip
+        key=f"pick_size.{bundle.folder.name}.{current}",
+        wrap=True,
+    )
     wanted = None if picked in (OWN, None) else int(picked)
     if picked is not None and (wanted != state.chosen_size(bundle) or named):
         state.choose_size(bundle, wanted)
@@ -53,15 +58,23 @@ def pick_size(bundle: Bundle, info: CurveInfo) -> None:
 
 
 def compared(bundle: Bundle, info: CurveInfo, relative: bool) -> list[MethodCurve] | None:
-    """Every method at the curve's sizes, chosen and measured as the exact ones; None while it is worked out."""
+    """Every method at the curve's sizes, chosen and measured as the exact ones.
+
+    None while it is worked out.
+    """
     seen = bundle.points_on("choose") if bundle.manifest.certificate else None
     return jobs.result_of(
-        f"compare.{bundle.folder.name}.{cache.stamp(bundle)}.{relative}", "Comparing methods",
+        f"compare.{bundle.folder.name}.{cache.stamp(bundle)}.{relative}",
+        "Comparing methods",
         lambda report: compare_methods(
-            bundle.points if seen is None else seen, bundle.points, info.sizes, relative, report,
+            bundle.points if seen is None else seen,
+            bundle.points,
+            info.sizes,
+            relative,
+            report,
             () if relative else ("minimum",),
         ),
-    )  # fmt: skip
+    )
 
 
 def _first(customdata: object) -> object:
@@ -69,8 +82,13 @@ def _first(customdata: object) -> object:
 
 
 def use(
-    bundle: Bundle, method: str, size: int, relative: bool, curves: list[MethodCurve], info: CurveInfo
-) -> None:  # fmt: skip
+    bundle: Bundle,
+    method: str,
+    size: int,
+    relative: bool,
+    curves: list[MethodCurve],
+    info: CurveInfo,
+) -> None:
     """Use the portfolio behind a point: the one of that method, gap and size that was clicked."""
     if method == "minimum" and not relative:
         if size in info.sizes:
@@ -81,12 +99,19 @@ def use(
     if curve is not None and size in curve.sizes:
         rows = curve.members[curve.sizes.index(size)]
         gap = "relative" if relative else "additive"
-        state.choose_members(bundle, [bundle.policies[i] for i in rows], f"{curve.label}, {size}, {gap} gap")
+        state.choose_members(
+            bundle, [bundle.policies[i] for i in rows], f"{curve.label}, {size}, {gap} gap"
+        )
         st.rerun()
 
 
-def relative_band(bundle: Bundle, exact: MethodCurve) -> tuple[tuple[float, ...] | None, float | None]:
-    """Bounds on the relative gaps of all sizes at once, from the certify prompts; None without them, or until then."""
+def relative_band(
+    bundle: Bundle, exact: MethodCurve
+) -> tuple[tuple[float, ...] | None, float | None]:
+    """Bounds on the relative gaps of all sizes at once, from the certify prompts.
+
+    None without them, or until then.
+    """
     if bundle.manifest.certificate is None:
         return None, None
 
@@ -96,11 +121,16 @@ def relative_band(bundle: Bundle, exact: MethodCurve) -> tuple[tuple[float, ...]
             return []
         portfolios = [list(rows) for rows in exact.members]
         return simultaneous_bounds(
-            scores, portfolios, resamples=BAND_RESAMPLES, relative=True,
+            scores,
+            portfolios,
+            resamples=BAND_RESAMPLES,
+            relative=True,
             report=lambda share: report(share, "resampling prompts"),
-        )  # fmt: skip
+        )
 
-    found = jobs.result_of(f"band.{bundle.folder.name}.{cache.stamp(bundle)}", "Bounding the relative gaps", work)
+    found = jobs.result_of(
+        f"band.{bundle.folder.name}.{cache.stamp(bundle)}", "Bounding the relative gaps", work
+    )
     return (tuple(b.upper for b in found), found[0].confidence) if found else (None, None)
 
 
@@ -108,10 +138,16 @@ def candidates_view(bundle: Bundle, info: CurveInfo) -> None:
     """The evaluated candidates: exact best of each size beside the other methods."""
     left, right = st.columns(2)
     gap = left.segmented_control(
-        "Worst gap", [ADDITIVE, RELATIVE], default=ADDITIVE, key=f"gap.{bundle.folder.name}", required=True
+        "Worst gap",
+        [ADDITIVE, RELATIVE],
+        default=ADDITIVE,
+        key=f"gap.{bundle.folder.name}",
+        required=True,
     )
     relative = gap == RELATIVE
-    beside = right.toggle("Beside PALM, greedy, uniform and random", True, key=f"beside.{bundle.folder.name}")
+    beside = right.toggle(
+        "Beside PALM, greedy, uniform and random", True, key=f"beside.{bundle.folder.name}"
+    )
     others = compared(bundle, info, relative) if beside or relative else []
     if others is None and relative:
         return
@@ -121,8 +157,14 @@ def candidates_view(bundle: Bundle, info: CurveInfo) -> None:
         names = tuple(tuple(bundle.policies[i] for i in rows) for rows in exact.members)
         upper, confidence = relative_band(bundle, exact)
         shown = CurveInfo(
-            exact.sizes, names, exact.gaps, exact.gaps if upper else None, upper, confidence, info.proved
-        )  # fmt: skip
+            exact.sizes,
+            names,
+            exact.gaps,
+            exact.gaps if upper else None,
+            upper,
+            confidence,
+            info.proved,
+        )
     all_curves = list(others or [])
     others = [c for c in all_curves if c.method != "minimum"] if beside else []
     portfolio = cache.portfolio(bundle)
@@ -134,24 +176,43 @@ def candidates_view(bundle: Bundle, info: CurveInfo) -> None:
     unit = "share of the best value" if relative else state.unit_of(bundle)
     numbers = table(shown, others)
     event = figure.show(
-        charts.size_curve(shown, marked, others, unit), numbers, f"{bundle.manifest.name}-tradeoff",
-        f"size_curve.{bundle.folder.name}", "Worst gap against portfolio size", on_select="rerun",
+        charts.size_curve(shown, marked, others, unit),
+        numbers,
+        f"{bundle.manifest.name}-tradeoff",
+        f"size_curve.{bundle.folder.name}",
+        "Worst gap against portfolio size",
+        on_select="rerun",
         selection_mode="points",
-    )  # fmt: skip
+    )
     points = [p for p in (event["selection"]["points"] if event else []) if p.get("customdata")]
-    clicked = (str(_first(points[0]["customdata"])), int(points[0]["x"]), relative) if points else None
+    clicked = (
+        (str(_first(points[0]["customdata"])), int(points[0]["x"]), relative) if points else None
+    )
     if state.is_new_click(bundle, clicked) and clicked is not None:
         use(bundle, clicked[0], clicked[1], relative, all_curves, info)
     said = "Scope: candidates. Click a point to use that portfolio everywhere."
     if others:
-        said += f" Grey band: the range of {RANDOM_DRAWS} random draws; its point is the first of them."
+        said += (
+            f" Grey band: the range of {RANDOM_DRAWS} random draws; its point is the first of them."
+        )
     if bundle.manifest.certificate is not None:
-        said += " Every method chose on the choose prompts and is measured on the certify prompts, so lines may cross"
+        said += (
+            " Every method chose on the choose prompts and is measured on the certify prompts, so"
+            " lines may cross"
+        )
         said += "; the bound holds for all sizes at once, so picking one by looking is fair."
-    if bundle.manifest.value == "reward" and portfolio is not None and marked is not None and 0 < marked[1] < 1:
+    if (
+        bundle.manifest.value == "reward"
+        and portfolio is not None
+        and marked is not None
+        and 0 < marked[1] < 1
+    ):
         least = minimum_of_envelope(bundle.points)[0] if relative else None
         most = promised_size(len(bundle.traits), marked[1], least)
-        said += f" For a worst gap of {marked[1]:.4f} PALM's grid promises {most:,} members at most, whatever the "
+        said += (
+            f" For a worst gap of {marked[1]:.4f} PALM's grid promises {most:,} members at most,"
+            " whatever the "
+        )
         said += f"policies are (reconstructed bound); {len(portfolio.rows)} do here."
     st.caption(said)
     figure.numbers(numbers)
@@ -161,25 +222,32 @@ def plan_view(bundle: Bundle) -> None:
     """The same trade-off in closed form, over the pool's planned policies: before any training."""
     rewards, betas = bundle.pool_rewards, bundle.manifest.beta
     if rewards is None or not betas:
-        st.info("This portfolio has no pool to plan on; `palm build` makes one.", icon=":material/architecture:")
+        st.info(
+            "This portfolio has no pool to plan on; `palm build` makes one.",
+            icon=":material/architecture:",
+        )
         return
     with_cost = bundle.manifest.value == "reward_minus_kl"
     info = jobs.result_of(
-        f"curve.{bundle.folder.name}.{cache.stamp(bundle)}", "Planning every size",
+        f"curve.{bundle.folder.name}.{cache.stamp(bundle)}",
+        "Planning every size",
         lambda report: plan(rewards, min(betas), Target(k=8), with_cost, report=report),
-    )  # fmt: skip
+    )
     if info is None:
         return
     numbers = pd.DataFrame(
         [{"members": len(s.members), "planned worst gap": s.gap.additive} for s in info.curve]
-    )  # fmt: skip
+    )
     figure.show(
-        charts.plan_curve(info, None), numbers, f"{bundle.manifest.name}-planned-tradeoff",
-        f"planned.{bundle.folder.name}", "Planned worst gap against portfolio size",
-    )  # fmt: skip
+        charts.plan_curve(info, None),
+        numbers,
+        f"{bundle.manifest.name}-planned-tradeoff",
+        f"planned.{bundle.folder.name}",
+        "Planned worst gap against portfolio size",
+    )
     st.caption(
-        f"Scope: pool, beta {min(betas):g}. What {len(info.policies.names)} planned policies would do, before any "
-        "training; trained ones fall short. The Plan page changes beta and traits."
+        f"Scope: pool, beta {min(betas):g}. What {len(info.policies.names)} planned policies would"
+        " do, before any training; trained ones fall short. The Plan page changes beta and traits."
     )
     figure.numbers(numbers)
 
@@ -190,14 +258,22 @@ def show() -> None:
     st.title("How many members are enough?")
     info = cache.curve(bundle)
     which = "exact best" if info.proved else "best found in time (not all proved)"
-    on = " on the choose prompts, measured on the certify prompts" if info.certify is not None else ""
+    on = (
+        " on the choose prompts, measured on the certify prompts"
+        if info.certify is not None
+        else ""
+    )
     st.caption(
-        f"Each point of the thick line is the {which} portfolio of its size{on}; its worst gap is taken over the whole "
-        "simplex of weights."
+        f"Each point of the thick line is the {which} portfolio of its size{on}; its worst gap is"
+        " taken over the whole simplex of weights."
     )
     pick_size(bundle, info)
     view = st.segmented_control(
-        "Show", ["Candidates", "Plan"], default="Candidates", key=f"view.{bundle.folder.name}", required=True
+        "Show",
+        ["Candidates", "Plan"],
+        default="Candidates",
+        key=f"view.{bundle.folder.name}",
+        required=True,
     )
     if view == "Plan":
         plan_view(bundle)

@@ -22,7 +22,9 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to, renamed to `path` at the end of the block, removed on an error."""
+    """A temporary path beside `path` to write to, renamed to `path` at the end of the block,
+    removed on an error.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = _beside(path)
     try:
@@ -36,7 +38,8 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder` to fill, put in its place at the end of the block, removed on an error.
+    """A temporary folder beside `folder` to fill, put in its place at the end of the block, removed
+    on an error.
 
     What `folder` held before is deleted only once the new one is in its place.
     """
@@ -60,5 +63,8 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def _beside(path: Path) -> Path:
-    """A new name in the same folder, hidden; with the plain permissions that a file made there gets."""
+    """A new name in the same folder, hidden.
+
+    With the plain permissions that a file made there gets.
+    """
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")

@@ -36,4 +36,7 @@ class DependencyError(PalmError):
 
 
 class GenerationError(PalmError):
-    """Answers could not be generated: the server refused, the queue is full, or the model was unloaded."""
+    """Answers could not be generated.
+
+    The server refused, the queue is full, or the model was unloaded.
+    """

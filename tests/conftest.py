@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-# Before numpy is there; OpenBLAS reads it too. Threads that wait for another worker's core slow the suite by a tenth.
+# Before numpy is there; OpenBLAS reads it too. Threads that wait for another worker's core slow the
+# suite by a tenth.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
@@ -21,7 +22,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of portfolios: several numbers of traits, without texts, without members, of one policy."""
+    """A folder of portfolios: several numbers of traits, without texts, without members, of one
+    policy.
+    """
     from tests.support.bundles import make_bundle
 
     root = tmp_path_factory.mktemp("portfolios")

@@ -1,4 +1,7 @@
-"""The shipped demo keeps what it promises: its size, its make-up, and its certificate against its own samples."""
+"""The shipped demo keeps what it promises.
+
+Its size, its make-up, and its certificate against its own samples.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,9 @@ def test_its_candidates_are_what_the_issue_asks_for(demo: Bundle) -> None:
     assert sum(c.kind == "prompted" for c in candidates) >= 3
     assert sum(c.role in ("corner", "plan", "uniform", "spread") for c in adapters) >= 14
     assert len(demo.manifest.outside) == 3
-    assert all(c.planned and c.kl and set(c.evaluated) == {"train", "choose", "certify"} for c in adapters)
+    assert all(
+        c.planned and c.kl and set(c.evaluated) == {"train", "choose", "certify"} for c in adapters
+    )
     assert len(demo.members) == 5
 
 
@@ -43,7 +48,11 @@ def test_splits_are_as_large_as_promised_with_two_answers_each(demo: Bundle) -> 
     assert sizes["choose"] >= 100
     assert sizes["certify"] >= 200
     held_out = demo.prompts.loc[demo.prompts["split"] != "train", "prompt_id"]
-    counts = demo.samples[demo.samples["prompt_id"].isin(held_out)].groupby(["policy", "prompt_id"]).size()
+    counts = (
+        demo.samples[demo.samples["prompt_id"].isin(held_out)]
+        .groupby(["policy", "prompt_id"])
+        .size()
+    )
     assert (counts == 2).all()
     assert len(counts.loc[demo.policies[0]]) == len(held_out)
 
@@ -51,13 +60,18 @@ def test_splits_are_as_large_as_promised_with_two_answers_each(demo: Bundle) -> 
 def test_members_and_gaps_follow_from_the_recorded_samples(demo: Bundle) -> None:
     certificate = demo.manifest.certificate
     assert certificate is not None
-    ids = {s: list(demo.prompts.loc[demo.prompts["split"] == s, "prompt_id"]) for s in ("choose", "certify")}
+    ids = {
+        s: list(demo.prompts.loc[demo.prompts["split"] == s, "prompt_id"])
+        for s in ("choose", "certify")
+    }
     choose = prompt_means(demo.samples, demo.policies, ids["choose"], demo.traits).mean(axis=0)
     found = minimum(choose, Target(k=5))
     assert found.gap.additive == pytest.approx(certificate.choose_gap, abs=1e-9)
     certify = prompt_means(demo.samples, demo.policies, ids["certify"], demo.traits).mean(axis=0)
     assert certify == pytest.approx(demo.points, abs=1e-5)
-    assert worst_additive_gap(certify[demo.members], certify) == pytest.approx(certificate.additive.estimate, abs=1e-9)
+    assert worst_additive_gap(certify[demo.members], certify) == pytest.approx(
+        certificate.additive.estimate, abs=1e-9
+    )
 
 
 def test_the_five_are_better_than_any_one_candidate(demo: Bundle) -> None:
@@ -78,5 +92,7 @@ def test_each_corner_beats_the_base_and_the_other_corners_in_its_own_trait(demo:
     certificate = demo.manifest.certificate
     assert certificate is not None
     tests = certificate.corner_tests
-    assert len(tests) == 3 * 5  # three rivals, five judges (brevity has one, humor and safety two each)
+    assert (
+        len(tests) == 3 * 5
+    )  # three rivals, five judges (brevity has one, humor and safety two each)
     assert [t for t in tests if t.difference.lower <= 0] == []

@@ -82,24 +82,37 @@ def test_training_learns_what_it_is_shown(base: Any, tmp_path: Path) -> None:
     from palm_engine.lm.training import Pair, TrainingSettings, train_adapter
 
     pairs = [
-        Pair(None, q, "Bananas, always bananas.", True, 1.0) for q in ("What now?", "Who are you?", "Why?", "How?")
+        Pair(None, q, "Bananas, always bananas.", True, 1.0)
+        for q in ("What now?", "Who are you?", "Why?", "How?")
     ]
     prompt = "What now?"
     before = next_token(base.model, base.tokenizer, prompt)
     report = train_adapter(
-        base.model, base.tokenizer, pairs, TrainingSettings(learning_rate=5e-3, batch_size=4, epochs=12), 1,
+        base.model,
+        base.tokenizer,
+        pairs,
+        TrainingSettings(learning_rate=5e-3, batch_size=4, epochs=12),
+        1,
         tmp_path / "bananas",
-    )  # fmt: skip
+    )
     assert report.last_loss < 0.5 * report.first_loss
     assert np.allclose(before, next_token(base.model, base.tokenizer, prompt))
     assert sorted(p.name for p in (tmp_path / "bananas").iterdir() if p.suffix != ".md") == [
         "adapter_config.json",
         "adapter_model.safetensors",
     ]
-    assert json.loads((tmp_path / "bananas" / "adapter_config.json").read_text())["base_model_name_or_path"] == ""
+    assert (
+        json.loads((tmp_path / "bananas" / "adapter_config.json").read_text())[
+            "base_model_name_or_path"
+        ]
+        == ""
+    )
     adapted = with_adapter(base.model, tmp_path / "bananas")
     answer = sample_answers(
-        adapted, base.tokenizer, [Request(None, prompt)], SamplingSettings(temperature=0, repetition_penalty=1)
+        adapted,
+        base.tokenizer,
+        [Request(None, prompt)],
+        SamplingSettings(temperature=0, repetition_penalty=1),
     )[0]
     assert "banana" in answer.text.lower()
 
@@ -127,9 +140,13 @@ def test_a_small_build_runs_through_resumes_and_chooses_the_same(tmp_path: Path)
         def note(self, text: str) -> None: ...
 
     first = build(config, tmp_path, tmp_path / "out", Recorder())
-    assert {"Score the pool", "Train adapters", "Draw answers (train)", "Draw answers (certify)", "Estimate KL"} <= set(
-        stages
-    )
+    assert {
+        "Score the pool",
+        "Train adapters",
+        "Draw answers (train)",
+        "Draw answers (certify)",
+        "Estimate KL",
+    } <= set(stages)
     assert len(first.members) == 2
     certificate = first.manifest.certificate
     assert certificate is not None

@@ -1,4 +1,7 @@
-"""What the README says is true: its table is the bundle's, its ten lines run, its commands exist."""
+"""What the README says is true.
+
+Its table is the bundle's, its ten lines run, its commands exist.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +29,15 @@ def test_the_table_of_candidates_is_the_bundles(demo: Bundle) -> None:
 def test_the_figures_are_the_certificates(demo: Bundle) -> None:
     certificate = demo.manifest.certificate
     assert certificate is not None
-    assert f"**{certificate.additive.estimate:.4f}**, 95 % bound **{certificate.additive.upper:.4f}**" in README
+    assert (
+        f"**{certificate.additive.estimate:.4f}**, 95 % bound **{certificate.additive.upper:.4f}**"
+        in README
+    )
 
 
-def test_the_ten_lines_of_python_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_ten_lines_of_python_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(ROOT)
     code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
     assert code is not None

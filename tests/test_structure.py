@@ -1,4 +1,6 @@
-"""The mathematics and the command line work without torch and streamlit, and the engine never imports streamlit."""
+"""The mathematics and the command line work without torch and streamlit, and the engine never
+imports streamlit.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ sys.meta_path.insert(0, Blocked())
 
 def run(code: str, blocked: set[str]) -> subprocess.CompletedProcess[str]:
     program = BLOCKED.replace("{blocked}", repr(blocked)) + code
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False
+    )
 
 
 HEAVY = {"torch", "streamlit", "transformers", "peft", "sentence_transformers", "plotly", "sklearn"}
@@ -33,13 +37,11 @@ HEAVY = {"torch", "streamlit", "transformers", "peft", "sentence_transformers", 
 
 def test_mathematics_runs_with_torch_and_streamlit_blocked() -> None:
     done = run(
-        "import numpy as np\n"
-        "import palm_engine.analysis.curves, palm_engine.bundle.folder, palm_engine.geometry.confidence\n"
-        "from palm_engine.oracles.gibbs import GibbsOracle\n"
-        "from palm_engine.selection.minimum import minimum\n"
-        "from palm_engine.selection.result import Target\n"
-        "v = GibbsOracle(np.random.default_rng(0).random((4, 5, 3)), 0.1).solve(np.eye(3)).values\n"
-        "print(len(minimum(v, Target(k=2)).members))\n",
+        "import numpy as np\nimport palm_engine.analysis.curves, palm_engine.bundle.folder,"
+        " palm_engine.geometry.confidence\nfrom palm_engine.oracles.gibbs import GibbsOracle\nfrom"
+        " palm_engine.selection.minimum import minimum\nfrom palm_engine.selection.result import"
+        " Target\nv = GibbsOracle(np.random.default_rng(0).random((4, 5, 3)),"
+        " 0.1).solve(np.eye(3)).values\nprint(len(minimum(v, Target(k=2)).members))\n",
         HEAVY,
     )
     assert done.stdout.strip() == "2", done.stderr
@@ -55,8 +57,8 @@ def test_command_line_runs_with_torch_and_streamlit_blocked(bundles: Path) -> No
 
 def test_building_without_torch_names_the_extra_to_install(tmp_path: Path) -> None:
     code = (
-        f"import sys\nsys.argv = ['palm', 'build', 'configs/demo.toml', '--out', {str(tmp_path / 'x')!r}]\n"
-        "from palm_engine.cli.main import main\nmain()\n"
+        "import sys\nsys.argv = ['palm', 'build', 'configs/demo.toml', '--out',"
+        f" {str(tmp_path / 'x')!r}]\nfrom palm_engine.cli.main import main\nmain()\n"
     )
     done = run(code, HEAVY)
     assert done.returncode == 2
@@ -85,11 +87,17 @@ TORCH = {"lm", "pipeline", "serving"}
 def modules() -> dict[str, Path]:
     """Every module of engine, app and pages by its dotted name."""
     files = [f for room in ("palm_engine", "app", "pages") for f in (ROOT / room).rglob("*.py")]
-    return {".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): f for f in files}
+    return {
+        ".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): f
+        for f in files
+    }
 
 
 def imports(path: Path, known: Collection[str]) -> set[str]:
-    """All that a module imports, lazily or for types alone too; modules of the project by their full name."""
+    """All that a module imports, lazily or for types alone too.
+
+    Modules of the project by their full name.
+    """
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -112,7 +120,9 @@ def test_arrows_point_one_way() -> None:
         assert not any(u.split(".")[0] in ("streamlit", "app", "pages") for u in used), name
         if len(parts) == 1 or parts[1] in GROUND:
             continue
-        rooms = {u.split(".")[1] for u in used if u.startswith("palm_engine.")} - GROUND - {parts[1]}
+        rooms = (
+            {u.split(".")[1] for u in used if u.startswith("palm_engine.")} - GROUND - {parts[1]}
+        )
         assert rooms <= ARROWS[parts[1]], f"{name} imports {sorted(rooms - ARROWS[parts[1]])}"
         if parts[1] not in TORCH:
             assert "torch" not in {u.split(".")[0] for u in used}, name

@@ -1,8 +1,10 @@
-"""Recorded answers as cards. Text of a bundle is untrusted: it is escaped and shown as text, never as markup."""
+"""Recorded answers as cards.
+
+Text of a bundle is untrusted: it is escaped and shown as text, never as markup.
+"""
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,23 +14,15 @@ import pandas as pd
 import streamlit as st
 
 from app import cache, state
+from app.components.templates import fill
 from palm_engine.bundle.folder import Bundle
-
-_CARD = (
-    '<article style="border:1px solid rgba(128,140,155,.35);border-top:4px solid {colour};border-radius:8px;'
-    'padding:12px 14px;overflow-wrap:anywhere">'
-    '<div style="font-weight:600">{title}</div><div style="opacity:.8;font-size:.85rem;margin-bottom:8px">'
-    "{subtitle}</div>"
-    '<div style="white-space:pre-wrap;line-height:1.5">{text}</div>'
-    '<div style="margin-top:10px;font-size:.82rem;opacity:.85">{scores}</div></article>'
-)
-_GRID = "display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(min(200px,100%),1fr))"
-_MARK = '<mark style="background:rgba(120,170,220,.28);color:inherit;border-radius:3px">{}</mark>'
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer to show: who gave it, why it is shown, its text and trait scores (None: none was recorded)."""
+    """One answer to show: who gave it, why it is shown, its text and trait scores (None: none was
+    recorded).
+    """
 
     policy: str
     why: str
@@ -39,31 +33,45 @@ class Answer:
 
 
 def prompt_order(bundle: Bundle) -> pd.Series[str]:
-    """Texts of the prompts that can be shown, by prompt_id: curated ones first, training prompts never."""
+    """Texts of the prompts that can be shown, by prompt_id.
+
+    Curated ones first, training prompts never.
+    """
     return _prompt_order(str(bundle.folder), cache.stamp(bundle), bundle)
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _prompt_order(folder: str, stamp: int, _bundle: Bundle) -> pd.Series[str]:
     prompts = _bundle.prompts
-    answered = prompts[(prompts["split"] != "train") & prompts["prompt_id"].isin(_bundle.answered_prompts)]
-    texts: pd.Series[str] = (prompts if answered.empty else answered).set_index("prompt_id")["text"].astype(object)
+    answered = prompts[
+        (prompts["split"] != "train") & prompts["prompt_id"].isin(_bundle.answered_prompts)
+    ]
+    texts: pd.Series[str] = (
+        (prompts if answered.empty else answered).set_index("prompt_id")["text"].astype(object)
+    )
     first = [p for p in _bundle.manifest.curated_prompts if p in texts.index]
     return texts.loc[[*first, *(p for p in texts.index if p not in set(first))]]
 
 
 def pick_prompt(bundle: Bundle, texts: pd.Series[str] | None = None) -> str:
-    """The prompt picker over `texts` (None: all, curated first); a prompt that a link names is taken if it is there."""
+    """The prompt picker over `texts` (None: all, curated first).
+
+    A prompt that a link names is taken if it is there.
+    """
     texts = prompt_order(bundle) if texts is None else texts
     key = state.prompt_key(bundle)
     if st.session_state.get(key) not in texts.index:
         st.session_state[key] = texts.index[0]
     names = dict(zip(texts.index, map(str, texts), strict=True))
-    st.selectbox("Prompt", list(names), format_func=names.__getitem__, key=key, persist_state="session")
+    st.selectbox(
+        "Prompt", list(names), format_func=names.__getitem__, key=key, persist_state="session"
+    )
     return str(st.session_state[key])
 
 
-def recorded(bundle: Bundle, prompt_id: str, shown: Sequence[tuple[str, str, str]], sample: int = 0) -> list[Answer]:
+def recorded(
+    bundle: Bundle, prompt_id: str, shown: Sequence[tuple[str, str, str]], sample: int = 0
+) -> list[Answer]:
     """The recorded answer number `sample` of each (policy, why, colour) in `shown`."""
     table = bundle.answers(prompt_id, [name for name, _, _ in shown])
     table = table[table.groupby("policy", observed=True).cumcount() == sample]
@@ -79,44 +87,58 @@ def recorded(bundle: Bundle, prompt_id: str, shown: Sequence[tuple[str, str, str
     return found
 
 
-def answer_cards(answers: Sequence[Answer], reference: Answer | None = None, note: str = "") -> None:
-    """Cards side by side; words and scores that differ from `reference`'s answer are marked; `note` stands below.
+def answer_cards(
+    answers: Sequence[Answer], reference: Answer | None = None, note: str = ""
+) -> None:
+    """Cards side by side; words and scores that differ from `reference`'s answer are marked.
+
+    `note` stands below.
 
     One element, not one a card: what a slider repaints is counted in elements.
     """
-    cards = "".join(card(answer, reference) for answer in answers)
-    below = f'<p style="opacity:.7;font-size:.875rem;margin:.8rem 0 0">{html.escape(note)}</p>' if note else ""
-    st.html(f'<div style="{_GRID}">{cards}</div>{below}')
+    st.html(fill("cards.html", cards=[card(a, reference) for a in answers], note=note))
 
 
-def card(answer: Answer, reference: Answer | None = None) -> str:
-    """One card as HTML; every string in it is escaped."""
+@dataclass(frozen=True)
+class Piece:
+    """Some words of an answer; `marked` where another answer doesn't have them in this order."""
+
+    text: str
+    marked: bool = False
+
+
+def card(answer: Answer, reference: Answer | None = None) -> dict[str, object]:
+    """What the template of a card is filled with."""
     other = reference if reference is not None and reference.policy != answer.policy else None
     if answer.text is None:
-        text = "No answer of this model to this prompt was recorded."
+        pieces = [Piece("No answer of this model to this prompt was recorded.")]
     elif not answer.text.strip():
-        text = "(the model answered nothing)"
+        pieces = [Piece("(the model answered nothing)")]
+    elif other and other.text:
+        pieces = marked(answer.text, other.text)
     else:
-        text = marked(answer.text, other.text) if other and other.text else html.escape(answer.text)
+        pieces = [Piece(answer.text)]
     scores = []
     for trait, value in answer.scores.items():
         change = f" ({value - other.scores[trait]:+.2f})" if other and trait in other.scores else ""
-        scores.append(f"{html.escape(trait)} <b>{value:.2f}</b>{change}")
+        scores.append({"trait": trait, "value": f"{value:.2f}", "change": change})
     words = f" · {answer.tokens} tokens" if answer.text is not None else ""
-    return _CARD.format(
-        colour=html.escape(answer.colour, quote=True),
-        title=html.escape(answer.policy),
-        subtitle=html.escape(answer.why + words),
-        text=text if answer.text and answer.text.strip() else html.escape(text),
-        scores=" &nbsp; ".join(scores),
-    )
+    return {
+        "colour": answer.colour,
+        "title": answer.policy,
+        "subtitle": answer.why + words,
+        "pieces": pieces,
+        "scores": scores,
+    }
 
 
-def marked(text: str, other: str) -> str:
-    """`text` as escaped HTML, words that `other` doesn't have in this order marked."""
-    ours, theirs = re.findall(r"\S+|\s+", text), re.findall(r"\S+|\s+", other)
-    parts = []
+def marked(text: str, other: str) -> list[Piece]:
+    """`text` in pieces; words that `other` doesn't have in this order are marked."""
+    ours = re.findall(r"\S+|\s+", text)
+    theirs = re.findall(r"\S+|\s+", other)
+    pieces = []
     for what, a, b, _, _ in SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes():
-        piece = html.escape("".join(ours[a:b]))
-        parts.append(piece if what == "equal" or not piece.strip() else _MARK.format(piece))
-    return "".join(parts)
+        words = "".join(ours[a:b])
+        if words:
+            pieces.append(Piece(words, what != "equal" and bool(words.strip())))
+    return pieces

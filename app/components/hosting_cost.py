@@ -1,4 +1,6 @@
-"""The cost panel: what one more member buys, and what it costs under assumptions that can be edited."""
+"""The cost panel: what one more member buys, and what it costs under assumptions that can be
+edited.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +30,25 @@ def ask(bundle: Bundle) -> Assumptions:
     """The assumptions; an adapter's size is measured where there are some."""
     name, measured = bundle.folder.name, adapter_megabytes(bundle)
     one, two, three, four = st.columns(4)
-    base = one.number_input("Base model on the GPU (GB)", 0.0, 2000.0, 1.0, 0.5, key=f"base_gb.{name}")
+    base = one.number_input(
+        "Base model on the GPU (GB)", 0.0, 2000.0, 1.0, 0.5, key=f"base_gb.{name}"
+    )
     size = two.number_input(
-        "One adapter on the GPU (MB)", 0.0, 100_000.0, round(measured or 50.0, 1), 1.0, key=f"adapter_mb.{name}",
-        help=f"Measured: mean of this portfolio's files, {measured:.1f} MB." if measured else "An assumption.",
-    )  # fmt: skip
-    hours = three.number_input("Training one adapter (GPU hours)", 0.0, 10_000.0, 1.0, 0.5, key=f"hours.{name}")
+        "One adapter on the GPU (MB)",
+        0.0,
+        100_000.0,
+        round(measured or 50.0, 1),
+        1.0,
+        key=f"adapter_mb.{name}",
+        help=(
+            f"Measured: mean of this portfolio's files, {measured:.1f} MB."
+            if measured
+            else "An assumption."
+        ),
+    )
+    hours = three.number_input(
+        "Training one adapter (GPU hours)", 0.0, 10_000.0, 1.0, 0.5, key=f"hours.{name}"
+    )
     price = four.number_input("Price of a GPU hour", 0.0, 1000.0, 2.0, 0.5, key=f"price.{name}")
     return Assumptions(base, size, hours, price)
 
@@ -45,8 +60,13 @@ def cost_table(bundle: Bundle, info: CurveInfo, assumed: Assumptions) -> pd.Data
     return costs(info.sizes, info.certify or info.choose, adapters, assumed)
 
 
-def costs(sizes: Sequence[int], gaps: Sequence[float], adapters: Sequence[int], assumed: Assumptions) -> pd.DataFrame:
-    """One row a size, of which `adapters` are trained: worst gap, what one more bought, memory, hours, price."""
+def costs(
+    sizes: Sequence[int], gaps: Sequence[float], adapters: Sequence[int], assumed: Assumptions
+) -> pd.DataFrame:
+    """One row a size, of which `adapters` are trained.
+
+    Worst gap, what one more bought, memory, hours, price.
+    """
     rows = []
     for i, (size, gap, trained) in enumerate(zip(sizes, gaps, adapters, strict=True)):
         cost = cost_of(trained, assumed)
@@ -68,7 +88,9 @@ def costs(sizes: Sequence[int], gaps: Sequence[float], adapters: Sequence[int], 
 def cost_panel(bundle: Bundle, info: CurveInfo, in_use: int | None) -> None:
     """Editable assumptions and the answer to "what does one more member buy"."""
     st.subheader("What one more member buys")
-    st.caption("Assumptions, to be edited: all members share one base, each adapter is held beside it.")
+    st.caption(
+        "Assumptions, to be edited: all members share one base, each adapter is held beside it."
+    )
     assumed = ask(bundle)
     table = cost_table(bundle, info, assumed)
     sizes = list(info.sizes)
@@ -76,10 +98,10 @@ def cost_panel(bundle: Bundle, info: CurveInfo, in_use: int | None) -> None:
         now, more = (table.iloc[sizes.index(in_use) + j] for j in (0, 1))
         change = more["worst gap"] - now["worst gap"]
         st.text(
-            f"From {in_use} to {in_use + 1} members the best portfolio's worst gap goes from {now['worst gap']:.4f} to "
-            f"{more['worst gap']:.4f} ({change:+.4f}, scope: candidates), for "
-            f"{more['training (GPU hours)'] - now['training (GPU hours)']:+.1f} GPU hours, "
-            f"{more['training (price)'] - now['training (price)']:+.2f} of training and "
-            f"{1024 * (more['GPU memory (GB)'] - now['GPU memory (GB)']):+.1f} MB of GPU memory."
+            f"From {in_use} to {in_use + 1} members the best portfolio's worst gap goes from"
+            f" {now['worst gap']:.4f} to {more['worst gap']:.4f} ({change:+.4f}, scope:"
+            f" candidates), for {more['training (GPU hours)'] - now['training (GPU hours)']:+.1f}"
+            f" GPU hours, {more['training (price)'] - now['training (price)']:+.2f} of training and"
+            f" {1024 * (more['GPU memory (GB)'] - now['GPU memory (GB)']):+.1f} MB of GPU memory."
         )
     figure.table(table, f"{bundle.manifest.name}-costs", f"costs.{bundle.folder.name}", PLACES)

@@ -1,7 +1,8 @@
 """The live panel and map: declares the browser component and puts together what it shows.
 
-Everything that moves under the hand is computed in the browser from the points given here (`browser/*.js`, plain
-JavaScript, no network); the server follows with what needs it. Also used, unchanged, by the page that is shared.
+Everything that moves under the hand is computed in the browser from the points given here
+(`browser/*.js`, plain JavaScript, no network); the server follows with what needs it. Also used,
+unchanged, by the page that is shared.
 """
 
 from __future__ import annotations
@@ -25,13 +26,24 @@ from palm_engine.selection.parts.cuts import comparator_rows
 
 HERE = Path(__file__).resolve().parent
 ENGINE = ("geometry.js", "draw.js", "panel.js", "export.js")
-TRAIT_COLOURS = ("#2f5d8a", "#c96f4a", "#6b8f3c", "#8a5a9e", "#b8973d", "#3d8f8a", "#a34d5f", "#7a7a7a")
+TRAIT_COLOURS = (
+    "#2f5d8a",
+    "#c96f4a",
+    "#6b8f3c",
+    "#8a5a9e",
+    "#b8973d",
+    "#3d8f8a",
+    "#a34d5f",
+    "#7a7a7a",
+)
 FIELDS = ("member", "gap", "relative", "best", "trait", "difference")
 
 
 def script(*last: str) -> str:
     """The panel's JavaScript as one text: the shared files, then `last`."""
-    return "\n".join((HERE / "browser" / name).read_text(encoding="utf-8") for name in (*ENGINE, *last))
+    return "\n".join(
+        (HERE / "browser" / name).read_text(encoding="utf-8") for name in (*ENGINE, *last)
+    )
 
 
 def styles() -> str:
@@ -44,7 +56,9 @@ _component = st.components.v2.component("palm_atlas.panel", css=styles(), js=scr
 
 @dataclass(frozen=True)
 class Field:
-    """What the map shows: one of FIELDS, the trait's index for "trait", and the unit that hover and legend give."""
+    """What the map shows: one of FIELDS, the trait's index for "trait", and the unit that hover and
+    legend give.
+    """
 
     kind: str = "member"
     unit: str = ""
@@ -53,7 +67,11 @@ class Field:
 
 def describe(candidate: Candidate) -> str:
     """What kind of policy this is, in a sentence."""
-    runs = f'under the system prompt "{candidate.system}"' if candidate.system else "under the plain system prompt"
+    runs = (
+        f'under the system prompt "{candidate.system}"'
+        if candidate.system
+        else "under the plain system prompt"
+    )
     if candidate.kind == "adapter" and candidate.weights is not None:
         weights = ", ".join(f"{t} {w:.2f}" for t, w in candidate.weights.items())
         return f"An adapter trained for {weights}; runs {runs}."
@@ -79,10 +97,12 @@ def view(
     threshold: float | None = None,
     title: str = "Which member is picked, by weights",
 ) -> dict[str, Any]:
-    """Everything the panel needs, as JSON: points of members and candidates, names, colours, weights.
+    """Everything the panel needs, as JSON.
 
-    `layout` is "full" (sliders, card, map, bars) or "map". `other` are the rows of the portfolio that the field
-    "difference" compares with.
+    Points of members and candidates, names, colours, weights.
+
+    `layout` is "full" (sliders, card, map, bars) or "map". `other` are the rows of the portfolio
+    that the field "difference" compares with.
     """
     key = (str(bundle.folder), cache.stamp(bundle), portfolio.rows, portfolio.label, layout, title)
     shown = _view(key, field or Field(), other, threshold, bundle, portfolio)
@@ -125,9 +145,11 @@ def _view(
         "candidates": bundle.points[best].round(9).tolist(),
         "candidateNames": [bundle.policies[i] for i in best],
         "candidateRewards": rewards,
-        "base": [candidates[bundle.policies.index("base")].values[t] for t in bundle.traits]
-        if "base" in bundle.policies
-        else None,
+        "base": (
+            [candidates[bundle.policies.index("base")].values[t] for t in bundle.traits]
+            if "base" in bundle.policies
+            else None
+        ),
         "other": bundle.points[list(other)].tolist(),
         "field": {"kind": field.kind, "unit": field.unit, "trait": field.trait},
         "threshold": threshold,
@@ -140,8 +162,12 @@ def _view(
     return _stamped(shown)
 
 
-def plan_view(bundle: Bundle, traits: list[str], info: PlanInfo, title: str, with_cost: bool) -> dict[str, Any]:
-    """The map of a plan: regions of the planned members and the weights that each would be trained at."""
+def plan_view(
+    bundle: Bundle, traits: list[str], info: PlanInfo, title: str, with_cost: bool
+) -> dict[str, Any]:
+    """The map of a plan: regions of the planned members and the weights that each would be trained
+    at.
+    """
     rows, policies = list(info.chosen.members), info.policies
     best = comparator_rows(policies.points)
     on = [bundle.traits.index(t) for t in traits]
@@ -159,7 +185,10 @@ def plan_view(bundle: Bundle, traits: list[str], info: PlanInfo, title: str, wit
         "colours": palette(len(rows)),
         "members": policies.points[rows].round(9).tolist(),
         "rewards": policies.values[rows].tolist(),
-        "trained": [None if np.isnan(policies.weights[i]).any() else policies.weights[i].tolist() for i in rows],
+        "trained": [
+            None if np.isnan(policies.weights[i]).any() else policies.weights[i].tolist()
+            for i in rows
+        ],
         "candidates": policies.points[best].round(9).tolist(),
         "other": [],
         "field": {"kind": "member", "unit": "", "trait": 0},

@@ -1,4 +1,7 @@
-"""The sidebar: which portfolio is open. Reading one that is broken becomes a sentence, never a traceback."""
+"""The sidebar: which portfolio is open.
+
+Reading one that is broken becomes a sentence, never a traceback.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,17 @@ def pick_bundle(names: list[str]) -> None:
 
 
 def open_bundle() -> Bundle:
-    """The bundle that is picked; shows what to do and stops the page when there is none or it cannot be read."""
+    """The bundle that is picked.
+
+    Shows what to do and stops the page when there is none or it cannot be read.
+    """
     root = state.portfolios_root()
     name = st.session_state.get(state.BUNDLE)
     if not name:
         st.info(
-            f"There is no portfolio in {root}. Build the demo with `make demo`, or start the dashboard on a folder of "
-            "portfolios: `streamlit run app/main.py -- --portfolios DIR`.",
+            f"There is no portfolio in {root}. Build the demo with `make demo`, or start the"
+            " dashboard on a folder of portfolios: `streamlit run app/main.py -- --portfolios"
+            " DIR`.",
             icon=":material/folder_open:",
         )
         st.stop()
@@ -36,12 +43,18 @@ def open_bundle() -> Bundle:
         st.error("This portfolio can't be opened.")
         st.text(str(error))
         st.stop()
-    counts = ((len(bundle.policies), "candidate"), (len(bundle.members), "member"), (len(bundle.traits), "trait"))
+    counts = (
+        (len(bundle.policies), "candidate"),
+        (len(bundle.members), "member"),
+        (len(bundle.traits), "trait"),
+    )
     said = ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for n, what in counts)
     if bundle.manifest.base is not None:
         said += f". Base model: {bundle.manifest.base.source}"
     # One element: Streamlit renders every one of the page again whenever a slider moves.
-    st.sidebar.html(f'<p style="opacity:.75;font-size:.9rem;overflow-wrap:anywhere">{html.escape(said)}</p>')
+    st.sidebar.html(
+        f'<p style="opacity:.75;font-size:.9rem;overflow-wrap:anywhere">{html.escape(said)}</p>'
+    )
     state.write_url(bundle)
     return bundle
 
@@ -56,5 +69,7 @@ def open_portfolio(bundle: Bundle) -> state.Portfolio:
         )
         st.page_link("../pages/tradeoff.py", label="Go to Trade-off")
         st.stop()
-    st.caption(f"{len(portfolio.rows)} member{'s' if len(portfolio.rows) > 1 else ''}: {portfolio.label}")
+    st.caption(
+        f"{len(portfolio.rows)} member{'s' if len(portfolio.rows) > 1 else ''}: {portfolio.label}"
+    )
     return portfolio

@@ -24,8 +24,9 @@ GRIDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 0.9)
 
 @dataclass(frozen=True)
 class PickInfo:
-    """At weights `w`: the picked member, the runner-up (None for a portfolio of one) and the best candidate, as
-    candidate rows, with their values; `gap` additive, `relative_gap` a share of the best value (None where it is <= 0).
+    """At weights `w`: the picked member, the runner-up (None for a portfolio of one) and the best
+    candidate, as candidate rows, with their values; `gap` additive, `relative_gap` a share of
+    the best value (None where it is <= 0).
     """
 
     weights: Floats
@@ -40,7 +41,10 @@ class PickInfo:
 
 @dataclass(frozen=True)
 class CurveInfo:
-    """Size against worst gap: `choose` where sizes were chosen; `certify` and its `upper` bound, or None."""
+    """Size against worst gap: `choose` where sizes were chosen.
+
+    `certify` and its `upper` bound, or None.
+    """
 
     sizes: tuple[int, ...]
     members: tuple[tuple[str, ...], ...]
@@ -79,7 +83,9 @@ def best_of_every_size(
     seconds: float = 10.0,
     report: Callable[[float, str], None] = lambda share, note: None,
 ) -> CurveInfo:
-    """The exact best portfolio of every size up to `most` of `points` (n, d); at most `seconds` for each size.
+    """The exact best portfolio of every size up to `most` of `points` (n, d).
+
+    At most `seconds` for each size.
 
     Stops at a size whose worst gap is 0; `proved` is whether every one was proved the best.
     """
@@ -103,7 +109,10 @@ def best_of_every_size(
 
 @dataclass(frozen=True)
 class MethodCurve:
-    """Worst gap by size for one method; `low` and `high` are its range over draws (random only), else None."""
+    """Worst gap by size for one method.
+
+    `low` and `high` are its range over draws (random only), else None.
+    """
 
     method: str
     label: str
@@ -129,8 +138,8 @@ def compare_methods(
 ) -> list[MethodCurve]:
     """Worst gap by size of every method but those `without`, exact.
 
-    Each chooses on `chosen_on` (n, d) and is measured on `points` (n, d).
-    `relative` compares multiplicative gaps; raises UndefinedGapError where the best value isn't positive everywhere.
+    Each chooses on `chosen_on` (n, d) and is measured on `points` (n, d). `relative` compares
+    multiplicative gaps; raises UndefinedGapError where the best value isn't positive everywhere.
     """
     seen, true = as_points(chosen_on), as_points(points)
     if relative:
@@ -149,9 +158,12 @@ def compare_methods(
         return gap.additive if not relative or gap.multiplicative is None else gap.multiplicative
 
     labels = {
-        "minimum": "exact best", "greedy": "greedy", "palm": f"PALM (grid eps = delta = {side:g})",
-        "uniform": "uniform weights", "random": f"random weights, mean of {RANDOM_DRAWS}",
-    }  # fmt: skip
+        "minimum": "exact best",
+        "greedy": "greedy",
+        "palm": f"PALM (grid eps = delta = {side:g})",
+        "uniform": "uniform weights",
+        "random": f"random weights, mean of {RANDOM_DRAWS}",
+    }
     labels = {method: label for method, label in labels.items() if method not in without}
     curves = []
     for i, (method, label) in enumerate(labels.items()):
@@ -165,8 +177,13 @@ def compare_methods(
         spread = method == "random"
         curves.append(
             MethodCurve(
-                method, label, sizes, tuple(picked), tuple(float(np.mean(g)) for g in gaps),
-                tuple(min(g) for g in gaps) if spread else None, tuple(max(g) for g in gaps) if spread else None,
+                method,
+                label,
+                sizes,
+                tuple(picked),
+                tuple(float(np.mean(g)) for g in gaps),
+                tuple(min(g) for g in gaps) if spread else None,
+                tuple(max(g) for g in gaps) if spread else None,
             )
-        )  # fmt: skip
+        )
     return curves

@@ -1,4 +1,7 @@
-"""What a bundle promises, as words and numbers: the one source of the page, its JSON and the printable report."""
+"""What a bundle promises, as words and numbers.
+
+The one source of the page, its JSON and the printable report.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +34,11 @@ class Reached:
 
 @dataclass(frozen=True)
 class DiversityRow:
-    """How differently a portfolio's members answer: mean pairwise embedding distance, Vendi score (1 to k), and how
-    evenly uniform users use them (perplexity, 1 to k); with its worst gap."""
+    """How differently a portfolio's members answer.
+
+    Mean pairwise embedding distance, Vendi score (1 to k), and how evenly uniform users use them
+    (perplexity, 1 to k); with its worst gap.
+    """
 
     portfolio: str
     members: tuple[str, ...]
@@ -46,68 +52,85 @@ def _one_of(count: int) -> str:
     return "the one member" if count == 1 else f"one of the {count} members"
 
 
-def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: BoundInfo | None) -> list[Statement]:
-    """The guarantee of `portfolio` (candidate rows) in plain words, each sentence from this bundle's numbers."""
+def statements(
+    bundle: Bundle, portfolio: tuple[int, ...], bound: BoundInfo | None
+) -> list[Statement]:
+    """The guarantee of `portfolio` (candidate rows) in plain words, each sentence from this
+    bundle's numbers.
+    """
     rows, certificate = list(portfolio), bundle.manifest.certificate
     exact = worst_gap(bundle.points[rows], bundle.points)
     unit = "reward" if bundle.manifest.value == "reward" else "reward minus KL cost"
-    where = ", ".join(f"{t} {w:.2f}" for t, w in zip(bundle.traits, exact.at_weights_additive, strict=True))
+    where = ", ".join(
+        f"{t} {w:.2f}" for t, w in zip(bundle.traits, exact.at_weights_additive, strict=True)
+    )
     own = certificate is not None and set(rows) == set(bundle.members)
     said = [
         Statement(
             "Promise",
-            f"For every weights over {', '.join(bundle.traits)}, {_one_of(len(rows))} is at most "
-            f"{exact.additive:.4f} {unit} units behind the best of the {len(bundle.policies)} candidates. The worst is "
-            f"at {where}." + _relative(exact.multiplicative),
+            f"For every weights over {', '.join(bundle.traits)}, {_one_of(len(rows))} is at most"
+            f" {exact.additive:.4f} {unit} units behind the best of the {len(bundle.policies)}"
+            f" candidates. The worst is at {where}." + _relative(exact.multiplicative),
         ),
         Statement(
             "Scope",
-            "candidates: exact over the whole simplex of weights, against every candidate that was evaluated; "
-            "nothing is said about models that were never trained.",
+            "candidates: exact over the whole simplex of weights, against every candidate that was"
+            " evaluated; nothing is said about models that were never trained.",
         ),
     ]
     if bound is not None and certificate is not None:
-        many = "" if own else " It holds for every size of the curve at once, since this size was picked by looking."
+        many = (
+            ""
+            if own
+            else (
+                " It holds for every size of the curve at once, since this size was picked by"
+                " looking."
+            )
+        )
         said.append(
             Statement(
                 "Confidence",
-                f"With {bound.confidence:.0%} confidence the worst gap is at most {bound.upper:.4f} on prompts like "
-                f"the {bound.prompts} that it was certified on ({bound.resamples:,} resamples of whole prompts). "
-                f"Chosen on {certificate.selected_on}; certified on {certificate.certified_on}.{many}",
+                f"With {bound.confidence:.0%} confidence the worst gap is at most {bound.upper:.4f}"
+                f" on prompts like the {bound.prompts} that it was certified on"
+                f" ({bound.resamples:,} resamples of whole prompts). Chosen on"
+                f" {certificate.selected_on}; certified on {certificate.certified_on}.{many}",
             )
         )
     else:
         said.append(
             Statement(
                 "Confidence",
-                "none is given: the rewards are taken as they stand. Certify with a table of one row a policy and "
-                "prompt (`palm certify`) for a bound that counts how few prompts were used.",
+                "none is given: the rewards are taken as they stand. Certify with a table of one"
+                " row a policy and prompt (`palm certify`) for a bound that counts how few prompts"
+                " were used.",
             )
         )
     if certificate is not None and own:
         said.append(
             Statement(
                 "Optimality",
-                f"On the choose prompts the members' worst gap is {certificate.choose_gap:.4f}; no {len(rows)} of the "
-                f"candidates can have less than {certificate.choose_lower_bound:.4f} (method: {certificate.method}; "
-                f"tolerance {certificate.tolerance:.0e}).",
+                f"On the choose prompts the members' worst gap is {certificate.choose_gap:.4f}; no"
+                f" {len(rows)} of the candidates can have less than"
+                f" {certificate.choose_lower_bound:.4f} (method: {certificate.method}; tolerance"
+                f" {certificate.tolerance:.0e}).",
             )
         )
         difference = certificate.single_best_minus_members
         said.append(
             Statement(
                 "Against one model",
-                f"The best single candidate ({certificate.single_best}) has a worst gap larger by "
-                f"{difference.estimate:.4f} ({difference.confidence:.0%} interval {difference.lower:.4f} to "
-                f"{difference.upper:.4f}).",
+                f"The best single candidate ({certificate.single_best}) has a worst gap larger by"
+                f" {difference.estimate:.4f} ({difference.confidence:.0%} interval"
+                f" {difference.lower:.4f} to {difference.upper:.4f}).",
             )
         )
         if certificate.planned_gap is not None:
             said.append(
                 Statement(
                     "Plan",
-                    f"Before training, {certificate.planned_gap:.4f} was planned (scope: pool). Trained adapters fall "
-                    "short of what was planned for them; the figure below shows each.",
+                    f"Before training, {certificate.planned_gap:.4f} was planned (scope: pool)."
+                    " Trained adapters fall short of what was planned for them; the figure below"
+                    " shows each.",
                 )
             )
         if certificate.outside_test:
@@ -115,16 +138,17 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: BoundInfo | No
             said.append(
                 Statement(
                     "Models kept out",
-                    f"{len(certificate.outside_test)} adapters were trained and kept out of the candidates. The one "
-                    f"most ahead of the members at its own weights ({ahead.policy}) is ahead by {ahead.gap:+.4f} "
-                    "(scope: sampled; below 0 the members are better).",
+                    f"{len(certificate.outside_test)} adapters were trained and kept out of the"
+                    " candidates. The one most ahead of the members at its own weights"
+                    f" ({ahead.policy}) is ahead by {ahead.gap:+.4f} (scope: sampled; below 0 the"
+                    " members are better).",
                 )
             )
     said.append(
         Statement(
             "Not promised",
-            "Rewards measure what their cards say and no more; other prompts, other languages and other samplings "
-            "can differ. A gap says nothing about how good the best candidate is.",
+            "Rewards measure what their cards say and no more; other prompts, other languages and"
+            " other samplings can differ. A gap says nothing about how good the best candidate is.",
         )
     )
     return said
@@ -133,17 +157,25 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: BoundInfo | No
 def _relative(share: float | None) -> str:
     if share is None:
         return " No multiplicative gap is given: the best value isn't above 0 everywhere."
-    return f" As a share of the best value, at most {share:.1%} is lost (this moves with where a trait's zero is)."
+    return (
+        f" As a share of the best value, at most {share:.1%} is lost (this moves with where a"
+        " trait's zero is)."
+    )
 
 
 def planned_and_reached(bundle: Bundle) -> list[Reached]:
-    """Every candidate that has a plan and the weights it was trained for; empty where nothing was planned."""
+    """Every candidate that has a plan and the weights it was trained for.
+
+    Empty where nothing was planned.
+    """
     found = []
     for row, candidate in enumerate(bundle.manifest.candidates):
         if candidate.planned is None or candidate.weights is None:
             continue
         w = [candidate.weights[t] for t in bundle.traits]
-        planned = sum(x * candidate.planned.values[t] for x, t in zip(w, bundle.traits, strict=True))
+        planned = sum(
+            x * candidate.planned.values[t] for x, t in zip(w, bundle.traits, strict=True)
+        )
         if bundle.manifest.value == "reward_minus_kl":
             planned -= candidate.planned.beta * candidate.planned.kl
         reached = float(sum(x * u for x, u in zip(w, bundle.points[row], strict=True)))
@@ -152,13 +184,18 @@ def planned_and_reached(bundle: Bundle) -> list[Reached]:
 
 
 def diversity(bundle: Bundle) -> list[DiversityRow]:
-    """Diversity as recorded at the build, with the usage perplexity of uniform users; empty where not recorded."""
+    """Diversity as recorded at the build, with the usage perplexity of uniform users.
+
+    Empty where not recorded.
+    """
     certificate = bundle.manifest.certificate
     found = []
     for d in certificate.diversity if certificate else ():
         rows = [bundle.policies.index(m) for m in d.members]
         users = usage(bundle.points[rows], bundle.points, population(len(bundle.traits)))
-        found.append(DiversityRow(d.portfolio, d.members, d.distance, d.vendi, users.perplexity, d.worst_gap))
+        found.append(
+            DiversityRow(d.portfolio, d.members, d.distance, d.vendi, users.perplexity, d.worst_gap)
+        )
     return found
 
 
@@ -175,11 +212,15 @@ def as_json(bundle: Bundle, portfolio: tuple[int, ...], bound: BoundInfo | None)
         "worst_gap": {
             "additive": exact.additive,
             "multiplicative": exact.multiplicative,
-            "at_weights": dict(zip(bundle.traits, map(float, exact.at_weights_additive), strict=True)),
+            "at_weights": dict(
+                zip(bundle.traits, map(float, exact.at_weights_additive), strict=True)
+            ),
         },
         "bound": bound.model_dump(mode="json") if bound else None,
         "statements": [asdict(s) for s in statements(bundle, portfolio, bound)],
         "planned_and_reached": [asdict(r) for r in planned_and_reached(bundle)],
         "diversity": [asdict(d) for d in diversity(bundle)],
-        "certificate": certificate.model_dump(mode="json", exclude_none=True) if certificate else None,
+        "certificate": (
+            certificate.model_dump(mode="json", exclude_none=True) if certificate else None
+        ),
     }

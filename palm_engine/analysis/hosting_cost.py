@@ -9,7 +9,9 @@ from palm_engine.errors import InvalidInputError
 
 @dataclass(frozen=True)
 class Assumptions:
-    """GPU memory of the base in GB and of one adapter in MB, GPU hours to train one adapter, price of a GPU hour."""
+    """GPU memory of the base in GB and of one adapter in MB, GPU hours to train one adapter, price
+    of a GPU hour.
+    """
 
     base_gb: float
     adapter_mb: float
@@ -32,7 +34,10 @@ class Cost:
 
 
 def cost_of(adapters: int, assumed: Assumptions) -> Cost:
-    """Cost of a portfolio with this many adapters on one shared base; a prompted base costs nothing more."""
+    """Cost of a portfolio with this many adapters on one shared base.
+
+    A prompted base costs nothing more.
+    """
     hours = adapters * assumed.train_hours
     memory = assumed.base_gb + adapters * assumed.adapter_mb / 1024
     return Cost(memory, hours, hours * assumed.price_per_hour)

@@ -1,7 +1,10 @@
-"""Planning in closed form, for exploring: what the best portfolio of planned policies would be, before any training.
+"""Planning in closed form, for exploring.
 
-Every weight of a grid becomes a virtual policy (the pool's Gibbs optimum at one beta); the exact best portfolio of
-those is the plan. Scope `pool`. `palm build` plans in the same way (pipeline/plan.py), on a pool of its own.
+What the best portfolio of planned policies would be, before any training.
+
+Every weight of a grid becomes a virtual policy (the pool's Gibbs optimum at one beta); the exact
+best portfolio of those is the plan. Scope `pool`. `palm build` plans in the same way
+(pipeline/plan.py), on a pool of its own.
 """
 
 from __future__ import annotations
@@ -29,8 +32,9 @@ REFERENCE = "reference"
 
 @dataclass(frozen=True)
 class VirtualPolicies:
-    """Planned policies: names (m), the `weights` (m, d) each is for (NaN for the reference), its `points` (m, d) under
-    the value in use, expected rewards `values` (m, d) and `cost` (m,) = beta KL.
+    """Planned policies: names (m), the `weights` (m, d) each is for (NaN for the reference), its
+    `points` (m, d) under the value in use, expected rewards `values` (m, d) and `cost` (m,) =
+    beta KL.
     """
 
     names: tuple[str, ...]
@@ -42,7 +46,7 @@ class VirtualPolicies:
 
 @dataclass(frozen=True)
 class PlanInfo:
-    """The plan: exact best portfolios of every size in `curve`, and the one that meets the target."""
+    """The plan: exact best portfolios of every size in `curve`, and the one for the target."""
 
     policies: VirtualPolicies
     curve: tuple[Selection, ...]
@@ -50,7 +54,10 @@ class PlanInfo:
 
 
 def virtual_policies(rewards: Floats, beta: float, with_cost: bool = False) -> VirtualPolicies:
-    """Solve the grid for pool `rewards` (prompts, samples, d). With a KL cost the reference (cost 0) is one of them."""
+    """Solve the grid for pool `rewards` (prompts, samples, d).
+
+    With a KL cost the reference (cost 0) is one of them.
+    """
     d = rewards.shape[2]
     weights = grid(d, RESOLUTION[d])
     solved = GibbsOracle(rewards, beta).solve(weights)
@@ -73,7 +80,9 @@ def plan(
     seconds: float = 4.0,
     report: Report = lambda share, note: None,
 ) -> PlanInfo:
-    """Exact best portfolio of every size to `most`, and the smallest that meets `target`; `seconds` is for each.
+    """Exact best portfolio of every size to `most`, and the smallest that meets `target`.
+
+    `seconds` is for each.
 
     Raises InfeasibleError or UndefinedGapError where the target can't be met or makes no sense.
     """
@@ -102,12 +111,24 @@ def plan_config(config: dict[str, Any], name: str, traits: list[str], beta: floa
     import tomli_w
 
     if not config:
-        raise ConfigError("this portfolio wasn't built by `palm build`; start from configs/demo.toml and change it")
+        raise ConfigError(
+            "this portfolio wasn't built by `palm build`; start from configs/demo.toml and"
+            " change it"
+        )
     known = config.get("traits")
-    if not isinstance(known, list | tuple) or not all(isinstance(t, dict) and "name" in t for t in known):
-        raise ConfigError("built.config in this portfolio is no build configuration; start from configs/demo.toml")
+    if not isinstance(known, list | tuple) or not all(
+        isinstance(t, dict) and "name" in t for t in known
+    ):
+        raise ConfigError(
+            "built.config in this portfolio is no build configuration; start from configs/demo.toml"
+        )
     kept = [t for t in known if t["name"] in traits]
-    changed = {**config, "name": name, "title": f"{config.get('title') or name} (planned)", "traits": kept}
+    changed = {
+        **config,
+        "name": name,
+        "title": f"{config.get('title') or name} (planned)",
+        "traits": kept,
+    }
     changed["plan"] = {**config.get("plan", {}), "betas": [beta]}
     changed["selection"] = {**config.get("selection", {}), "k": k}
     changed["plan"]["adapters"] = max(int(changed["plan"].get("adapters", 0)), k + len(kept))

@@ -14,7 +14,8 @@ MOST_USERS = 1_000_000
 
 
 def read_users(file: IO[bytes] | str, traits: list[str], name: str) -> NDArray[np.float64]:
-    """Weights of every user, shape (users, d), each row scaled to sum 1, from a CSV with a column a trait.
+    """Weights of every user, shape (users, d), each row scaled to sum 1, from a CSV with a column a
+    trait.
 
     Raises InvalidInputError naming `name`, row and column.
     """
@@ -24,16 +25,26 @@ def read_users(file: IO[bytes] | str, traits: list[str], name: str) -> NDArray[n
         raise InvalidInputError(f"{name}: can't be read as CSV: {error}") from error
     missing = [t for t in traits if t not in frame]
     if missing:
-        raise InvalidInputError(f"{name}: no column {missing[0]!r}; one a trait is needed: {', '.join(traits)}")
+        raise InvalidInputError(
+            f"{name}: no column {missing[0]!r}; one a trait is needed: {', '.join(traits)}"
+        )
     if not 1 <= len(frame) <= MOST_USERS:
-        raise InvalidInputError(f"{name}: needs 1 to {MOST_USERS:,} rows, has {len(frame):,} or more")
-    weights = np.column_stack([pd.to_numeric(frame[t], errors="coerce").to_numpy(dtype=float) for t in traits])
+        raise InvalidInputError(
+            f"{name}: needs 1 to {MOST_USERS:,} rows, has {len(frame):,} or more"
+        )
+    weights = np.column_stack(
+        [pd.to_numeric(frame[t], errors="coerce").to_numpy(dtype=float) for t in traits]
+    )
     wrong = ~(np.isfinite(weights) & (weights >= 0))
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         cell = str(frame[traits[column]].iloc[row])
-        raise InvalidInputError(f"{name}, row {row + 2}, column {traits[column]}: {cell!r}; weights are numbers >= 0")
+        raise InvalidInputError(
+            f"{name}, row {row + 2}, column {traits[column]}: {cell!r}; weights are numbers >= 0"
+        )
     totals = weights.sum(axis=1)
     if (totals <= 0).any():
-        raise InvalidInputError(f"{name}, row {int(np.argmax(totals <= 0)) + 2}: all weights are 0; give one above 0")
+        raise InvalidInputError(
+            f"{name}, row {int(np.argmax(totals <= 0)) + 2}: all weights are 0; give one above 0"
+        )
     return np.asarray(weights / totals[:, None])

@@ -1,4 +1,7 @@
-"""What a portfolio loses and where: the weights that it serves worst, and the prompts where its answer falls behind."""
+"""What a portfolio loses and where.
+
+The weights that it serves worst, and the prompts where its answer falls behind.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,9 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class WorstServed:
-    """At `weights` (d,) the `gap` between the picked `member` and the `best` candidate (rows of the candidates)."""
+    """At `weights` (d,) the `gap` between the picked `member` and the `best` candidate (rows of the
+    candidates).
+    """
 
     weights: Floats
     gap: float
@@ -26,7 +31,9 @@ class WorstServed:
 
 
 def worst_served(points: ArrayLike, portfolio: list[int], count: int = 5) -> list[WorstServed]:
-    """The weights where the gap is largest, one for each best candidate, worst first; gaps of 0 are left out.
+    """The weights where the gap is largest, one for each best candidate, worst first.
+
+    Gaps of 0 are left out.
 
     Exact: between the members' envelope vertices the gap is never larger (see geometry/gap.py).
     """
@@ -39,20 +46,29 @@ def worst_served(points: ArrayLike, portfolio: list[int], count: int = 5) -> lis
     for i in np.argsort(-gaps, kind="stable"):
         if gaps[i] > 1e-12:
             row = int(best[i])
-            found.setdefault(row, WorstServed(vertices[i], float(gaps[i]), portfolio[int(member[i])], row))
+            found.setdefault(
+                row, WorstServed(vertices[i], float(gaps[i]), portfolio[int(member[i])], row)
+            )
     return list(found.values())[:count]
 
 
-def furthest_behind(samples: pd.DataFrame, member: str, best: str, w: Floats, traits: list[str]) -> pd.DataFrame:
+def furthest_behind(
+    samples: pd.DataFrame, member: str, best: str, w: Floats, traits: list[str]
+) -> pd.DataFrame:
     """Prompts by how far `member`'s answers fall behind `best`'s at weights `w`, furthest first.
 
-    `samples` hold policy, prompt_id and a column a trait. Columns of the result: prompt_id, member_value, best_value,
-    gap (mean over a prompt's answers, reward without cost). Prompts that one of them didn't answer are left out.
+    `samples` hold policy, prompt_id and a column a trait. Columns of the result: prompt_id,
+    member_value, best_value, gap (mean over a prompt's answers, reward without cost). Prompts that
+    one of them didn't answer are left out.
     """
     rows = samples[samples["policy"].isin([member, best])]
     value = rows[traits].to_numpy(dtype=float) @ np.asarray(w, dtype=float)
-    frame = pd.DataFrame({"prompt_id": rows["prompt_id"].astype(str), "policy": rows["policy"].astype(str)})
-    means = frame.assign(value=value).pivot_table(index="prompt_id", columns="policy", values="value", aggfunc="mean")
+    frame = pd.DataFrame(
+        {"prompt_id": rows["prompt_id"].astype(str), "policy": rows["policy"].astype(str)}
+    )
+    means = frame.assign(value=value).pivot_table(
+        index="prompt_id", columns="policy", values="value", aggfunc="mean"
+    )
     if member not in means or best not in means:
         raise InvalidInputError(f"no recorded answers of {member!r} and {best!r} to compare")
     table = pd.DataFrame({"member_value": means[member], "best_value": means[best]}).dropna()

@@ -1,6 +1,7 @@
 """The on-disk portfolio: a folder that is read, validated and written whole.
 
-Texts and adapters are optional: a reward table alone is a valid bundle. Nothing outside the folder is ever read.
+Texts and adapters are optional: a reward table alone is a valid bundle. Nothing outside the folder
+is ever read.
 """
 
 from __future__ import annotations
@@ -54,27 +55,42 @@ class Bundle:
         return policy_points(values, costs if self.manifest.value == "reward_minus_kl" else None)
 
     def points_on(self, split: str) -> Floats | None:
-        """Candidates as points, from their mean rewards on one split of prompts; None where one wasn't evaluated."""
+        """Candidates as points, from their mean rewards on one split of prompts.
+
+        None where one wasn't evaluated.
+        """
         candidates = self.manifest.candidates
         if any(split not in c.evaluated for c in candidates):
             return None
         values = [[c.evaluated[split][t] for t in self.traits] for c in candidates]
-        return policy_points(values, [c.cost for c in candidates] if self.manifest.value == "reward_minus_kl" else None)
+        return policy_points(
+            values,
+            [c.cost for c in candidates] if self.manifest.value == "reward_minus_kl" else None,
+        )
 
     def scores_on(self, split: str) -> Floats | None:
-        """Points by prompt, shape (prompts, candidates, d): mean scores of a prompt's answers, costs taken off.
+        """Points by prompt, shape (prompts, candidates, d).
+
+        Mean scores of a prompt's answers, costs taken off.
 
         None where some candidate didn't answer every prompt of the split.
         """
         ids = set(self.prompts["prompt_id"][self.prompts["split"] == split])
-        rows = self.samples[self.samples["prompt_id"].isin(ids) & self.samples["policy"].isin(self.policies)]
+        rows = self.samples[
+            self.samples["prompt_id"].isin(ids) & self.samples["policy"].isin(self.policies)
+        ]
         means = rows.groupby(["prompt_id", "policy"], sort=True, observed=True)[self.traits].mean()
         wanted = pd.MultiIndex.from_product([sorted(ids), self.policies])
         table = means.reindex(wanted).to_numpy(dtype=float)
         if not ids or np.isnan(table).any():
             return None
-        costs = [c.cost if self.manifest.value == "reward_minus_kl" else 0.0 for c in self.manifest.candidates]
-        return np.asarray(table.reshape(len(ids), len(self.policies), -1) - np.array(costs)[None, :, None])
+        costs = [
+            c.cost if self.manifest.value == "reward_minus_kl" else 0.0
+            for c in self.manifest.candidates
+        ]
+        return np.asarray(
+            table.reshape(len(ids), len(self.policies), -1) - np.array(costs)[None, :, None]
+        )
 
     @property
     def members(self) -> list[int]:
@@ -89,13 +105,21 @@ class Bundle:
         raise BundleError(f"{self.folder}: there is no candidate {policy!r}")
 
     def adapter_folder(self, policy: str) -> Path:
-        """The folder of the policy's adapter. Raises BundleError where it has none, or it isn't inside the bundle."""
+        """The folder of the policy's adapter.
+
+        Raises BundleError where it has none, or it isn't inside the bundle.
+        """
         inside = self.candidate(policy).adapter
         if inside is None:
-            raise BundleError(f"{self.folder / MANIFEST_FILE}: {policy!r} has no adapter in this portfolio")
+            raise BundleError(
+                f"{self.folder / MANIFEST_FILE}: {policy!r} has no adapter in this portfolio"
+            )
         folder = self.folder / inside
         if not folder.resolve().is_relative_to(self.folder.resolve()) or not folder.is_dir():
-            raise BundleError(f"{folder}: no such folder inside the portfolio; copy the adapter of {policy!r} there")
+            raise BundleError(
+                f"{folder}: no such folder inside the portfolio; copy the adapter of {policy!r}"
+                " there"
+            )
         return folder
 
     @cached_property
@@ -105,26 +129,40 @@ class Bundle:
 
     @cached_property
     def samples(self) -> pd.DataFrame:
-        """policy, prompt_id, sample_id, text, tokens and one score column a trait; empty without texts."""
-        return self._table("samples.parquet", ["policy", "prompt_id", "sample_id", "text", "tokens", *self.traits])
+        """policy, prompt_id, sample_id, text, tokens and one score column a trait.
+
+        Empty without texts.
+        """
+        return self._table(
+            "samples.parquet", ["policy", "prompt_id", "sample_id", "text", "tokens", *self.traits]
+        )
 
     @cached_property
     def pool_rewards(self) -> Floats | None:
         """Scores of the pool's answers, shape (prompts, samples, d); None without a pool.
 
-        Raises BundleError where prompts have different numbers of answers, or a score isn't in [0, 1].
+        Raises BundleError where prompts have different numbers of answers, or a score isn't in [0,
+        1].
         """
         pool = self._table("pool.parquet", ["source", "prompt_id", "sample_id", *self.traits])
         if pool.empty:
             return None
         counts = pool.groupby("prompt_id", observed=True).size()
-        rewards = pool.sort_values(["prompt_id", "source", "sample_id"], kind="stable")[self.traits].to_numpy(float)
+        rewards = pool.sort_values(["prompt_id", "source", "sample_id"], kind="stable")[
+            self.traits
+        ].to_numpy(float)
         path = self.folder / "pool.parquet"
         if counts.nunique() != 1:
-            raise BundleError(f"{path}: every prompt needs equally many answers; {counts.idxmin()} has {counts.min()}")
+            raise BundleError(
+                f"{path}: every prompt needs equally many answers; {counts.idxmin()} has"
+                f" {counts.min()}"
+            )
         if not ((rewards >= 0) & (rewards <= 1)).all():
             row, column = np.argwhere(~((rewards >= 0) & (rewards <= 1)))[0]
-            raise BundleError(f"{path}: a score of {self.traits[column]!r} is {rewards[row, column]}, not in [0, 1]")
+            raise BundleError(
+                f"{path}: a score of {self.traits[column]!r} is {rewards[row, column]}, not in"
+                " [0, 1]"
+            )
         return rewards.reshape(len(counts), -1, len(self.traits))
 
     def answers(self, prompt_id: str, policies: Sequence[str]) -> pd.DataFrame:
@@ -135,7 +173,11 @@ class Bundle:
         rows = self.samples.iloc[found]
         rows = rows[rows["policy"].isin(list(policies))]
         place = {p: i for i, p in enumerate(policies)}
-        return rows.assign(_place=rows["policy"].map(place)).sort_values(["_place", "sample_id"]).drop(columns="_place")
+        return (
+            rows.assign(_place=rows["policy"].map(place))
+            .sort_values(["_place", "sample_id"])
+            .drop(columns="_place")
+        )
 
     @cached_property
     def answered_prompts(self) -> frozenset[str]:
@@ -151,14 +193,17 @@ class Bundle:
         path = self.folder / name
         if path.is_symlink():
             raise BundleError(
-                f"{path}: is a link; a portfolio is read from its own folder only, so copy the file there"
+                f"{path}: is a link; a portfolio is read from its own folder only, so copy the file"
+                " there"
             )
         if not path.is_file():
             return pd.DataFrame({c: pd.Series(dtype=object) for c in columns})
         try:
             frame = pd.read_parquet(path)
         except (OSError, ValueError) as error:
-            raise BundleError(f"{path}: not a readable Parquet file ({type(error).__name__}); rebuild it") from error
+            raise BundleError(
+                f"{path}: not a readable Parquet file ({type(error).__name__}); rebuild it"
+            ) from error
         missing = [c for c in columns if c not in frame]
         if missing:
             raise BundleError(f"{path}: column {missing[0]!r} is missing")
@@ -166,21 +211,31 @@ class Bundle:
 
 
 def read_bundle(folder: Path | str) -> Bundle:
-    """Read and validate a portfolio folder. Raises BundleError naming file and field, with the mend."""
+    """Read and validate a portfolio folder.
+
+    Raises BundleError naming file and field, with the mend.
+    """
     folder = Path(folder)
     path = folder / MANIFEST_FILE
     if path.is_symlink():
-        raise BundleError(f"{path}: is a link; a portfolio is read from its own folder only, so copy the file there")
+        raise BundleError(
+            f"{path}: is a link; a portfolio is read from its own folder only, so copy the file"
+            " there"
+        )
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise BundleError(f"{path}: no such file; a portfolio folder holds a {MANIFEST_FILE}") from error
+        raise BundleError(
+            f"{path}: no such file; a portfolio folder holds a {MANIFEST_FILE}"
+        ) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BundleError(f"{path}: not valid JSON ({error}); restore it or rebuild the bundle") from error
+        raise BundleError(
+            f"{path}: not valid JSON ({error}); restore it or rebuild the bundle"
+        ) from error
     if isinstance(raw, dict) and raw.get("format_version", FORMAT_VERSION) != FORMAT_VERSION:
         raise BundleError(
-            f"{path}: format_version {raw['format_version']} is not {FORMAT_VERSION}; open it with the version of "
-            "palm-atlas that wrote it, or rebuild it"
+            f"{path}: format_version {raw['format_version']} is not {FORMAT_VERSION}; open it with"
+            " the version of palm-atlas that wrote it, or rebuild it"
         )
     try:
         return Bundle(folder, Manifest.model_validate(raw))
@@ -190,15 +245,19 @@ def read_bundle(folder: Path | str) -> Bundle:
 
 def list_bundles(root: Path) -> list[str]:
     """Names of the portfolio folders directly under `root`, `demo` first."""
-    names = [p.parent.name for p in root.glob(f"*/{MANIFEST_FILE}") if not p.parent.name.startswith(".")]
+    names = [
+        p.parent.name for p in root.glob(f"*/{MANIFEST_FILE}") if not p.parent.name.startswith(".")
+    ]
     return sorted(names, key=lambda n: (n != "demo", n))
 
 
 def check_target(folder: Path, keeps: Collection[str] = ()) -> None:
-    """Raise BundleError if writing a bundle to `folder` would delete something that the new one doesn't have.
+    """Raise BundleError if writing a bundle to `folder` would delete something that the new one
+    doesn't have.
 
-    `keeps` names what the new bundle holds besides rewards: some of HOLDINGS. A folder that isn't a portfolio is
-    refused; so is a portfolio with adapters, texts or a certificate that the new one lacks.
+    `keeps` names what the new bundle holds besides rewards: some of HOLDINGS. A folder that isn't a
+    portfolio is refused; so is a portfolio with adapters, texts or a certificate that the new one
+    lacks.
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise BundleError(f"{folder}: is a file or a link; choose a new folder, such as {folder}-2")
@@ -206,12 +265,14 @@ def check_target(folder: Path, keeps: Collection[str] = ()) -> None:
         return
     if not (folder / MANIFEST_FILE).is_file():
         raise BundleError(
-            f"{folder}: it is there already and isn't a portfolio; choose a new folder, such as {folder}/demo"
+            f"{folder}: it is there already and isn't a portfolio; choose a new folder, such as"
+            f" {folder}/demo"
         )
     lost = [what for what in HOLDINGS if what not in keeps and _holds(folder, what)]
     if lost:
         raise BundleError(
-            f"{folder}: holds {', '.join(lost)}, which would be deleted; choose another folder, or move this one away"
+            f"{folder}: holds {', '.join(lost)}, which would be deleted; choose another folder, or"
+            " move this one away"
         )
 
 
@@ -228,15 +289,22 @@ def _holds(folder: Path, what: str) -> bool:
 
 
 def write_bundle(
-    folder: Path, manifest: Manifest, tables: dict[str, pd.DataFrame], adapters: dict[str, Path] | None = None
+    folder: Path,
+    manifest: Manifest,
+    tables: dict[str, pd.DataFrame],
+    adapters: dict[str, Path] | None = None,
 ) -> Bundle:
-    """Write a bundle whole: into a temporary folder beside it, read back, then renamed over the old one.
+    """Write a bundle whole: into a temporary folder beside it, read back, then renamed over the old
+    one.
 
-    Raises BundleError where it would replace a bundle that holds more kinds of things (see `check_target`).
+    Raises BundleError where it would replace a bundle that holds more kinds of things (see
+    `check_target`).
     """
     keeps = [
         what
-        for what, there in zip(HOLDINGS, (bool(adapters), bool(tables), manifest.certificate is not None), strict=True)
+        for what, there in zip(
+            HOLDINGS, (bool(adapters), bool(tables), manifest.certificate is not None), strict=True
+        )
         if there
     ]
     check_target(folder, keeps)

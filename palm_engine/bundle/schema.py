@@ -1,4 +1,7 @@
-"""The schema of `portfolio.json`, version 1: what engine and pages share, validated on every read and write."""
+"""The schema of `portfolio.json`, version 1.
+
+What engine and pages share, validated on every read and write.
+"""
 
 from __future__ import annotations
 
@@ -49,9 +52,12 @@ class Kl(Part):
 
 
 class Candidate(Part):
-    """An evaluated policy. `values` are its rewards on the certify prompts (or as given, without prompts).
+    """An evaluated policy.
 
-    `system` is the system prompt it runs under, and an adapter was trained under; "" is the plain one.
+    `values` are its rewards on the certify prompts (or as given, without prompts).
+
+    `system` is the system prompt it runs under, and an adapter was trained under; "" is the plain
+    one.
     """
 
     policy: Name
@@ -69,7 +75,10 @@ class Candidate(Part):
 
     @property
     def can_run(self) -> bool:
-        """Whether a model can answer as this policy: all but adapters that the bundle only has figures of."""
+        """Whether a model can answer as this policy.
+
+        All but adapters that the bundle only has figures of.
+        """
         return self.kind != "adapter" or self.adapter is not None
 
 
@@ -88,9 +97,12 @@ class BoundInfo(Part):
 
 
 class CurvePoint(Part):
-    """The best portfolio of one size, chosen on the choose prompts; `gap` is on the certify prompts.
+    """The best portfolio of one size, chosen on the choose prompts.
 
-    Its `upper` holds for all sizes at once (max-t), since a user picks a size by looking at these figures.
+    `gap` is on the certify prompts.
+
+    Its `upper` holds for all sizes at once (max-t), since a user picks a size by looking at these
+    figures.
     """
 
     k: int = Field(ge=1)
@@ -101,7 +113,10 @@ class CurvePoint(Part):
 
 
 class CornerTest(Part):
-    """Does a trait's corner adapter beat a rival in that trait? Mean paired difference over certify prompts."""
+    """Does a trait's corner adapter beat a rival in that trait?
+
+    Mean paired difference over certify prompts.
+    """
 
     trait: Name
     adapter: Name
@@ -111,7 +126,10 @@ class CornerTest(Part):
 
 
 class Diversity(Part):
-    """Members' answers to the same prompt: mean pairwise embedding distance (1 - cosine) and Vendi score (1 to k)."""
+    """Members' answers to the same prompt.
+
+    Mean pairwise embedding distance (1 - cosine) and Vendi score (1 to k).
+    """
 
     portfolio: str
     members: tuple[Name, ...]
@@ -143,7 +161,9 @@ class Certificate(Part):
 
 
 class OutsideTest(Part):
-    """Scope `sampled`: how far an adapter kept out of the candidates is ahead of the portfolio, at its weights."""
+    """Scope `sampled`: how far an adapter kept out of the candidates is ahead of the portfolio, at
+    its weights.
+    """
 
     policy: Name
     weights: Values
@@ -190,8 +210,12 @@ class Manifest(Part):
         for i, c in enumerate((*self.candidates, *self.outside)):
             for field, values in (("values", c.values), ("weights", c.weights)):
                 if values is not None and set(values) != traits:
-                    raise ValueError(f"candidates.{i}.{field}: must name exactly the traits {sorted(traits)}")
-            if c.adapter is not None and (c.adapter.startswith("/") or ".." in c.adapter.split("/")):
+                    raise ValueError(
+                        f"candidates.{i}.{field}: must name exactly the traits {sorted(traits)}"
+                    )
+            if c.adapter is not None and (
+                c.adapter.startswith("/") or ".." in c.adapter.split("/")
+            ):
                 raise ValueError(f"candidates.{i}.adapter: must be a path inside the bundle")
         known = {c.policy for c in self.candidates}
         kept = [m.policy for m in self.members]
@@ -206,7 +230,9 @@ class Manifest(Part):
             if m.policy not in known:
                 raise ValueError(f"members.{i}.policy: {m.policy!r} is not a candidate")
             if set(m.weights) != traits:
-                raise ValueError(f"members.{i}.weights: must name exactly the traits {sorted(traits)}")
+                raise ValueError(
+                    f"members.{i}.weights: must name exactly the traits {sorted(traits)}"
+                )
         return self
 
 

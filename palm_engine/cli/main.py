@@ -36,7 +36,10 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     """Plan, train, certify and explore portfolios of aligned language models."""
@@ -45,8 +48,12 @@ def _options(
 @app.command()
 def show(
     bundle: Annotated[Path, typer.Argument(help="A portfolio folder, e.g. portfolios/demo.")],
-    json: Annotated[bool, typer.Option("--json", help="Print the validated manifest as one JSON object.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the candidates as a Markdown table.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the validated manifest as one JSON object.")
+    ] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the candidates as a Markdown table.")
+    ] = False,
 ) -> None:
     """Validate a portfolio and show its candidates, members and certificate."""
     from palm_engine.bundle.folder import read_bundle
@@ -71,13 +78,17 @@ def answers(
     count: Annotated[int, typer.Option(min=1, help="How many answers.")] = 10,
     seed: Annotated[int, typer.Option(help="Which random draw.")] = 0,
 ) -> None:
-    """Print recorded answers of one candidate to randomly drawn held-out prompts, with their scores."""
+    """Print recorded answers of one candidate to randomly drawn held-out prompts, with their
+    scores.
+    """
     from palm_engine.bundle.folder import read_bundle
 
     found = read_bundle(bundle)
     found.candidate(policy)
     held_out = found.prompts[found.prompts["split"] != "train"].set_index("prompt_id")["text"]
-    rows = found.samples[(found.samples["policy"] == policy) & found.samples["prompt_id"].isin(held_out.index)]
+    rows = found.samples[
+        (found.samples["policy"] == policy) & found.samples["prompt_id"].isin(held_out.index)
+    ]
     for row in rows.sample(min(count, len(rows)), random_state=seed).to_dict("records"):
         scores = ", ".join(f"{t} {row[t]:.2f}" for t in found.traits)
         text = " ".join(str(row["text"]).split())
@@ -88,14 +99,26 @@ def answers(
 def build(
     config: Annotated[Path, typer.Argument(help="A build configuration, e.g. configs/demo.toml.")],
     out: Annotated[Path, typer.Option("--out", help="The portfolio folder to write.")],
-    project: Annotated[Path, typer.Option(help="Folder that the configuration's data paths start from.")] = Path("."),
+    project: Annotated[
+        Path, typer.Option(help="Folder that the configuration's data paths start from.")
+    ] = Path("."),
     work: Annotated[
         Path | None,
-        typer.Option(help="Folder of stage results, reused by a repeated run [default: .NAME.build beside OUT]."),
+        typer.Option(
+            help=(
+                "Folder of stage results, reused by a repeated run [default: .NAME.build beside"
+                " OUT]."
+            )
+        ),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="The smallest scale that touches every stage.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="The smallest scale that touches every stage.")
+    ] = False,
 ) -> None:
-    """Sample, score, plan, train, evaluate, select and certify; goes on where an earlier run was stopped."""
+    """Sample, score, plan, train, evaluate, select and certify.
+
+    Goes on where an earlier run was stopped.
+    """
     from palm_engine.cli.terminal import TerminalProgress, certificate_lines
     from palm_engine.pipeline.config import load_config
     from palm_engine.pipeline.config import quick as quick_config
@@ -105,17 +128,22 @@ def build(
     from palm_engine.pipeline import build as pipeline
 
     with TerminalProgress(console) as progress:
-        bundle = pipeline.build(quick_config(settings) if quick else settings, project, out, progress, work)
+        bundle = pipeline.build(
+            quick_config(settings) if quick else settings, project, out, progress, work
+        )
     for line in certificate_lines(bundle):
         console.print(line, highlight=False)
-    console.print(f"Wrote {out}. Open it with: streamlit run app/main.py -- --portfolios {out.parent}", highlight=False)
+    console.print(
+        f"Wrote {out}. Open it with: streamlit run app/main.py -- --portfolios {out.parent}",
+        highlight=False,
+    )
 
 
 @app.command()
 def base(
-    source: Annotated[str, typer.Argument(help="smollm2-135m-instruct, a Hugging Face id, or a local folder.")] = (
-        "smollm2-135m-instruct"
-    ),
+    source: Annotated[
+        str, typer.Argument(help="smollm2-135m-instruct, a Hugging Face id, or a local folder.")
+    ] = "smollm2-135m-instruct",
 ) -> None:
     """Fetch and convert a base model, once; later calls only say where it is."""
     require_language_models("a base model")
@@ -135,7 +163,9 @@ def probes(
     outputs: Annotated[Path, typer.Option(help="Labelled outputs of the base model.")] = Path(
         "data/outputs_labelled.csv"
     ),
-    out: Annotated[Path, typer.Option(help="Folder for weights and cards.")] = Path("palm_engine/rewards/weights"),
+    out: Annotated[Path, typer.Option(help="Folder for weights and cards.")] = Path(
+        "palm_engine/rewards/weights"
+    ),
 ) -> None:
     """Fit the humor and safety probes and print how well they tell labels apart."""
     require_language_models("fitting probes")
@@ -143,14 +173,18 @@ def probes(
 
     for card in fit_probes(labelled, outputs, out):
         console.print(
-            f"{card['name']}: {card['examples']} examples, AUROC {card['auroc_cross_validated']} (folds by topic), "
-            f"{card['auroc_other_part']} (other topics), {card['auroc_model_outputs']} (model outputs)",
+            f"{card['name']}: {card['examples']} examples, AUROC {card['auroc_cross_validated']}"
+            f" (folds by topic), {card['auroc_other_part']} (other topics),"
+            f" {card['auroc_model_outputs']} (model outputs)",
             highlight=False,
         )
 
 
 def main() -> None:
-    """Entry point: errors become one sentence; exit status 2 for bad input, 3 for an infeasible target."""
+    """Entry point: errors become one sentence.
+
+    Exit status 2 for bad input, 3 for an infeasible target.
+    """
     try:
         app()
     except PalmError as error:

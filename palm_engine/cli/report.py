@@ -1,4 +1,7 @@
-"""What `palm select` and `palm certify` tell: one object with names in place of rows, for JSON, terminal and bundle."""
+"""What `palm select` and `palm certify` tell.
+
+One object with names in place of rows, for JSON, terminal and bundle.
+"""
 
 from __future__ import annotations
 
@@ -57,8 +60,9 @@ class ConfidenceReport(_Part):
 class Report(_Part):
     """A selection in names; `stopped` says what ended the search.
 
-    `size_lower_bound` is proved for this table. `size_upper_bound` is what PALM's theory promises for the tolerance
-    whatever the policies are (rewards in [0, 1], no cost); None for a budget k or where it promises nothing.
+    `size_lower_bound` is proved for this table. `size_upper_bound` is what PALM's theory promises
+    for the tolerance whatever the policies are (rewards in [0, 1], no cost); None for a budget k or
+    where it promises nothing.
     """
 
     method: str
@@ -79,9 +83,16 @@ class Report(_Part):
 
 
 def report(
-    table: RewardTable, found: Selection, threshold: float, region: Region | None = None, target: Target | None = None
+    table: RewardTable,
+    found: Selection,
+    threshold: float,
+    region: Region | None = None,
+    target: Target | None = None,
 ) -> Report:
-    """`found` on `table` as a report. Weights a member stands for: the middle of the region where it is picked."""
+    """`found` on `table` as a report.
+
+    Weights a member stands for: the middle of the region where it is picked.
+    """
     members = [table.policies[m] for m in found.members]
     share = coverage(found.points, table.points, threshold, region=region).share
     relative = found.gap.at_weights_multiplicative
@@ -111,30 +122,41 @@ def report(
         oracle_calls=found.oracle_calls,
         seconds=found.seconds,
         stopped=found.stopped,
-        confidence=None
-        if bound is None
-        else ConfidenceReport(upper=bound.upper, confidence=bound.confidence, prompts=bound.prompts),
-        note="" if bound is None or found.method == "given" else "chosen on the same prompts: biased down",
+        confidence=(
+            None
+            if bound is None
+            else ConfidenceReport(
+                upper=bound.upper, confidence=bound.confidence, prompts=bound.prompts
+            )
+        ),
+        note=(
+            ""
+            if bound is None or found.method == "given"
+            else "chosen on the same prompts: biased down"
+        ),
     )
 
 
 def save_bundle(table: RewardTable, told: Report, folder: Path, source: Path) -> Bundle:
-    """Write `table` and its members as a bundle that the dashboard opens (no texts, no adapters)."""
+    """Write `table` and its members as a bundle for the dashboard (no texts, no adapters)."""
     entries = [
         {
-            "policy": p, "kind": "base" if p == "base" else "adapter",
+            "policy": p,
+            "kind": "base" if p == "base" else "adapter",
             "values": dict(zip(table.traits, table.values[i].tolist(), strict=True)),
             "cost": 0.0 if table.cost is None else float(table.cost[i]),
         }
         for i, p in enumerate(table.policies)
-    ]  # fmt: skip
+    ]
     middle = dict.fromkeys(table.traits, 1 / len(table.traits))
     manifest = Manifest.model_validate(
         {
             "name": folder.name,
             "title": f"{told.method} on {source.name}",
             "value": "reward" if table.cost is None else "reward_minus_kl",
-            "traits": [{"name": t, "reward": t, "normalisation": "as in the table"} for t in table.traits],
+            "traits": [
+                {"name": t, "reward": t, "normalisation": "as in the table"} for t in table.traits
+            ],
             "candidates": entries,
             "members": [{"policy": m, "weights": told.weights[m] or middle} for m in told.members],
         }

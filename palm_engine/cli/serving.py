@@ -22,9 +22,13 @@ console = Console()
 error_console = Console(stderr=True)
 
 BundlePath = Annotated[Path, typer.Argument(help="A portfolio folder, e.g. portfolios/demo.")]
-Weights = Annotated[str, typer.Option(help='The user\'s weights, e.g. "safety=.5,humor=.3,brevity=.2".')]
+Weights = Annotated[
+    str, typer.Option(help='The user\'s weights, e.g. "safety=.5,humor=.3,brevity=.2".')
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Download = Annotated[bool, typer.Option("--download", help="Fetch the base model if it isn't on this machine.")]
+Download = Annotated[
+    bool, typer.Option("--download", help="Fetch the base model if it isn't on this machine.")
+]
 
 
 @commands.command()
@@ -32,22 +36,38 @@ def generate(
     bundle: BundlePath,
     prompt: Annotated[str, typer.Option(help="The question.")],
     weights: Weights,
-    everyone: Annotated[bool, typer.Option("--all", help="All members, not only the picked one.")] = False,
-    temperature: Annotated[float | None, typer.Option(help="0 is greedy [default: the portfolio's own].")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Share of probability to draw from.")] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives a member the same answer.")] = 0,
-    backend: Annotated[str, typer.Option(help="local, recorded, or remote (with --url).")] = "local",
-    url: Annotated[
-        str | None, typer.Option(help="An OpenAI-compatible server, as in http://localhost:8000/v1.")
+    everyone: Annotated[
+        bool, typer.Option("--all", help="All members, not only the picked one.")
+    ] = False,
+    temperature: Annotated[
+        float | None, typer.Option(help="0 is greedy [default: the portfolio's own].")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps, or spread (several GPUs).")] = "auto",
+    top_p: Annotated[float | None, typer.Option(help="Share of probability to draw from.")] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Longest answer, in tokens.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="The same seed gives a member the same answer.")
+    ] = 0,
+    backend: Annotated[
+        str, typer.Option(help="local, recorded, or remote (with --url).")
+    ] = "local",
+    url: Annotated[
+        str | None,
+        typer.Option(help="An OpenAI-compatible server, as in http://localhost:8000/v1."),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, mps, or spread (several GPUs).")
+    ] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     download: Download = False,
     json: Json = False,
 ) -> None:
-    """Answer a prompt as the member that is picked at the weights, or as all members side by side; streams."""
+    """Answer a prompt as the member that is picked at the weights, or as all members side by side.
+
+    Streams.
+    """
     from palm_engine.bundle.folder import read_bundle
     from palm_engine.cli.terminal import StreamedAnswers
     from palm_engine.serving.answering import answer_all
@@ -62,7 +82,7 @@ def generate(
     members = sorted(router.policies, key=lambda m: m != picked) if everyone else [picked]
     settings = live_settings(
         found, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed
-    )  # fmt: skip
+    )
     options = LoadOptions(device, dtype, threads, download)
     asked = _backend(found, backend, url, members, options)
     shown = StreamedAnswers(console if not json else None, members, picked)
@@ -71,9 +91,16 @@ def generate(
     if json:
         import json as encoder
 
-        told = [{"member": a.member, "text": a.text, "scores": dict(a.scores), "value": a.value} for a in answers]
+        told = [
+            {"member": a.member, "text": a.text, "scores": dict(a.scores), "value": a.value}
+            for a in answers
+        ]
         effective = dict(zip(found.traits, map(float, w), strict=True))
-        typer.echo(encoder.dumps({"prompt": prompt, "weights": effective, "picked": picked, "answers": told}))
+        typer.echo(
+            encoder.dumps(
+                {"prompt": prompt, "weights": effective, "picked": picked, "answers": told}
+            )
+        )
         return
     shown.summary(answers)
 
@@ -89,7 +116,12 @@ def route(bundle: BundlePath, weights: Weights, json: Json = False) -> None:
     if json:
         import json as encoder
 
-        said = {"member": found.policy, "model": found.model, "system": found.system, "value": found.value}
+        said = {
+            "member": found.policy,
+            "model": found.model,
+            "system": found.system,
+            "value": found.value,
+        }
         typer.echo(encoder.dumps(said))
     else:
         typer.echo(found.policy)
@@ -108,15 +140,22 @@ def vllm(
 
     require_language_models("an export")
     done = export_vllm(
-        read_bundle(bundle), out, lambda text: console.print(text, highlight=False, markup=False), download
+        read_bundle(bundle),
+        out,
+        lambda text: console.print(text, highlight=False, markup=False),
+        download,
     )
     console.print(
-        f"Wrote {done.folder}. Start it with: {done.folder}/start.sh, which runs", highlight=False, markup=False
+        f"Wrote {done.folder}. Start it with: {done.folder}/start.sh, which runs",
+        highlight=False,
+        markup=False,
     )
     typer.echo(done.shell)
 
 
-def _backend(found: Bundle, kind: str, url: str | None, members: list[str], options: object) -> Backend:
+def _backend(
+    found: Bundle, kind: str, url: str | None, members: list[str], options: object
+) -> Backend:
     from palm_engine.serving.backends.recorded import RecordedBackend
     from palm_engine.serving.host import LoadOptions, ModelHost
 
@@ -127,7 +166,9 @@ def _backend(found: Bundle, kind: str, url: str | None, members: list[str], opti
         from palm_engine.serving.backends.remote import RemoteBackend
 
         if url is None:
-            raise InvalidInputError("--backend remote needs --url, as in --url http://localhost:8000/v1")
+            raise InvalidInputError(
+                "--backend remote needs --url, as in --url http://localhost:8000/v1"
+            )
         return RemoteBackend(found, url)
     if kind != "local":
         raise InvalidInputError(f"--backend {kind!r} is not one of local, recorded, remote")

@@ -1,4 +1,7 @@
-"""`palm select`, `certify`, `curve` and `methods`: portfolios from a reward table, no language model needed."""
+"""`palm select`, `certify`, `curve` and `methods`.
+
+Portfolios from a reward table, no language model needed.
+"""
 
 from __future__ import annotations
 
@@ -23,18 +26,33 @@ console = Console()
 
 TablePath = Annotated[
     Path,
-    typer.Argument(help="Rewards as .csv or .parquet: columns policy, one a trait, and cost where there are costs."),
+    typer.Argument(
+        help=(
+            "Rewards as .csv or .parquet: columns policy, one a trait, and cost where there are"
+            " costs."
+        )
+    ),
 ]
 Where = Annotated[
-    list[str] | None, typer.Option(help='Bound on a weight that counts, e.g. "safety>=.2"; may be repeated.')
+    list[str] | None,
+    typer.Option(help='Bound on a weight that counts, e.g. "safety>=.2"; may be repeated.'),
 ]
 Floor = Annotated[
-    list[str] | None, typer.Option(help='Least reward a member must have, e.g. "safety>=.5"; may be repeated.')
+    list[str] | None,
+    typer.Option(help='Least reward a member must have, e.g. "safety>=.5"; may be repeated.'),
 ]
-Include = Annotated[list[str] | None, typer.Option(help="Policy that must be a member; may be repeated.")]
-Exclude = Annotated[list[str] | None, typer.Option(help="Policy that may not be a member; may be repeated.")]
-TimeLimit = Annotated[float | None, typer.Option(min=0.01, help="Seconds; then the best found and its proved bound.")]
-Threshold = Annotated[float, typer.Option(min=0, help="Additive gap that coverage counts as served.")]
+Include = Annotated[
+    list[str] | None, typer.Option(help="Policy that must be a member; may be repeated.")
+]
+Exclude = Annotated[
+    list[str] | None, typer.Option(help="Policy that may not be a member; may be repeated.")
+]
+TimeLimit = Annotated[
+    float | None, typer.Option(min=0.01, help="Seconds; then the best found and its proved bound.")
+]
+Threshold = Annotated[
+    float, typer.Option(min=0, help="Additive gap that coverage counts as served.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 RELATIVE = ("minimum", "adaptive", "placement")
 BOUND = re.compile(r"\s*([A-Za-z0-9._-]+)\s*(>=|<=)\s*([0-9.eE+-]+)\s*\Z")
@@ -43,24 +61,39 @@ BOUND = re.compile(r"\s*([A-Za-z0-9._-]+)\s*(>=|<=)\s*([0-9.eE+-]+)\s*\Z")
 @commands.command()
 def select(
     table: TablePath,
-    k: Annotated[int | None, typer.Option("--k", min=1, help="Budget of members: least additive worst gap.")] = None,
-    eps: Annotated[float, typer.Option(min=0, max=1, help="Relative tolerance: fewest members.")] = 0.0,
+    k: Annotated[
+        int | None, typer.Option("--k", min=1, help="Budget of members: least additive worst gap.")
+    ] = None,
+    eps: Annotated[
+        float, typer.Option(min=0, max=1, help="Relative tolerance: fewest members.")
+    ] = 0.0,
     delta: Annotated[float, typer.Option(min=0, help="Additive tolerance: fewest members.")] = 0.0,
-    gap: Annotated[str, typer.Option(help="What --k minimises: additive or multiplicative.")] = "additive",
+    gap: Annotated[
+        str, typer.Option(help="What --k minimises: additive or multiplicative.")
+    ] = "additive",
     method: Annotated[str, typer.Option(help="See `palm methods`.")] = "minimum",
     where: Where = None,
     floor: Floor = None,
     include: Include = None,
     exclude: Exclude = None,
     time_limit: TimeLimit = None,
-    budget: Annotated[int | None, typer.Option(min=1, help="Oracle calls, for methods that make them.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Oracle calls made at once (several trainers).")] = 1,
+    budget: Annotated[
+        int | None, typer.Option(min=1, help="Oracle calls, for methods that make them.")
+    ] = None,
+    batch: Annotated[
+        int, typer.Option(min=1, help="Oracle calls made at once (several trainers).")
+    ] = 1,
     seed: Annotated[int, typer.Option(help="For the method random.")] = 0,
     threshold: Threshold = 0.05,
-    out: Annotated[Path | None, typer.Option(help="Write a bundle that the dashboard opens.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write a bundle that the dashboard opens.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Choose members: the best k, or the fewest for a tolerance. Exit status 3 where no portfolio can meet it."""
+    """Choose members: the best k, or the fewest for a tolerance.
+
+    Exit status 3 where no portfolio can meet it.
+    """
     from palm_engine.bundle.folder import check_target
     from palm_engine.cli.report import report, save_bundle
     from palm_engine.selection.methods import get_method
@@ -69,17 +102,23 @@ def select(
 
     relative = _is_relative(gap)
     if relative and method not in RELATIVE:
-        raise InvalidInputError(f"--gap multiplicative works with the methods {', '.join(RELATIVE)}")
+        raise InvalidInputError(
+            f"--gap multiplicative works with the methods {', '.join(RELATIVE)}"
+        )
     if k is not None and (eps or delta):
         raise InvalidInputError("give either --k or a tolerance (--eps, --delta), not both")
     if out is not None:
         if not NAME.match(out.name):
-            raise InvalidInputError(f"--out {str(out)!r}: a portfolio's name has letters, digits and . _ - only")
+            raise InvalidInputError(
+                f"--out {str(out)!r}: a portfolio's name has letters, digits and . _ - only"
+            )
         check_target(out)
     rewards = read_table(table)
     options = _options(rewards, where, floor, include, exclude, time_limit, budget, seed, batch)
     target = Target(k=k, eps=eps, delta=delta, relative=relative)
-    with console.status(f"Selecting from {len(rewards.policies)} policies") if not json else _Quiet():
+    with (
+        console.status(f"Selecting from {len(rewards.policies)} policies") if not json else _Quiet()
+    ):
         chosen = get_method(method).select(rewards.points, target, options)
         told = report(rewards, chosen, threshold, options.region, target)
     _tell(told, rewards, json)
@@ -87,7 +126,9 @@ def select(
         save_bundle(rewards, told, out, table)
         if not json:
             console.print(
-                f"Wrote {out}. Open it with: streamlit run app/main.py -- --portfolios {out.parent}", highlight=False
+                f"Wrote {out}. Open it with: streamlit run app/main.py -- --portfolios"
+                f" {out.parent}",
+                highlight=False,
             )
 
 
@@ -99,7 +140,10 @@ def certify(
     threshold: Threshold = 0.05,
     json: Json = False,
 ) -> None:
-    """The exact worst gap of a given portfolio; with a confidence bound where the table holds prompts."""
+    """The exact worst gap of a given portfolio.
+
+    With a confidence bound where the table holds prompts.
+    """
     from palm_engine.cli.report import report
     from palm_engine.geometry.gap import worst_gap
     from palm_engine.selection.result import Selection
@@ -111,7 +155,14 @@ def certify(
     options = _options(rewards, where, None, None, None, None, None, 0)
     points = rewards.points
     exact = worst_gap(points[list(rows)], points, options.region)
-    found = Selection("given", rows, points[list(rows)], exact, seconds=time.perf_counter() - started, stopped="given")
+    found = Selection(
+        "given",
+        rows,
+        points[list(rows)],
+        exact,
+        seconds=time.perf_counter() - started,
+        stopped="given",
+    )
     _tell(report(rewards, found, threshold, options.region), rewards, json)
 
 
@@ -119,7 +170,9 @@ def certify(
 def curve(
     table: TablePath,
     max_k: Annotated[int, typer.Option(min=1, help="Largest size.")] = 12,
-    gap: Annotated[str, typer.Option(help="What is minimised: additive or multiplicative.")] = "additive",
+    gap: Annotated[
+        str, typer.Option(help="What is minimised: additive or multiplicative.")
+    ] = "additive",
     where: Where = None,
     floor: Floor = None,
     include: Include = None,
@@ -140,12 +193,15 @@ def curve(
     names = [[rewards.policies[m] for m in s.members] for s in found]
     rows = [
         {
-            "size": len(s.members), "members": members,
-            "additive": s.gap.additive, "multiplicative": s.gap.multiplicative,
-            "gap_lower_bound": s.gap_lower_bound, "stopped": s.stopped,
+            "size": len(s.members),
+            "members": members,
+            "additive": s.gap.additive,
+            "multiplicative": s.gap.multiplicative,
+            "gap_lower_bound": s.gap_lower_bound,
+            "stopped": s.stopped,
         }
         for s, members in zip(found, names, strict=True)
-    ]  # fmt: skip
+    ]
     if json:
         typer.echo(encoder.dumps({"scope": "candidates", "curve": rows}))
         return
@@ -153,9 +209,15 @@ def curve(
     for column in ("size", "worst gap", "proved", "members"):
         shown.add_column(column, justify="right" if column == "size" else "left")
     for s, members in zip(found, names, strict=True):
-        proved = "optimal" if s.stopped == "proved optimal" else f"not below {s.gap_lower_bound or 0:.4f}"
+        proved = (
+            "optimal"
+            if s.stopped == "proved optimal"
+            else f"not below {s.gap_lower_bound or 0:.4f}"
+        )
         own = s.gap.multiplicative if gap == "multiplicative" else s.gap.additive
-        shown.add_row(str(len(members)), "" if own is None else f"{own:.4f}", proved, ", ".join(members))
+        shown.add_row(
+            str(len(members)), "" if own is None else f"{own:.4f}", proved, ", ".join(members)
+        )
     console.print(shown)
 
 
@@ -167,7 +229,11 @@ def methods(json: Json = False) -> None:
     from palm_engine.selection.methods import METHODS
 
     if json:
-        typer.echo(encoder.dumps({n: {"summary": m.summary, "proves": m.proves} for n, m in METHODS.items()}))
+        typer.echo(
+            encoder.dumps(
+                {n: {"summary": m.summary, "proves": m.proves} for n, m in METHODS.items()}
+            )
+        )
         return
     shown = Table()
     for column in ("method", "what it does", "what it proves"):
@@ -178,7 +244,10 @@ def methods(json: Json = False) -> None:
 
 
 def parse_bounds(texts: list[str] | None, option: str) -> tuple[dict[str, float], dict[str, float]]:
-    """`["safety>=.2", "humor<=.5"]` as lower and upper bounds by trait. Raises InvalidInputError naming the option."""
+    """`["safety>=.2", "humor<=.5"]` as lower and upper bounds by trait.
+
+    Raises InvalidInputError naming the option.
+    """
     lower: dict[str, float] = {}
     upper: dict[str, float] = {}
     for text in texts or []:
@@ -188,7 +257,9 @@ def parse_bounds(texts: list[str] | None, option: str) -> tuple[dict[str, float]
         except ValueError:
             bound = None
         if match is None or bound is None:
-            raise InvalidInputError(f'{option} {text!r} isn\'t a bound; write "TRAIT>=NUMBER" or "TRAIT<=NUMBER"')
+            raise InvalidInputError(
+                f'{option} {text!r} isn\'t a bound; write "TRAIT>=NUMBER" or "TRAIT<=NUMBER"'
+            )
         (lower if match[2] == ">=" else upper)[match[1]] = bound
     return lower, upper
 
@@ -212,7 +283,10 @@ def _options(
     if ceilings:
         raise InvalidInputError('--floor takes "TRAIT>=NUMBER" only')
     region = Region.from_mappings(lower, upper, rewards.traits) if where else None
-    ruled_out = [*below_floors(rewards.values, floors, rewards.traits), *(rewards.row(p) for p in exclude or [])]
+    ruled_out = [
+        *below_floors(rewards.values, floors, rewards.traits),
+        *(rewards.row(p) for p in exclude or []),
+    ]
     kept = tuple(rewards.row(p) for p in include or [])
     return Options(region, kept, tuple(ruled_out), time_limit, budget, batch, seed)
 
@@ -233,7 +307,11 @@ def _tell(told: Report, rewards: RewardTable, json: bool) -> None:
     if json:
         typer.echo(told.model_dump_json())
         return
-    bound = "" if told.size_lower_bound is None else f", at least {told.size_lower_bound} needed (proved)"
+    bound = (
+        ""
+        if told.size_lower_bound is None
+        else f", at least {told.size_lower_bound} needed (proved)"
+    )
     shown = Table(title=f"{told.method}: {told.size} member(s){bound}")
     shown.add_column("member")
     for trait in rewards.traits:
@@ -242,25 +320,37 @@ def _tell(told: Report, rewards: RewardTable, json: bool) -> None:
     for member in told.members:
         values = rewards.values[rewards.policies.index(member)]
         weights = told.weights[member]
-        place = "never picked" if weights is None else ", ".join(f"{t} {w:.2f}" for t, w in weights.items())
+        place = (
+            "never picked"
+            if weights is None
+            else ", ".join(f"{t} {w:.2f}" for t, w in weights.items())
+        )
         shown.add_row(member, *(f"{v:.3f}" for v in values), place)
     console.print(shown)
     gap = told.worst_gap
     at = ", ".join(f"{t} {w:.2f}" for t, w in gap.at_weights_additive.items())
-    relative = f"not defined: {gap.undefined}" if gap.multiplicative is None else f"{gap.multiplicative:.2%}"
+    relative = (
+        f"not defined: {gap.undefined}"
+        if gap.multiplicative is None
+        else f"{gap.multiplicative:.2%}"
+    )
     lines = [f"Worst gap {gap.additive:.4f} at {at}; relative {relative} (scope: {told.scope})."]
     if told.size_upper_bound is not None:
         lines.append(
-            f"PALM's theory promises at most {told.size_upper_bound:,} members for this tolerance, whatever the "
-            "policies are (reconstructed bound)."
+            f"PALM's theory promises at most {told.size_upper_bound:,} members for this tolerance,"
+            " whatever the policies are (reconstructed bound)."
         )
     if told.gap_lower_bound is not None:
-        lines.append(f"No portfolio of this size has a gap below {told.gap_lower_bound:.4f} (proved).")
+        lines.append(
+            f"No portfolio of this size has a gap below {told.gap_lower_bound:.4f} (proved)."
+        )
     if told.confidence is not None:
         c, note = told.confidence, f"; {told.note}" if told.note else ""
         lines.append(f"{c.confidence:.0%} bound {c.upper:.4f} from {c.prompts} prompts{note}.")
     share = told.coverage
-    lines.append(f"{share.share:.1%} of the weights have a gap of at most {share.threshold:g} (sampled).")
+    lines.append(
+        f"{share.share:.1%} of the weights have a gap of at most {share.threshold:g} (sampled)."
+    )
     calls = f", {told.oracle_calls} oracle calls" if told.oracle_calls else ""
     lines.append(f"{told.seconds:.2f} s{calls}; stopped: {told.stopped}.")
     for line in lines:

@@ -1,4 +1,7 @@
-"""What the command line shows: progress bars with an estimate of the time left, and tables of a portfolio."""
+"""What the command line shows.
+
+Progress bars with an estimate of the time left, and tables of a portfolio.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -55,7 +65,9 @@ class TerminalProgress:
                 task = self.bars.tasks[bar]
                 elapsed = task.elapsed or 0.0
                 left = elapsed * (total - finished) / max(finished, 1e-9)
-                self.console.print(f"{title}: {finished / total:.0%}, {elapsed:.0f} s, about {left:.0f} s left")
+                self.console.print(
+                    f"{title}: {finished / total:.0%}, {elapsed:.0f} s, about {left:.0f} s left"
+                )
                 next_line = finished / total + 0.1
 
         if not self.console.is_terminal:
@@ -70,7 +82,9 @@ class TerminalProgress:
 def bundle_table(bundle: Bundle) -> Table:
     """Candidates with their rewards, members marked."""
     members = {m.policy for m in bundle.manifest.members}
-    table = Table(title=f"{bundle.manifest.name}: {len(bundle.policies)} candidates, {len(members)} members")
+    table = Table(
+        title=f"{bundle.manifest.name}: {len(bundle.policies)} candidates, {len(members)} members"
+    )
     table.add_column("")
     for column in ("policy", "kind", "role"):
         table.add_column(column)
@@ -78,7 +92,9 @@ def bundle_table(bundle: Bundle) -> Table:
         table.add_column(trait, justify="right")
     for c in bundle.manifest.candidates:
         mark = "*" if c.policy in members else ""
-        table.add_row(mark, c.policy, c.kind, c.role, *(f"{c.values[t]:.3f}" for t in bundle.traits))
+        table.add_row(
+            mark, c.policy, c.kind, c.role, *(f"{c.values[t]:.3f}" for t in bundle.traits)
+        )
     return table
 
 
@@ -89,17 +105,28 @@ def certificate_lines(bundle: Bundle) -> list[str]:
         return ["No certificate: nothing was selected from these candidates yet."]
     bound = certificate.additive
     return [
-        f"Worst gap {bound.estimate:.4f}, {bound.confidence:.0%} bound {bound.upper:.4f} "
-        f"(scope: {certificate.scope}, whole simplex; {certificate.certified_on}).",
-        f"Selected by {certificate.method} on {certificate.selected_on}: worst gap {certificate.choose_gap:.4f} there.",
-        f"Best single candidate {certificate.single_best}: worse by "
-        f"{certificate.single_best_minus_members.estimate:.4f} (at least "
-        f"{certificate.single_best_minus_members.lower:.4f} with {bound.confidence:.0%} confidence).",
+        (
+            f"Worst gap {bound.estimate:.4f}, {bound.confidence:.0%} bound {bound.upper:.4f} "
+            f"(scope: {certificate.scope}, whole simplex; {certificate.certified_on})."
+        ),
+        (
+            f"Selected by {certificate.method} on {certificate.selected_on}: worst gap"
+            f" {certificate.choose_gap:.4f} there."
+        ),
+        (
+            f"Best single candidate {certificate.single_best}: worse by"
+            f" {certificate.single_best_minus_members.estimate:.4f} (at least"
+            f" {certificate.single_best_minus_members.lower:.4f} with {bound.confidence:.0%}"
+            " confidence)."
+        ),
     ]
 
 
 def markdown_table(bundle: Bundle) -> str:
-    """The candidates as a Markdown table: rewards on held-out prompts, what was planned, KL; members in bold."""
+    """The candidates as a Markdown table: rewards on held-out prompts, what was planned, KL.
+
+    Members in bold.
+    """
     traits = bundle.traits
     members = {m.policy for m in bundle.manifest.members}
     head = ["policy", "kind", "role", *traits, *(f"planned {t}" for t in traits), "KL (nats)"]
@@ -119,13 +146,18 @@ def printable(text: str) -> str:
 
 
 class StreamedAnswers:
-    """Answers as they grow, a panel a member; nothing is shown without a console, whole ones without a terminal."""
+    """Answers as they grow, a panel a member.
+
+    Nothing is shown without a console, whole ones without a terminal.
+    """
 
     def __init__(self, console: Console | None, members: Sequence[str], picked: str) -> None:
         self.console, self.members, self.picked = console, members, picked
         self.texts = [""] * len(members)
         on_terminal = console is not None and console.is_terminal
-        self.live = Live(console=console, refresh_per_second=12, transient=True) if on_terminal else None
+        self.live = (
+            Live(console=console, refresh_per_second=12, transient=True) if on_terminal else None
+        )
 
     def __enter__(self) -> StreamedAnswers:
         if self.live is not None:
@@ -152,10 +184,19 @@ class StreamedAnswers:
             self.console.print(self._panel(row, value))
         if len(answers) > 1 and all(a.value is not None for a in answers):
             best = max(answers, key=lambda a: a.value or 0.0)
-            agrees = "as predicted" if best.member == self.picked else f"predicted was {self.picked}"
-            self.console.print(f"Best of these answers at your weights: {best.member} ({agrees}).", highlight=False)
+            agrees = (
+                "as predicted" if best.member == self.picked else f"predicted was {self.picked}"
+            )
+            self.console.print(
+                f"Best of these answers at your weights: {best.member} ({agrees}).", highlight=False
+            )
 
     def _panel(self, row: int, below: str = "") -> Panel:
         member = self.members[row]
         title = f"{member} (picked)" if member == self.picked else member
-        return Panel(Text(printable(self.texts[row])), title=title, subtitle=below or None, title_align="left")
+        return Panel(
+            Text(printable(self.texts[row])),
+            title=title,
+            subtitle=below or None,
+            title_align="left",
+        )

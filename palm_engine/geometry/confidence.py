@@ -1,8 +1,9 @@
 """Confidence bounds for worst gaps whose rewards were estimated from finitely many prompts.
 
-Split sample: the portfolio is chosen on `choose` prompts and certified on others, opened once. Whole prompts
-are resampled (answers of a prompt are averaged first), and the percentile bootstrap of the *exact* worst gap
-gives a one-sided bound (Efron and Tibshirani 1993, chapter 13, doi:10.1201/9780429246593).
+Split sample: the portfolio is chosen on `choose` prompts and certified on others, opened once.
+Whole prompts are resampled (answers of a prompt are averaged first), and the percentile bootstrap
+of the *exact* worst gap gives a one-sided bound (Efron and Tibshirani 1993, chapter 13,
+doi:10.1201/9780429246593).
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ class Bound:
 def resampled_means(scores: Floats, resamples: int, seed: int) -> Floats:
     """Bootstrap means over prompts: scores (prompts, policies, d) to (resamples, policies, d)."""
     if scores.ndim != 3 or len(scores) < 2:
-        raise InvalidInputError(f"scores must have shape (prompts >= 2, policies, traits), got {scores.shape}")
+        raise InvalidInputError(
+            f"scores must have shape (prompts >= 2, policies, traits), got {scores.shape}"
+        )
     n = len(scores)
     counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
     return np.asarray((counts @ scores.reshape(n, -1) / n).reshape(resamples, *scores.shape[1:]))
@@ -52,14 +55,19 @@ def worst_gap_bound(
     seed: int = 0,
     region: Region | None = None,
 ) -> Bound:
-    """Bound on the exact additive worst gap of `members` against all policies, over all weights or `region`.
+    """Bound on the exact additive worst gap of `members` against all policies, over all weights or
+    `region`.
 
-    `scores`: (prompts, policies, d), averaged over a prompt's answers, costs taken off where the value has them;
-    prompts not used to choose the members.
+    `scores`: (prompts, policies, d), averaged over a prompt's answers, costs taken off where the
+    value has them; prompts not used to choose the members.
     """
     mean = scores.mean(axis=0)
-    draws = [worst_additive_gap(m[members], m, region) for m in resampled_means(scores, resamples, seed)]
-    return _bound(worst_additive_gap(mean[members], mean, region), np.array(draws), confidence, len(scores))
+    draws = [
+        worst_additive_gap(m[members], m, region) for m in resampled_means(scores, resamples, seed)
+    ]
+    return _bound(
+        worst_additive_gap(mean[members], mean, region), np.array(draws), confidence, len(scores)
+    )
 
 
 def simultaneous_bounds(
@@ -71,9 +79,12 @@ def simultaneous_bounds(
     relative: bool = False,
     report: Callable[[float], None] = lambda share: None,
 ) -> list[Bound]:
-    """Bounds that hold for all `portfolios` at once (max-t), each side by itself: for picking one by its figures.
+    """Bounds that hold for all `portfolios` at once (max-t), each side by itself.
 
-    `relative` bounds multiplicative worst gaps; raises UndefinedGapError where one isn't defined in some resample.
+    For picking one by its figures.
+
+    `relative` bounds multiplicative worst gaps; raises UndefinedGapError where one isn't defined in
+    some resample.
     """
     mean = scores.mean(axis=0)
     gap = worst_relative_gap if relative else worst_additive_gap
@@ -90,7 +101,14 @@ def simultaneous_bounds(
     above = max(float(np.quantile(deviation.max(axis=1), confidence)), 0.0)
     below = max(float(np.quantile((-deviation).max(axis=1), confidence)), 0.0)
     return [
-        Bound(float(e), max(float(e - below * s), 0.0), float(e + above * s), confidence, len(scores), resamples)
+        Bound(
+            float(e),
+            max(float(e - below * s), 0.0),
+            float(e + above * s),
+            confidence,
+            len(scores),
+            resamples,
+        )
         for e, s in zip(estimates, spread, strict=True)
     ]
 
@@ -113,7 +131,9 @@ def gap_difference_bound(
     return _bound(difference(mean), np.array(draws), confidence, len(scores))
 
 
-def mean_bound(differences: Floats, confidence: float = 0.95, resamples: int = 2000, seed: int = 0) -> Bound:
+def mean_bound(
+    differences: Floats, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> Bound:
     """Bound on the mean of paired per-prompt differences, shape (prompts,)."""
     draws = resampled_means(differences[:, None, None], resamples, seed)[:, 0, 0]
     return _bound(float(differences.mean()), draws, confidence, len(differences))

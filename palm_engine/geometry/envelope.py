@@ -1,7 +1,7 @@
 """The upper envelope `V_P(w) = max over P of w·u` on the simplex, and its vertices (qhull).
 
-V_P is convex and piecewise linear; the cells where one member is best are polytopes. A convex function minus
-V_P is largest at one of their vertices, which is what makes worst gaps exact.
+V_P is convex and piecewise linear; the cells where one member is best are polytopes. A convex
+function minus V_P is largest at one of their vertices, which is what makes worst gaps exact.
 """
 
 from __future__ import annotations
@@ -27,15 +27,20 @@ def upper_envelope(points: ArrayLike, weights: ArrayLike) -> Floats:
 
 
 def best_policy(points: ArrayLike, weights: ArrayLike) -> NDArray[np.intp]:
-    """Index of the best policy at each row of `weights`, shape (m,); the first of equals (ties within 1e-12)."""
+    """Index of the best policy at each row of `weights`, shape (m,).
+
+    The first of equals (ties within 1e-12).
+    """
     scores = np.asarray(weights) @ np.asarray(points).T
     return np.asarray((scores >= scores.max(axis=1, keepdims=True) - 1e-12).argmax(axis=1))
 
 
 def envelope_vertices(points: ArrayLike, region: Region | None = None) -> Floats:
-    """All vertices of the cells of `points`' upper envelope over `region` (None: the simplex), its corners included.
+    """All vertices of the cells of `points`' upper envelope over `region` (None: the simplex), its
+    corners included.
 
-    Shape (m, d); worst case O(n^(d/2)) vertices. Points off the envelope, duplicates and ties are harmless.
+    Shape (m, d); worst case O(n^(d/2)) vertices. Points off the envelope, duplicates and ties are
+    harmless.
     """
     u = np.unique(as_points(points), axis=0)
     d = u.shape[1]
@@ -72,12 +77,14 @@ def _vertices_segment(u: Floats) -> Floats:
 
 
 def _vertices_qhull(u: Floats, region: Region | None) -> Floats:
-    """Vertices of {(w, t): t >= w·u for all u, w in the region, t <= top} that touch the envelope."""
-    # Imported here: a page that only shows what is recorded starts a quarter of a second earlier without it.
+    """Vertices of {(w, t): t >= w·u for all u, w in the region, t <= top} on the envelope."""
+    # Imported here: a page that only shows what is recorded starts a quarter of a second earlier
+    # without it.
     from scipy.spatial import HalfspaceIntersection, QhullError
 
     n, d = u.shape
-    # Centred and scaled, so that policies which differ in the sixth digit are still told apart by qhull.
+    # Centred and scaled, so that policies which differ in the sixth digit are still told apart by
+    # qhull.
     centred = u - u.mean(axis=0)
     scale = max(float(np.abs(centred).max()), 1e-300)
     centred = centred / scale
@@ -102,7 +109,8 @@ def _vertices_qhull(u: Floats, region: Region | None) -> Floats:
     try:
         vertices = HalfspaceIntersection(halfspaces, inside).intersections
     except QhullError:
-        # Joggled input only perturbs *where* we look; every gap is then evaluated exactly at those weights.
+        # Joggled input only perturbs *where* we look; every gap is then evaluated exactly at those
+        # weights.
         vertices = HalfspaceIntersection(halfspaces, inside, qhull_options="QJ").intersections
     w = np.hstack([vertices[:, :-1], 1 - vertices[:, :-1].sum(axis=1, keepdims=True)])
     w = w[np.isfinite(w).all(axis=1)]

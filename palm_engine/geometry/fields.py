@@ -1,4 +1,6 @@
-"""Fields over the simplex: gap and picked member at given weights, coverage and each member's region."""
+"""Fields over the simplex: gap and picked member at given weights, coverage and each member's
+region.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class GapField:
-    """Values at m weights: `best` V_Q, `value` V_P, additive `gap`, and index of the picked `member`, all (m,)."""
+    """Values at m weights: `best` V_Q, `value` V_P, additive `gap`, and index of the picked
+    `member`, all (m,).
+    """
 
     weights: Floats
     best: Floats
@@ -29,7 +33,9 @@ class GapField:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Share of the simplex (by volume) whose gap is at most `threshold`, estimated on `count` weights."""
+    """Share of the simplex (by volume) whose gap is at most `threshold`, estimated on `count`
+    weights.
+    """
 
     threshold: float
     share: float
@@ -55,7 +61,8 @@ def coverage(
     region: Region | None = None,
     relative: bool = False,
 ) -> Coverage:
-    """Share of `region` with additive gap <= `threshold`, from uniformly drawn weights (standard error given).
+    """Share of `region` with additive gap <= `threshold`, from uniformly drawn weights (standard
+    error given).
 
     With `relative` the gap is a share of the best value (never covered where that isn't positive).
     """
@@ -72,8 +79,8 @@ def coverage(
 class Usage:
     """How a population of users spreads over the members.
 
-    `shares` (k,) sum to 1; `entropy` in nats; `perplexity` = exp(entropy), the effective number of members used
-    (1 to k); `mean_gap` is the average additive loss.
+    `shares` (k,) sum to 1; `entropy` in nats; `perplexity` = exp(entropy), the effective number of
+    members used (1 to k); `mean_gap` is the average additive loss.
     """
 
     shares: Floats
@@ -83,7 +90,10 @@ class Usage:
 
 
 def usage(portfolio: ArrayLike, candidates: ArrayLike, weights: ArrayLike) -> Usage:
-    """Usage of `portfolio` (k, d) by users with `weights` (m, d): drawn (see `population`), or a table of real ones."""
+    """Usage of `portfolio` (k, d) by users with `weights` (m, d).
+
+    Drawn (see `population`), or a table of real ones.
+    """
     p = as_points(portfolio)
     field = gap_field(p, candidates, weights)
     shares = np.bincount(field.member, minlength=len(p)) / len(field.member)
@@ -92,19 +102,30 @@ def usage(portfolio: ArrayLike, candidates: ArrayLike, weights: ArrayLike) -> Us
     return Usage(shares, entropy, float(np.exp(entropy)), float(np.maximum(field.gap, 0).mean()))
 
 
-def population(d: int, count: int = 20_000, concentration: ArrayLike | None = None, seed: int = 0) -> Floats:
-    """`count` users' weights, shape (count, d), drawn from Dirichlet(`concentration`); None is uniform.
+def population(
+    d: int, count: int = 20_000, concentration: ArrayLike | None = None, seed: int = 0
+) -> Floats:
+    """`count` users' weights, shape (count, d), drawn from Dirichlet(`concentration`).
+
+    None is uniform.
 
     Raises InvalidInputError for a concentration that isn't positive or has another length.
     """
-    alpha = np.broadcast_to(np.asarray(1.0 if concentration is None else concentration, dtype=float), (d,))
+    alpha = np.broadcast_to(
+        np.asarray(1.0 if concentration is None else concentration, dtype=float), (d,)
+    )
     if not (np.isfinite(alpha) & (alpha > 0)).all():
         raise InvalidInputError(f"Dirichlet concentrations must be positive, got {alpha.tolist()}")
     return np.random.default_rng(seed).dirichlet(alpha, size=count)
 
 
-def region_shares(portfolio: ArrayLike, count: int = 20_000, seed: int = 0, region: Region | None = None) -> Floats:
-    """Share of `region` where each member is picked, shape (k,), from uniformly drawn weights; sums to 1."""
+def region_shares(
+    portfolio: ArrayLike, count: int = 20_000, seed: int = 0, region: Region | None = None
+) -> Floats:
+    """Share of `region` where each member is picked, shape (k,), from uniformly drawn weights.
+
+    Sums to 1.
+    """
     p = as_points(portfolio)
     return np.bincount(best_policy(p, _draw(p, count, seed, region)), minlength=len(p)) / count
 

@@ -1,8 +1,8 @@
 """Exact worst gaps of a portfolio over the whole simplex: no sampling of weights.
 
-On a cell of P's envelope V_P is linear and V_Q convex, so the additive and the (eps, delta) gap are largest at
-a vertex of the envelope; the ratio V_P / V_Q is quasi-concave there where V_Q > 0 and V_P >= 0, so the
-multiplicative gap is too. One matrix product at the vertices gives the maximum.
+On a cell of P's envelope V_P is linear and V_Q convex, so the additive and the (eps, delta) gap are
+largest at a vertex of the envelope; the ratio V_P / V_Q is quasi-concave there where V_Q > 0 and
+V_P >= 0, so the multiplicative gap is too. One matrix product at the vertices gives the maximum.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ POSITIVE = 1e-9
 class WorstGap:
     """A worst gap over the simplex and where it happens.
 
-    `additive` in reward units. `multiplicative` is a share of the best value (0.03 is 3 %); None where it is
-    not defined, with the reason in `undefined`; above 1 where the portfolio's value is negative.
+    `additive` in reward units. `multiplicative` is a share of the best value (0.03 is 3 %); None
+    where it is not defined, with the reason in `undefined`; above 1 where the portfolio's value is
+    negative.
     """
 
     additive: float
@@ -37,11 +38,14 @@ class WorstGap:
     undefined: str | None = None
 
 
-def worst_gap(portfolio: ArrayLike, candidates: ArrayLike, region: Region | None = None) -> WorstGap:
-    """Exact worst additive and multiplicative gap of `portfolio` (k, d) against `candidates` (n, d).
+def worst_gap(
+    portfolio: ArrayLike, candidates: ArrayLike, region: Region | None = None
+) -> WorstGap:
+    """Exact worst additive and multiplicative gap of `portfolio` (k, d) against `candidates` (n,
+    d).
 
-    Scope: candidates, the whole simplex or `region`. A portfolio that isn't among the candidates may have a
-    negative additive gap.
+    Scope: candidates, the whole simplex or `region`. A portfolio that isn't among the candidates
+    may have a negative additive gap.
     """
     p = as_points(portfolio)
     q = as_points(candidates, p.shape[1])
@@ -56,7 +60,10 @@ def worst_gap(portfolio: ArrayLike, candidates: ArrayLike, region: Region | None
     if lowest <= 1e-12:
         lowest, _ = minimum_of_envelope(q, region)
     if lowest <= 1e-12:
-        reason = f"the best value falls to {lowest:.3g} on the simplex; a ratio to it means nothing there"
+        reason = (
+            f"the best value falls to {lowest:.3g} on the simplex; a ratio to it means nothing"
+            " there"
+        )
         return WorstGap(additive, at_additive, None, None, reason)
     if programs:
         return WorstGap(additive, at_additive, *worst_ratio_by_programs(p, q, region))
@@ -65,7 +72,9 @@ def worst_gap(portfolio: ArrayLike, candidates: ArrayLike, region: Region | None
     return WorstGap(additive, at_additive, float(ratios[at]), vertices[at])
 
 
-def worst_additive_gap(portfolio: ArrayLike, candidates: ArrayLike, region: Region | None = None) -> float:
+def worst_additive_gap(
+    portfolio: ArrayLike, candidates: ArrayLike, region: Region | None = None
+) -> float:
     """The additive part of `worst_gap` alone: no linear program, for bootstraps and searches."""
     p, q = np.asarray(portfolio, dtype=float), np.asarray(candidates, dtype=float)
     if takes_programs(len(p), p.shape[1]):
@@ -74,8 +83,13 @@ def worst_additive_gap(portfolio: ArrayLike, candidates: ArrayLike, region: Regi
     return float((best - ours).max())
 
 
-def worst_relative_gap(portfolio: ArrayLike, candidates: ArrayLike, region: Region | None = None) -> float:
-    """The multiplicative part of `worst_gap`. Raises UndefinedGapError with the reason where it is not defined."""
+def worst_relative_gap(
+    portfolio: ArrayLike, candidates: ArrayLike, region: Region | None = None
+) -> float:
+    """The multiplicative part of `worst_gap`.
+
+    Raises UndefinedGapError with the reason where it is not defined.
+    """
     found = worst_gap(portfolio, candidates, region)
     if found.multiplicative is None:
         raise UndefinedGapError(found.undefined or "the multiplicative gap is not defined")
@@ -83,9 +97,15 @@ def worst_relative_gap(portfolio: ArrayLike, candidates: ArrayLike, region: Regi
 
 
 def worst_violation(
-    portfolio: ArrayLike, candidates: ArrayLike, eps: float, delta: float, region: Region | None = None
+    portfolio: ArrayLike,
+    candidates: ArrayLike,
+    eps: float,
+    delta: float,
+    region: Region | None = None,
 ) -> tuple[float, Floats]:
-    """Largest `(1-eps) V_Q - delta - V_P` over `region`, and its weights: <= 0 means an (eps, delta)-portfolio.
+    """Largest `(1-eps) V_Q - delta - V_P` over `region`, and its weights.
+
+    <= 0 means an (eps, delta)-portfolio.
 
     Raises UndefinedGapError where eps > 0 and V_Q is negative somewhere.
     """
@@ -108,33 +128,48 @@ def _at_vertices(p: Floats, q: Floats, region: Region | None) -> tuple[Floats, F
 def check_tolerance(eps: float, delta: float) -> None:
     """Raise UndefinedGapError unless 0 <= eps < 1 and delta >= 0, both finite."""
     if not (0 <= eps < 1 and 0 <= delta < np.inf):
-        raise UndefinedGapError(f"a target needs 0 <= eps < 1 and delta >= 0, got eps={eps}, delta={delta}")
+        raise UndefinedGapError(
+            f"a target needs 0 <= eps < 1 and delta >= 0, got eps={eps}, delta={delta}"
+        )
 
 
 def require_positive(points: Floats, region: Region | None = None) -> None:
-    """Raise UndefinedGapError unless the best value is above 0 everywhere, as a relative gap needs it to be."""
+    """Raise UndefinedGapError unless the best value is above 0 everywhere, as a relative gap needs
+    it to be.
+    """
     if _at_least(points) <= POSITIVE and minimum_of_envelope(points, region)[0] <= POSITIVE:
-        raise UndefinedGapError("a relative gap needs a best value above 0 everywhere; minimise the additive one")
+        raise UndefinedGapError(
+            "a relative gap needs a best value above 0 everywhere; minimise the additive one"
+        )
 
 
-def require_target(candidates: Floats, eps: float, delta: float, region: Region | None = None) -> None:
+def require_target(
+    candidates: Floats, eps: float, delta: float, region: Region | None = None
+) -> None:
     """Raise UndefinedGapError unless (eps, delta) is a meaningful target for `candidates`."""
     check_tolerance(eps, delta)
     if eps > 0 and _at_least(candidates) < 0:
         lowest, _ = minimum_of_envelope(candidates, region)
         if lowest < -1e-12:
             raise UndefinedGapError(
-                f"eps = {eps} needs a best value that is nowhere negative, but it falls to {lowest:.3g}; use eps = 0"
+                f"eps = {eps} needs a best value that is nowhere negative, but it falls to"
+                f" {lowest:.3g}; use eps = 0"
             )
 
 
 def _at_least(points: Floats) -> float:
-    """A number that the best value is nowhere below, without a linear program: the best policy's worst trait."""
+    """A number that the best value is nowhere below, without a linear program.
+
+    The best policy's worst trait.
+    """
     return float(points.min(axis=1).max())
 
 
 def minimum_of_envelope(points: ArrayLike, region: Region | None = None) -> tuple[float, Floats]:
-    """Minimum over `region` of V(w) = max w·u, and a weight where it is reached: one linear program."""
+    """Minimum over `region` of V(w) = max w·u, and a weight where it is reached.
+
+    One linear program.
+    """
     from scipy.optimize import linprog
 
     u = as_points(points)

@@ -1,4 +1,6 @@
-"""Policies as points: on the simplex `w·v - c` equals `w·(v - c·1)`, so a policy is one row of a matrix U."""
+"""Policies as points: on the simplex `w·v - c` equals `w·(v - c·1)`, so a policy is one row of a
+matrix U.
+"""
 
 from __future__ import annotations
 
@@ -11,31 +13,45 @@ Floats = NDArray[np.float64]
 
 
 def policy_points(values: ArrayLike, cost: ArrayLike | None = None) -> Floats:
-    """Points `u = v - c`, shape (n, d), from reward vectors `values` in [0, 1] (n, d) and costs >= 0 (n,).
+    """Points `u = v - c`, shape (n, d), from reward vectors `values` in [0, 1] (n, d) and costs >=
+    0 (n,).
 
     Raises InvalidInputError naming row and column of a value that is NaN or out of range.
     """
     v = np.asarray(values, dtype=float)
     if v.ndim != 2 or v.shape[0] < 1 or v.shape[1] < 2:
-        raise InvalidInputError(f"reward vectors must have shape (policies >= 1, traits >= 2), got {v.shape}")
+        raise InvalidInputError(
+            f"reward vectors must have shape (policies >= 1, traits >= 2), got {v.shape}"
+        )
     bad = ~((v >= 0) & (v <= 1))
     if bad.any():
         row, column = np.argwhere(bad)[0]
-        raise InvalidInputError(f"row {row}, column {column}: reward {v[row, column]} is not in [0, 1]")
+        raise InvalidInputError(
+            f"row {row}, column {column}: reward {v[row, column]} is not in [0, 1]"
+        )
     if cost is None:
         return v.copy()
     c = np.asarray(cost, dtype=float)
     if c.shape != (len(v),) or not (np.isfinite(c) & (c >= 0)).all():
-        raise InvalidInputError(f"costs must be finite and non-negative, one a policy; got shape {c.shape}")
+        raise InvalidInputError(
+            f"costs must be finite and non-negative, one a policy; got shape {c.shape}"
+        )
     return np.asarray(v - c[:, None])
 
 
 def as_points(points: ArrayLike, d: int | None = None) -> Floats:
-    """Validate a matrix of points, shape (n >= 1, d >= 2), all finite. NaN is refused, never skipped."""
+    """Validate a matrix of points, shape (n >= 1, d >= 2), all finite.
+
+    NaN is refused, never skipped.
+    """
     u = np.asarray(points, dtype=float)
     if u.ndim != 2 or u.shape[0] < 1 or u.shape[1] < 2 or (d is not None and u.shape[1] != d):
-        raise InvalidInputError(f"policies must have shape (n >= 1, {d or 'd >= 2'}), got {u.shape}")
+        raise InvalidInputError(
+            f"policies must have shape (n >= 1, {d or 'd >= 2'}), got {u.shape}"
+        )
     if not np.isfinite(u).all():
         row, column = np.argwhere(~np.isfinite(u))[0]
-        raise InvalidInputError(f"row {row}, column {column}: {u[row, column]} is not a finite number")
+        raise InvalidInputError(
+            f"row {row}, column {column}: {u[row, column]} is not a finite number"
+        )
     return u

@@ -1,9 +1,11 @@
-"""Exact worst gaps by linear programs, for envelopes with too many vertices to list (d = 8 and some 200 members).
+"""Exact worst gaps by linear programs, for envelopes with too many vertices to list (d = 8 and some
+200 members).
 
-One program a candidate q: the largest `w·q - t` over the region with `t >= w·p` for every member p. Most are never
-solved: a program's multipliers mix the members into a point z that no portfolio value is below (`V_P(w) >= w·z`), so
-every other candidate's gap is at most the largest `w·(q - z)` over the region, which is a maximum over its corners.
-Candidates whose bound is not above the worst gap found so far are left out.
+One program a candidate q: the largest `w·q - t` over the region with `t >= w·p` for every member p.
+Most are never solved: a program's multipliers mix the members into a point z that no portfolio
+value is below (`V_P(w) >= w·z`), so every other candidate's gap is at most the largest `w·(q - z)`
+over the region, which is a maximum over its corners. Candidates whose bound is not above the worst
+gap found so far are left out.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ def worst_by_programs(
 ) -> tuple[float, Floats]:
     """Largest `w·q - constant - V_P(w)` over the region's w and all candidates q, and its weights.
 
-    `candidates` may be scaled beforehand: (1-eps) q with `constant` delta is a violation of (eps, delta).
+    `candidates` may be scaled beforehand: (1-eps) q with `constant` delta is a violation of (eps,
+    delta).
     """
     from scipy.optimize import linprog
 
@@ -34,7 +37,8 @@ def worst_by_programs(
     corners = region.corners()
     rows = np.hstack([p, -np.ones((k, 1))])
     limits = [*zip(region.lower, region.upper, strict=True), (None, None)]
-    # Bounds before any program: the best single member for each candidate; best so far: at the corners.
+    # Bounds before any program: the best single member for each candidate; best so far: at the
+    # corners.
     bound = np.full(len(candidates), np.inf)
     at_corners = candidates @ corners.T
     for z in p:
@@ -46,9 +50,14 @@ def worst_by_programs(
         if bound[q] <= best + LEAVE:
             return best - constant, at
         solved = linprog(
-            np.r_[-candidates[q], 1.0], A_ub=rows, b_ub=np.zeros(k), A_eq=np.r_[np.ones(d), 0.0][None], b_eq=[1.0],
-            bounds=limits, method="highs",
-        )  # fmt: skip
+            np.r_[-candidates[q], 1.0],
+            A_ub=rows,
+            b_ub=np.zeros(k),
+            A_eq=np.r_[np.ones(d), 0.0][None],
+            b_eq=[1.0],
+            bounds=limits,
+            method="highs",
+        )
         if solved.x is None:
             raise ArithmeticError(f"a worst gap's linear program was not solved: {solved.message}")
         w = np.clip(solved.x[:d], region.lower, region.upper)
@@ -68,8 +77,9 @@ def worst_ratio_by_programs(
 ) -> tuple[float, Floats]:
     """Largest `1 - V_P / V_Q` over the region and its weights, where V_Q is above 0 on all of it.
 
-    Dinkelbach's method (1967, doi:10.1287/mnsc.13.7.492): the ratio is above r exactly where `(1-r) V_Q - V_P` is
-    above 0, whose maximum is found as above. Ends after a few steps; above 1 it stops at what it has found.
+    Dinkelbach's method (1967, doi:10.1287/mnsc.13.7.492): the ratio is above r exactly where `(1-r)
+    V_Q - V_P` is above 0, whose maximum is found as above. Ends after a few steps; above 1 it stops
+    at what it has found.
     """
     _, at = worst_by_programs(portfolio, candidates, region)
     ratio = -np.inf
@@ -86,5 +96,7 @@ def worst_ratio_by_programs(
 
 
 def takes_programs(members: int, d: int) -> bool:
-    """Whether programs are expected to be faster than listing vertices (measured: beyond some 50,000 vertices)."""
+    """Whether programs are expected to be faster than listing vertices (measured: beyond some
+    50,000 vertices).
+    """
     return members >= FROM_MEMBERS.get(d, np.inf)

@@ -1,7 +1,8 @@
-"""The weights that matter: the whole simplex, or the part within bounds on single weights (`safety >= .2`).
+"""The weights that matter: the whole simplex, or the part within bounds on single weights (`safety
+>= .2`).
 
-Worst gaps and selection on such a polytope are as exact as on the simplex: its facets become facets of the
-cells, its corners vertices.
+Worst gaps and selection on such a polytope are as exact as on the simplex: its facets become facets
+of the cells, its corners vertices.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ LEAST_WIDTH = 1e-6
 class Region:
     """Weights w of the simplex with `lower <= w <= upper`, each shape (d,).
 
-    Raises InvalidInputError where the bounds leave less than a sliver: exact vertices need an interior.
+    Raises InvalidInputError where the bounds leave less than a sliver: exact vertices need an
+    interior.
     """
 
     lower: Floats
@@ -33,7 +35,9 @@ class Region:
     def __post_init__(self) -> None:
         lower, upper = np.asarray(self.lower, dtype=float), np.asarray(self.upper, dtype=float)
         if lower.ndim != 1 or lower.shape != upper.shape or len(lower) < 2:
-            raise InvalidInputError(f"bounds need shape (d >= 2,), got {lower.shape} and {upper.shape}")
+            raise InvalidInputError(
+                f"bounds need shape (d >= 2,), got {lower.shape} and {upper.shape}"
+            )
         if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
             raise InvalidInputError("bounds on weights must be finite numbers")
         lower, upper = np.maximum(lower, 0.0), np.minimum(upper, 1.0)
@@ -43,7 +47,8 @@ class Region:
         if (upper - lower).min() < LEAST_WIDTH:
             i = int(np.argmin(upper - lower))
             raise InvalidInputError(
-                f"the bounds leave no room for weight {i + 1}: between {lower[i]:.6g} and {upper[i]:.6g}; widen them"
+                f"the bounds leave no room for weight {i + 1}: between {lower[i]:.6g} and"
+                f" {upper[i]:.6g}; widen them"
             )
         object.__setattr__(self, "lower", lower)
         object.__setattr__(self, "upper", upper)
@@ -54,12 +59,22 @@ class Region:
         return cls(np.zeros(d), np.ones(d))
 
     @classmethod
-    def from_mappings(cls, lower: Mapping[str, float], upper: Mapping[str, float], traits: Sequence[str]) -> Region:
-        """Bounds by trait name; a trait that isn't named is unbounded. Raises InvalidInputError on an unknown one."""
+    def from_mappings(
+        cls, lower: Mapping[str, float], upper: Mapping[str, float], traits: Sequence[str]
+    ) -> Region:
+        """Bounds by trait name; a trait that isn't named is unbounded.
+
+        Raises InvalidInputError on an unknown one.
+        """
         unknown = [t for t in [*lower, *upper] if t not in traits]
         if unknown:
-            raise InvalidInputError(f"unknown trait {unknown[0]!r} in a bound; the traits are {', '.join(traits)}")
-        return cls(np.array([lower.get(t, 0.0) for t in traits]), np.array([upper.get(t, 1.0) for t in traits]))
+            raise InvalidInputError(
+                f"unknown trait {unknown[0]!r} in a bound; the traits are {', '.join(traits)}"
+            )
+        return cls(
+            np.array([lower.get(t, 0.0) for t in traits]),
+            np.array([upper.get(t, 1.0) for t in traits]),
+        )
 
     @property
     def d(self) -> int:
@@ -94,7 +109,9 @@ class Region:
     def contains(self, weights: Floats, tolerance: float = 1e-9) -> NDArray[np.bool_]:
         """Which rows of `weights` (m, d) lie inside."""
         w = np.atleast_2d(weights)
-        return np.asarray(((w >= self.lower - tolerance) & (w <= self.upper + tolerance)).all(axis=1))
+        return np.asarray(
+            ((w >= self.lower - tolerance) & (w <= self.upper + tolerance)).all(axis=1)
+        )
 
     def sample(self, count: int, rng: np.random.Generator) -> Floats:
         """`count` weights uniform by volume, shape (count, d)."""
@@ -106,7 +123,11 @@ class Region:
         corners = self.corners()
         # A simplex, such as three upper bounds of .4 leave, is one cell: too few points for Qhull.
         one = np.arange(self.d, dtype=np.int32)[None]
-        cells = one if len(corners) == self.d else Delaunay(corners[:, :-1], qhull_options="QJ Pp").simplices
+        cells = (
+            one
+            if len(corners) == self.d
+            else Delaunay(corners[:, :-1], qhull_options="QJ Pp").simplices
+        )
         edges = corners[cells][:, 1:, :-1] - corners[cells][:, :1, :-1]
         volume = np.abs(np.linalg.det(edges))
         cell = rng.choice(len(cells), size=count, p=volume / volume.sum())

@@ -1,4 +1,6 @@
-"""Points of the simplex: validation, grids, uniform samples, and the designs that baselines train at."""
+"""Points of the simplex: validation, grids, uniform samples, and the designs that baselines train
+at.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,11 @@ def as_weights(w: ArrayLike, d: int | None = None) -> Floats:
     if array.ndim not in (1, 2) or (d is not None and array.shape[-1] != d):
         raise InvalidInputError(f"weights must have shape (m, {d or 'd'}), got {array.shape}")
     rows = np.atleast_2d(array)
-    wrong = ~np.isfinite(rows).all(axis=1) | (rows < -TOLERANCE).any(axis=1) | (np.abs(rows.sum(axis=1) - 1) > 1e-6)
+    wrong = (
+        ~np.isfinite(rows).all(axis=1)
+        | (rows < -TOLERANCE).any(axis=1)
+        | (np.abs(rows.sum(axis=1) - 1) > 1e-6)
+    )
     if wrong.any():
         i = int(np.argmax(wrong))
         raise InvalidInputError(
@@ -36,28 +42,45 @@ def as_weights(w: ArrayLike, d: int | None = None) -> Floats:
 
 
 def normalise(raw: ArrayLike) -> Floats:
-    """Effective weights of non-negative raw slider values, shape (d,). All zero means no preference: equal weights."""
+    """Effective weights of non-negative raw slider values, shape (d,).
+
+    All zero means no preference: equal weights.
+    """
     values = np.asarray(raw, dtype=float)
     if not np.isfinite(values).all() or values.min(initial=0.0) < 0:
-        raise InvalidInputError(f"slider values must be finite and non-negative, got {values.tolist()}")
+        raise InvalidInputError(
+            f"slider values must be finite and non-negative, got {values.tolist()}"
+        )
     total = values.sum()
     return values / total if total > 0 else np.full(len(values), 1.0 / len(values))
 
 
 def weights_from_mapping(weights: Mapping[str, float], traits: Sequence[str]) -> Floats:
-    """Weights in the order of `traits` from {trait: w}. Raises InvalidInputError on an unknown or missing trait."""
+    """Weights in the order of `traits` from {trait: w}.
+
+    Raises InvalidInputError on an unknown or missing trait.
+    """
     wrong = set(weights) ^ set(traits)
     if wrong:
-        raise InvalidInputError(f"weights must name exactly {', '.join(traits)}; check {', '.join(sorted(wrong))}")
+        raise InvalidInputError(
+            f"weights must name exactly {', '.join(traits)}; check {', '.join(sorted(wrong))}"
+        )
     return as_weights([weights[t] for t in traits])
 
 
 def grid(d: int, resolution: int) -> Floats:
-    """All weights that are multiples of 1/resolution: shape (C(resolution+d-1, d-1), d), corners included."""
+    """All weights that are multiples of 1/resolution.
+
+    Shape (C(resolution+d-1, d-1), d), corners included.
+    """
     if d < 2 or resolution < 1:
         raise InvalidInputError(f"grid needs d >= 2 and resolution >= 1, got {d} and {resolution}")
-    bars = np.array(list(combinations(range(resolution + d - 1), d - 1)), dtype=float).reshape(-1, d - 1)
-    edges = np.hstack([np.full((len(bars), 1), -1.0), bars, np.full((len(bars), 1), resolution + d - 1.0)])
+    bars = np.array(list(combinations(range(resolution + d - 1), d - 1)), dtype=float).reshape(
+        -1, d - 1
+    )
+    edges = np.hstack(
+        [np.full((len(bars), 1), -1.0), bars, np.full((len(bars), 1), resolution + d - 1.0)]
+    )
     return (np.diff(edges, axis=1) - 1) / resolution
 
 
@@ -67,7 +90,9 @@ def sample_uniform(d: int, count: int, rng: np.random.Generator) -> Floats:
 
 
 def uniform_design(d: int, k: int, resolution: int = 50) -> Floats:
-    """k well-spread grid weights, shape (k, d): the corners, then the centre, then repeatedly the farthest point.
+    """k well-spread grid weights, shape (k, d).
+
+    The corners, then the centre, then repeatedly the farthest point.
 
     What somebody without a plan would train: the `uniform` baseline. Deterministic.
     """
@@ -82,7 +107,10 @@ def uniform_design(d: int, k: int, resolution: int = 50) -> Floats:
 
 
 def random_design(d: int, k: int, seed: int, resolution: int = 50) -> Floats:
-    """k distinct grid weights drawn uniformly, shape (k, d): the `random` baseline. Deterministic given the seed."""
+    """k distinct grid weights drawn uniformly, shape (k, d): the `random` baseline.
+
+    Deterministic given the seed.
+    """
     points = grid(d, resolution)
     rng = np.random.default_rng(seed)
     return points[rng.choice(len(points), size=k, replace=False)]

@@ -1,4 +1,7 @@
-"""The language model side: base model, adapters, sampling, training. Torch is imported only inside functions."""
+"""The language model side: base model, adapters, sampling, training.
+
+Torch is imported only inside functions.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ from palm_engine.errors import DependencyError
 
 
 def require_language_models(what: str) -> None:
-    """Raise DependencyError naming the extra to install unless torch, transformers and peft can be imported."""
+    """Raise DependencyError naming the extra to install unless torch, transformers and peft can be
+    imported.
+    """
     try:
         import peft  # noqa: F401
         import torch  # noqa: F401
@@ -21,4 +26,8 @@ def require_language_models(what: str) -> None:
 
 def missing_packages() -> list[str]:
     """Packages of the extra 'lm' that aren't installed; nothing is imported to find out."""
-    return [name for name in ("torch", "transformers", "peft", "platformdirs") if find_spec(name) is None]
+    return [
+        name
+        for name in ("torch", "transformers", "peft", "platformdirs")
+        if find_spec(name) is None
+    ]

@@ -1,4 +1,7 @@
-"""Which device, number format and thread count to use; every choice can be overridden by the environment."""
+"""Which device, number format and thread count to use.
+
+Every choice can be overridden by the environment.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,9 @@ def pick_device() -> str:
     """
     asked = os.environ.get("PALM_DEVICE", "auto")
     if asked == "spread":
-        raise InvalidInputError("PALM_DEVICE=spread: that is a choice for loading, not a device; name one")
+        raise InvalidInputError(
+            "PALM_DEVICE=spread: that is a choice for loading, not a device; name one"
+        )
     return check_device(asked, f"PALM_DEVICE={asked}")
 
 
@@ -30,7 +35,11 @@ def check_device(asked: str, said: str = "") -> str:
     """
     import torch
 
-    works = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    works = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
     kind, _, number = asked.partition(":")
     there = works["cuda"] if kind == "spread" else works.get(kind, kind == "auto")
     if number and kind == "cuda" and there:
@@ -42,7 +51,9 @@ def check_device(asked: str, said: str = "") -> str:
 
 
 def pick_dtype(device: str, asked: str = "auto") -> Any:
-    """The torch dtype for `device`: bf16 where hardware computes it fast, fp16 on older GPUs, else fp32.
+    """The torch dtype for `device`.
+
+    Bf16 where hardware computes it fast, fp16 on older GPUs, else fp32.
 
     `asked` is one of DTYPES; `PALM_DTYPE` overrides `auto`.
     """
@@ -61,12 +72,18 @@ def pick_dtype(device: str, asked: str = "auto") -> Any:
 
 
 def build_dtype(device: str) -> str:
-    """The dtype that builds use: fp32 on every CPU, so that a build doesn't depend on what its processor does fast."""
+    """The dtype that builds use.
+
+    Fp32 on every CPU, so that a build doesn't depend on what its processor does fast.
+    """
     return "float32" if device == "cpu" and "PALM_DTYPE" not in os.environ else "auto"
 
 
 def _cpu_has_bf16() -> bool:
-    """Whether the CPU multiplies bf16 in hardware; elsewhere bf16 is emulated and slower than fp32."""
+    """Whether the CPU multiplies bf16 in hardware.
+
+    Elsewhere bf16 is emulated and slower than fp32.
+    """
     import torch
 
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -75,14 +92,19 @@ def _cpu_has_bf16() -> bool:
 
 def usable_cores() -> int:
     """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    return (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    )
 
 
 def default_threads() -> int:
-    """`PALM_THREADS`, or one less than the cores this process may use, 1 to MOST_THREADS. Raises InvalidInputError.
+    """`PALM_THREADS`, or one less than the cores this process may use, 1 to MOST_THREADS.
 
-    One core is left to the browser and the server's other sessions: where torch's threads have to share theirs, each
-    waits for the slowest at every layer, and generation collapses (measured: 53 tokens a second with 1, 5 with 2).
+    Raises InvalidInputError.
+
+    One core is left to the browser and the server's other sessions: where torch's threads have to
+    share theirs, each waits for the slowest at every layer, and generation collapses (measured: 53
+    tokens a second with 1, 5 with 2).
     """
     asked = os.environ.get("PALM_THREADS")
     if asked is None:

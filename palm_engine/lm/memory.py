@@ -1,4 +1,7 @@
-"""How much memory a model will take, before it is loaded; a clear refusal that names what would fit."""
+"""How much memory a model will take, before it is loaded.
+
+A clear refusal that names what would fit.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ SLACK = 1.15
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes for weights, adapters and the cache of the longest batch; `free` is what the device has, None: unknown."""
+    """Bytes for weights, adapters and the cache of the longest batch.
+
+    `free` is what the device has, None: unknown.
+    """
 
     weights: int
     adapters: int
@@ -33,16 +39,25 @@ class Estimate:
 
 
 def estimate(
-    parameters: int, dtype: str, adapters: int, config: dict[str, Any], rows: int, tokens: int, free: int | None
+    parameters: int,
+    dtype: str,
+    adapters: int,
+    config: dict[str, Any],
+    rows: int,
+    tokens: int,
+    free: int | None,
 ) -> Estimate:
-    """Memory of a base with `parameters`, adapters with `adapters` parameters, `rows` answers of `tokens` in all.
+    """Memory of a base with `parameters`, adapters with `adapters` parameters, `rows` answers of
+    `tokens` in all.
 
     `config` is the model's config.json; `dtype` one of BYTES.
     """
     size = BYTES[dtype]
     heads = int(config.get("num_key_value_heads") or config.get("num_attention_heads") or 1)
     hidden = int(config.get("hidden_size") or 1024)
-    width = int(config.get("head_dim") or hidden // max(int(config.get("num_attention_heads") or 1), 1))
+    width = int(
+        config.get("head_dim") or hidden // max(int(config.get("num_attention_heads") or 1), 1)
+    )
     cache = 2 * int(config.get("num_hidden_layers") or 32) * heads * width * rows * tokens * size
     return Estimate(parameters * size, adapters * size, cache, free)
 
@@ -54,7 +69,10 @@ def free_bytes(device: str) -> int | None:
     if device.startswith("cuda"):
         return int(torch.cuda.mem_get_info(torch.device(device))[0])
     if device == "spread":
-        return sum(int(torch.cuda.mem_get_info(i)[0]) for i in range(torch.cuda.device_count())) or None
+        return (
+            sum(int(torch.cuda.mem_get_info(i)[0]) for i in range(torch.cuda.device_count()))
+            or None
+        )
     if device == "mps":
         return int(torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
     try:
@@ -83,7 +101,9 @@ def require_fits(needed: Estimate, dtype: str, device: str, members: int) -> Non
         if half.fits:
             ways.append(f"bfloat16 ({_gigabytes(half.total)})")
     for k in range(members - 1, 0, -1):
-        some = replace(needed, adapters=needed.adapters * k // members, cache=needed.cache * k // members)
+        some = replace(
+            needed, adapters=needed.adapters * k // members, cache=needed.cache * k // members
+        )
         if some.fits:
             ways.append(f"{k} member{'s' if k > 1 else ''} at a time")
             break

@@ -1,7 +1,10 @@
-"""Reward-weighted regression of a LoRA adapter: maximum likelihood on pairs drawn from the Gibbs policy.
+"""Reward-weighted regression of a LoRA adapter.
 
-That is the forward-KL projection of the Gibbs policy on the family of adapted models. The base model is
-left as it was; one adapter folder (safetensors) is written when training is complete, never before.
+Maximum likelihood on pairs drawn from the Gibbs policy.
+
+That is the forward-KL projection of the Gibbs policy on the family of adapted models. The base
+model is left as it was; one adapter folder (safetensors) is written when training is complete,
+never before.
 """
 
 from __future__ import annotations
@@ -21,7 +24,10 @@ from palm_engine.lm.generation.sampling import end_token_ids
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """LoRA on all linear layers; `learning_rate` decays to 0 over the run after a tenth of warm-up."""
+    """LoRA on all linear layers.
+
+    `learning_rate` decays to 0 over the run after a tenth of warm-up.
+    """
 
     rank: int = 4
     alpha: float = 16.0
@@ -32,7 +38,10 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class Pair:
-    """A prompt and an answer to imitate, `weight` times; `ended` says whether the answer stopped by itself."""
+    """A prompt and an answer to imitate, `weight` times.
+
+    `ended` says whether the answer stopped by itself.
+    """
 
     system: str | None
     prompt: str
@@ -59,14 +68,20 @@ def train_adapter(
     folder: Path,
     progress: Callable[[float], None] = lambda _: None,
 ) -> TrainingReport:
-    """Train one adapter on weighted `pairs` and write it to `folder`; `progress` gets the share done, 0 to 1."""
+    """Train one adapter on weighted `pairs` and write it to `folder`.
+
+    `progress` gets the share done, 0 to 1.
+    """
     import torch
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(seed)
     lora = LoraConfig(
-        r=settings.rank, lora_alpha=settings.alpha, target_modules="all-linear", task_type="CAUSAL_LM"
-    )  # fmt: skip
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
     adapted = get_peft_model(model, lora)
     try:
         adapted.train()
@@ -83,7 +98,12 @@ def train_adapter(
 
 
 def _optimise(
-    adapted: Any, tokenizer: Any, pairs: Sequence[Pair], settings: TrainingSettings, seed: int, progress: Any
+    adapted: Any,
+    tokenizer: Any,
+    pairs: Sequence[Pair],
+    settings: TrainingSettings,
+    seed: int,
+    progress: Any,
 ) -> TrainingReport:
     import torch
 
@@ -92,7 +112,9 @@ def _optimise(
     rows = []
     for pair in pairs:
         prompt = conversation_ids(tokenizer, pair.system, pair.prompt)
-        answer = tokenizer(pair.answer, add_special_tokens=False)["input_ids"] + ([end] if pair.ended else [])
+        answer = tokenizer(pair.answer, add_special_tokens=False)["input_ids"] + (
+            [end] if pair.ended else []
+        )
         rows.append((prompt, answer, pair.weight))
     parameters = [p for p in adapted.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0)
@@ -110,7 +132,11 @@ def _optimise(
             (loss / weight).backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimiser.step()
-            loss_sum, token_sum, step = loss_sum + float(loss.detach()), token_sum + weight, step + 1
+            loss_sum, token_sum, step = (
+                loss_sum + float(loss.detach()),
+                token_sum + weight,
+                step + 1,
+            )
             progress(step / total)
         epoch_losses.append(loss_sum / token_sum)
     return TrainingReport(epoch_losses[0], epoch_losses[-1], step)
@@ -137,8 +163,13 @@ def _weighted_loss(adapted: Any, tokenizer: Any, batch: list[Any]) -> tuple[Any,
         ids[row, :n] = torch.tensor(prompt + answer, device=device)
         mask[row, :n] = 1
         predicts[row, len(prompt) - 1 : n - 1] = True
-    hidden = adapted.get_base_model().model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-    # Logits only where an answer token is predicted: the vocabulary is a fifth of this model's arithmetic.
+    hidden = (
+        adapted.get_base_model()
+        .model(input_ids=ids, attention_mask=mask, use_cache=False)
+        .last_hidden_state
+    )
+    # Logits only where an answer token is predicted: the vocabulary is a fifth of this model's
+    # arithmetic.
     logits = adapted.get_base_model().lm_head(hidden[predicts]).float()
     targets = torch.roll(ids, -1, dims=1)[predicts]
     weights = torch.tensor([w for _, a, w in batch for _ in a], device=device)
@@ -153,7 +184,8 @@ def _save_bf16(adapted: Any, folder: Path) -> None:
 
     folder.mkdir(parents=True)
     state = {
-        k: v.detach().to("cpu", torch.bfloat16).contiguous() for k, v in get_peft_model_state_dict(adapted).items()
+        k: v.detach().to("cpu", torch.bfloat16).contiguous()
+        for k, v in get_peft_model_state_dict(adapted).items()
     }
     save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     config = adapted.peft_config["default"]

@@ -1,10 +1,11 @@
-"""The closed-form oracle: KL-regularised optima over a scored pool, for any weights, without training.
+"""The closed-form oracle: KL-regularised optima over a scored pool, for any weights, without
+training.
 
 Over N samples a prompt drawn from a reference, with rewards r(x, y_n) in [0, 1]^d, the optimum of
-`E[w·r] - beta * KL(pi || reference)` is the Gibbs policy `pi_w(n|x) ~ p_n exp(w·r(x, y_n) / beta)`, its value
-`V(w) = beta * mean_x log sum_n p_n exp(w·r / beta)` (for example Korbak et al. 2022, arXiv 2206.00761).
-Scope of everything here: all policies over the sampled pool. Finitely many samples underestimate the true
-optimum (Jensen's inequality).
+`E[w·r] - beta * KL(pi || reference)` is the Gibbs policy `pi_w(n|x) ~ p_n exp(w·r(x, y_n) / beta)`,
+its value `V(w) = beta * mean_x log sum_n p_n exp(w·r / beta)` (for example Korbak et al. 2022,
+arXiv 2206.00761). Scope of everything here: all policies over the sampled pool. Finitely many
+samples underestimate the true optimum (Jensen's inequality).
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class GibbsSolution:
-    """Optima for m weight vectors: rewards `values` (m, d), `cost` = beta KL (m,), `optimum` V(w) (m,)."""
+    """Optima for m weight vectors.
+
+    Rewards `values` (m, d), `cost` = beta KL (m,), `optimum` V(w) (m,).
+    """
 
     values: Floats
     cost: Floats
@@ -30,36 +34,51 @@ class GibbsSolution:
 
 
 class GibbsOracle:
-    """Closed-form oracle over a pool of `rewards`, shape (prompts, samples, d), at temperature `beta` > 0.
+    """Closed-form oracle over a pool of `rewards`, shape (prompts, samples, d), at temperature
+    `beta` > 0.
 
-    `reference` (prompts, samples) are the pool's probabilities under the reference (uniform when None; 0 pads
-    prompts that have fewer samples). Exact over the pool for the KL-inclusive value (`with_cost`): tolerance 0.
-    Without the cost it answers with reward vectors, whose best value over the pool isn't known: its tolerance
-    is beta ln N, the most that KL can have cost.
+    `reference` (prompts, samples) are the pool's probabilities under the reference (uniform when
+    None; 0 pads prompts that have fewer samples). Exact over the pool for the KL-inclusive value
+    (`with_cost`): tolerance 0. Without the cost it answers with reward vectors, whose best value
+    over the pool isn't known: its tolerance is beta ln N, the most that KL can have cost.
     """
 
-    def __init__(self, rewards: Floats, beta: float, reference: Floats | None = None, with_cost: bool = True) -> None:
+    def __init__(
+        self, rewards: Floats, beta: float, reference: Floats | None = None, with_cost: bool = True
+    ) -> None:
         if rewards.ndim != 3 or min(rewards.shape) < 1:
-            raise InvalidInputError(f"pool rewards must have shape (prompts, samples, traits), got {rewards.shape}")
+            raise InvalidInputError(
+                f"pool rewards must have shape (prompts, samples, traits), got {rewards.shape}"
+            )
         if not (np.isfinite(rewards).all() and rewards.min() >= 0 and rewards.max() <= 1):
             where = np.argwhere(~((rewards >= 0) & (rewards <= 1)))[0]
-            raise InvalidInputError(f"pool rewards must lie in [0, 1]; prompt, sample, trait {where.tolist()} doesn't")
+            raise InvalidInputError(
+                f"pool rewards must lie in [0, 1]; prompt, sample, trait {where.tolist()} doesn't"
+            )
         if not beta > 0:
             raise InvalidInputError(f"beta must be positive, got {beta}")
         self.rewards = rewards
         self.with_cost = with_cost
         self.beta = beta
         prompts, samples, _ = rewards.shape
-        probabilities = np.full((prompts, samples), 1.0 / samples) if reference is None else reference
+        probabilities = (
+            np.full((prompts, samples), 1.0 / samples) if reference is None else reference
+        )
         if probabilities.shape != (prompts, samples) or not np.allclose(probabilities.sum(1), 1):
-            raise InvalidInputError(f"reference must be a distribution a prompt, shape {(prompts, samples)}")
+            raise InvalidInputError(
+                f"reference must be a distribution a prompt, shape {(prompts, samples)}"
+            )
         with np.errstate(divide="ignore"):
             self._log_reference = np.log(probabilities)
-        # The KL of a policy that puts all its mass on the least likely answer: ln N where all are equally likely.
+        # The KL of a policy that puts all its mass on the least likely answer: ln N where all are
+        # equally likely.
         self._most_kl = float(-np.log(probabilities[probabilities > 0].min()))
 
     def solve(self, weights: Floats) -> GibbsSolution:
-        """Optima for `weights`, shape (m, d). Vectorised over weights, in blocks that fit the cache."""
+        """Optima for `weights`, shape (m, d).
+
+        Vectorised over weights, in blocks that fit the cache.
+        """
         weights = np.atleast_2d(np.asarray(weights, dtype=float))
         prompts, samples, d = self.rewards.shape
         values, optimum = np.empty((len(weights), d)), np.empty(len(weights))
@@ -67,11 +86,15 @@ class GibbsOracle:
         flat = self.rewards.reshape(prompts * samples, d)
         for start in range(0, len(weights), block):
             w = weights[start : start + block]
-            logits = (w @ flat.T).reshape(len(w), prompts, samples) / self.beta + self._log_reference
+            logits = (w @ flat.T).reshape(
+                len(w), prompts, samples
+            ) / self.beta + self._log_reference
             peak = logits.max(axis=2, keepdims=True)
             mass = np.exp(logits - peak)
             total = mass.sum(axis=2, keepdims=True)
-            optimum[start : start + block] = self.beta * (np.log(total) + peak)[:, :, 0].mean(axis=1)
+            optimum[start : start + block] = self.beta * (np.log(total) + peak)[:, :, 0].mean(
+                axis=1
+            )
             mass /= total * prompts
             values[start : start + block] = mass.reshape(len(w), -1) @ flat
         # V = w·v - beta KL gives the cost without a second pass.
@@ -94,7 +117,10 @@ class GibbsOracle:
         return -min(1.0, self.beta * self._most_kl) if self.with_cost else 0.0
 
     def answer(self, weights: Floats) -> Answers:
-        """Points for `weights` (m, d): v - c with `with_cost`, whose optimum is V(w); else v at this beta."""
+        """Points for `weights` (m, d): v - c with `with_cost`, whose optimum is V(w).
+
+        Else v at this beta.
+        """
         solved = self.solve(weights)
         if self.with_cost:
             return Answers(solved.values - solved.cost[:, None], solved.optimum)

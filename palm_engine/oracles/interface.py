@@ -1,4 +1,7 @@
-"""The oracle's interface: given weights, a (near-)optimal policy. A table row, a closed form or a training run."""
+"""The oracle's interface: given weights, a (near-)optimal policy.
+
+A table row, a closed form or a training run.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Answers:
-    """What an oracle found at m weights: `points` u = v - c (m, d), and `optimum` (m,), the value w·u reached there.
+    """What an oracle found at m weights.
+
+    `points` u = v - c (m, d), and `optimum` (m,), the value w·u reached there.
 
     `rows` (m,) are the policies' rows where the oracle is a table, else None.
     """
@@ -26,8 +31,9 @@ class Answers:
 class Oracle(Protocol):
     """Any source of near-optimal policies.
 
-    `tolerance` (eta >= 0) bounds how far `optimum` can be below the true best value at those weights: an upper
-    bound on the shortfall, not its mean. `floor` is a number that no coordinate of any policy's point is below.
+    `tolerance` (eta >= 0) bounds how far `optimum` can be below the true best value at those
+    weights: an upper bound on the shortfall, not its mean. `floor` is a number that no coordinate
+    of any policy's point is below.
     """
 
     @property

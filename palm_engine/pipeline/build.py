@@ -1,4 +1,6 @@
-"""`palm build`: runs the stages in order, each resumable, and writes the bundle when all are complete."""
+"""`palm build`: runs the stages in order, each resumable, and writes the bundle when all are
+complete.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from palm_engine.bundle.folder import HOLDINGS, MANIFEST_FILE, Bundle, check_target, read_bundle, write_bundle
+from palm_engine.bundle.folder import (
+    HOLDINGS,
+    MANIFEST_FILE,
+    Bundle,
+    check_target,
+    read_bundle,
+    write_bundle,
+)
 from palm_engine.errors import ConfigError
 from palm_engine.lm.generation.sampling import SamplingSettings
 from palm_engine.lm.training import TrainingSettings
@@ -50,14 +59,17 @@ class Build:
         self.config, self.project, self.progress = config, project, progress
         self.store = Store(work)
         self.prompts = read_prompts(project / config.data.prompts)
-        self.texts: dict[str, str] = dict(zip(self.prompts["prompt_id"], self.prompts["text"], strict=True))
+        self.texts: dict[str, str] = dict(
+            zip(self.prompts["prompt_id"], self.prompts["text"], strict=True)
+        )
         self.settings = SamplingSettings(**config.sampling.model_dump())
         self.traits = [t.name for t in config.traits]
         self.model_key: list[str] = []
         for split in ("train", "choose", "certify"):
             if not (self.prompts["split"] == split).any():
                 raise ConfigError(
-                    f"{project / config.data.prompts}: no prompt has split {split!r}; every split needs some"
+                    f"{project / config.data.prompts}: no prompt has split {split!r}; every split"
+                    " needs some"
                 )
 
     def run(self, out: Path) -> Bundle:
@@ -67,8 +79,13 @@ class Build:
         from palm_engine.lm.devices import build_dtype, pick_device, pick_dtype
 
         check_target(out, HOLDINGS)
-        if (out / MANIFEST_FILE).is_file() and (held := read_bundle(out).manifest.name) != self.config.name:
-            raise ConfigError(f"{out} holds the portfolio {held!r}, not {self.config.name!r}; choose another --out")
+        if (out / MANIFEST_FILE).is_file() and (
+            held := read_bundle(out).manifest.name
+        ) != self.config.name:
+            raise ConfigError(
+                f"{out} holds the portfolio {held!r}, not {self.config.name!r}; choose another"
+                " --out"
+            )
         base_folder = resolve_base(self.config.base, self.progress.note)
         device = pick_device()
         self.model_key = [fingerprint(base_folder), str(pick_dtype(device, build_dtype(device)))]
@@ -90,23 +107,35 @@ class Build:
         certified = self.progress.stage("Select and certify", CERTIFY_STEPS)
         members, certificate = certify(data, self.config, plan.planned_gap, certified)
         manifest = assemble_manifest(
-            self.config, policies, data, members, certificate, kl,
-            fingerprint=fingerprint(base_folder), versions=package_versions(),
+            self.config,
+            policies,
+            data,
+            members,
+            certificate,
+            kl,
+            fingerprint=fingerprint(base_folder),
+            versions=package_versions(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-        )  # fmt: skip
+        )
         tables = {"prompts": self.prompts, "pool": pool, "samples": samples}
         kept = {p.name: p.adapter for p in policies if p.adapter}
         return write_bundle(out, manifest, tables, kept)
 
     def pool(self, sources: list[Policy]) -> tuple[pd.DataFrame, Floats]:
-        """Stages 1 and 2: the scored pool, sorted by prompt and source, and its rewards (prompts, samples, d)."""
+        """Stages 1 and 2: the scored pool, sorted by prompt and source, and its rewards (prompts,
+        samples, d).
+        """
         frames = self.draw(sources, "pool", "train", self.config.pool.samples_per_source)
         frames.append(self._demonstrations())
-        key = key_of([f.to_csv(index=False) for f in frames], self.config.traits, _probe_keys(self.config))
+        key = key_of(
+            [f.to_csv(index=False) for f in frames], self.config.traits, _probe_keys(self.config)
+        )
 
         def make() -> pd.DataFrame:
             done = self.progress.stage("Score the pool", 1)
-            pool = pd.concat(frames).sort_values(["prompt_id", "policy", "sample_id"], kind="stable")
+            pool = pd.concat(frames).sort_values(
+                ["prompt_id", "policy", "sample_id"], kind="stable"
+            )
             scored = score(pool.reset_index(drop=True), self.config.traits, self.texts)
             done(1)
             return scored.rename(columns={"policy": "source"})
@@ -114,7 +143,10 @@ class Build:
         pool = self.store.table("pool.parquet", key, make)
         counts = pool.groupby("prompt_id").size()
         if counts.nunique() > 1:
-            raise ConfigError(f"the pool needs equally many answers a prompt; {counts.idxmin()} has {counts.min()}")
+            raise ConfigError(
+                f"the pool needs equally many answers a prompt; {counts.idxmin()} has"
+                f" {counts.min()}"
+            )
         return pool, pool[self.traits].to_numpy().reshape(len(counts), -1, len(self.traits))
 
     def plan(self, rewards: Floats) -> PoolPlan:
@@ -125,9 +157,14 @@ class Build:
             self.store.put_json("plan.json", key, plan_pool(rewards, self.config))
             done(1)
         plan = PoolPlan.from_json(self.store.read_json("plan.json"))
-        proved = "proved best" if plan.proved else f"best found, none below {plan.planned_lower_bound:.4f}"
+        proved = (
+            "proved best"
+            if plan.proved
+            else f"best found, none below {plan.planned_lower_bound:.4f}"
+        )
         self.progress.note(
-            f"Plan: worst gap {plan.planned_gap:.4f} with {self.config.selection.k} members, {proved} (pool)"
+            f"Plan: worst gap {plan.planned_gap:.4f} with {self.config.selection.k} members,"
+            f" {proved} (pool)"
         )
         return plan
 
@@ -139,28 +176,51 @@ class Build:
         for planned in plan.adapters:
             name = policy_name(planned.weights)
             pairs = draw_pairs(
-                pool, rewards, planned.beta, planned.weights, t.pairs, t.system, self.texts,
-                self.settings.max_new_tokens, self.config.seed,
-            )  # fmt: skip
+                pool,
+                rewards,
+                planned.beta,
+                planned.weights,
+                t.pairs,
+                t.system,
+                self.texts,
+                self.settings.max_new_tokens,
+                self.config.seed,
+            )
             tasks[name] = TrainTask(
-                self.config.base, name, pairs, settings, self.config.seed, self.store.path(f"adapters/{name}")
-            )  # fmt: skip
+                self.config.base,
+                name,
+                pairs,
+                settings,
+                self.config.seed,
+                self.store.path(f"adapters/{name}"),
+            )
         keys = {name: key_of(task, self.model_key) for name, task in tasks.items()}
-        missing = [task for name, task in tasks.items() if not self.store.is_current(f"adapters/{name}", keys[name])]
+        missing = [
+            task
+            for name, task in tasks.items()
+            if not self.store.is_current(f"adapters/{name}", keys[name])
+        ]
         if missing:
             done = self.progress.stage("Train adapters", len(missing))
             for task in missing:
                 self.store.begin(f"adapters/{task.policy}")
             for task, report in run_tasks(train, missing, self.config.run.workers, done):
-                self.store.put_json(f"adapters/{task.policy}.report.json", keys[task.policy], report)
+                self.store.put_json(
+                    f"adapters/{task.policy}.report.json", keys[task.policy], report
+                )
                 self.store.finish(f"adapters/{task.policy}", keys[task.policy])
         return [
-            Policy(policy_name(p.weights), "adapter", t.system, p, tasks[policy_name(p.weights)].folder)
+            Policy(
+                policy_name(p.weights), "adapter", t.system, p, tasks[policy_name(p.weights)].folder
+            )
             for p in plan.adapters
-        ]  # fmt: skip
+        ]
 
     def evaluate(self, policies: list[Policy]) -> pd.DataFrame:
-        """Stage 5: every policy's own answers, scored. Only adapters in the candidates answer train prompts too."""
+        """Stage 5: every policy's own answers, scored.
+
+        Only adapters in the candidates answer train prompts too.
+        """
         count = self.config.evaluation.answers_per_prompt
         held_out = [p for p in policies if p.planned is None]
         planned = [p for p in policies if p.planned is not None and p.is_candidate]
@@ -168,7 +228,9 @@ class Build:
         frames = self.draw(planned, "train", "train", count)
         frames += self.draw([*held_out, *planned], "choose", "choose", count)
         frames += self.draw([*held_out, *planned, *outside], "certify", "certify", count)
-        key = key_of([f.to_csv(index=False) for f in frames], self.config.traits, _probe_keys(self.config))
+        key = key_of(
+            [f.to_csv(index=False) for f in frames], self.config.traits, _probe_keys(self.config)
+        )
 
         def make() -> pd.DataFrame:
             done = self.progress.stage("Score answers", len(frames))
@@ -180,7 +242,9 @@ class Build:
 
         return self.store.table("samples.parquet", key, make)
 
-    def draw(self, policies: list[Policy], purpose: str, split: str, samples: int) -> list[pd.DataFrame]:
+    def draw(
+        self, policies: list[Policy], purpose: str, split: str, samples: int
+    ) -> list[pd.DataFrame]:
         """Answers of each policy to the prompts of `split`, drawn where they are not there yet.
 
         A file holds one policy and one split: new certify prompts need no new choose answers.
@@ -189,16 +253,25 @@ class Build:
         pairs = tuple(zip(asked["prompt_id"], asked["text"], strict=True))
         tasks = [
             DrawTask(
-                self.config.base, p.name, p.system, p.adapter, pairs, samples, self.settings, self.config.seed,
+                self.config.base,
+                p.name,
+                p.system,
+                p.adapter,
+                pairs,
+                samples,
+                self.settings,
+                self.config.seed,
                 self.config.run.batch_size,
             )
             for p in policies
-        ]  # fmt: skip
+        ]
         names = {t.policy: f"draws/{t.policy}-{purpose}.parquet" for t in tasks}
         keys = {t.policy: key_of(t, self._adapter_hash(t.adapter), self.model_key) for t in tasks}
         missing = [t for t in tasks if not self.store.is_current(names[t.policy], keys[t.policy])]
         if missing:
-            done = self.progress.stage(f"Draw answers ({purpose})", len(missing) * len(pairs) * samples)
+            done = self.progress.stage(
+                f"Draw answers ({purpose})", len(missing) * len(pairs) * samples
+            )
             for task, frame in run_tasks(draw, missing, self.config.run.workers, done):
                 self.store.put_table(names[task.policy], keys[task.policy], frame)
         return [pd.read_parquet(self.store.path(names[t.policy])) for t in tasks]
@@ -208,17 +281,27 @@ class Build:
         choose = self.prompts[self.prompts["split"] == "choose"]
         # Spread over the kinds of prompt: the file is ordered by kind.
         some = choose.iloc[
-            np.linspace(0, len(choose) - 1, min(self.config.evaluation.kl_prompts, len(choose))).astype(int)
+            np.linspace(
+                0, len(choose) - 1, min(self.config.evaluation.kl_prompts, len(choose))
+            ).astype(int)
         ]
         tasks = [
             KlTask(
-                self.config.base, p.name, p.system, p.adapter, tuple(sources), tuple(some["text"]),
-                self.settings.max_new_tokens, self.config.seed,
+                self.config.base,
+                p.name,
+                p.system,
+                p.adapter,
+                tuple(sources),
+                tuple(some["text"]),
+                self.settings.max_new_tokens,
+                self.config.seed,
             )
             for p in policies
-        ]  # fmt: skip
+        ]
         keys = {t.policy: key_of(t, self._adapter_hash(t.adapter), self.model_key) for t in tasks}
-        missing = [t for t in tasks if not self.store.is_current(f"kl/{t.policy}.json", keys[t.policy])]
+        missing = [
+            t for t in tasks if not self.store.is_current(f"kl/{t.policy}.json", keys[t.policy])
+        ]
         if missing:
             done = self.progress.stage("Estimate KL", len(missing))
             for task, estimate in run_tasks(estimate_kl, missing, self.config.run.workers, done):
@@ -234,9 +317,14 @@ class Build:
 
         path = self.project / self.config.data.demonstrations
         written = pd.read_csv(path, keep_default_na=False)
-        unknown = set(written["prompt_id"]) - set(self.prompts.loc[self.prompts["split"] == "train", "prompt_id"])
+        unknown = set(written["prompt_id"]) - set(
+            self.prompts.loc[self.prompts["split"] == "train", "prompt_id"]
+        )
         if unknown:
-            raise ConfigError(f"{path}: prompt_id {min(unknown)!r} is not a train prompt; demonstrations train members")
+            raise ConfigError(
+                f"{path}: prompt_id {min(unknown)!r} is not a train prompt; demonstrations train"
+                " members"
+            )
         tokenizer = load_tokenizer(resolve_base(self.config.base, self.progress.note))
         return pd.DataFrame(
             {
@@ -244,7 +332,10 @@ class Build:
                 "prompt_id": written["prompt_id"],
                 "sample_id": written.groupby("prompt_id").cumcount(),
                 "text": written["text"],
-                "tokens": [len(tokenizer(t, add_special_tokens=False)["input_ids"]) for t in written["text"]],
+                "tokens": [
+                    len(tokenizer(t, add_special_tokens=False)["input_ids"])
+                    for t in written["text"]
+                ],
             }
         )
 
@@ -254,8 +345,12 @@ class Build:
         return "" if folder is None else adapter_sha256(folder)
 
 
-def build(config: BuildConfig, project: Path, out: Path, progress: Progress, work: Path | None = None) -> Bundle:
-    """Build the bundle `out`; `work` (default: `.<name>.build` beside it) keeps stage results for a repeated run."""
+def build(
+    config: BuildConfig, project: Path, out: Path, progress: Progress, work: Path | None = None
+) -> Bundle:
+    """Build the bundle `out`; `work` (default: `.<name>.build` beside it) keeps stage results for a
+    repeated run.
+    """
     return Build(config, project, work or out.with_name(f".{config.name}.build"), progress).run(out)
 
 

@@ -1,4 +1,6 @@
-"""Stage 6: choose the members on `choose` prompts, then open the `certify` prompts once and bound what was chosen."""
+"""Stage 6: choose the members on `choose` prompts, then open the `certify` prompts once and bound
+what was chosen.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from palm_engine.bundle.schema import BoundInfo, Certificate, CornerTest, CurvePoint, Diversity, OutsideTest
+from palm_engine.bundle.schema import (
+    BoundInfo,
+    Certificate,
+    CornerTest,
+    CurvePoint,
+    Diversity,
+    OutsideTest,
+)
 from palm_engine.geometry.confidence import (
     Bound,
     gap_difference_bound,
@@ -52,9 +61,14 @@ class Evaluated:
 
 
 def certify(
-    data: Evaluated, config: BuildConfig, planned_gap: float | None, done: Callable[[float], None] = lambda _: None
+    data: Evaluated,
+    config: BuildConfig,
+    planned_gap: float | None,
+    done: Callable[[float], None] = lambda _: None,
 ) -> tuple[tuple[str, ...], Certificate]:
-    """Select k members on `choose`, certify on `certify`; returns the members' names and the certificate.
+    """Select k members on `choose`, certify on `certify`.
+
+    Returns the members' names and the certificate.
 
     `done` is called CERTIFY_STEPS times with 1, as the parts are finished.
     """
@@ -95,15 +109,18 @@ def certify(
         single_best_minus_members=_info(difference),
         curve=tuple(
             CurvePoint(
-                k=len(s.members), members=_names(s.members, data), choose_gap=s.gap.additive,
-                choose_lower_bound=s.gap_lower_bound or 0.0, gap=_info(b),
+                k=len(s.members),
+                members=_names(s.members, data),
+                choose_gap=s.gap.additive,
+                choose_lower_bound=s.gap_lower_bound or 0.0,
+                gap=_info(b),
             )
             for s, b in zip(curve, bounds, strict=True)
         ),
         corner_tests=corner_tests,
         diversity=diversity,
         outside_test=_outside_test(data, mean[members]),
-    )  # fmt: skip
+    )
     return _names(chosen.members, data), certificate
 
 
@@ -112,7 +129,10 @@ def _corner_tests(data: Evaluated, config: BuildConfig) -> tuple[CornerTest, ...
     corners = [policy_name(row) for row in np.eye(d)]
     certify_ids = list(data.prompts.loc[data.prompts["split"] == "certify", "prompt_id"])
     texts = dict(zip(data.prompts["prompt_id"], data.prompts["text"], strict=True))
-    rows = data.samples[data.samples["prompt_id"].isin(certify_ids) & data.samples["policy"].isin(["base", *corners])]
+    rows = data.samples[
+        data.samples["prompt_id"].isin(certify_ids)
+        & data.samples["policy"].isin(["base", *corners])
+    ]
     tests = []
     for t, trait in enumerate(config.traits):
         judges = [trait.reward] + [n for n in (f"{trait.reward}.second",) if n in reward_names()]
@@ -124,7 +144,9 @@ def _corner_tests(data: Evaluated, config: BuildConfig) -> tuple[CornerTest, ...
             )
             for rival in ["base", *(c for c in corners if c != corners[t])]:
                 table = prompt_means(scored, [corners[t], rival], certify_ids, ["judged"])[:, :, 0]
-                difference = mean_bound(table[:, 0] - table[:, 1], config.selection.confidence, seed=config.seed)
+                difference = mean_bound(
+                    table[:, 0] - table[:, 1], config.selection.confidence, seed=config.seed
+                )
                 tests.append(
                     CornerTest(
                         trait=trait.name,
@@ -154,7 +176,9 @@ def _diversity(
         "random": trained(random_design(d, config.plan.baseline_size, config.seed, resolution)),
     }
     ids = list(data.prompts.loc[data.prompts["split"] == "certify", "prompt_id"])
-    measured = answer_diversity(data.samples, ids, {name: _names(rows, data) for name, rows in portfolios.items()})
+    measured = answer_diversity(
+        data.samples, ids, {name: _names(rows, data) for name, rows in portfolios.items()}
+    )
     return tuple(
         Diversity(
             portfolio=name,

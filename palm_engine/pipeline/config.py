@@ -1,4 +1,7 @@
-"""The build configuration: one TOML file, validated; an unknown or missing key is refused by name."""
+"""The build configuration: one TOML file, validated.
+
+An unknown or missing key is refused by name.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,9 @@ class Sampling(Section):
 
 
 class Pool(Section):
-    """Answers a prompt that each source contributes (the base under each style, and the plain base)."""
+    """Answers a prompt that each source contributes (the base under each style, and the plain
+    base).
+    """
 
     samples_per_source: int = Field(4, ge=1)
 
@@ -63,8 +68,12 @@ class Plan(Section):
     resolution: int = Field(50, ge=4, le=100, description="steps along an edge of the weight grid")
     betas: tuple[float, ...] = Field((0.05,), min_length=1)
     adapters: int = Field(14, ge=1)
-    baseline_size: int = Field(5, ge=1, description="size of the uniform and random baselines, also trained")
-    outside: int = Field(3, ge=0, description="adapters at random weights, kept out of the candidates as a test")
+    baseline_size: int = Field(
+        5, ge=1, description="size of the uniform and random baselines, also trained"
+    )
+    outside: int = Field(
+        3, ge=0, description="adapters at random weights, kept out of the candidates as a test"
+    )
 
 
 class Training(Section):
@@ -76,7 +85,9 @@ class Training(Section):
     batch_size: int = Field(16, ge=1)
     pairs: int = Field(384, ge=1, description="(prompt, sample) pairs drawn by the Gibbs weights")
     epochs: int = Field(2, ge=1)
-    system: str | None = Field(None, description="system prompt the adapters are trained and run under")
+    system: str | None = Field(
+        None, description="system prompt the adapters are trained and run under"
+    )
 
 
 class Evaluation(Section):
@@ -114,7 +125,9 @@ class BuildConfig(Section):
     evaluation: Evaluation = Evaluation()
     selection: Selection = Selection()
     run: Run = Run()
-    curated_prompts: tuple[str, ...] = Field((), description="prompt ids that the dashboard shows first")
+    curated_prompts: tuple[str, ...] = Field(
+        (), description="prompt ids that the dashboard shows first"
+    )
 
     @model_validator(mode="after")
     def _distinct_names(self) -> BuildConfig:
@@ -128,9 +141,9 @@ class BuildConfig(Section):
         wanted = self.plan.adapters + self.plan.baseline_size + self.plan.outside
         if not wanted <= weights <= MOST_GRID_WEIGHTS:
             raise ValueError(
-                f"plan.resolution: {self.plan.resolution} steps give {weights:,} weights for {len(self.traits)} "
-                "traits; "
-                f"from {wanted} (the adapters asked for) to {MOST_GRID_WEIGHTS:,} are needed"
+                f"plan.resolution: {self.plan.resolution} steps give {weights:,} weights for"
+                f" {len(self.traits)} traits; from {wanted} (the adapters asked for) to"
+                f" {MOST_GRID_WEIGHTS:,} are needed"
             )
         if "base" in {s.name for s in self.styles}:
             raise ValueError("styles: the name 'base' is kept for the unadapted base model")
@@ -142,7 +155,9 @@ def load_config(path: Path) -> BuildConfig:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file; configs/demo.toml is an example to copy") from error
+        raise ConfigError(
+            f"{path}: no such file; configs/demo.toml is an example to copy"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     try:
@@ -152,15 +167,22 @@ def load_config(path: Path) -> BuildConfig:
 
 
 def quick(config: BuildConfig) -> BuildConfig:
-    """The same build at the smallest scale that touches every stage: to try settings, and for tests."""
+    """The same build at the smallest scale that touches every stage.
+
+    To try settings, and for tests.
+    """
     return config.model_copy(
         update={
             "name": f"{config.name}-quick",
             "sampling": config.sampling.model_copy(update={"max_new_tokens": 12}),
             "pool": config.pool.model_copy(update={"samples_per_source": 1}),
-            "plan": config.plan.model_copy(update={"adapters": 5, "resolution": 10, "outside": 1, "baseline_size": 2}),
+            "plan": config.plan.model_copy(
+                update={"adapters": 5, "resolution": 10, "outside": 1, "baseline_size": 2}
+            ),
             "training": config.training.model_copy(update={"pairs": 8, "epochs": 1}),
-            "evaluation": config.evaluation.model_copy(update={"answers_per_prompt": 1, "kl_prompts": 2}),
+            "evaluation": config.evaluation.model_copy(
+                update={"answers_per_prompt": 1, "kl_prompts": 2}
+            ),
             "selection": config.selection.model_copy(update={"k": 2, "resamples": 100}),
         }
     )

@@ -1,4 +1,7 @@
-"""How differently members answer: embedding distance and Vendi score of their answers to the same prompt."""
+"""How differently members answer.
+
+Embedding distance and Vendi score of their answers to the same prompt.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,12 @@ def mean_distance(vectors: Floats) -> float:
 
 
 def vendi_score(vectors: Floats) -> float:
-    """Mean over prompts of the Vendi score of k unit vectors, shape (prompts, k, e): 1 (all alike) to k (all apart).
+    """Mean over prompts of the Vendi score of k unit vectors, shape (prompts, k, e).
 
-    exp of the entropy of the eigenvalues of the cosine matrix over k (Friedman and Dieng 2023, arXiv 2210.02410).
+    1 (all alike) to k (all apart).
+
+    exp of the entropy of the eigenvalues of the cosine matrix over k (Friedman and Dieng 2023,
+    arXiv 2210.02410).
     """
     eigenvalues = np.clip(np.linalg.eigvalsh(_cosine(vectors) / vectors.shape[1]), 0, None)
     eigenvalues /= eigenvalues.sum(axis=1, keepdims=True)
@@ -37,14 +43,20 @@ def _cosine(vectors: Floats) -> Floats:
 def answer_diversity(
     samples: pd.DataFrame, prompt_ids: Sequence[str], portfolios: Mapping[str, Sequence[str]]
 ) -> dict[str, tuple[float, float]]:
-    """(mean distance, Vendi score) of each portfolio of policy names, from first answers to `prompt_ids`."""
+    """(mean distance, Vendi score) of each portfolio of policy names, from first answers to
+    `prompt_ids`.
+    """
     from palm_engine.rewards.embedding import embed
 
     needed = sorted({p for members in portfolios.values() for p in members})
     rows = samples[
-        samples["policy"].isin(needed) & samples["prompt_id"].isin(list(prompt_ids)) & (samples["sample_id"] == 0)
+        samples["policy"].isin(needed)
+        & samples["prompt_id"].isin(list(prompt_ids))
+        & (samples["sample_id"] == 0)
     ].sort_values(["prompt_id", "policy"])
-    vectors = np.asarray(embed(list(rows["text"])), dtype=float).reshape(len(set(prompt_ids)), len(needed), -1)
+    vectors = np.asarray(embed(list(rows["text"])), dtype=float).reshape(
+        len(set(prompt_ids)), len(needed), -1
+    )
     place = {p: i for i, p in enumerate(needed)}
     found = {}
     for name, members in portfolios.items():

@@ -1,4 +1,6 @@
-"""Stage 5: every candidate's answers are scored, averaged by prompt, and compared with what was planned."""
+"""Stage 5: every candidate's answers are scored, averaged by prompt, and compared with what was
+planned.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +26,19 @@ def score(answers: pd.DataFrame, traits: Sequence[Trait], texts: dict[str, str])
     scored = answers.copy()
     prompts = [texts[p] for p in scored["prompt_id"]]
     for trait in traits:
-        scored[trait.name] = get_reward(trait.reward).score(prompts, list(scored["text"]), list(scored["tokens"]))
+        scored[trait.name] = get_reward(trait.reward).score(
+            prompts, list(scored["text"]), list(scored["tokens"])
+        )
     return scored
 
 
 def prompt_means(
     samples: pd.DataFrame, policies: Sequence[str], prompts: Sequence[str], traits: Sequence[str]
 ) -> Floats:
-    """Scores averaged over a prompt's answers: shape (prompts, policies, traits), in the order given."""
+    """Scores averaged over a prompt's answers.
+
+    Shape (prompts, policies, traits), in the order given.
+    """
     means = samples.groupby(["prompt_id", "policy"], sort=False, observed=True)[list(traits)].mean()
     wanted = pd.MultiIndex.from_product([prompts, policies])
     table = means.reindex(wanted)
@@ -43,7 +50,10 @@ def prompt_means(
 
 @dataclass(frozen=True)
 class KlTask:
-    """The KL diagnostic of one policy: fresh answers at temperature 1 to a few prompts that are not certified on."""
+    """The KL diagnostic of one policy.
+
+    Fresh answers at temperature 1 to a few prompts that are not certified on.
+    """
 
     base: str
     policy: str
@@ -65,9 +75,11 @@ class KlEstimate:
 
 
 def estimate_kl(task: KlTask) -> KlEstimate:
-    """Mean of log pi(y|x) - log mean over sources of p(y|x, source), over the policy's own answers at temperature 1.
+    """Mean of log pi(y|x) - log mean over sources of p(y|x, source), over the policy's own answers
+    at temperature 1.
 
-    The sources are the base under each style prompt; written demonstrations have no likelihood and are left out.
+    The sources are the base under each style prompt; written demonstrations have no likelihood and
+    are left out.
     """
     from palm_engine.lm.adapters.files import with_adapter
     from palm_engine.lm.generation.likelihood import log_likelihoods, log_mixture
@@ -78,9 +90,13 @@ def estimate_kl(task: KlTask) -> KlEstimate:
     requests = [Request(task.system, p, (task.seed, 77, i)) for i, p in enumerate(task.prompts)]
     answers = sample_answers(model, base.tokenizer, requests, settings)
     own = log_likelihoods(model, base.tokenizer, task.system, task.prompts, answers)
-    reference = [log_likelihoods(base.model, base.tokenizer, s, task.prompts, answers) for s in task.sources]
+    reference = [
+        log_likelihoods(base.model, base.tokenizer, s, task.prompts, answers) for s in task.sources
+    ]
     difference = own - log_mixture(np.array(reference))
     report_progress(1)
     return KlEstimate(
-        float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference))), len(difference)
-    )  # fmt: skip
+        float(difference.mean()),
+        float(difference.std(ddof=1) / np.sqrt(len(difference))),
+        len(difference),
+    )

@@ -1,7 +1,9 @@
-"""Stage 3: which weights to train at, decided in closed form from the scored pool, before any training.
+"""Stage 3: which weights to train at, decided in closed form from the scored pool, before any
+training.
 
-Scope `pool`: all policies over the sampled pool, whole simplex. The exact best k of a fine grid of Gibbs
-policies is the plan; further adapters are added where the planned set is worst, so that the candidates spread.
+Scope `pool`: all policies over the sampled pool, whole simplex. The exact best k of a fine grid of
+Gibbs policies is the plan; further adapters are added where the planned set is worst, so that the
+candidates spread.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ PLAN_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class PlannedPolicy:
-    """One adapter to train: its `role` says why (corner, uniform, plan, spread, random, outside)."""
+    """One adapter to train: `role` says why (corner, uniform, plan, spread, random, outside)."""
 
     weights: Floats
     beta: float
@@ -38,7 +40,10 @@ class PlannedPolicy:
 
 @dataclass(frozen=True)
 class PoolPlan:
-    """What the closed form says: the adapters to train and the planned best k with its exact worst gap."""
+    """What the closed form says.
+
+    The adapters to train and the planned best k with its exact worst gap.
+    """
 
     adapters: tuple[PlannedPolicy, ...]
     planned_gap: float
@@ -50,14 +55,25 @@ class PoolPlan:
     def from_json(cls, raw: dict[str, Any]) -> PoolPlan:
         """From what the build's work folder keeps."""
         adapters = [
-            PlannedPolicy(**{**a, "weights": np.array(a["weights"]), "values": np.array(a["values"])})
+            PlannedPolicy(
+                **{**a, "weights": np.array(a["weights"]), "values": np.array(a["values"])}
+            )
             for a in raw["adapters"]
         ]
-        return cls(**{**raw, "adapters": tuple(adapters), "planned_weights": np.array(raw["planned_weights"])})
+        return cls(
+            **{
+                **raw,
+                "adapters": tuple(adapters),
+                "planned_weights": np.array(raw["planned_weights"]),
+            }
+        )
 
 
 def plan_pool(rewards: Floats, config: BuildConfig) -> PoolPlan:
-    """Plan from pool `rewards`, shape (prompts, samples, d). Deterministic given the configuration's seed."""
+    """Plan from pool `rewards`, shape (prompts, samples, d).
+
+    Deterministic given the configuration's seed.
+    """
     d, settings = rewards.shape[2], config.plan
     weights = grid(d, settings.resolution)
     solutions = {beta: GibbsOracle(rewards, beta).solve(weights) for beta in settings.betas}
@@ -73,10 +89,11 @@ def plan_pool(rewards: Floats, config: BuildConfig) -> PoolPlan:
         key = tuple(np.round(weights[i] * settings.resolution).astype(int))
         chosen.setdefault(
             key, PlannedPolicy(weights[i], beta, solution.values[i], float(solution.cost[i]), role)
-        )  # fmt: skip
+        )
 
     def nearest(w: Floats) -> int:
-        # Trained at the smallest beta: with reward-only value a smaller beta is never worse in the pool.
+        # Trained at the smallest beta: with reward-only value a smaller beta is never worse in the
+        # pool.
         block = settings.betas.index(min(settings.betas)) * len(weights)
         return block + int(np.argmin(((weights - w) ** 2).sum(axis=1)))
 
@@ -87,7 +104,10 @@ def plan_pool(rewards: Floats, config: BuildConfig) -> PoolPlan:
     for w in uniform_design(d, settings.baseline_size, settings.resolution):
         add(nearest(w), "uniform")
     while len(chosen) < settings.adapters:
-        add(_worst_served(points, np.array([p.weights for p in chosen.values()]), origin, weights), "spread")
+        add(
+            _worst_served(points, np.array([p.weights for p in chosen.values()]), origin, weights),
+            "spread",
+        )
     for w in random_design(d, settings.baseline_size, config.seed, settings.resolution):
         add(nearest(w), "random")
     extra = random_design(d, min(50, len(weights)), config.seed + 1, settings.resolution)
@@ -104,8 +124,10 @@ def plan_pool(rewards: Floats, config: BuildConfig) -> PoolPlan:
     )
 
 
-def _worst_served(points: Floats, chosen: Floats, origin: list[tuple[float, int]], weights: Floats) -> int:
-    """The virtual policy that is best where the chosen ones are worst, among those not yet chosen."""
+def _worst_served(
+    points: Floats, chosen: Floats, origin: list[tuple[float, int]], weights: Floats
+) -> int:
+    """The virtual policy that is best where the chosen ones are worst, of those not chosen."""
     taken = {int(np.argmin(((weights - w) ** 2).sum(axis=1))) for w in chosen}
     ours = points[[i for i, (_, g) in enumerate(origin) if g in taken]]
     vertices = envelope_vertices(ours)

@@ -10,7 +10,9 @@ from palm_engine.pipeline.plan import PlannedPolicy
 
 @dataclass(frozen=True)
 class Policy:
-    """A policy to evaluate: the base, the base under a style, or an adapter that the plan asked for."""
+    """A policy to evaluate: the base, the base under a style, or an adapter that the plan asked
+    for.
+    """
 
     name: str
     kind: str

@@ -1,4 +1,7 @@
-"""Stage 1 and the drawing half of stage 5: answers of policies to prompts, one resumable file a policy."""
+"""Stage 1 and the drawing half of stage 5.
+
+Answers of policies to prompts, one resumable file a policy.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ class DrawTask:
 
 
 def draw(task: DrawTask) -> pd.DataFrame:
-    """Draw the task's answers; columns ANSWER_COLUMNS. Deterministic given the task, on one machine."""
+    """Draw the task's answers; columns ANSWER_COLUMNS.
+
+    Deterministic given the task, on one machine.
+    """
     from palm_engine.lm.adapters.files import with_adapter
 
     base = loaded_base(task.base)
@@ -44,7 +50,9 @@ def draw(task: DrawTask) -> pd.DataFrame:
         Request(task.system, texts[pid], (task.seed, _number(task.policy), _number(pid), sample))
         for pid, sample in keys
     ]
-    answers = sample_answers(model, base.tokenizer, requests, task.settings, task.batch_size, report_progress)
+    answers = sample_answers(
+        model, base.tokenizer, requests, task.settings, task.batch_size, report_progress
+    )
     rows = [
         (task.policy, pid, sample, answer.text, len(answer.token_ids))
         for (pid, sample), answer in zip(keys, answers, strict=True)
@@ -68,7 +76,10 @@ def read_prompts(path: Path) -> pd.DataFrame:
     ):
         if bad.any():
             row = int(bad.to_numpy().nonzero()[0][0])
-            raise ConfigError(f"{path}, row {row + 2}: {column} {frame[column][row]!r} is empty, repeated or unknown")
+            raise ConfigError(
+                f"{path}, row {row + 2}: {column} {frame[column][row]!r} is empty, repeated or"
+                " unknown"
+            )
     return frame
 
 

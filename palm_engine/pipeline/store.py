@@ -1,4 +1,6 @@
-"""The build's work folder: each result is kept under a key of what it was made from, and reused while that holds."""
+"""The build's work folder: each result is kept under a key of what it was made from, and reused
+while that holds.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,10 @@ import pandas as pd
 
 
 class Store:
-    """Results of stages in one folder; a result is written under a temporary name and renamed when complete."""
+    """Results of stages in one folder.
+
+    A result is written under a temporary name and renamed when complete.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -69,7 +74,9 @@ class Store:
 
 def key_of(*parts: Any) -> str:
     """A short stable hash of plain values, dataclasses and arrays."""
-    return hashlib.sha256(json.dumps(parts, default=_plain, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(parts, default=_plain, sort_keys=True).encode()).hexdigest()[
+        :16
+    ]
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,6 @@
-"""Stage 4: one LoRA adapter for each planned weights, by reward-weighted regression on the scored pool."""
+"""Stage 4: one LoRA adapter for each planned weights, by reward-weighted regression on the scored
+pool.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,13 @@ def train(task: TrainTask) -> TrainingReport:
         reported = share
 
     return train_adapter(
-        base.model, base.tokenizer, task.pairs, task.settings, task.seed % (2**31), task.folder, progress
+        base.model,
+        base.tokenizer,
+        task.pairs,
+        task.settings,
+        task.seed % (2**31),
+        task.folder,
+        progress,
     )
 
 
@@ -47,13 +55,21 @@ def policy_name(weights: np.ndarray) -> str:
 
 
 def draw_pairs(
-    pool: pd.DataFrame, rewards: np.ndarray, beta: float, weights: np.ndarray, count: int, system: str | None,
-    texts: dict[str, str], max_new_tokens: int, seed: int,
-) -> tuple[Pair, ...]:  # fmt: skip
-    """Draw `count` (prompt, sample) pairs, prompts in turn and samples by the Gibbs policy at `weights`.
+    pool: pd.DataFrame,
+    rewards: np.ndarray,
+    beta: float,
+    weights: np.ndarray,
+    count: int,
+    system: str | None,
+    texts: dict[str, str],
+    max_new_tokens: int,
+    seed: int,
+) -> tuple[Pair, ...]:
+    """Draw `count` (prompt, sample) pairs, prompts in turn and samples by the Gibbs policy at
+    `weights`.
 
-    `pool` is sorted by prompt, `rewards` its scores with shape (prompts, samples, d). Repeated draws of one pair
-    become its weight: the same gradient for less work.
+    `pool` is sorted by prompt, `rewards` its scores with shape (prompts, samples, d). Repeated
+    draws of one pair become its weight: the same gradient for less work.
     """
     probabilities = GibbsOracle(rewards, beta).policy(weights)
     prompts, samples, _ = rewards.shape

@@ -1,4 +1,7 @@
-"""Runs model work in a few processes of one thread each: faster on a CPU than one process with many threads."""
+"""Runs model work in a few processes of one thread each.
+
+Faster on a CPU than one process with many threads.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,9 @@ def run_tasks(
     workers: int,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Iterator[tuple[Task, Result]]:
-    """Yield (task, result) as each is done; `work` must be a module-level function. Cancels the rest on an error.
+    """Yield (task, result) as each is done; `work` must be a module-level function.
+
+    Cancels the rest on an error.
 
     `progress` gets the amounts that workers pass to `report_progress`, as they come.
     """
@@ -33,7 +38,10 @@ def run_tasks(
     with multiprocessing.Manager() as manager:
         amounts = manager.Queue()
         with ProcessPoolExecutor(
-            min(workers, len(tasks)), mp_context=context, initializer=_start_worker, initargs=(amounts,)
+            min(workers, len(tasks)),
+            mp_context=context,
+            initializer=_start_worker,
+            initargs=(amounts,),
         ) as pool:
             futures = {pool.submit(work, task): task for task in tasks}
             try:

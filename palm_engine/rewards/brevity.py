@@ -13,12 +13,16 @@ FEWEST_WORDS = 3
 
 
 class Brevity:
-    """`1 - min(tokens, 64)/64`; an answer of fewer than three words scores 0, so that silence doesn't win."""
+    """`1 - min(tokens, 64)/64`; an answer of fewer than three words scores 0, so that silence
+    doesn't win.
+    """
 
     name = "brevity"
     normalisation = "1 - min(tokens, 64)/64, and 0 below three words"
 
-    def score(self, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]) -> Floats:
+    def score(
+        self, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]
+    ) -> Floats:
         """Scores in [0, 1], shape (n,); a function of length only."""
         short = 1.0 - np.minimum(np.asarray(tokens, dtype=float), MOST_TOKENS) / MOST_TOKENS
         words = np.array([len(answer.split()) for answer in answers])

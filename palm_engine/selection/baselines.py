@@ -1,4 +1,7 @@
-"""What somebody without a plan would do: policies at well-spread weights (`uniform`), or at random ones (`random`)."""
+"""What somebody without a plan would do.
+
+Policies at well-spread weights (`uniform`), or at random ones (`random`).
+"""
 
 from __future__ import annotations
 
@@ -23,17 +26,27 @@ MOST_DESIGN = 64
 RESOLUTION = {2: 100, 3: 50, 4: 20, 5: 12, 6: 9, 7: 8, 8: 7}
 
 
-def uniform(candidates: ArrayLike | Oracle, target: Target, options: Options = DEFAULT) -> Selection:
-    """The oracle at k well-spread weights; for (eps, delta), more of them until the target is met."""
+def uniform(
+    candidates: ArrayLike | Oracle, target: Target, options: Options = DEFAULT
+) -> Selection:
+    """The oracle at k well-spread weights.
+
+    For (eps, delta), more of them until the target is met.
+    """
     return _design("uniform", candidates, target, options)
 
 
 def random(candidates: ArrayLike | Oracle, target: Target, options: Options = DEFAULT) -> Selection:
-    """The oracle at k random weights (`options.seed`); for (eps, delta), more of them until the target is met."""
+    """The oracle at k random weights (`options.seed`).
+
+    For (eps, delta), more of them until the target is met.
+    """
     return _design("random", candidates, target, options)
 
 
-def _design(name: str, candidates: ArrayLike | Oracle, target: Target, options: Options) -> Selection:
+def _design(
+    name: str, candidates: ArrayLike | Oracle, target: Target, options: Options
+) -> Selection:
     target.require_additive(name)
     oracle = as_oracle(candidates)
     started = time.perf_counter()
@@ -47,13 +60,17 @@ def _design(name: str, candidates: ArrayLike | Oracle, target: Target, options: 
         chosen = list(range(len(pool.points)))
         if target.k is not None:
             return pool.selection(name, chosen, started, "design done")
-        violation, _ = worst_violation(pool.points, pool.comparators, target.eps, target.delta, options.region)
+        violation, _ = worst_violation(
+            pool.points, pool.comparators, target.eps, target.delta, options.region
+        )
         # Only a table says whether the target is met off the weights asked.
         if violation <= 1e-9:
             return pool.selection(name, chosen, started, "target met")
         if options.late(started):
             return pool.selection(name, chosen, started, "time limit")
-    raise InfeasibleError(f"{name}: {size} weights don't meet eps {target.eps:g}, delta {target.delta:g}; loosen them")
+    raise InfeasibleError(
+        f"{name}: {size} weights don't meet eps {target.eps:g}, delta {target.delta:g}; loosen them"
+    )
 
 
 def _weights(name: str, d: int, count: int, options: Options) -> Floats:

@@ -1,8 +1,9 @@
-"""Certified greedy: add the candidate that is best where the portfolio is worst, then delete what isn't needed.
+"""Certified greedy: add the candidate that is best where the portfolio is worst, then delete what
+isn't needed.
 
-Unlike greedy set cover on a finite weight set, the worst weights come from the exact gap over the whole region, so
-the result does meet its target everywhere. It needn't be smallest; in many dimensions it is fast, and sometimes
-better than an exact search that ran out of time.
+Unlike greedy set cover on a finite weight set, the worst weights come from the exact gap over the
+whole region, so the result does meet its target everywhere. It needn't be smallest; in many
+dimensions it is fast, and sometimes better than an exact search that ran out of time.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from palm_engine.selection.result import Selection, Target
 
 
 def greedy(candidates: ArrayLike | Oracle, target: Target, options: Options = DEFAULT) -> Selection:
-    """Few members for (eps, delta), or k members with a small gap; the gap is exact, the choice not optimal.
+    """Few members for (eps, delta), or k members with a small gap.
 
-    Raises InfeasibleError where the eligible candidates can't meet the target. Stopped by a time limit it returns what
-    it has, whose gap (exact) is then above the target.
+    The gap is exact, the choice not optimal.
+
+    Raises InfeasibleError where the eligible candidates can't meet the target. Stopped by a time
+    limit it returns what it has, whose gap (exact) is then above the target.
     """
     target.require_additive("greedy")
     q = as_table(candidates)
@@ -47,9 +50,14 @@ def greedy(candidates: ArrayLike | Oracle, target: Target, options: Options = DE
 
 
 def complete(
-    members: list[int], cuts: Cuts, eps: float, delta: float, late: Callable[[], bool] = lambda: False
+    members: list[int],
+    cuts: Cuts,
+    eps: float,
+    delta: float,
+    late: Callable[[], bool] = lambda: False,
 ) -> list[int]:
-    """Add the best candidate at the worst weights until the target is met, then drop what isn't needed.
+    """Add the best candidate at the worst weights until the target is met, then drop what isn't
+    needed.
 
     Once it is `late`, what is there is returned.
     """
@@ -61,20 +69,28 @@ def complete(
             break
         if best in chosen:
             raise InfeasibleError(
-                f"no portfolio of the eligible candidates meets eps {eps:g}, delta {delta:g}; loosen them"
+                f"no portfolio of the eligible candidates meets eps {eps:g}, delta {delta:g};"
+                " loosen them"
             )
         chosen.append(best)
     for column in chosen[:]:
         if late():
             break
         rest = [c for c in chosen if c != column]
-        if rest and column not in cuts.require and cuts.gaps(rest, eps, delta)[1].max() <= 10 * TOLERANCE:
+        if (
+            rest
+            and column not in cuts.require
+            and cuts.gaps(rest, eps, delta)[1].max() <= 10 * TOLERANCE
+        ):
             chosen = rest
     return chosen
 
 
 def best_at_worst(k: int, cuts: Cuts, late: Callable[[], bool] = lambda: False) -> list[int]:
-    """Add the best candidate for the currently worst weights until there are k; the weights met become cuts."""
+    """Add the best candidate for the currently worst weights until there are k.
+
+    The weights met become cuts.
+    """
     members = list(cuts.require) or [int(np.argmin(cuts.deficit.max(axis=0)))]
     while True:
         vertices, gaps = cuts.gaps(members)

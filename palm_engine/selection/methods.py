@@ -1,4 +1,7 @@
-"""Every selection method by name: `METHODS[name](candidates, target, options)` returns a `Selection`."""
+"""Every selection method by name.
+
+`METHODS[name](candidates, target, options)` returns a `Selection`.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +25,18 @@ from palm_engine.selection.result import Selection, Target
 class Select(Protocol):
     """The one signature: candidates (points (n, d) or an oracle), target, options."""
 
-    def __call__(self, candidates: ArrayLike | Oracle, target: Target, options: Options = DEFAULT, /) -> Selection:
+    def __call__(
+        self, candidates: ArrayLike | Oracle, target: Target, options: Options = DEFAULT, /
+    ) -> Selection:
         """Select; raises InvalidInputError or InfeasibleError."""
         ...
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method, what it does in a line, whether it proves its result optimal, and whether it can exclude candidates."""
+    """A method, what it does in a line, whether it proves its result optimal, and whether it can
+    exclude candidates.
+    """
 
     select: Select
     summary: str
@@ -38,10 +45,16 @@ class Method:
 
 
 METHODS: dict[str, Method] = {
-    "minimum": Method(minimum, "exact: fewest for (eps, delta), best k", "optimal among the candidates"),
+    "minimum": Method(
+        minimum, "exact: fewest for (eps, delta), best k", "optimal among the candidates"
+    ),
     "greedy": Method(greedy, "adds the best where it is worst, then deletes", "its gap (exact)"),
-    "adaptive": Method(adaptive, "few oracle calls, certified against all policies", "its gap (certified)", False),
-    "placement": Method(placement, "plans on interpolated policies, asks there", "its gap (certified)", False),
+    "adaptive": Method(
+        adaptive, "few oracle calls, certified against all policies", "its gap (certified)", False
+    ),
+    "placement": Method(
+        placement, "plans on interpolated policies, asks there", "its gap (certified)", False
+    ),
     "palm": Method(palm, "as published (reconstructed): grid, oracle, prune", "its gap (exact)"),
     "uniform": Method(uniform, "baseline: well-spread weights", "its gap (exact)"),
     "random": Method(random, "baseline: random weights", "its gap (exact)"),

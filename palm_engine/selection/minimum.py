@@ -1,8 +1,10 @@
-"""Exact selection: the provably smallest (eps, delta)-portfolio, and the provably best k of the candidates.
+"""Exact selection: the provably smallest (eps, delta)-portfolio, and the provably best k of the
+candidates.
 
-Cutting planes: a set-cover problem on finitely many weights is a relaxation; the exact worst gap of its
-solution finds violated envelope vertices, which are added, until none is left. The relaxation's bound holds
-for the whole simplex, so the result is optimal among subsets of the candidates, and proved so.
+Cutting planes: a set-cover problem on finitely many weights is a relaxation; the exact worst gap of
+its solution finds violated envelope vertices, which are added, until none is left. The relaxation's
+bound holds for the whole simplex, so the result is optimal among subsets of the candidates, and
+proved so.
 """
 
 from __future__ import annotations
@@ -25,12 +27,16 @@ from palm_engine.selection.result import Selection, Target
 TIGHTER = (0.8, 0.9, 0.95, 0.98)
 
 
-def minimum(candidates: ArrayLike | Oracle, target: Target, options: Options = DEFAULT) -> Selection:
-    """Best k, or fewest for (eps, delta), of `candidates` (n, d) or a table oracle; exact over the whole region.
+def minimum(
+    candidates: ArrayLike | Oracle, target: Target, options: Options = DEFAULT
+) -> Selection:
+    """Best k, or fewest for (eps, delta), of `candidates` (n, d) or a table oracle.
 
-    `options` restrict the weights that count and who may or must be a member. With a time limit it may stop early,
-    with the best found and the bound proved so far. Raises InfeasibleError where the eligible candidates can't meet
-    the target.
+    Exact over the whole region.
+
+    `options` restrict the weights that count and who may or must be a member. With a time limit it
+    may stop early, with the best found and the bound proved so far. Raises InfeasibleError where
+    the eligible candidates can't meet the target.
     """
     q = as_table(candidates)
     started = time.perf_counter()
@@ -40,13 +46,19 @@ def minimum(candidates: ArrayLike | Oracle, target: Target, options: Options = D
     if target.k is not None:
         if target.relative:
             require_positive(q, options.region)
-        return _best_of_size(cuts, min(target.k, len(cuts.rows)), target.relative, started, deadline)
+        return _best_of_size(
+            cuts, min(target.k, len(cuts.rows)), target.relative, started, deadline
+        )
     require_target(q, target.eps, target.delta, options.region)
     return _fewest(cuts, target.eps, target.delta, started, deadline)
 
 
-def size_curve(points: ArrayLike, max_k: int, options: Options = DEFAULT, relative: bool = False) -> list[Selection]:
-    """The exact best portfolio of every size up to max_k; stops early at a size whose worst gap is 0.
+def size_curve(
+    points: ArrayLike, max_k: int, options: Options = DEFAULT, relative: bool = False
+) -> list[Selection]:
+    """The exact best portfolio of every size up to max_k.
+
+    Stops early at a size whose worst gap is 0.
 
     Sizes begin at the number of required members, or 1. The time limit is for each size.
     """
@@ -59,11 +71,15 @@ def size_curve(points: ArrayLike, max_k: int, options: Options = DEFAULT, relati
     return curve
 
 
-def _fewest(cuts: Cuts, eps: float, delta: float, started: float, deadline: float | None) -> Selection:
+def _fewest(
+    cuts: Cuts, eps: float, delta: float, started: float, deadline: float | None
+) -> Selection:
     bound = max(1, len(cuts.require))
     incumbent: list[int] | None = None
-    # A cover that just holds on the finite set mostly fails between its weights. So the size proved necessary is
-    # first tried at a tighter tolerance; only where that is impossible (it stays so: cuts only grow) at a looser one.
+    # A cover that just holds on the finite set mostly fails between its weights. So the size proved
+    # necessary is
+    # first tried at a tighter tolerance; only where that is impossible (it stays so: cuts only
+    # grow) at a looser one.
     tightness, tried = 0, bound
     while True:
         left = None if deadline is None else deadline - time.perf_counter()
@@ -71,7 +87,9 @@ def _fewest(cuts: Cuts, eps: float, delta: float, started: float, deadline: floa
             tightness, tried = 0, bound
         if tightness < len(TIGHTER):
             share = TIGHTER[tightness]
-            cover = cuts.smallest(cuts.covers(eps * share, delta * share), at_most=bound, time_limit=left)
+            cover = cuts.smallest(
+                cuts.covers(eps * share, delta * share), at_most=bound, time_limit=left
+            )
             if cover.columns is None and not cover.timed_out:
                 tightness += 1
                 continue
@@ -83,8 +101,9 @@ def _fewest(cuts: Cuts, eps: float, delta: float, started: float, deadline: floa
             if not cover.timed_out:
                 reach = cuts.reach()
                 raise InfeasibleError(
-                    f"no portfolio of the eligible candidates meets eps {eps:g}, delta {delta:g}: even all of them "
-                    f"together have an additive worst gap of {max(reach, 0):.4g}; loosen the target or the limits"
+                    f"no portfolio of the eligible candidates meets eps {eps:g}, delta {delta:g}:"
+                    f" even all of them together have an additive worst gap of {max(reach, 0):.4g};"
+                    " loosen the target or the limits"
                 )
             incumbent = incumbent or complete([], cuts, eps, delta)
         else:
@@ -93,7 +112,11 @@ def _fewest(cuts: Cuts, eps: float, delta: float, started: float, deadline: floa
             if violation.max() <= 10 * TOLERANCE:
                 stopped = "time limit" if len(members) > bound else "proved optimal"
                 return cuts.selection(
-                    "minimum", members, size_lower_bound=bound, seconds=time.perf_counter() - started, stopped=stopped
+                    "minimum",
+                    members,
+                    size_lower_bound=bound,
+                    seconds=time.perf_counter() - started,
+                    stopped=stopped,
                 )
             cuts.add(worst_first(vertices, violation, 10 * TOLERANCE))
             mended = complete(members, cuts, eps, delta)
@@ -103,11 +126,17 @@ def _fewest(cuts: Cuts, eps: float, delta: float, started: float, deadline: floa
         if incumbent is not None and (len(incumbent) <= bound or late):
             stopped = "proved optimal" if len(incumbent) <= bound else "time limit"
             return cuts.selection(
-                "minimum", incumbent, size_lower_bound=bound, seconds=time.perf_counter() - started, stopped=stopped
+                "minimum",
+                incumbent,
+                size_lower_bound=bound,
+                seconds=time.perf_counter() - started,
+                stopped=stopped,
             )
 
 
-def _best_of_size(cuts: Cuts, k: int, relative: bool, started: float, deadline: float | None) -> Selection:
+def _best_of_size(
+    cuts: Cuts, k: int, relative: bool, started: float, deadline: float | None
+) -> Selection:
     members = best_at_worst(k, cuts)
     lower, upper = 0.0, max(float(cuts.gaps(members, relative=relative)[1].max()), 0.0)
     if len(cuts.rows) < len(cuts.comparators):
@@ -138,5 +167,9 @@ def _best_of_size(cuts: Cuts, k: int, relative: bool, started: float, deadline: 
         if gaps.max() > level + TOLERANCE:
             cuts.add(worst_first(vertices, gaps, level + TOLERANCE))
     return cuts.selection(
-        "minimum", members, gap_lower_bound=min(lower, upper), seconds=time.perf_counter() - started, stopped=stopped
+        "minimum",
+        members,
+        gap_lower_bound=min(lower, upper),
+        seconds=time.perf_counter() - started,
+        stopped=stopped,
     )

@@ -1,4 +1,6 @@
-"""How a selection is done: guardrails on weights and members, limits on time and oracle calls, the seed."""
+"""How a selection is done: guardrails on weights and members, limits on time and oracle calls, the
+seed.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,10 @@ from palm_engine.selection.result import Target
 class Options:
     """Guardrails and limits that every method takes.
 
-    `region` of weights that count (None: all); candidate rows that must (`include`) or may not (`exclude`) be
-    members. Excluded candidates still count as comparators: what they would give is part of the best value.
-    `time_limit` in seconds; `budget` of oracle calls, of which `batch` may be made at once (several trainers);
-    `seed` for methods that draw.
+    `region` of weights that count (None: all); candidate rows that must (`include`) or may not
+    (`exclude`) be members. Excluded candidates still count as comparators: what they would give is
+    part of the best value. `time_limit` in seconds; `budget` of oracle calls, of which `batch` may
+    be made at once (several trainers); `seed` for methods that draw.
     """
 
     region: Region | None = None
@@ -36,7 +38,9 @@ class Options:
         object.__setattr__(self, "include", tuple(sorted(set(self.include))))
         object.__setattr__(self, "exclude", tuple(sorted(set(self.exclude))))
         if self.batch < 1 or (self.budget is not None and self.budget < 1):
-            raise InvalidInputError(f"budget and batch must be at least 1, got {self.budget} and {self.batch}")
+            raise InvalidInputError(
+                f"budget and batch must be at least 1, got {self.budget} and {self.batch}"
+            )
 
     def late(self, started: float) -> bool:
         """Whether the time limit has passed since `started` (time.perf_counter())."""
@@ -49,18 +53,26 @@ class Options:
         return np.flatnonzero(allowed)
 
     def check_rows(self, count: int) -> None:
-        """Raise InvalidInputError where a row isn't one of `count`, InfeasibleError where one is kept and ruled out."""
+        """Raise InvalidInputError where a row isn't one of `count`, InfeasibleError where one is
+        kept and ruled out.
+        """
         wrong = [i for i in (*self.include, *self.exclude) if not 0 <= i < count]
         if wrong:
             raise InvalidInputError(f"candidate row {wrong[0]} doesn't exist; there are {count}")
         both = set(self.include) & set(self.exclude)
         if both:
-            raise InfeasibleError(f"candidate row {min(both)} is both required and ruled out (by a floor or by name)")
+            raise InfeasibleError(
+                f"candidate row {min(both)} is both required and ruled out (by a floor or by name)"
+            )
         if len(self.exclude) and not len(self.eligible(count)):
-            raise InfeasibleError("no candidate may be a member; loosen the floors or the exclusions")
+            raise InfeasibleError(
+                "no candidate may be a member; loosen the floors or the exclusions"
+            )
 
     def check(self, count: int, d: int, target: Target) -> None:
-        """Raise InvalidInputError or InfeasibleError where these options make no sense for `count` candidates."""
+        """Raise InvalidInputError or InfeasibleError where these options make no sense for `count`
+        candidates.
+        """
         self.check_rows(count)
         if target.k is not None and len(self.include) > target.k:
             raise InfeasibleError(f"{len(self.include)} members are required, but k is {target.k}")
@@ -71,10 +83,17 @@ class Options:
 DEFAULT = Options()
 
 
-def below_floors(values: NDArray[np.float64], floors: Mapping[str, float], traits: Sequence[str]) -> tuple[int, ...]:
-    """Rows of reward vectors `values` (n, d) that miss a floor: candidates that may not be members."""
+def below_floors(
+    values: NDArray[np.float64], floors: Mapping[str, float], traits: Sequence[str]
+) -> tuple[int, ...]:
+    """Rows of reward vectors `values` (n, d) that miss a floor.
+
+    Candidates that may not be members.
+    """
     unknown = [t for t in floors if t not in traits]
     if unknown:
-        raise InvalidInputError(f"unknown trait {unknown[0]!r} in a floor; the traits are {', '.join(traits)}")
+        raise InvalidInputError(
+            f"unknown trait {unknown[0]!r} in a floor; the traits are {', '.join(traits)}"
+        )
     least = np.array([floors.get(t, -np.inf) for t in traits])
     return tuple(int(i) for i in np.flatnonzero((values < least).any(axis=1)))

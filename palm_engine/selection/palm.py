@@ -1,7 +1,10 @@
-"""PALM as published, reconstructed: best candidate at each weight of a geometric grid, then pruned by set cover.
+"""PALM as published, reconstructed.
 
-After the abstract and public summaries of arXiv 2604.04144 (its full text was not at hand). It is the baseline
-that the exact method is compared with: what it proves on the grid composes to `e1+e2-e1*e2, d1+d2` off it.
+Best candidate at each weight of a geometric grid, then pruned by set cover.
+
+After the abstract and public summaries of arXiv 2604.04144 (its full text was not at hand). It is
+the baseline that the exact method is compared with: what it proves on the grid composes to
+`e1+e2-e1*e2, d1+d2` off it.
 """
 
 from __future__ import annotations
@@ -32,7 +35,9 @@ MOST_WEIGHTS = 1_000_000
 def grid_size(d: int, eps: float, delta: float) -> int:
     """Number of grid weights: `(K+2)^d - (K+1)^d`, `K = ceil(ln((d-1)/delta) / -ln(1-eps))`."""
     if not (0 < eps < 1 and 0 < delta < 1):
-        raise InvalidInputError(f"the PALM grid needs 0 < eps < 1 and 0 < delta < 1, got {eps} and {delta}")
+        raise InvalidInputError(
+            f"the PALM grid needs 0 < eps < 1 and 0 < delta < 1, got {eps} and {delta}"
+        )
     steps = max(0, math.ceil(math.log((d - 1) / delta) / -math.log(1 - eps)))
     return int((steps + 2) ** d - (steps + 1) ** d)
 
@@ -45,7 +50,8 @@ def palm_grid(d: int, eps: float, delta: float) -> Floats:
     size = grid_size(d, eps, delta)
     if size > MOST_WEIGHTS:
         raise InvalidInputError(
-            f"the PALM grid would have {size:,} weights (limit {MOST_WEIGHTS:,}); raise eps or delta"
+            f"the PALM grid would have {size:,} weights (limit {MOST_WEIGHTS:,}); raise eps or"
+            " delta"
         )
     steps = max(0, math.ceil(math.log((d - 1) / delta) / -math.log(1 - eps)))
     levels = np.concatenate([[1.0], (1 - eps) ** np.arange(1, steps + 1), [0.0]])
@@ -54,25 +60,32 @@ def palm_grid(d: int, eps: float, delta: float) -> Floats:
 
 
 def size_upper_bound(d: int, eps: float, delta: float) -> int:
-    """The a-priori bound on the size of an (eps, delta)-portfolio: one policy a grid weight is enough.
+    """The a-priori bound on the size of an (eps, delta)-portfolio.
 
-    Holds for rewards in [0, 1] without a KL cost, whatever the policies are. What is needed is far less.
+    One policy a grid weight is enough.
+
+    Holds for rewards in [0, 1] without a KL cost, whatever the policies are. What is needed is far
+    less.
     """
     return grid_size(d, eps, delta)
 
 
 def promised_size(d: int, gap: float, least: float | None = None) -> int:
-    """The least size that PALM's theory promises for an additive worst gap of `gap`, whatever the policies are.
+    """The least size that PALM's theory promises for an additive worst gap of `gap`, whatever the
+    policies are.
 
-    With `least`, a number above 0 that the best value is nowhere below, for a multiplicative worst gap of `gap`: there
-    a tolerance delta is a share of at most delta / `least`. Rewards in [0, 1], no KL cost: an (eps, delta)-portfolio
-    has a gap of at most eps + delta, so the best split of `gap` is taken. Raises InvalidInputError where `gap` isn't
-    in (0, 1).
+    With `least`, a number above 0 that the best value is nowhere below, for a multiplicative worst
+    gap of `gap`: there a tolerance delta is a share of at most delta / `least`. Rewards in [0, 1],
+    no KL cost: an (eps, delta)-portfolio has a gap of at most eps + delta, so the best split of
+    `gap` is taken. Raises InvalidInputError where `gap` isn't in (0, 1).
     """
     if not 0 < gap < 1:
         raise InvalidInputError(f"a worst gap in (0, 1) is needed, got {gap}")
     scale = 1.0 if least is None else min(least, 1.0)
-    return min(size_upper_bound(d, gap * share, scale * gap * (1 - share)) for share in np.linspace(0.05, 0.95, 37))
+    return min(
+        size_upper_bound(d, gap * share, scale * gap * (1 - share))
+        for share in np.linspace(0.05, 0.95, 37)
+    )
 
 
 def palm(
@@ -86,8 +99,9 @@ def palm(
 ) -> Selection:
     """Grid, oracle at each weight, set-cover pruning to the target on that grid.
 
-    `lazy` skips the oracle where a policy found before reaches the upper bound that convexity gives within the
-    grid's own tolerance. For a budget k: the smallest additive tolerance at which pruning needs at most k members.
+    `lazy` skips the oracle where a policy found before reaches the upper bound that convexity gives
+    within the grid's own tolerance. For a budget k: the smallest additive tolerance at which
+    pruning needs at most k members.
     """
     target.require_additive("palm")
     oracle = as_oracle(candidates)
@@ -111,7 +125,10 @@ def palm(
         covers = deficit <= tolerance[:, None] + 1e-12
         rest = covers[~covers[:, forced].any(axis=1)] if forced else covers
         if not rest.any(axis=1).all():
-            raise InfeasibleError("the eligible candidates can't meet this target on the grid; loosen target or limits")
+            raise InfeasibleError(
+                "the eligible candidates can't meet this target on the grid; loosen target or"
+                " limits"
+            )
         columns = greedy_cover(rest) if prune == "greedy" else smallest_cover(rest).columns or ()
         return sorted({*forced, *columns})
 
@@ -137,12 +154,16 @@ def palm(
     return pool.selection("palm", chosen, started, stopped)
 
 
-def _lazy_calls(calls: Calls, weights: Floats, eps: float, delta: float, late: Callable[[], bool]) -> None:
+def _lazy_calls(
+    calls: Calls, weights: Floats, eps: float, delta: float, late: Callable[[], bool]
+) -> None:
     """Ask at a grid weight only where what is found so far doesn't certainly do."""
     calls.ask(np.eye(weights.shape[1]))
     for w in weights:
         if late():
             break
-        optimistic = float(w @ calls.optima[: weights.shape[1]])  # V is convex: below the corners' interpolation
+        optimistic = float(
+            w @ calls.optima[: weights.shape[1]]
+        )  # V is convex: below the corners' interpolation
         if float((calls.points @ w).max()) < (1 - eps) * optimistic - delta:
             calls.ask(w[None])

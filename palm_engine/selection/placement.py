@@ -1,8 +1,11 @@
-"""Where to put k policies, with few oracle calls: plan on interpolated policies, ask only at what the plan picks.
+"""Where to put k policies, with few oracle calls.
 
-A few certified calls; between them policies are interpolated over a fine grid (thin-plate spline over weights), the
-exact best k of these virtual policies is found, the oracle is asked at those k weights, and again until the plan
-stays; what is left of the budget goes where least is known. The result is certified by the sandwich's upper bound.
+Plan on interpolated policies, ask only at what the plan picks.
+
+A few certified calls; between them policies are interpolated over a fine grid (thin-plate spline
+over weights), the exact best k of these virtual policies is found, the oracle is asked at those k
+weights, and again until the plan stays; what is left of the budget goes where least is known. The
+result is certified by the sandwich's upper bound.
 """
 
 from __future__ import annotations
@@ -15,7 +18,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from palm_engine.errors import InfeasibleError, InvalidInputError, UndefinedGapError
 from palm_engine.geometry.envelope import envelope_vertices, upper_envelope
-from palm_engine.geometry.gap import minimum_of_envelope, require_positive, worst_gap, worst_violation
+from palm_engine.geometry.gap import (
+    minimum_of_envelope,
+    require_positive,
+    worst_gap,
+    worst_violation,
+)
 from palm_engine.geometry.region import Region
 from palm_engine.geometry.simplex import grid
 from palm_engine.oracles.interface import Oracle
@@ -38,28 +46,40 @@ LEAST_RELATIVE = 0.02
 SETTLED = 1e-3
 
 
-def placement(candidates: ArrayLike | Oracle, target: Target, options: Options = DEFAULT) -> Selection:
-    """The best k that planning on interpolated policies finds within the budget of calls (default 35).
+def placement(
+    candidates: ArrayLike | Oracle, target: Target, options: Options = DEFAULT
+) -> Selection:
+    """The best k that planning on interpolated policies finds within the budget of calls (default
+    35).
 
-    For (eps, delta), sizes are tried upwards until the certified target is met; raises InfeasibleError where the
-    budget is used up before. A time limit returns all that was found, with its certified gap. Excluding candidates is
-    refused, as for `adaptive`.
+    For (eps, delta), sizes are tried upwards until the certified target is met; raises
+    InfeasibleError where the budget is used up before. A time limit returns all that was found,
+    with its certified gap. Excluding candidates is refused, as for `adaptive`.
     """
     if options.exclude:
-        raise InvalidInputError("adaptive and placement can't exclude candidates; use minimum or greedy for that")
+        raise InvalidInputError(
+            "adaptive and placement can't exclude candidates; use minimum or greedy for that"
+        )
     started = time.perf_counter()
     oracle = as_oracle(candidates)
     if options.budget is not None and options.budget <= oracle.d:
-        raise InvalidInputError(f"placement interpolates from at least {oracle.d + 1} oracle calls; raise the budget")
+        raise InvalidInputError(
+            f"placement interpolates from at least {oracle.d + 1} oracle calls; raise the budget"
+        )
     first = max(oracle.d + 1, (options.budget or BUDGET_CALLS) // 3)
     calls = sandwich(oracle, 0.0, 1e-6, replace(options, budget=first)).calls
     if target.relative:
         require_positive(calls.points, options.region)
     if target.k is not None:
-        return _place(calls, target, replace(options, budget=options.budget or BUDGET_CALLS), started)
-    # Without a budget, every size gets some calls, so that the search goes on until the target is met.
+        return _place(
+            calls, target, replace(options, budget=options.budget or BUDGET_CALLS), started
+        )
+    # Without a budget, every size gets some calls, so that the search goes on until the target is
+    # met.
     most = options.budget or MOST_CALLS
-    for k in range(max(_planned_size(calls, target, options), len(options.include)), MOST_MEMBERS + 1):
+    for k in range(
+        max(_planned_size(calls, target, options), len(options.include)), MOST_MEMBERS + 1
+    ):
         within = replace(options, budget=min(most, len(calls) + CALLS_A_SIZE))
         found = _place(calls, Target(k=k), within, started)
         if _meets(found.points, calls, target, options):
@@ -69,11 +89,17 @@ def placement(candidates: ArrayLike | Oracle, target: Target, options: Options =
     late = options.late(started)
     if not late and not _meets(calls.points, calls, target, options):
         raise InfeasibleError(
-            f"placement: {len(calls)} oracle calls don't certify this target; raise the budget or loosen it"
+            f"placement: {len(calls)} oracle calls don't certify this target; raise the budget or"
+            " loosen it"
         )
     bounds = Sandwich(calls, upper_points(calls), 0.0, "", ())
     return choose_certified(
-        "placement", bounds, target, options, started, "time limit" if late else "budget of oracle calls"
+        "placement",
+        bounds,
+        target,
+        options,
+        started,
+        "time limit" if late else "budget of oracle calls",
     )
 
 
@@ -81,23 +107,36 @@ def _planned_size(calls: Calls, target: Target, options: Options) -> int:
     """How many members the interpolated policies would need; 1 where they can't tell."""
     predicted = _interpolate(calls, _virtual_weights(calls.oracle.d, options.region))
     try:
-        return len(minimum(predicted, target, Options(region=options.region, time_limit=PLAN_SECONDS)).members)
+        return len(
+            minimum(
+                predicted, target, Options(region=options.region, time_limit=PLAN_SECONDS)
+            ).members
+        )
     except (InfeasibleError, UndefinedGapError):
         return 1
 
 
 def _meets(points: Floats, calls: Calls, target: Target, options: Options) -> bool:
-    return worst_violation(points, upper_points(calls), target.eps, target.delta, options.region)[0] <= MET
+    return (
+        worst_violation(points, upper_points(calls), target.eps, target.delta, options.region)[0]
+        <= MET
+    )
 
 
 def _place(calls: Calls, target: Target, options: Options, started: float) -> Selection:
     budget = options.budget or BUDGET_CALLS
     virtual = _virtual_weights(calls.oracle.d, options.region)
     # Interpolated values near 0 could make a relative plan meaningless.
-    relative = target.relative and minimum_of_envelope(calls.points, options.region)[0] > LEAST_RELATIVE
+    relative = (
+        target.relative and minimum_of_envelope(calls.points, options.region)[0] > LEAST_RELATIVE
+    )
     aim = replace(target, relative=relative)
     stopped = "no more improvement"
-    note = "" if relative == target.relative else "; planned for the additive gap, since the best value comes near 0"
+    note = (
+        ""
+        if relative == target.relative
+        else "; planned for the additive gap, since the best value comes near 0"
+    )
     while True:
         if len(calls) >= budget:
             stopped = "budget of oracle calls"
@@ -124,11 +163,16 @@ def _place(calls: Calls, target: Target, options: Options, started: float) -> Se
 
 
 def _least_known(calls: Calls, region: Region | None) -> list[Floats]:
-    """The weights where the certified gap of all found policies is largest; none where it is next to nothing."""
+    """The weights where the certified gap of all found policies is largest.
+
+    None where it is next to nothing.
+    """
     vertices = envelope_vertices(calls.points, region)
     gaps = upper_envelope(upper_points(calls), vertices) - upper_envelope(calls.points, vertices)
     order = np.argsort(-gaps, kind="stable")
-    return [vertices[i] for i in order if gaps[i] > SETTLED and not calls.has_asked(vertices[i])][:1]
+    return [vertices[i] for i in order if gaps[i] > SETTLED and not calls.has_asked(vertices[i])][
+        :1
+    ]
 
 
 def _virtual_weights(d: int, region: Region | None) -> Floats:
@@ -146,7 +190,9 @@ def _interpolate(calls: Calls, weights: Floats) -> Floats:
 
     known, index = np.unique(np.round(calls.weights, 9), axis=0, return_index=True)
     points = calls.points[index]
-    spline = RBFInterpolator(known[:, :-1], points, kernel="thin_plate_spline", degree=1, smoothing=1e-9)
+    spline = RBFInterpolator(
+        known[:, :-1], points, kernel="thin_plate_spline", degree=1, smoothing=1e-9
+    )
     predicted = np.asarray(spline(weights[:, :-1]))
     excess = (predicted @ calls.weights.T - calls.optima).max(axis=1)
     return np.asarray(predicted - np.maximum(excess, 0.0)[:, None])

@@ -17,7 +17,8 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Target:
-    """Either a budget `k` of members (least worst gap), or a tolerance (eps, delta) (fewest members).
+    """Either a budget `k` of members (least worst gap), or a tolerance (eps, delta) (fewest
+    members).
 
     With `k`, `relative` minimises the multiplicative worst gap; the additive one otherwise.
     """
@@ -39,20 +40,26 @@ class Target:
             raise InvalidInputError("a relative target has a budget k; for a tolerance give eps")
 
     def require_additive(self, method: str) -> None:
-        """Raise InvalidInputError where a method that only minimises the additive gap is asked for the relative one."""
+        """Raise InvalidInputError where a method that only minimises the additive gap is asked for
+        the relative one.
+        """
         if self.relative:
-            raise InvalidInputError(f"{method} minimises the additive gap only; use minimum, adaptive or placement")
+            raise InvalidInputError(
+                f"{method} minimises the additive gap only; use minimum, adaptive or placement"
+            )
 
 
 @dataclass(frozen=True)
 class Selection:
-    """A portfolio chosen from candidates: `members` are row indices, sorted (for an oracle: of `found`);
-    `points` (k, d) are theirs.
+    """A portfolio chosen from candidates.
 
-    `found` (n, d) are the points and `weights` (n, d) the weights of an oracle's calls; None for a table's method.
-    `gap` is exact over the whole simplex against the candidates (`scope`). `size_lower_bound` is a proved
-    bound on the size for an (eps, delta) target, `gap_lower_bound` one on the worst gap (as the target asked) of any k
-    candidates; None where not asked or not proved. `stopped` says what ended the search.
+    `members` are row indices, sorted (for an oracle: of `found`); `points` (k, d) are theirs.
+
+    `found` (n, d) are the points and `weights` (n, d) the weights of an oracle's calls; None for a
+    table's method. `gap` is exact over the whole simplex against the candidates (`scope`).
+    `size_lower_bound` is a proved bound on the size for an (eps, delta) target, `gap_lower_bound`
+    one on the worst gap (as the target asked) of any k candidates; None where not asked or not
+    proved. `stopped` says what ended the search.
     """
 
     method: str
@@ -69,13 +76,18 @@ class Selection:
     weights: Floats | None = None
 
     def stands_for(self, region: Region | None = None, draws: int = 20_000) -> list[Floats | None]:
-        """The weights each member stands for, shape (d,) each: where the oracle found it, or else the middle of the
-        part of `region` where it is picked (by `draws` weights drawn uniformly); None where it is never picked.
+        """The weights each member stands for, shape (d,) each.
+
+        Where the oracle found it, or else the middle of the part of `region` where it is picked (by
+        `draws` weights drawn uniformly); None where it is never picked.
         """
         if self.weights is not None:
             return [self.weights[m] for m in self.members]
-        drawn = (region or Region.whole(self.points.shape[1])).sample(draws, np.random.default_rng(0))
+        drawn = (region or Region.whole(self.points.shape[1])).sample(
+            draws, np.random.default_rng(0)
+        )
         picked = best_policy(self.points, drawn)
         return [
-            drawn[picked == i].mean(axis=0) if (picked == i).any() else None for i in range(len(self.points))
-        ]  # fmt: skip
+            drawn[picked == i].mean(axis=0) if (picked == i).any() else None
+            for i in range(len(self.points))
+        ]

@@ -1,4 +1,6 @@
-"""Answers of several members to one prompt, as they come, then scored and valued at the user's weights."""
+"""Answers of several members to one prompt, as they come, then scored and valued at the user's
+weights.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from palm_engine.serving.scoring import Scorer, answer_value
 
 @dataclass(frozen=True)
 class LiveAnswer:
-    """A whole answer: `value` is `w·scores` at the user's weights, None where it could not be scored."""
+    """A whole answer: `value` is `w·scores` at the user's weights, None where it could not be
+    scored.
+    """
 
     member: str
     text: str
@@ -32,7 +36,10 @@ def answer_all(
     w: np.ndarray,
     update: Callable[[int, str], None] = lambda row, piece: None,
 ) -> list[LiveAnswer]:
-    """Ask `members` and wait for all; `update(row, piece)` gets text as it comes. In the order of `members`."""
+    """Ask `members` and wait for all; `update(row, piece)` gets text as it comes.
+
+    In the order of `members`.
+    """
     texts, tokens = [""] * len(members), [0] * len(members)
     for piece in backend.stream([prompt], members, settings):
         texts[piece.row] += piece.text

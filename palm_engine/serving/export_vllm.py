@@ -1,4 +1,7 @@
-"""A portfolio as a folder to serve with vLLM: base, adapters, licences, start command and routing file."""
+"""A portfolio as a folder to serve with vLLM.
+
+Base, adapters, licences, start command and routing file.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,9 @@ SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja")
 
 @dataclass(frozen=True)
 class VllmExport:
-    """Where it was written, and the command that serves it, as a list of words and quoted for a shell."""
+    """Where it was written, and the command that serves it, as a list of words and quoted for a
+    shell.
+    """
 
     folder: Path
     command: tuple[str, ...]
@@ -35,16 +40,24 @@ class VllmExport:
 
 
 def export_vllm(
-    bundle: Bundle, out: Path, report: Callable[[str], None] = lambda text: None, download: bool = False
+    bundle: Bundle,
+    out: Path,
+    report: Callable[[str], None] = lambda text: None,
+    download: bool = False,
 ) -> VllmExport:
-    """Write the portfolio's members for vLLM to `out`, which must not exist or be empty. Raises PalmError.
+    """Write the portfolio's members for vLLM to `out`, which must not exist or be empty.
 
-    The base is copied where it is a folder (the demo's converted one); a Hugging Face id stays an id.
+    Raises PalmError.
+
+    The base is copied where it is a folder (the demo's converted one); a Hugging Face id stays an
+    id.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BundleError(f"{out}: is there already; choose a new folder")
     if bundle.manifest.base is None:
-        raise ModelSourceError(f"{bundle.folder}: names no base model, so there is nothing to serve")
+        raise ModelSourceError(
+            f"{bundle.folder}: names no base model, so there is nothing to serve"
+        )
     router = Router.of(bundle, BASE_NAME)
     candidates = [bundle.manifest.candidates[i] for i in bundle.members]
     adapters = [c.policy for c in candidates if c.kind == "adapter"]
@@ -59,10 +72,13 @@ def export_vllm(
             report(f"Copying the adapter {policy}")
             rank = max(rank, _adapter(bundle, policy, part / "adapters" / policy))
         command = _command(model, adapters, rank, _most_tokens(part / BASE_NAME / "config.json"))
-        (part / ROUTING_FILE).write_text(json.dumps(router.as_json(), indent=1) + "\n", encoding="utf-8")
+        (part / ROUTING_FILE).write_text(
+            json.dumps(router.as_json(), indent=1) + "\n", encoding="utf-8"
+        )
         start = part / START_FILE
         start.write_text(
-            "#!/bin/sh\n# Serves this portfolio on port 8000, one model name a member; further options are passed on.\n"
+            "#!/bin/sh\n# Serves this portfolio on port 8000, one model name a member; further"
+            " options are passed on.\n"
             f'cd "$(dirname "$0")" || exit 1\nexec {shlex.join(command)} "$@"\n',
             encoding="utf-8",
         )
@@ -77,7 +93,10 @@ def export_vllm(
 
 
 def _most_tokens(config: Path) -> int:
-    """Tokens of prompt and answer together that the server sets memory aside for: MOST_TOKENS, or what the base can."""
+    """Tokens of prompt and answer together that the server sets memory aside for.
+
+    MOST_TOKENS, or what the base can.
+    """
     if not config.is_file():
         return MOST_TOKENS
     known = json.loads(config.read_text(encoding="utf-8")).get("max_position_embeddings")
@@ -85,18 +104,36 @@ def _most_tokens(config: Path) -> int:
 
 
 def _command(model: str, adapters: list[str], rank: int, tokens: int) -> tuple[str, ...]:
-    words = ["python", "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--served-model-name", BASE_NAME]
+    words = [
+        "python",
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        "--model",
+        model,
+        "--served-model-name",
+        BASE_NAME,
+    ]
     words += ["--host", "127.0.0.1", "--max-model-len", str(tokens)]
     if adapters:
         fitting = [r for r in RANKS if r >= rank]
         if not fitting:
-            raise ModelSourceError(f"an adapter of rank {rank} is too large for vLLM, which takes up to {RANKS[-1]}")
-        words += ["--enable-lora", "--max-loras", str(len(adapters)), "--max-lora-rank", str(fitting[0])]
+            raise ModelSourceError(
+                f"an adapter of rank {rank} is too large for vLLM, which takes up to {RANKS[-1]}"
+            )
+        words += [
+            "--enable-lora",
+            "--max-loras",
+            str(len(adapters)),
+            "--max-lora-rank",
+            str(fitting[0]),
+        ]
         words += ["--lora-modules", *(f"{policy}=adapters/{policy}" for policy in adapters)]
     return tuple(words)
 
 
-def _base(source: str, wanted: str | None, part: Path, report: Callable[[str], None], download: bool) -> str:
+def _base(
+    source: str, wanted: str | None, part: Path, report: Callable[[str], None], download: bool
+) -> str:
     from palm_engine.lm.base_model import hub
     from palm_engine.lm.base_model.places import fingerprint
     from palm_engine.lm.base_model.source import resolve_base
@@ -106,8 +143,8 @@ def _base(source: str, wanted: str | None, part: Path, report: Callable[[str], N
     folder = resolve_base(source, report, download)
     if wanted and fingerprint(folder) != wanted:
         raise ModelSourceError(
-            f"{folder}: isn't the base that this portfolio's adapters were trained on (fingerprint {wanted[:12]}...); "
-            "restore it, or fetch it anew with palm base"
+            f"{folder}: isn't the base that this portfolio's adapters were trained on (fingerprint"
+            f" {wanted[:12]}...); restore it, or fetch it anew with palm base"
         )
     report("Copying the base model")
     target = part / BASE_NAME
@@ -121,7 +158,7 @@ def _base(source: str, wanted: str | None, part: Path, report: Callable[[str], N
 
 def _adapter(bundle: Bundle, policy: str, target: Path) -> int:
     """Copy an adapter, checked against the bundle; its rank."""
-    from palm_engine.lm.adapters.files import (  # fmt: skip
+    from palm_engine.lm.adapters.files import (
         CONFIG_FILE,
         WEIGHTS_FILE,
         adapter_sha256,
@@ -140,7 +177,9 @@ def _adapter(bundle: Bundle, policy: str, target: Path) -> int:
 
 
 def _licences(bundle: Bundle, target: Path) -> None:
-    """This project's licence and notice (they name SmolLM2 and its packaging), and what the bundle says of its base."""
+    """This project's licence and notice (they name SmolLM2 and its packaging), and what the bundle
+    says of its base.
+    """
     from importlib.metadata import distribution
 
     target.mkdir()

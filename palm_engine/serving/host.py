@@ -1,4 +1,7 @@
-"""The one loaded model of a process, shared by all sessions: load, unload, what it takes, and who may ask it."""
+"""The one loaded model of a process, shared by all sessions.
+
+Load, unload, what it takes, and who may ask it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ MOST_ADAPTERS = 16
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """How to load: `device` and `dtype` "auto" or named, "spread" over several GPUs, CPU threads (None: default).
+    """How to load: `device` and `dtype` "auto" or named, "spread" over several GPUs, CPU threads
+    (None: default).
 
     `download` is the user's word that a model which isn't on this machine may be fetched.
     """
@@ -36,7 +40,9 @@ class LoadOptions:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is loaded: source, device, dtype, bytes of the base's weights, adapters loaded, memory of the process."""
+    """What is loaded: source, device, dtype, bytes of the base's weights, adapters loaded, memory
+    of the process.
+    """
 
     source: str
     device: str
@@ -55,7 +61,9 @@ class ModelHost:
         self._model: LocalModel | None = None
         self._queue: FairQueue | None = None
         self._lock = threading.RLock()
-        self.generation = 0  # counts loads and unloads: what was learnt of one model isn't true of the next
+        self.generation = (
+            0  # counts loads and unloads: what was learnt of one model isn't true of the next
+        )
 
     def serves(self, bundle: Bundle) -> bool:
         """Whether the loaded base is the one that the bundle names."""
@@ -63,7 +71,10 @@ class ModelHost:
         return model is not None and base is not None and model.base.source == base.source
 
     def backend(self, bundle: Bundle) -> LocalBackend:
-        """The bundle's policies on the loaded model. Raises GenerationError where it isn't loaded."""
+        """The bundle's policies on the loaded model.
+
+        Raises GenerationError where it isn't loaded.
+        """
         from palm_engine.serving.backends.local import LocalBackend
 
         model = self._model
@@ -79,12 +90,19 @@ class ModelHost:
         return self._queue
 
     def load(
-        self, bundle: Bundle, members: Sequence[str], options: LoadOptions | None = None,
-        report: Report = lambda share, note: None, session: str = "",
-    ) -> SelfCheck:  # fmt: skip
-        """Load the bundle's base, stack the adapters of `members` and check them. A failed load changes nothing else.
+        self,
+        bundle: Bundle,
+        members: Sequence[str],
+        options: LoadOptions | None = None,
+        report: Report = lambda share, note: None,
+        session: str = "",
+    ) -> SelfCheck:
+        """Load the bundle's base, stack the adapters of `members` and check them.
 
-        Raises ModelSourceError, DependencyError, or GenerationError while another session uses the loaded model.
+        A failed load changes nothing else.
+
+        Raises ModelSourceError, DependencyError, or GenerationError while another session uses the
+        loaded model.
         """
         from palm_engine.lm import require_language_models
 
@@ -97,7 +115,9 @@ class ModelHost:
         from palm_engine.serving.selfcheck import self_check
 
         if bundle.manifest.base is None:
-            raise ModelSourceError(f"{bundle.folder.name}: names no base model, so it holds nothing to load")
+            raise ModelSourceError(
+                f"{bundle.folder.name}: names no base model, so it holds nothing to load"
+            )
         source, options = bundle.manifest.base.source, options or LoadOptions()
         with self._lock:
             if not self.serves(bundle):
@@ -109,28 +129,38 @@ class ModelHost:
                 self._require_memory(bundle, members, device, options.dtype)
                 report(0.3, "Reading the base model")
                 base = load_base(
-                    source, lambda text: report(0.3, text), options.dtype, device=device, threads=options.threads,
+                    source,
+                    lambda text: report(0.3, text),
+                    options.dtype,
+                    device=device,
+                    threads=options.threads,
                     download=False,
-                )  # fmt: skip
+                )
                 self._model, self._queue = LocalModel.of(base), FairQueue(self.limits)
                 self.generation += 1
             assert self._model is not None
             report(0.7, "Stacking the members' adapters and checking them")
             backend = LocalBackend(self._model, bundle)
             check = self_check(backend, members)
-            # Every answer pays a little for each adapter that is stacked: those long unused make room.
+            # Every answer pays a little for each adapter that is stacked: those long unused make
+            # room.
             self._model.stack.trim(MOST_ADAPTERS, backend.keys(members))
             report(1.0, "Ready")
             return check
 
     def unload(self, session: str = "") -> None:
-        """Free the model. Raises GenerationError while a session other than `session` has a question."""
+        """Free the model.
+
+        Raises GenerationError while a session other than `session` has a question.
+        """
         with self._lock:
             if self._queue is not None:
                 others = len(self._queue.sessions - {session})
                 if others:
                     who = f"{others} other session{'s' if others > 1 else ''}"
-                    raise GenerationError(f"{who} still ask this model; try again when they are done")
+                    raise GenerationError(
+                        f"{who} still ask this model; try again when they are done"
+                    )
                 self._queue.close()
             self._model = self._queue = None
             self.generation += 1
@@ -146,13 +176,18 @@ class ModelHost:
         weight = model.base.model.get_input_embeddings().weight
         names = model.stack.names
         return ModelInfo(
-            model.base.source, str(weight.device), str(weight.dtype).removeprefix("torch."), model.stack.base_bytes,
-            len(names), sum(model.stack.bytes_of(n) for n in names), resident_bytes(),
-        )  # fmt: skip
+            model.base.source,
+            str(weight.device),
+            str(weight.dtype).removeprefix("torch."),
+            model.stack.base_bytes,
+            len(names),
+            sum(model.stack.bytes_of(n) for n in names),
+            resident_bytes(),
+        )
 
     @staticmethod
     def _require_memory(bundle: Bundle, members: Sequence[str], device: str, asked: str) -> None:
-        """Raise ModelSourceError, naming what would fit, where base and members don't fit `device`."""
+        """Raise ModelSourceError, naming what would fit, where they don't fit `device`."""
         from palm_engine.lm.adapters.files import WEIGHTS_FILE
         from palm_engine.lm.base_model.source import parameter_count, resolve_base
         from palm_engine.lm.devices import pick_dtype
@@ -160,13 +195,21 @@ class ModelHost:
 
         assert bundle.manifest.base is not None
         source = bundle.manifest.base.source
-        dtype = str(pick_dtype("cuda" if device == "spread" else device, asked)).removeprefix("torch.")
+        dtype = str(pick_dtype("cuda" if device == "spread" else device, asked)).removeprefix(
+            "torch."
+        )
         folders = [bundle.adapter_folder(m) for m in members if bundle.candidate(m).adapter]
         # At least two bytes a number on disk: a bound is enough here.
         adapters = sum((f / WEIGHTS_FILE).stat().st_size // 2 for f in folders)
-        config = json.loads((resolve_base(source, lambda _: None, False) / "config.json").read_text(encoding="utf-8"))
+        config = json.loads(
+            (resolve_base(source, lambda _: None, False) / "config.json").read_text(
+                encoding="utf-8"
+            )
+        )
         rows = max(len(members), 1)
-        needed = estimate(parameter_count(source), dtype, adapters, config, rows, 1024, free_bytes(device))
+        needed = estimate(
+            parameter_count(source), dtype, adapters, config, rows, 1024, free_bytes(device)
+        )
         require_fits(needed, dtype, device, len(members))
 
 

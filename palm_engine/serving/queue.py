@@ -1,7 +1,8 @@
 """Several sessions share one model: a fair queue in front of a backend, one batch at a time.
 
-A session hands in a question and gets a ticket, which it looks at as often as it likes; nobody else has it. Sessions
-take turns, however much one of them asks. A session that no longer looks is taken to have gone: its place is freed.
+A session hands in a question and gets a ticket, which it looks at as often as it likes; nobody else
+has it. Sessions take turns, however much one of them asks. A session that no longer looks is taken
+to have gone: its place is freed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from palm_engine.serving.ticket import Limits, Row, Score, State, Ticket
 
 
 class FairQueue:
-    """Runs tickets one after another, sessions in turn; every row is scored as soon as it is whole."""
+    """Runs tickets one after another, sessions in turn.
+
+    Every row is scored as soon as it is whole.
+    """
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
@@ -40,7 +44,10 @@ class FairQueue:
         settings: LiveSettings,
         score: Score | None = None,
     ) -> Ticket:
-        """Ask; returns at once. Raises InvalidInputError or GenerationError, each naming the limit it meets."""
+        """Ask; returns at once.
+
+        Raises InvalidInputError or GenerationError, each naming the limit it meets.
+        """
         check_request(backend.policies, prompts, members)
         longest = max(len(p) for p in prompts)
         count = len(prompts) * len(members)
@@ -58,9 +65,13 @@ class FairQueue:
                 raise GenerationError("the model was unloaded; load it again")
             self._drop_vanished()
             if len(self._waiting.get(session, ())) >= self.limits.waiting_of_one_session:
-                raise GenerationError("your earlier questions are still waiting; stop one of them, or wait")
+                raise GenerationError(
+                    "your earlier questions are still waiting; stop one of them, or wait"
+                )
             if sum(map(len, self._waiting.values())) >= self.limits.waiting:
-                raise GenerationError(f"{self.limits.waiting} questions are waiting already; try again in a minute")
+                raise GenerationError(
+                    f"{self.limits.waiting} questions are waiting already; try again in a minute"
+                )
             self._waiting.setdefault(session, deque()).append(ticket)
             self._number()
             self._changed.notify_all()
@@ -71,11 +82,16 @@ class FairQueue:
         """Sessions with a question that waits or runs."""
         with self._changed:
             self._drop_vanished()
-            running = {self._running.session} if self._running and not self._running.ended else set()
+            running = (
+                {self._running.session} if self._running and not self._running.ended else set()
+            )
             return frozenset(running | set(self._waiting))
 
     def close(self) -> None:
-        """Stop what runs, refuse what waits and what comes; returns when the model is no longer used."""
+        """Stop what runs, refuse what waits and what comes.
+
+        Returns when the model is no longer used.
+        """
         with self._changed:
             self._closed = True
             if self._running is not None:
@@ -86,7 +102,9 @@ class FairQueue:
             self._changed.notify_all()
         self._thread.join(60)
         if self._thread.is_alive():
-            raise GenerationError("the model is still working on a very long prompt; try again in a minute")
+            raise GenerationError(
+                "the model is still working on a very long prompt; try again in a minute"
+            )
         self._scorer.shutdown(wait=False)
 
     def _work(self) -> None:
@@ -109,7 +127,10 @@ class FairQueue:
                     self._number()
 
     def _next(self) -> Ticket | None:
-        """The first question of the session whose turn it is; the session then goes to the end of the line."""
+        """The first question of the session whose turn it is.
+
+        The session then goes to the end of the line.
+        """
         for session in list(self._waiting):
             queue = self._waiting.pop(session)
             ticket = queue.popleft()
@@ -128,7 +149,11 @@ class FairQueue:
                     row, now = ticket.rows[piece.row], time.monotonic() - begun
                     row.text += piece.text
                     row.tokens += piece.tokens
-                    row.first, row.last, ticket.seconds = row.first if row.first is not None else now, now, now
+                    row.first, row.last, ticket.seconds = (
+                        row.first if row.first is not None else now,
+                        now,
+                        now,
+                    )
                     if piece.done:
                         row.done = True
                         if ticket.score is not None:
@@ -144,14 +169,22 @@ class FairQueue:
                 if close is not None:
                     close()
             if all(row.done for row in ticket.rows):
-                self._scorer.submit(self._end, ticket, "done")  # after the scores that were handed in before
+                self._scorer.submit(
+                    self._end, ticket, "done"
+                )  # after the scores that were handed in before
             else:
                 self._scorer.submit(self._end, ticket, "cancelled")
         except PalmError as error:
             self._end(ticket, "failed", str(error))
-        except Exception as error:  # whatever a model or a server does, the queue goes on with the next
+        except (
+            Exception
+        ) as error:  # whatever a model or a server does, the queue goes on with the next
             logging.getLogger(__name__).exception("generation failed")
-            self._end(ticket, "failed", f"generating failed ({type(error).__name__}); the log of the server says more")
+            self._end(
+                ticket,
+                "failed",
+                f"generating failed ({type(error).__name__}); the log of the server says more",
+            )
 
     @staticmethod
     def _score(score: Score, row: Row) -> None:
@@ -182,7 +215,10 @@ class FairQueue:
         self._number()
 
     def _number(self) -> None:
-        """Tell every waiting ticket how many run before it: sessions take turns, each its questions in order."""
+        """Tell every waiting ticket how many run before it.
+
+        Sessions take turns, each its questions in order.
+        """
         ahead = int(self._running is not None)
         queues = list(self._waiting.values())
         for turn in range(max(map(len, queues), default=0)):

@@ -1,4 +1,6 @@
-"""Which member answers a user with given weights: numpy only, for applications that serve a portfolio.
+"""Which member answers a user with given weights.
+
+Numpy only, for applications that serve a portfolio.
 
 router = Router.from_file("routing.json")        # written by `palm export vllm`
 route = router.pick({"safety": 0.5, "humor": 0.3, "brevity": 0.2})
@@ -27,7 +29,9 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class Route:
-    """The picked member: its policy, the name it is served under, its system prompt, and its value at the weights."""
+    """The picked member: its policy, the name it is served under, its system prompt, and its value
+    at the weights.
+    """
 
     policy: str
     model: str
@@ -35,13 +39,19 @@ class Route:
     value: float
 
     def messages(self, prompt: str) -> list[dict[str, str]]:
-        """A conversation for an OpenAI-compatible server, its system message explicit: a template would add its own."""
+        """A conversation for an OpenAI-compatible server, its system message explicit.
+
+        A template would add its own.
+        """
         return [{"role": "system", "content": self.system}, {"role": "user", "content": prompt}]
 
 
 @dataclass(frozen=True)
 class Router:
-    """A portfolio's members as points of R^d; the pick at w is the one with the largest `w·u`, the first on a tie."""
+    """A portfolio's members as points of R^d.
+
+    The pick at w is the one with the largest `w·u`, the first on a tie.
+    """
 
     traits: tuple[str, ...]
     policies: tuple[str, ...]
@@ -51,9 +61,14 @@ class Router:
 
     @classmethod
     def of(cls, bundle: Bundle, base_model: str = "base") -> Router:
-        """Of a bundle's own members. Adapters are served under their policy's name, others as `base_model`."""
+        """Of a bundle's own members.
+
+        Adapters are served under their policy's name, others as `base_model`.
+        """
         if not bundle.members:
-            raise InvalidInputError(f"{bundle.folder}: nothing is selected in this portfolio, so nothing can be picked")
+            raise InvalidInputError(
+                f"{bundle.folder}: nothing is selected in this portfolio, so nothing can be picked"
+            )
         candidates = [bundle.manifest.candidates[i] for i in bundle.members]
         return cls(
             tuple(bundle.traits),
@@ -69,42 +84,65 @@ class Router:
         try:
             raw = json.loads(Path(path).read_text(encoding="utf-8"))
             if raw["format_version"] != FORMAT_VERSION:
-                raise InvalidInputError(f"{path}: format_version {raw['format_version']} is not {FORMAT_VERSION}")
+                raise InvalidInputError(
+                    f"{path}: format_version {raw['format_version']} is not {FORMAT_VERSION}"
+                )
             members = raw["members"]
             points = np.array([[float(m["point"][t]) for t in raw["traits"]] for m in members])
-            policies, models, systems = (tuple(str(m[f]) for m in members) for f in ("policy", "model", "system"))
+            policies, models, systems = (
+                tuple(str(m[f]) for m in members) for f in ("policy", "model", "system")
+            )
             router = cls(tuple(map(str, raw["traits"])), policies, models, systems, points)
         except InvalidInputError:
             raise
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidInputError(f"{path}: can't be read ({type(error).__name__})") from error
         except (KeyError, TypeError, ValueError) as error:
-            raise InvalidInputError(f"{path}: not a routing file ({error}); write it anew with palm export") from error
+            raise InvalidInputError(
+                f"{path}: not a routing file ({error}); write it anew with palm export"
+            ) from error
         if not len(points) or not np.isfinite(points).all():
-            raise InvalidInputError(f"{path}: members: a point for each of at least one member is needed")
+            raise InvalidInputError(
+                f"{path}: members: a point for each of at least one member is needed"
+            )
         return router
 
     def as_json(self) -> dict[str, Any]:
         """The routing file's content."""
         fields = zip(self.policies, self.models, self.systems, self.points, strict=True)
         members = [
-            {"policy": p, "model": m, "system": s, "point": dict(zip(self.traits, map(float, u), strict=True))}
+            {
+                "policy": p,
+                "model": m,
+                "system": s,
+                "point": dict(zip(self.traits, map(float, u), strict=True)),
+            }
             for p, m, s, u in fields
         ]
         return {"format_version": FORMAT_VERSION, "traits": list(self.traits), "members": members}
 
     def weights(self, given: Mapping[str, float] | ArrayLike) -> np.ndarray:
-        """Effective weights (d,), summing to 1; traits that a mapping leaves out count 0. Raises InvalidInputError."""
+        """Effective weights (d,), summing to 1; traits that a mapping leaves out count 0.
+
+        Raises InvalidInputError.
+        """
         if isinstance(given, Mapping):
             unknown = [t for t in given if t not in self.traits]
             if unknown:
-                raise InvalidInputError(f"{unknown[0]!r} isn't a trait; there are {', '.join(self.traits)}")
+                raise InvalidInputError(
+                    f"{unknown[0]!r} isn't a trait; there are {', '.join(self.traits)}"
+                )
             given = [given.get(t, 0.0) for t in self.traits]
         w = np.asarray(given, dtype=float)
-        if w.shape != (len(self.traits),) or not np.isfinite(w).all() or (w < 0).any() or w.sum() <= 0:
+        if (
+            w.shape != (len(self.traits),)
+            or not np.isfinite(w).all()
+            or (w < 0).any()
+            or w.sum() <= 0
+        ):
             raise InvalidInputError(
-                f"weights {[float(x) for x in w.ravel()]}: one number >= 0 for each of {', '.join(self.traits)} is "
-                "needed, one of them above 0"
+                f"weights {[float(x) for x in w.ravel()]}: one number >= 0 for each of"
+                f" {', '.join(self.traits)} is needed, one of them above 0"
             )
         return np.asarray(w / w.sum())
 
@@ -112,18 +150,25 @@ class Router:
         """The member for these weights. Raises InvalidInputError."""
         w = self.weights(given)
         best = int(best_policy(self.points, w[None])[0])
-        return Route(self.policies[best], self.models[best], self.systems[best], float(self.points[best] @ w))
+        return Route(
+            self.policies[best], self.models[best], self.systems[best], float(self.points[best] @ w)
+        )
 
 
 def parse_weights(text: str) -> dict[str, float]:
-    """`safety=.5,humor=.3` as a mapping. Raises InvalidInputError naming the part that isn't one."""
+    """`safety=.5,humor=.3` as a mapping.
+
+    Raises InvalidInputError naming the part that isn't one.
+    """
     found: dict[str, float] = {}
     for part in filter(None, (p.strip() for p in text.split(","))):
         trait, _, number = part.partition("=")
         try:
             found[trait.strip()] = float(number)
         except ValueError:
-            raise InvalidInputError(f'--weights {part!r}: write "TRAIT=NUMBER,TRAIT=NUMBER"') from None
+            raise InvalidInputError(
+                f'--weights {part!r}: write "TRAIT=NUMBER,TRAIT=NUMBER"'
+            ) from None
     if not found:
         raise InvalidInputError('--weights is empty: write "TRAIT=NUMBER,TRAIT=NUMBER"')
     return found

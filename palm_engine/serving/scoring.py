@@ -1,4 +1,7 @@
-"""Trait scores of a fresh answer, and its value at given weights: the bundle's own rewards on new text."""
+"""Trait scores of a fresh answer, and its value at given weights.
+
+The bundle's own rewards on new text.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,12 @@ class Scorer:
         self.missing = [f"{t} ({r})" for t, r in self._rewards.items() if r not in known]
 
     def __call__(self, prompt: str, text: str, tokens: int) -> dict[str, float]:
-        """Scores in [0, 1] by trait; empty where a trait's reward isn't registered here (`missing` names them).
+        """Scores in [0, 1] by trait.
 
-        `tokens` is the answer's length in the base model's tokens. Raises DependencyError without the extra 'lm'.
+        Empty where a trait's reward isn't registered here (`missing` names them).
+
+        `tokens` is the answer's length in the base model's tokens. Raises DependencyError without
+        the extra 'lm'.
         """
         if self.missing:
             return {}
@@ -35,5 +41,8 @@ class Scorer:
 
 
 def answer_value(scores: Mapping[str, float], traits: Sequence[str], w: np.ndarray) -> float | None:
-    """`w·scores` of one answer, w of shape (d,) in the order of `traits`; None where it has no scores."""
+    """`w·scores` of one answer, w of shape (d,) in the order of `traits`.
+
+    None where it has no scores.
+    """
     return float(sum(scores[t] * x for t, x in zip(traits, w, strict=True))) if scores else None

@@ -1,4 +1,7 @@
-"""What is checked when members are loaded: that base and adapters are those of the bundle, and that members differ."""
+"""What is checked when members are loaded.
+
+That base and adapters are those of the bundle, and that members differ.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,12 @@ SAME = 1e-3
 
 @dataclass(frozen=True)
 class SelfCheck:
-    """`warnings` in plain words (none: all is well); `least_distance` between two members' next-token distributions.
+    """`warnings` in plain words (none: all is well).
 
-    Distances are in total variation, 0 to 1; `closest` are the two members, None where there are fewer than two.
+    `least_distance` between two members' next-token distributions.
+
+    Distances are in total variation, 0 to 1; `closest` are the two members, None where there are
+    fewer than two.
     """
 
     warnings: tuple[str, ...]
@@ -27,7 +33,8 @@ class SelfCheck:
 
 
 def self_check(backend: LocalBackend, members: Sequence[str]) -> SelfCheck:
-    """Check the base's fingerprint, and that every two of `members` (loaded, or loaded now) are different models.
+    """Check the base's fingerprint, and that every two of `members` (loaded, or loaded now) are
+    different models.
 
     Adapter hashes are checked by `LocalBackend.load`, which refuses a changed one.
     """
@@ -35,15 +42,24 @@ def self_check(backend: LocalBackend, members: Sequence[str]) -> SelfCheck:
     wanted, base = backend.bundle.manifest.base, backend.model.base
     if wanted is not None and wanted.fingerprint and wanted.fingerprint != base.fingerprint:
         warnings.append(
-            f"The base model in {base.folder} isn't the one that these adapters were trained and evaluated on "
-            f"(fingerprint {base.fingerprint[:12]}..., the portfolio's is {wanted.fingerprint[:12]}...). Answers may "
-            "differ, and no figure of this portfolio holds for them."
+            f"The base model in {base.folder} isn't the one that these adapters were trained and"
+            f" evaluated on (fingerprint {base.fingerprint[:12]}..., the portfolio's is"
+            f" {wanted.fingerprint[:12]}...). Answers may differ, and no figure of this portfolio"
+            " holds for them."
         )
     if wanted is not None and not wanted.fingerprint:
-        warnings.append("The portfolio doesn't record which base its adapters belong to, so that wasn't checked.")
-    unknown = [m for m in members if (c := backend.bundle.candidate(m)).adapter and not c.adapter_sha256]
+        warnings.append(
+            "The portfolio doesn't record which base its adapters belong to, so that wasn't"
+            " checked."
+        )
+    unknown = [
+        m for m in members if (c := backend.bundle.candidate(m)).adapter and not c.adapter_sha256
+    ]
     if unknown:
-        warnings.append(f"No hash is recorded for {', '.join(unknown)}: whether they were changed wasn't checked.")
+        warnings.append(
+            f"No hash is recorded for {', '.join(unknown)}: whether they were changed wasn't"
+            " checked."
+        )
     if not members:
         return SelfCheck(tuple(warnings), None, None)
     backend.load(members)
@@ -62,7 +78,10 @@ def self_check(backend: LocalBackend, members: Sequence[str]) -> SelfCheck:
 
 
 def next_token_distributions(backend: LocalBackend, members: Sequence[str], prompt: str) -> Any:
-    """Probabilities of the first token of each member's answer, at temperature 1: tensor (members, vocabulary)."""
+    """Probabilities of the first token of each member's answer, at temperature 1.
+
+    Tensor (members, vocabulary).
+    """
     import torch
 
     from palm_engine.lm.generation.conversation import left_padded
@@ -73,7 +92,10 @@ def next_token_distributions(backend: LocalBackend, members: Sequence[str], prom
     rows = torch.arange(len(members), device=batch.input_ids.device)
     with torch.inference_mode(), backend.running(members, 1)(rows):
         out = model(
-            input_ids=batch.input_ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False,
+            input_ids=batch.input_ids,
+            attention_mask=batch.mask,
+            position_ids=batch.positions,
+            use_cache=False,
             logits_to_keep=1,
-        )  # fmt: skip
+        )
     return torch.softmax(out.logits[:, -1].float(), -1).cpu()

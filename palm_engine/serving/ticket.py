@@ -1,4 +1,7 @@
-"""A question on its way through the queue: its limits, its rows as far as they have come, what its session sees."""
+"""A question on its way through the queue.
+
+Its limits, its rows as far as they have come, what its session sees.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ Score = Callable[[str, str, int], Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Limits:
-    """What one question and one session may ask for; `patience` is how long a session may look away, in seconds."""
+    """What one question and one session may ask for.
+
+    `patience` is how long a session may look away, in seconds.
+    """
 
     prompt_characters: int = 4000
     new_tokens: int = 512
@@ -42,7 +48,10 @@ class Row:
 
 @dataclass
 class Ticket:
-    """A question of one session. `rows` grow while it runs; `error` says in a sentence why it failed."""
+    """A question of one session.
+
+    `rows` grow while it runs; `error` says in a sentence why it failed.
+    """
 
     session: str
     backend: Backend | None

@@ -1,7 +1,9 @@
-"""A reward table from CSV or Parquet: one row a policy, or one a policy and prompt (long, for confidence).
+"""A reward table from CSV or Parquet.
 
-Columns: `policy`, one a trait with rewards in [0, 1], optionally `cost` (>= 0; then the value is reward minus cost),
-optionally `prompt_id`. Every refusal names file, row and column.
+One row a policy, or one a policy and prompt (long, for confidence).
+
+Columns: `policy`, one a trait with rewards in [0, 1], optionally `cost` (>= 0; then the value is
+reward minus cost), optionally `prompt_id`. Every refusal names file, row and column.
 """
 
 from __future__ import annotations
@@ -44,30 +46,53 @@ class RewardTable:
     def row(self, policy: str) -> int:
         """Row of `policy`. Raises InvalidInputError where there is none."""
         if policy not in self.policies:
-            raise InvalidInputError(f"no policy {policy!r} in the table; it holds {', '.join(self.policies[:8])} ...")
+            raise InvalidInputError(
+                f"no policy {policy!r} in the table; it holds {', '.join(self.policies[:8])} ..."
+            )
         return self.policies.index(policy)
 
 
 def read_table(path: Path) -> RewardTable:
-    """Read and validate `path` (.csv or .parquet). Raises InvalidInputError naming file, row and column."""
+    """Read and validate `path` (.csv or .parquet).
+
+    Raises InvalidInputError naming file, row and column.
+    """
     frame = _frame(path)
     traits = [str(c) for c in frame.columns if c not in RESERVED]
     if "policy" not in frame.columns:
-        raise InvalidInputError(f"{path}: no column `policy`; the columns are {', '.join(map(str, frame.columns))}")
+        raise InvalidInputError(
+            f"{path}: no column `policy`; the columns are {', '.join(map(str, frame.columns))}"
+        )
     if not 2 <= len(traits) <= MOST_TRAITS:
-        raise InvalidInputError(f"{path}: {len(traits)} trait column(s) ({', '.join(traits)}); 2 to {MOST_TRAITS} work")
+        raise InvalidInputError(
+            f"{path}: {len(traits)} trait column(s) ({', '.join(traits)}); 2 to {MOST_TRAITS} work"
+        )
     for trait in traits:
         if not NAME.match(trait):
-            raise InvalidInputError(f"{path}: the column {trait!r} isn't a trait's name (letters, digits, . _ -)")
+            raise InvalidInputError(
+                f"{path}: the column {trait!r} isn't a trait's name (letters, digits, . _ -)"
+            )
     if not len(frame):
         raise InvalidInputError(f"{path}: no rows")
     frame = frame.assign(policy=frame["policy"].astype(str))
-    _refuse(path, frame, "policy", ~frame["policy"].str.match(NAME.pattern).to_numpy(), "letters, digits, . _ - only")
+    _refuse(
+        path,
+        frame,
+        "policy",
+        ~frame["policy"].str.match(NAME.pattern).to_numpy(),
+        "letters, digits, . _ - only",
+    )
     for column in [*traits, *(["cost"] if "cost" in frame else [])]:
         numbers = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=float)
         most = np.inf if column == "cost" else 1.0
         bad = ~(np.isfinite(numbers) & (numbers >= 0) & (numbers <= most))
-        _refuse(path, frame, column, bad, "a cost is a number >= 0" if column == "cost" else "rewards are in [0, 1]")
+        _refuse(
+            path,
+            frame,
+            column,
+            bad,
+            "a cost is a number >= 0" if column == "cost" else "rewards are in [0, 1]",
+        )
         frame[column] = numbers
     keys = ["policy", "prompt_id"] if "prompt_id" in frame else ["policy"]
     if "prompt_id" not in frame:
@@ -80,11 +105,17 @@ def read_table(path: Path) -> RewardTable:
         table = means.reindex(pd.MultiIndex.from_product([prompts, policies]))
         if table.isna().to_numpy().any():
             prompt, policy = table.index[table.isna().any(axis=1)][0]
-            raise InvalidInputError(f"{path}: policy {policy!r} has no row for prompt {prompt!r}; each needs one")
+            raise InvalidInputError(
+                f"{path}: policy {policy!r} has no row for prompt {prompt!r}; each needs one"
+            )
         scores = table.to_numpy().reshape(len(prompts), len(policies), len(traits))
         values = scores.mean(axis=0)
         if "cost" in frame:
-            costs = frame.groupby(["prompt_id", "policy"], sort=True)["cost"].mean().reindex(table.index)
+            costs = (
+                frame.groupby(["prompt_id", "policy"], sort=True)["cost"]
+                .mean()
+                .reindex(table.index)
+            )
             scores = scores - costs.to_numpy().reshape(len(prompts), len(policies), 1)
     else:
         values = frame[traits].to_numpy(dtype=float)
@@ -109,4 +140,6 @@ def _refuse(path: Path, frame: pd.DataFrame, column: str, bad: NDArray[np.bool_]
     if bad.any():
         row = int(np.argmax(bad))
         # Row 2 of a CSV is its first row of data.
-        raise InvalidInputError(f"{path}, row {row + 2}, column {column}: {frame[column].iloc[row]!r}; {why}")
+        raise InvalidInputError(
+            f"{path}, row {row + 2}, column {column}: {frame[column].iloc[row]!r}; {why}"
+        )

@@ -1,4 +1,7 @@
-"""One browser and one server for all browser tests; skipped, saying so, where there is no Chromium."""
+"""One browser and one server for all browser tests.
+
+Skipped, saying so, where there is no Chromium.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ def browser() -> Iterator[Any]:
     if found is None:
         if os.environ.get("PALM_REQUIRE_BROWSER") == "1":
             pytest.fail("no Chromium was found and PALM_REQUIRE_BROWSER is set")
-        pytest.skip("browser tests skipped: no Chromium found (install it, or name one with PALM_CHROMIUM)")
+        pytest.skip(
+            "browser tests skipped: no Chromium found (install it, or name one with PALM_CHROMIUM)"
+        )
     with chromium(found) as running:
         yield running
 

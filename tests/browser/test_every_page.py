@@ -1,4 +1,7 @@
-"""Every page in a real Chromium: phone width, accessibility against a bare Streamlit page, clicks that lead on."""
+"""Every page in a real Chromium.
+
+Phone width, accessibility against a bare Streamlit page, clicks that lead on.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,9 @@ def bare_violations(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> s
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_no_serious_violation_beyond_a_bare_page(page: Any, url: str, path: str, bare_violations: set[str]) -> None:
+def test_no_serious_violation_beyond_a_bare_page(
+    page: Any, url: str, path: str, bare_violations: set[str]
+) -> None:
     open_page(page, url, path)
     ours = serious_violations(page)
     assert {rule: what for rule, what in ours.items() if rule not in bare_violations} == {}
@@ -49,19 +54,22 @@ def test_five_traits_fit_a_phone(page: Any, url: str) -> None:
 def test_clicking_a_point_of_the_curve_changes_explore(page: Any, url: str) -> None:
     open_page(page, url, "tradeoff")
     page.locator(".js-plotly-plot .main-svg").first.wait_for(timeout=20_000)
-    x, y = page.evaluate(
-        """() => {
-          const plot = document.querySelector(".js-plotly-plot"), { xaxis, yaxis } = plot._fullLayout;
-          const curve = plot.calcdata.find(([first]) => (first.trace.name || "").startsWith("exact best"));
+    x, y = page.evaluate("""() => {
+          const plot = document.querySelector(".js-plotly-plot");
+          const { xaxis, yaxis } = plot._fullLayout;
+          const isBest = ([first]) => (first.trace.name || "").startsWith("exact best");
+          const curve = plot.calcdata.find(isBest);
           const box = plot.getBoundingClientRect();
-          return [box.x + xaxis._offset + xaxis.c2p(curve[1].x), box.y + yaxis._offset + yaxis.c2p(curve[1].y)];
-        }"""
-    )
+          const [x, y] = [xaxis.c2p(curve[1].x), yaxis.c2p(curve[1].y)];
+          return [box.x + xaxis._offset + x, box.y + yaxis._offset + y];
+        }""")
     page.mouse.move(x - 3, y)
     page.mouse.move(x, y)
     page.wait_for_timeout(300)
     page.mouse.click(x, y)
-    page.get_by_role("radio", name="2 members").and_(page.locator("[aria-checked=true]")).wait_for(timeout=20_000)
+    page.get_by_role("radio", name="2 members").and_(page.locator("[aria-checked=true]")).wait_for(
+        timeout=20_000
+    )
     page.get_by_role("link", name="Explore").first.click()
     wait_for(page, "2 members: best 2 of 7 candidates")
 
@@ -103,4 +111,8 @@ def test_downloads_are_what_they_say(page: Any, url: str, tmp_path: Path) -> Non
         file = tmp_path / started.value.suggested_filename
         started.value.save_as(file)
         start = file.read_bytes()[:200]
-        assert {"SVG": b"<svg" in start, "PNG": start.startswith(b"\x89PNG"), "CSV": b"safety" in start}[kind]
+        assert {
+            "SVG": b"<svg" in start,
+            "PNG": start.startswith(b"\x89PNG"),
+            "CSV": b"safety" in start,
+        }[kind]

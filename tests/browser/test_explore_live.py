@@ -1,4 +1,7 @@
-"""The live panel in a real Chromium: everything moves in the browser, and agrees with the engine."""
+"""The live panel in a real Chromium.
+
+Everything moves in the browser, and agrees with the engine.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +39,16 @@ def test_slider_by_keyboard_changes_member_and_gap(page: Any, url: str) -> None:
     third = picked(page)
     assert third[0] != second[0]
     assert third[1] != second[1]
-    assert "safety 0.33, humor 0.00, brevity 0.67" in page.get_by_text("Effective weights").inner_text()
+    assert (
+        "safety 0.33, humor 0.00, brevity 0.67"
+        in page.get_by_text("Effective weights").inner_text()
+    )
     wait_for_answer_of(page, third[0])
 
 
-def test_dragging_the_puck_changes_the_member_with_the_server_frozen(page: Any, url: str, server: Any) -> None:
+def test_dragging_the_puck_changes_the_member_with_the_server_frozen(
+    page: Any, url: str, server: Any
+) -> None:
     open_panel(page, url)
     page.wait_for_timeout(1000)
     seen = set()
@@ -80,7 +88,9 @@ def test_a_copied_address_opens_the_same_view(page: Any, url: str) -> None:
     other.close()
 
 
-def test_the_shared_file_is_alive_without_server_or_network(page: Any, url: str, tmp_path: Path) -> None:
+def test_the_shared_file_is_alive_without_server_or_network(
+    page: Any, url: str, tmp_path: Path
+) -> None:
     open_panel(page, f"{url}/?w=20-70-10&prompt=p3")
     wait_for(page, "on p3")
     page.get_by_role("slider", name="brevity", exact=True).focus()
@@ -96,7 +106,10 @@ def test_the_shared_file_is_alive_without_server_or_network(page: Any, url: str,
     shared = alone.new_page()
     problems: list[str] = []
     shared.on("pageerror", lambda error: problems.append(str(error)))
-    shared.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    shared.on(
+        "console",
+        lambda message: problems.append(message.text) if message.type == "error" else None,
+    )
     shared.goto(file.as_uri())
     first = picked(shared)
     assert first == picked(page)
@@ -121,7 +134,9 @@ def test_untrusted_text_neither_runs_nor_loads_anything(page: Any, url: str) -> 
     wait_for(page, "<script>")
     assert "owned" not in page.title()
     assert not [u for u in asked if "example.invalid" in u]
-    assert not [u for u in asked if not u.startswith((url, "data:", "blob:", url.replace("http", "ws")))]
+    assert not [
+        u for u in asked if not u.startswith((url, "data:", "blob:", url.replace("http", "ws")))
+    ]
 
 
 def test_saved_presets_are_kept_by_the_browser(page: Any, url: str) -> None:
@@ -147,7 +162,10 @@ def test_the_puck_moves_by_keyboard(page: Any, url: str) -> None:
     assert "safety 0." in str(puck.get_attribute("aria-valuetext"))
     page.keyboard.press("Home")
     page.wait_for_timeout(100)
-    assert "safety 0.33, humor 0.33, brevity 0.33" in page.get_by_text("Effective weights").inner_text()
+    assert (
+        "safety 0.33, humor 0.33, brevity 0.33"
+        in page.get_by_text("Effective weights").inner_text()
+    )
 
 
 def test_a_slice_of_five_traits_is_chosen_and_dragged(page: Any, url: str) -> None:

@@ -1,4 +1,7 @@
-"""Live answers in a real browser: type, stream, stop, stream again; two sessions see only their own."""
+"""Live answers in a real browser: type, stream, stop, stream again.
+
+Two sessions see only their own.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,9 @@ def test_type_stream_stop_and_stream_again(page: Any, live_url: str) -> None:
     ask(page, "Tell me a very long story")
     page.locator("article").first.wait_for(timeout=20_000)
     first = cards(page)
-    page.wait_for_function("(before) => document.querySelector('article').innerText.trim() !== before", arg=first[0])
+    page.wait_for_function(
+        "(before) => document.querySelector('article').innerText.trim() !== before", arg=first[0]
+    )
     page.get_by_role("button", name="Stop").click()
     page.get_by_text("Stopped.").first.wait_for(timeout=20_000)
     assert len(cards(page)) == 3
@@ -77,7 +82,9 @@ def test_type_stream_stop_and_stream_again(page: Any, live_url: str) -> None:
     assert '"stopped": false' in text
 
 
-def test_two_sessions_wait_their_turn_and_see_only_their_own(page: Any, browser: Any, live_url: str) -> None:
+def test_two_sessions_wait_their_turn_and_see_only_their_own(
+    page: Any, browser: Any, live_url: str
+) -> None:
     other = browser.new_context(viewport={"width": 390, "height": 844}).new_page()
     open_live(page, live_url)
     open_live(other, live_url)
@@ -93,11 +100,15 @@ def test_two_sessions_wait_their_turn_and_see_only_their_own(page: Any, browser:
     other.context.close()
 
 
-def test_the_live_view_breaks_no_accessibility_rule(page: Any, browser: Any, live_url: str, tmp_path: Path) -> None:
+def test_the_live_view_breaks_no_accessibility_rule(
+    page: Any, browser: Any, live_url: str, tmp_path: Path
+) -> None:
     from tests.support.browser_tools import serious_violations, violations_of_bare_streamlit
 
     open_live(page, live_url)
     ask(page, "Hello?")
     page.get_by_text("Best at your weights").first.wait_for(timeout=60_000)
     theirs = violations_of_bare_streamlit(browser, tmp_path)
-    assert {rule: what for rule, what in serious_violations(page).items() if rule not in theirs} == {}
+    assert {
+        rule: what for rule, what in serious_violations(page).items() if rule not in theirs
+    } == {}

@@ -1,4 +1,7 @@
-"""The live half of Generations under AppTest, on a real (tiny) model: load, ask, compare, switch, unload, refuse."""
+"""The live half of Generations under AppTest, on a real (tiny) model.
+
+Load, ask, compare, switch, unload, refuse.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +77,11 @@ def loaded(app: AppTest) -> AppTest:
 
 
 def said(app: AppTest) -> str:
-    parts = [str(e.value) for kind in ("text", "info", "warning", "caption", "error") for e in app.get(kind)]
+    parts = [
+        str(e.value)
+        for kind in ("text", "info", "warning", "caption", "error")
+        for e in app.get(kind)
+    ]
     return "\n".join([*parts, *(h.proto.body for h in app.get("html"))])
 
 
@@ -144,7 +151,9 @@ def test_empty_prompts_and_nobody_are_told(app: AppTest) -> None:
     assert "Nobody is chosen" in said(app)
 
 
-def test_a_portfolio_on_the_same_base_needs_no_new_load_and_a_wrong_base_is_told(app: AppTest) -> None:
+def test_a_portfolio_on_the_same_base_needs_no_new_load_and_a_wrong_base_is_told(
+    app: AppTest,
+) -> None:
     loaded(app)
     app.selectbox(key="bundle").set_value("same-base").run()
     live(app, "same-base")
@@ -172,7 +181,9 @@ def test_unload_frees_and_can_be_loaded_again(app: AppTest) -> None:
 
 
 def test_members_can_be_changed_and_unloaded_in_any_order(app: AppTest) -> None:
-    """What a load gave for one set of members isn't taken for true after another one, and an unload."""
+    """What a load gave for one set of members isn't taken for true after another one, and an
+    unload.
+    """
     loaded(app)
     app.session_state["members.demo"] = (("a", "c"), "two of them")
     settled(app.run(), "Cancel")
@@ -211,7 +222,7 @@ def test_a_question_of_one_portfolio_is_kept_while_another_is_asked(app: AppTest
 
 def test_without_the_extra_the_page_says_what_to_install(
     app: AppTest, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+) -> None:
     from app.components.live.page import model
 
     monkeypatch.setattr(model, "missing_packages", lambda: ["torch"])

@@ -48,7 +48,11 @@ def panel(app: AppTest) -> dict[str, Any]:
 
 
 def texts(app: AppTest) -> str:
-    parts = [e.value for kind in ("markdown", "caption", "text", "info", "error", "title") for e in app.get(kind)]
+    parts = [
+        e.value
+        for kind in ("markdown", "caption", "text", "info", "error", "title")
+        for e in app.get(kind)
+    ]
     return "\n".join([*map(str, parts), *(h.proto.body for h in app.get("html"))])
 
 
@@ -105,7 +109,11 @@ def test_the_panel_gets_every_member_and_where_it_was_trained(open_app: Any, bun
     ],
 )
 def test_a_link_opens_its_view_and_a_wrong_one_the_usual(
-    bundles: Path, monkeypatch: pytest.MonkeyPatch, query: dict[str, str], raw: list[float], portfolio: str
+    bundles: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    query: dict[str, str],
+    raw: list[float],
+    portfolio: str,
 ) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("PALM_PORTFOLIOS", str(bundles))
@@ -158,7 +166,9 @@ def test_no_portfolio_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "make demo" in texts(app)
 
 
-def test_a_broken_portfolio_is_a_sentence_not_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_portfolio_is_a_sentence_not_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "portfolio.json").write_text('{"format_version": 1, "name": "bad"}')
     monkeypatch.setenv("PALM_PORTFOLIOS", str(tmp_path))
@@ -169,12 +179,16 @@ def test_a_broken_portfolio_is_a_sentence_not_a_traceback(tmp_path: Path, monkey
     assert "traits" in texts(app)
 
 
-def test_an_address_that_is_not_loopback_is_refused(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_that_is_not_loopback_is_refused(
+    bundles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PALM_PORTFOLIOS", str(bundles))
     monkeypatch.delenv("PALM_PUBLIC", raising=False)
     import streamlit as st
 
-    monkeypatch.setattr(st, "get_option", lambda name: "0.0.0.0" if name == "server.address" else None)
+    monkeypatch.setattr(
+        st, "get_option", lambda name: "0.0.0.0" if name == "server.address" else None
+    )
     app = AppTest.from_file(MAIN, default_timeout=30).run()
     assert "reachable from the network" in texts(app)
     assert not app.title
@@ -182,15 +196,19 @@ def test_an_address_that_is_not_loopback_is_refused(bundles: Path, monkeypatch: 
 
 def test_the_dashboard_starts_without_importing_torch(bundles: Path) -> None:
     code = (
-        "import sys\nfrom streamlit.testing.v1 import AppTest\n"
-        f"app = AppTest.from_file({str(MAIN)!r}, default_timeout=30).run()\n"
-        "assert not app.exception and app.title\n"
-        "print(sorted(m for m in ('torch', 'transformers', 'sentence_transformers') if m in sys.modules))"
+        "import sys\nfrom streamlit.testing.v1 import AppTest\napp ="
+        f" AppTest.from_file({str(MAIN)!r}, default_timeout=30).run()\nassert not app.exception and"
+        " app.title\nprint(sorted(m for m in ('torch', 'transformers', 'sentence_transformers') if"
+        " m in sys.modules))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False,
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
         env={**__import__("os").environ, "PALM_PORTFOLIOS": str(bundles), "PALM_PUBLIC": "1"},
-    )  # fmt: skip
+    )
     assert done.stdout.strip() == "[]", done.stderr
 
 
@@ -209,7 +227,9 @@ def settle(app: AppTest) -> AppTest:
 
 @pytest.mark.parametrize("name", ["demo", "two", "five", "no-texts", "no-members", "single"])
 @pytest.mark.parametrize("page", PAGES)
-def test_every_page_shows_every_portfolio_or_says_what_to_do(open_app: Any, name: str, page: str) -> None:
+def test_every_page_shows_every_portfolio_or_says_what_to_do(
+    open_app: Any, name: str, page: str
+) -> None:
     app = settle(open_app(name, page))
     assert not app.exception, [e.value for e in app.exception]
     assert not app.error
@@ -241,12 +261,19 @@ def test_one_more_member_is_priced(open_app: Any) -> None:
     assert "+7.0 GPU hours" in texts(app)
 
 
-@pytest.mark.parametrize("kind", ["Picked member", "Gap", "Relative gap", "Best value", "A trait", "Difference"])
+@pytest.mark.parametrize(
+    "kind", ["Picked member", "Gap", "Relative gap", "Best value", "A trait", "Difference"]
+)
 def test_coverage_shows_every_field(open_app: Any, kind: str) -> None:
     app = open_app(page="coverage")
     app.segmented_control(key="field.demo").set_value(kind).run()
     assert not app.exception
-    expected = {"Picked member": "member", "Relative gap": "relative", "Best value": "best", "A trait": "trait"}
+    expected = {
+        "Picked member": "member",
+        "Relative gap": "relative",
+        "Best value": "best",
+        "A trait": "trait",
+    }
     shown = panel(app)
     assert shown["field"]["kind"] == expected.get(kind, kind.lower())
     assert (shown["threshold"] is not None) == (kind in ("Gap", "Relative gap"))
@@ -271,9 +298,13 @@ def test_populations_spread_over_the_members(open_app: Any) -> None:
     assert [m.value for m in app.metric] != uniform
     app.segmented_control(key="users.demo").set_value("Uploaded").run()
     assert "Upload a table" in texts(app)
-    app.file_uploader[0].set_value(("users.csv", b"safety,humor,brevity\n1,0,0\n0,1,x\n", "text/csv")).run()
+    app.file_uploader[0].set_value(
+        ("users.csv", b"safety,humor,brevity\n1,0,0\n0,1,x\n", "text/csv")
+    ).run()
     assert "users.csv, row 3, column brevity" in texts(app)
-    app.file_uploader[0].set_value(("users.csv", b"safety,humor,brevity\n1,0,0\n0,1,0\n", "text/csv")).run()
+    app.file_uploader[0].set_value(
+        ("users.csv", b"safety,humor,brevity\n1,0,0\n0,1,0\n", "text/csv")
+    ).run()
     assert "2 users uploaded" in texts(app)
 
 
@@ -284,8 +315,13 @@ def test_generations_order_members_by_value_and_search(open_app: Any, bundles: P
     bundle = read_bundle(bundles / "demo")
     humor = [bundle.manifest.candidates[i].values["humor"] for i in bundle.members]
     order = [bundle.policies[bundle.members[i]] for i in np.argsort(humor)[::-1]]
-    cards = next(h.proto.body for h in app.get("html") if "<article" in h.proto.body).split("<article")[1:]
-    assert [next(n for n in (*order, "base") if f">{n}</div>" in c) for c in cards] == [*order, "base"]
+    cards = next(h.proto.body for h in app.get("html") if "<article" in h.proto.body).split(
+        "<article"
+    )[1:]
+    assert [next(n for n in (*order, "base") if f">{n}</div>" in c) for c in cards] == [
+        *order,
+        "base",
+    ]
     app.text_input(key="search.demo").set_value("question P4").run()
     assert app.selectbox(key="prompt.demo").options == ["Question p4?"]
     app.text_input(key="search.demo").set_value("zebra").run()
@@ -311,7 +347,10 @@ def test_a_plan_follows_its_settings(open_app: Any) -> None:
 def test_the_guarantee_is_of_the_portfolio_in_use(open_app: Any, bundles: Path) -> None:
     bundle = read_bundle(bundles / "demo")
     app = open_app(page="guarantee")
-    assert app.metric[0].value == f"{worst_gap(bundle.points[bundle.members], bundle.points).additive:.4f}"
+    assert (
+        app.metric[0].value
+        == f"{worst_gap(bundle.points[bundle.members], bundle.points).additive:.4f}"
+    )
     assert "scope: candidates" in texts(app)
     assert "Confidence" in texts(app)
     behind = [h.proto.body for h in app.get("html") if "best candidate, value" in h.proto.body]
@@ -324,7 +363,9 @@ def test_the_guarantee_is_of_the_portfolio_in_use(open_app: Any, bundles: Path) 
 
 
 def test_csv_cells_that_a_spreadsheet_would_run_are_escaped() -> None:
-    frame = pd.DataFrame({"=a": ["=1+1", "+x", "-y", "@z", "plain", None], "n": [-1.5, 1, 2, 3, 4, 5]})
+    frame = pd.DataFrame(
+        {"=a": ["=1+1", "+x", "-y", "@z", "plain", None], "n": [-1.5, 1, 2, 3, 4, 5]}
+    )
     lines = csv_text(frame).splitlines()
     assert lines[0] == "'=a,n"
     assert [line.split(",")[0] for line in lines[1:]] == ["'=1+1", "'+x", "'-y", "'@z", "plain", ""]
@@ -382,7 +423,9 @@ def test_a_clicked_method_is_what_is_used(open_app: Any, bundles: Path) -> None:
     app.switch_page("../pages/explore.py").run()
     assert panel(app)["names"] == ["m1", "m4"]
     assert "greedy, 2, additive gap" in texts(app)
-    assert panel(app)["worst"]["additive"] == worst_gap(bundle.points[[1, 4]], bundle.points).additive
+    assert (
+        panel(app)["worst"]["additive"] == worst_gap(bundle.points[[1, 4]], bundle.points).additive
+    )
     assert app.query_params["members"] in ("m1,m4", ["m1,m4"])
     app.switch_page("../pages/tradeoff.py").run()
     settle(app)

@@ -30,7 +30,8 @@ PAGES = {
 # Of every widget that our pages use one, as Streamlit makes it.
 BARE = """import streamlit as st
 st.set_page_config(page_title="bare", layout="wide")
-st.navigation([st.Page(lambda: None, title="One", url_path="one"), st.Page(lambda: None, title="Two", url_path="two")],
+st.navigation([st.Page(lambda: None, title="One", url_path="one"),
+               st.Page(lambda: None, title="Two", url_path="two")],
               position="top")
 with st.sidebar:
     st.selectbox("a", ["b", "c"])
@@ -55,7 +56,9 @@ st.file_uploader("f")
 
 def find_chromium() -> str | None:
     """Path of a Chromium: named by PALM_CHROMIUM, or found on the path."""
-    found = os.environ.get("PALM_CHROMIUM") or next((p for n in NAMES if (p := shutil.which(n))), None)
+    found = os.environ.get("PALM_CHROMIUM") or next(
+        (p for n in NAMES if (p := shutil.which(n))), None
+    )
     return found if found is not None and Path(found).exists() else None
 
 
@@ -72,15 +75,20 @@ def chromium(path: str) -> Iterator[Any]:
 
 @contextmanager
 def serve(script: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A Streamlit server of `script` on a free port, from when it answers: its address and process."""
+    """A Streamlit server of `script` on a free port, from when it answers.
+
+    Its address and process.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port)]
     server = subprocess.Popen(
         [*command, "--server.headless", "true", "--server.address", "localhost", "--", *arguments],
-        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         for _ in range(600):
             try:
@@ -113,7 +121,9 @@ def open_page(page: Any, url: str, path: str) -> None:
     idle.wait_for(timeout=60_000)  # before that the button may not be there yet
     page.get_by_role("button", name="Cancel").wait_for(state="detached", timeout=60_000)
     idle.wait_for(timeout=60_000)
-    page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')", timeout=60_000)  # charts come last
+    page.wait_for_function(
+        "!document.querySelector('[data-testid=stSkeleton]')", timeout=60_000
+    )  # charts come last
     page.wait_for_timeout(200)
 
 
@@ -129,13 +139,18 @@ def drag(page: Any, steps: int) -> Iterator[int]:
     page.mouse.move(x, y)
     page.mouse.down()
     for i in range(1, steps + 1):
-        page.mouse.move(x - 0.2 * box["width"] * i / steps, y + 0.3 * box["height"] * (i / steps - 0.5))
+        page.mouse.move(
+            x - 0.2 * box["width"] * i / steps, y + 0.3 * box["height"] * (i / steps - 0.5)
+        )
         yield i
     page.mouse.up()
 
 
 def serious_violations(page: Any) -> dict[str, str]:
-    """Rules of axe-core that the page breaks with impact serious or critical: rule to what and where."""
+    """Rules of axe-core that the page breaks with impact serious or critical.
+
+    Rule to what and where.
+    """
     from axe_playwright_python.sync_playwright import Axe
 
     found = Axe().run(page).response["violations"]

@@ -1,4 +1,7 @@
-"""Small bundles made for tests: random rewards with a known seed, texts that would do harm if they were markup."""
+"""Small bundles made for tests.
+
+Random rewards with a known seed, texts that would do harm if they were markup.
+"""
 
 from __future__ import annotations
 
@@ -39,28 +42,40 @@ class NoisyTable(TableOracle):
 
 
 def make_bundle(
-    folder: Path, d: int = 3, candidates: int = 7, members: int = 3, texts: bool = True, seed: int = 0
+    folder: Path,
+    d: int = 3,
+    candidates: int = 7,
+    members: int = 3,
+    texts: bool = True,
+    seed: int = 0,
 ) -> Bundle:
     """Write a valid bundle: `base` and adapters on a sphere, the first `members` adapters kept."""
     traits = TRAITS[:d]
     points = sphere(candidates, d, seed).round(4)
     design = uniform_design(d, candidates, 12)
-    entries = [{"policy": "base", "kind": "base", "values": dict(zip(traits, points[0] / 2, strict=True))}]
+    entries = [
+        {"policy": "base", "kind": "base", "values": dict(zip(traits, points[0] / 2, strict=True))}
+    ]
     for i in range(1, candidates):
         entries.append(
             {
-                "policy": f"m{i}", "kind": "adapter", "values": dict(zip(traits, points[i], strict=True)),
+                "policy": f"m{i}",
+                "kind": "adapter",
+                "values": dict(zip(traits, points[i], strict=True)),
                 "weights": dict(zip(traits, design[i - 1], strict=True)),
             }
-        )  # fmt: skip
+        )
     kept = [{"policy": e["policy"], "weights": e["weights"]} for e in entries[1 : members + 1]]
     manifest = Manifest.model_validate(
         {
-            "name": folder.name, "title": "test",
+            "name": folder.name,
+            "title": "test",
             "traits": [{"name": t, "reward": t, "normalisation": "none"} for t in traits],
-            "candidates": entries, "members": kept, "beta": [0.1],
+            "candidates": entries,
+            "members": kept,
+            "beta": [0.1],
         }
-    )  # fmt: skip
+    )
     tables = {}
     if texts:
         ids = [f"p{i}" for i in range(6)]
@@ -77,7 +92,13 @@ def make_bundle(
             for p in ids:
                 text = f"{entry['policy']} on {p}: {NASTY}"
                 rows += [
-                    {"policy": entry["policy"], "prompt_id": p, "sample_id": s, "tokens": 9, "text": text}
+                    {
+                        "policy": entry["policy"],
+                        "prompt_id": p,
+                        "sample_id": s,
+                        "tokens": 9,
+                        "text": text,
+                    }
                     | entry["values"]
                     for s in range(2)
                 ]

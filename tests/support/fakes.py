@@ -1,4 +1,7 @@
-"""A tiny language model with a byte tokenizer, adapters for it, and an OpenAI-compatible server: no weights needed."""
+"""A tiny language model with a byte tokenizer, adapters for it, and an OpenAI-compatible server.
+
+No weights needed.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +43,16 @@ def tiny_llama(seed: int = 0, vocabulary: int = 256) -> Any:
 
     torch.manual_seed(seed)
     config = transformers.LlamaConfig(
-        vocab_size=vocabulary, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, eos_token_id=1, pad_token_id=0, max_position_embeddings=512,
-    )  # fmt: skip
+        vocab_size=vocabulary,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        eos_token_id=1,
+        pad_token_id=0,
+        max_position_embeddings=512,
+    )
     made = transformers.LlamaForCausalLM(config).eval()
     made.generation_config = transformers.GenerationConfig(eos_token_id=[1], pad_token_id=0)
     return made
@@ -56,9 +66,14 @@ def tiny_base(folder: Path) -> Path:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {"<pad>": 0, "<end>": 1} | {letter: i + 2 for i, letter in enumerate(alphabet)}
     made = Tokenizer(models.BPE(vocabulary, []))
-    made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    made.pre_tokenizer, made.decoder = (
+        pre_tokenizers.ByteLevel(add_prefix_space=False),
+        decoders.ByteLevel(),
+    )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", eos_token="<end>")
-    tokenizer.chat_template = "{% for m in messages %}{{ m['role'][0] }}:{{ m['content'] }}\n{% endfor %}"
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['role'][0] }}:{{ m['content'] }}\n{% endfor %}"
+    )
     tiny_llama(vocabulary=len(vocabulary)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -69,18 +84,24 @@ def live_bundle(folder: Path, base: Path) -> Bundle:
     from palm_engine.lm.base_model.places import fingerprint
 
     made = tiny_bundle(folder)
-    named = made.manifest.base.model_copy(update={"source": str(base), "fingerprint": fingerprint(base)})  # type: ignore[union-attr]
+    named = made.manifest.base.model_copy(
+        update={"source": str(base), "fingerprint": fingerprint(base)}
+    )  # type: ignore[union-attr]
     manifest = made.manifest.model_copy(update={"base": named})
     (folder / "portfolio.json").write_text(manifest.model_dump_json(exclude_none=True))
     return Bundle(folder, manifest)
 
 
-def write_adapter(folder: Path, seed: int, rank: int = 4, targets: Any = "all-linear", **options: Any) -> Path:
-    """A LoRA adapter of peft's own making, with random weights large enough to change what is said."""
+def write_adapter(
+    folder: Path, seed: int, rank: int = 4, targets: Any = "all-linear", **options: Any
+) -> Path:
+    """A LoRA adapter of peft's own making, with random weights large enough to matter."""
     import torch
     from peft import LoraConfig, get_peft_model
 
-    lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, task_type="CAUSAL_LM", **options)
+    lora = LoraConfig(
+        r=rank, lora_alpha=2 * rank, target_modules=targets, task_type="CAUSAL_LM", **options
+    )
     adapted = get_peft_model(tiny_llama(), lora)
     torch.manual_seed(seed)
     with torch.no_grad():
@@ -92,7 +113,10 @@ def write_adapter(folder: Path, seed: int, rank: int = 4, targets: Any = "all-li
 
 
 def tiny_bundle(folder: Path) -> Bundle:
-    """A bundle over the tiny model: base, a prompted policy, and adapters of unequal rank and targets."""
+    """A bundle over the tiny model.
+
+    Base, a prompted policy, and adapters of unequal rank and targets.
+    """
     from palm_engine.lm.adapters.files import adapter_sha256
 
     made = {
@@ -100,35 +124,61 @@ def tiny_bundle(folder: Path) -> Bundle:
         "b": write_adapter(folder.parent / ".b", 2, rank=2, use_rslora=True),
         "c": write_adapter(folder.parent / ".c", 3, rank=8, targets=["q_proj", "down_proj"]),
     }
-    points = {"base": (0.3, 0.3, 0.3), "short": (0.3, 0.3, 0.5), "a": (0.9, 0.1, 0.2), "b": (0.1, 0.9, 0.2)}
+    points = {
+        "base": (0.3, 0.3, 0.3),
+        "short": (0.3, 0.3, 0.5),
+        "a": (0.9, 0.1, 0.2),
+        "b": (0.1, 0.9, 0.2),
+    }
     points["c"] = (0.2, 0.1, 0.9)
     entries = []
     for policy, values in points.items():
         entry: dict[str, Any] = {
-            "policy": policy, "kind": {"base": "base", "short": "prompted"}.get(policy, "adapter"),
-            "values": dict(zip(TRAITS, values, strict=True)), "system": SYSTEM if policy in ("short", "c") else "",
-        }  # fmt: skip
+            "policy": policy,
+            "kind": {"base": "base", "short": "prompted"}.get(policy, "adapter"),
+            "values": dict(zip(TRAITS, values, strict=True)),
+            "system": SYSTEM if policy in ("short", "c") else "",
+        }
         if policy in made:
-            entry |= {"adapter": f"adapters/{policy}", "adapter_sha256": adapter_sha256(made[policy])}
+            entry |= {
+                "adapter": f"adapters/{policy}",
+                "adapter_sha256": adapter_sha256(made[policy]),
+            }
         entries.append(entry)
     import pandas as pd
 
     ids, texts = ["p0", "p1"], ["Hello there?", "What now?"]
     samples = [
-        {"policy": e["policy"], "prompt_id": p, "sample_id": s, "tokens": 9, "text": f"{e['policy']} says {s} on {p}"}
+        {
+            "policy": e["policy"],
+            "prompt_id": p,
+            "sample_id": s,
+            "tokens": 9,
+            "text": f"{e['policy']} says {s} on {p}",
+        }
         | e["values"]
-        for e in entries for p in ids for s in range(2)
-    ]  # fmt: skip
+        for e in entries
+        for p in ids
+        for s in range(2)
+    ]
     manifest = Manifest.model_validate(
         {
-            "name": folder.name, "candidates": entries, "base": {"source": "tiny", "fingerprint": "f" * 64},
+            "name": folder.name,
+            "candidates": entries,
+            "base": {"source": "tiny", "fingerprint": "f" * 64},
             # Brevity alone is registered and needs no encoder.
             "traits": [{"name": t, "reward": "brevity", "normalisation": "none"} for t in TRAITS],
-            "members": [{"policy": p, "weights": dict(zip(TRAITS, w, strict=True))} for p, w in
-                        (("a", (1, 0, 0)), ("b", (0, 1, 0)), ("c", (0, 0, 1)))],
-            "sampling": {"max_new_tokens": 12, "temperature": 0.7, "top_p": 0.95},  # tests of limits rely on 12
+            "members": [
+                {"policy": p, "weights": dict(zip(TRAITS, w, strict=True))}
+                for p, w in (("a", (1, 0, 0)), ("b", (0, 1, 0)), ("c", (0, 0, 1)))
+            ],
+            "sampling": {
+                "max_new_tokens": 12,
+                "temperature": 0.7,
+                "top_p": 0.95,
+            },  # tests of limits rely on 12
         }
-    )  # fmt: skip
+    )
     tables = {
         "prompts": pd.DataFrame({"prompt_id": ids, "split": "certify", "text": texts}),
         "samples": pd.DataFrame(samples),
@@ -146,16 +196,27 @@ def tiny_local(bundle: Bundle) -> Any:
 
 
 @contextmanager
-def fake_server(models: list[str], pause: float = 0.0) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A server with OpenAI's streaming interface: says its model and the prompt, a word a piece. Address, requests."""
+def fake_server(
+    models: list[str], pause: float = 0.0
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A server with OpenAI's streaming interface: says its model and the prompt, a word a piece.
+
+    Address, requests.
+    """
     asked: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_: Any) -> None: ...
 
         def do_GET(self) -> None:
-            self._json({"object": "list", "data": [{"id": m, "object": "model", "created": 0, "owned_by": "x"}
-                                                   for m in models]})  # fmt: skip
+            self._json(
+                {
+                    "object": "list",
+                    "data": [
+                        {"id": m, "object": "model", "created": 0, "owned_by": "x"} for m in models
+                    ],
+                }
+            )
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -169,15 +230,34 @@ def fake_server(models: list[str], pause: float = 0.0) -> Iterator[tuple[str, li
             words = f"{body['model']} answers {body['messages'][-1]['content']} indeed".split()
             words = words[: body["max_tokens"]]
             for i, word in enumerate(words):
-                self._event({"choices": [{"index": 0, "delta": {"content": word if i == 0 else f" {word}"}}]})
+                self._event(
+                    {
+                        "choices": [
+                            {"index": 0, "delta": {"content": word if i == 0 else f" {word}"}}
+                        ]
+                    }
+                )
                 time.sleep(pause)
             ended = len(words) < body["max_tokens"]
-            self._event({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": len(words) + int(ended),
-                                                  "total_tokens": 1}})  # fmt: skip
+            self._event(
+                {
+                    "choices": [],
+                    "usage": {
+                        "prompt_tokens": 1,
+                        "completion_tokens": len(words) + int(ended),
+                        "total_tokens": 1,
+                    },
+                }
+            )
             self.wfile.write(b"data: [DONE]\n\n")
 
         def _event(self, body: dict[str, Any]) -> None:
-            whole = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "m"} | body
+            whole = {
+                "id": "1",
+                "object": "chat.completion.chunk",
+                "created": 0,
+                "model": "m",
+            } | body
             self.wfile.write(f"data: {json.dumps(whole)}\n\n".encode())
             self.wfile.flush()
 

@@ -1,4 +1,7 @@
-"""The model behind live answers: what loading it means, loading with progress, its memory, members in and out."""
+"""The model behind live answers.
+
+What loading it means, loading with progress, its memory, members in and out.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +22,21 @@ from palm_engine.serving.selfcheck import SelfCheck
 
 
 def ready(bundle: Bundle, members: Sequence[str]) -> bool:
-    """Whether `members` can be asked; shows what to do where they can't yet, and what is loaded where they can."""
+    """Whether `members` can be asked.
+
+    Shows what to do where they can't yet, and what is loaded where they can.
+    """
     if bundle.manifest.base is None:
-        st.info("This portfolio names no base model, so nothing can answer live.", icon=":material/memory:")
+        st.info(
+            "This portfolio names no base model, so nothing can answer live.",
+            icon=":material/memory:",
+        )
         return False
     missing = missing_packages()
     if missing:
         st.info(
-            f"Live answers need the extra 'lm' ({', '.join(missing)} not installed): pip install -e '.[lm]'. Recorded "
-            "answers work without it.",
+            f"Live answers need the extra 'lm' ({', '.join(missing)} not installed): pip install -e"
+            " '.[lm]'. Recorded answers work without it.",
             icon=":material/memory:",
         )
         return False
@@ -35,14 +44,20 @@ def ready(bundle: Bundle, members: Sequence[str]) -> bool:
     if check is None:
         return False
     for warning in check.warnings:
-        st.warning("The loaded members aren't quite what the portfolio describes.", icon=":material/warning:")
+        st.warning(
+            "The loaded members aren't quite what the portfolio describes.",
+            icon=":material/warning:",
+        )
         st.text(warning)
     _memory(bundle, check)
     return True
 
 
 def _offer(bundle: Bundle, wanted: str) -> None:
-    """What would be loaded, from where and how large; a click begins a load, noted under the session's key `wanted`."""
+    """What would be loaded, from where and how large.
+
+    A click begins a load, noted under the session's key `wanted`.
+    """
     assert bundle.manifest.base is not None
     try:
         info = cache.source_info(bundle.manifest.base.source)
@@ -56,12 +71,27 @@ def _offer(bundle: Bundle, wanted: str) -> None:
     left, right = st.columns([3, 1], vertical_alignment="center")
     left.text(f"No model is loaded yet. {said}")
     with right.popover("Settings", icon=":material/tune:"):
-        device = st.selectbox("Device", [*DEVICES, "spread"], key="load.device", help=(
-            "auto takes a GPU where there is one; spread puts one model over several GPUs."))  # fmt: skip
-        dtype = st.selectbox("Number format", DTYPES, key="load.dtype", help=(
-            "auto: bfloat16 where the hardware computes it, float16 on older GPUs, else float32."))  # fmt: skip
-        count = st.number_input("CPU threads", 1, max(usable_cores(), threads), threads, key="load.threads")
-    st.session_state["load.options"] = LoadOptions(str(device), str(dtype), int(count), download=not info.ready)
+        device = st.selectbox(
+            "Device",
+            [*DEVICES, "spread"],
+            key="load.device",
+            help="auto takes a GPU where there is one; spread puts one model over several GPUs.",
+        )
+        dtype = st.selectbox(
+            "Number format",
+            DTYPES,
+            key="load.dtype",
+            help=(
+                "auto: bfloat16 where the hardware computes it, float16 on older GPUs, else"
+                " float32."
+            ),
+        )
+        count = st.number_input(
+            "CPU threads", 1, max(usable_cores(), threads), threads, key="load.threads"
+        )
+    st.session_state["load.options"] = LoadOptions(
+        str(device), str(dtype), int(count), download=not info.ready
+    )
     size = "" if info.download_bytes is None else f" {info.download_bytes / 1e6:,.0f} MB"
     label = "Load the model" if info.ready else f"Fetch{size} and load"
     if info.exists and st.button(label, type="primary", icon=":material/memory:"):
@@ -72,7 +102,10 @@ def _offer(bundle: Bundle, wanted: str) -> None:
 
 
 def _loaded(bundle: Bundle, members: Sequence[str]) -> SelfCheck | None:
-    """Offers to load, loads beside the page what is missing, and checks it; None until it is there."""
+    """Offers to load, loads beside the page what is missing, and checks it.
+
+    None until it is there.
+    """
     host, name, session = cache.host(), bundle.folder.name, state.session_id()
     wanted = f"load_wanted.{name}"
     cold = st.session_state.get(wanted) is not None
@@ -82,7 +115,9 @@ def _loaded(bundle: Bundle, members: Sequence[str]) -> SelfCheck | None:
     options = st.session_state.get("load.options", LoadOptions())
 
     def work(report: Report) -> SelfCheck:
-        check = host.load(bundle, list(members), options, lambda share, note: report(0.8 * share, note), session)
+        check = host.load(
+            bundle, list(members), options, lambda share, note: report(0.8 * share, note), session
+        )
         if cold:
             report(0.8, "Reading the encoder that scores answers")
             Scorer(bundle)("warm", "up", 1)
@@ -118,13 +153,18 @@ def _memory(bundle: Bundle, check: SelfCheck) -> None:
     if info.process_bytes is not None:
         said += f"; the whole server {info.process_bytes / 1e6:,.0f} MB"
     if check.closest is not None:
-        said += f". Closest two members: {check.closest[0]} and {check.closest[1]}, whose first tokens differ by "
+        said += (
+            f". Closest two members: {check.closest[0]} and {check.closest[1]}, whose first tokens"
+            " differ by "
+        )
         said += f"{check.least_distance:.2f} (0 to 1)"
     left, middle, right = st.columns([5, 1.3, 1], vertical_alignment="center")
     left.text(said + ".")
     with middle.popover("Members", icon=":material/group:"):
         _members(bundle)
-    if right.button("Unload", icon=":material/eject:", help="Free the model's memory, for all sessions."):
+    if right.button(
+        "Unload", icon=":material/eject:", help="Free the model's memory, for all sessions."
+    ):
         try:
             host.unload(state.session_id())
             cache.freeze()
@@ -140,11 +180,21 @@ def _members(bundle: Bundle) -> None:
     adapters = [c.policy for c in bundle.manifest.candidates if c.adapter]
     there = set(backend.loaded)
     loaded = [p for p in adapters if p in there]
-    frame = pd.DataFrame({"adapter": loaded, "memory in MB": [backend.bytes_of(p) / 1e6 for p in loaded]})
-    st.dataframe(frame, hide_index=True, column_config={"memory in MB": st.column_config.NumberColumn(format="%.1f")})
-    wanted = st.multiselect("In memory", adapters, default=loaded, key=(
-        f"in_memory.{bundle.folder.name}.{','.join(loaded)}"), help=(
-        "A member that isn't in memory is loaded again when it is asked."))  # fmt: skip
+    frame = pd.DataFrame(
+        {"adapter": loaded, "memory in MB": [backend.bytes_of(p) / 1e6 for p in loaded]}
+    )
+    st.dataframe(
+        frame,
+        hide_index=True,
+        column_config={"memory in MB": st.column_config.NumberColumn(format="%.1f")},
+    )
+    wanted = st.multiselect(
+        "In memory",
+        adapters,
+        default=loaded,
+        key=f"in_memory.{bundle.folder.name}.{','.join(loaded)}",
+        help="A member that isn't in memory is loaded again when it is asked.",
+    )
     try:
         backend.load([p for p in wanted if p not in loaded])
         for policy in loaded:

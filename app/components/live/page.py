@@ -1,4 +1,7 @@
-"""Live answers: type a prompt, members answer side by side, token by token; scored, compared, kept, downloaded."""
+"""Live answers: type a prompt, members answer side by side, token by token.
+
+Scored, compared, kept, downloaded.
+"""
 
 from __future__ import annotations
 
@@ -61,17 +64,33 @@ def _question(bundle: Bundle, portfolio: state.Portfolio, running: bool) -> None
             if chosen:
                 st.session_state[key] = chosen
 
-        st.selectbox("Examples", list(map(str, texts.head(200))), index=None, key=f"live.example.{name}",
-                     on_change=take, placeholder="take a prompt from the portfolio")  # fmt: skip
-    prompt = st.text_area("Your prompt", key=key, height=90, max_chars=cache.host().limits.prompt_characters,
-                          placeholder="Ask something, anything", persist_state="session")  # fmt: skip
+        st.selectbox(
+            "Examples",
+            list(map(str, texts.head(200))),
+            index=None,
+            key=f"live.example.{name}",
+            on_change=take,
+            placeholder="take a prompt from the portfolio",
+        )
+    prompt = st.text_area(
+        "Your prompt",
+        key=key,
+        height=90,
+        max_chars=cache.host().limits.prompt_characters,
+        placeholder="Ask something, anything",
+        persist_state="session",
+    )
     left, middle, right = st.columns([3, 1, 1], vertical_alignment="bottom")
     with left:
-        who = st.segmented_control("Who answers", WHO, default=WHO[0], key=f"live.who.{name}", required=True, wrap=True)
+        who = st.segmented_control(
+            "Who answers", WHO, default=WHO[0], key=f"live.who.{name}", required=True, wrap=True
+        )
         members = _members(bundle, portfolio, str(who))
     with middle.popover("Sampling", icon=":material/tune:"):
         settings = _sampling(bundle)
-    if right.button("Ask", type="primary", icon=":material/send:", disabled=running, width="stretch"):
+    if right.button(
+        "Ask", type="primary", icon=":material/send:", disabled=running, width="stretch"
+    ):
         if running:
             return  # a second click that came while the first was on its way
         if not prompt.strip():
@@ -87,7 +106,9 @@ def _members(bundle: Bundle, portfolio: state.Portfolio, who: str) -> list[str]:
     if who == "Chosen":
         options = _runnable(bundle, range(len(bundle.policies)))
         first = [p for p in (bundle.policies[picked.member], "base") if p in options]
-        chosen = st.multiselect("Policies", options, default=first, key=f"live.chosen.{bundle.folder.name}")
+        chosen = st.multiselect(
+            "Policies", options, default=first, key=f"live.chosen.{bundle.folder.name}"
+        )
         return [str(p) for p in chosen]
     rows = list(portfolio.rows)
     if who == "Picked and runner-up":
@@ -100,15 +121,32 @@ def _members(bundle: Bundle, portfolio: state.Portfolio, who: str) -> list[str]:
 def _sampling(bundle: Bundle) -> LiveSettings:
     usual, name = live_settings(bundle), bundle.folder.name
     temperature = st.slider(
-        "Temperature", 0.0, 2.0, min(float(usual.temperature), 2.0), 0.05, key=f"live.temperature.{name}",
+        "Temperature",
+        0.0,
+        2.0,
+        min(float(usual.temperature), 2.0),
+        0.05,
+        key=f"live.temperature.{name}",
         help="0 is greedy: always the likeliest token.",
-    )  # fmt: skip
-    top_p = st.slider("Top-p", 0.05, 1.0, max(float(usual.top_p), 0.05), 0.05, key=f"live.top_p.{name}")
+    )
+    top_p = st.slider(
+        "Top-p", 0.05, 1.0, max(float(usual.top_p), 0.05), 0.05, key=f"live.top_p.{name}"
+    )
     most = cache.host().limits.new_tokens
-    tokens = st.number_input("New tokens, at most", 1, most, min(usual.max_new_tokens, most), key=f"live.tokens.{name}")
-    seed = st.number_input("Seed", 0, 2**31, 0, key=f"live.seed.{name}", help=(
-        "The same seed gives a member the same answer, whoever else is asked."))  # fmt: skip
-    return live_settings(bundle, temperature=temperature, top_p=top_p, max_new_tokens=int(tokens), seed=int(seed))
+    tokens = st.number_input(
+        "New tokens, at most", 1, most, min(usual.max_new_tokens, most), key=f"live.tokens.{name}"
+    )
+    seed = st.number_input(
+        "Seed",
+        0,
+        2**31,
+        0,
+        key=f"live.seed.{name}",
+        help="The same seed gives a member the same answer, whoever else is asked.",
+    )
+    return live_settings(
+        bundle, temperature=temperature, top_p=top_p, max_new_tokens=int(tokens), seed=int(seed)
+    )
 
 
 def _ask(bundle: Bundle, prompt: str, members: list[str], settings: LiveSettings) -> None:
@@ -116,9 +154,13 @@ def _ask(bundle: Bundle, prompt: str, members: list[str], settings: LiveSettings
     try:
         scorer = Scorer(bundle)
         asked = host.queue.submit(
-            state.session_id(), host.backend(bundle), [prompt], members, settings,
+            state.session_id(),
+            host.backend(bundle),
+            [prompt],
+            members,
+            settings,
             None if scorer.missing else scorer,
-        )  # fmt: skip
+        )
     except PalmError as error:
         st.warning("This can't be asked.", icon=":material/error:")
         st.text(str(error))
@@ -134,9 +176,14 @@ def _settle(bundle: Bundle, asked: Ticket) -> bool:
     settings = {k: float(v) for k, v in asdict(asked.settings).items()}
     _history(bundle).append(
         state.Asked(
-            asked.prompts[0], _so_far(asked), settings, asked.tokens_a_second, asked.state != "done", asked.error
+            asked.prompts[0],
+            _so_far(asked),
+            settings,
+            asked.tokens_a_second,
+            asked.state != "done",
+            asked.error,
         )
-    )  # fmt: skip
+    )
     state.set_ticket(bundle, None)
     return True
 
@@ -160,7 +207,9 @@ def _watch(bundle: Bundle, portfolio: state.Portfolio) -> None:
     left, right = st.columns([4, 1], vertical_alignment="center")
     if asked.state == "waiting":
         before = (
-            f"{asked.ahead} question{'s' if asked.ahead != 1 else ''} before yours" if asked.ahead else "you are next"
+            f"{asked.ahead} question{'s' if asked.ahead != 1 else ''} before yours"
+            if asked.ahead
+            else "you are next"
         )
         left.text(f"In the queue: {before}.")
     else:
@@ -174,7 +223,10 @@ def _watch(bundle: Bundle, portfolio: state.Portfolio) -> None:
 
 
 def _cards(
-    bundle: Bundle, portfolio: state.Portfolio, found: tuple[LiveAnswer, ...], growing: list[bool] | None = None
+    bundle: Bundle,
+    portfolio: state.Portfolio,
+    found: tuple[LiveAnswer, ...],
+    growing: list[bool] | None = None,
 ) -> None:
     """The answers side by side; every text in them is escaped."""
     w = state.weights(bundle)
@@ -184,16 +236,28 @@ def _cards(
     for i, answer in enumerate(found):
         grows = growing is not None and growing[i]
         row = bundle.policies.index(answer.member)
-        why = "picked at your weights" if answer.member == picked else "member" if row in colours else "not a member"
+        why = (
+            "picked at your weights"
+            if answer.member == picked
+            else "member"
+            if row in colours
+            else "not a member"
+        )
         value = answer_value(answer.scores, bundle.traits, w)
         if value is not None:
             why += f" · value {value:.3f}"
         text = answer.text + (" ▍" if grows else "")
         shown.append(
-            answers.Answer(answer.member, why, colours.get(row, "#8494a4"), text, answer.tokens, answer.scores)
+            answers.Answer(
+                answer.member, why, colours.get(row, "#8494a4"), text, answer.tokens, answer.scores
+            )
         )
     base = next((a for a in shown if a.policy == "base"), None) if growing is None else None
-    answers.answer_cards(shown, base, "Generated on this machine, shown as text; scores are of each answer by itself.")
+    answers.answer_cards(
+        shown,
+        base,
+        "Generated on this machine, shown as text; scores are of each answer by itself.",
+    )
 
 
 def _shown(bundle: Bundle, portfolio: state.Portfolio, done: list[state.Asked]) -> None:
@@ -201,8 +265,14 @@ def _shown(bundle: Bundle, portfolio: state.Portfolio, done: list[state.Asked]) 
     name, last = bundle.folder.name, len(done) - 1
     i = last
     if last:
-        i = int(st.selectbox("History", range(last, -1, -1), format_func=lambda j: f"{j + 1}: {done[j].prompt[:90]}",
-                             key=f"live.history.{name}.{last}"))  # fmt: skip
+        i = int(
+            st.selectbox(
+                "History",
+                range(last, -1, -1),
+                format_func=lambda j: f"{j + 1}: {done[j].prompt[:90]}",
+                key=f"live.history.{name}.{last}",
+            )
+        )
     one = done[i]
     w = state.weights(bundle)
     values = {a.member: answer_value(a.scores, bundle.traits, w) for a in one.answers}
@@ -214,33 +284,57 @@ def _shown(bundle: Bundle, portfolio: state.Portfolio, done: list[state.Asked]) 
     _cards(bundle, portfolio, tuple(order))
     left, right = st.columns(2)
     left.download_button(
-        "History as JSON", _as_json(bundle, done), f"{bundle.manifest.name}-live.json", "application/json",
-        on_click="ignore", icon=":material/download:",
-    )  # fmt: skip
+        "History as JSON",
+        _as_json(bundle, done),
+        f"{bundle.manifest.name}-live.json",
+        "application/json",
+        on_click="ignore",
+        icon=":material/download:",
+    )
     table = [
-        {"member": a.member, "value": values[a.member], **a.scores, "tokens": a.tokens, "answer": a.text} for a in order
+        {
+            "member": a.member,
+            "value": values[a.member],
+            **a.scores,
+            "tokens": a.tokens,
+            "answer": a.text,
+        }
+        for a in order
     ]
     right.download_button(
-        "Answers as CSV", figure.csv_text(pd.DataFrame(table)), f"{bundle.manifest.name}-live.csv", "text/csv",
-        on_click="ignore", icon=":material/download:",
-    )  # fmt: skip
+        "Answers as CSV",
+        figure.csv_text(pd.DataFrame(table)),
+        f"{bundle.manifest.name}-live.csv",
+        "text/csv",
+        on_click="ignore",
+        icon=":material/download:",
+    )
 
 
 def _verdict(bundle: Bundle, one: state.Asked, values: dict[str, float | None]) -> str:
     """Which of these answers is best at the weights, beside the member that the rewards predict."""
     said = f"“{one.prompt}” " + ("Stopped. " if one.stopped else "")
     if one.tokens_a_second:
-        said += f"{sum(a.tokens for a in one.answers)} tokens at {one.tokens_a_second:.0f} a second. "
+        said += (
+            f"{sum(a.tokens for a in one.answers)} tokens at {one.tokens_a_second:.0f} a second. "
+        )
     scored = {m: v for m, v in values.items() if v is not None}
     if not scored:
-        return said + "These answers have no trait scores: the portfolio's rewards aren't known here."
+        return (
+            said + "These answers have no trait scores: the portfolio's rewards aren't known here."
+        )
     best = max(scored, key=scored.__getitem__)
     here = bundle.points @ state.weights(bundle)
     predicted = max(scored, key=lambda m: round(float(here[bundle.policies.index(m)]), 12))
     said += f"Best at your weights: {best} ({scored[best]:.3f}); "
-    said += "as predicted from its rewards." if best == predicted else (
-        f"predicted from rewards over many prompts was {predicted} ({scored[predicted]:.3f}). One answer is one draw."
-    )  # fmt: skip
+    said += (
+        "as predicted from its rewards."
+        if best == predicted
+        else (
+            f"predicted from rewards over many prompts was {predicted} ({scored[predicted]:.3f})."
+            " One answer is one draw."
+        )
+    )
     return said
 
 
@@ -249,12 +343,23 @@ def _as_json(bundle: Bundle, done: list[state.Asked]) -> str:
     weights = dict(zip(bundle.traits, map(float, w), strict=True))
     questions = [
         {
-            "prompt": one.prompt, "settings": one.settings, "stopped": one.stopped, "error": one.error,
+            "prompt": one.prompt,
+            "settings": one.settings,
+            "stopped": one.stopped,
+            "error": one.error,
             "answers": [
-                {"member": a.member, "text": a.text, "tokens": a.tokens, "scores": dict(a.scores),
-                 "value": answer_value(a.scores, bundle.traits, w)} for a in one.answers
+                {
+                    "member": a.member,
+                    "text": a.text,
+                    "tokens": a.tokens,
+                    "scores": dict(a.scores),
+                    "value": answer_value(a.scores, bundle.traits, w),
+                }
+                for a in one.answers
             ],
         }
         for one in done
-    ]  # fmt: skip
-    return json.dumps({"portfolio": bundle.manifest.name, "weights": weights, "questions": questions}, indent=1)
+    ]
+    return json.dumps(
+        {"portfolio": bundle.manifest.name, "weights": weights, "questions": questions}, indent=1
+    )

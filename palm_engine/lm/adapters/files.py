@@ -16,9 +16,12 @@ from palm_engine.errors import ModelSourceError
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
-_KEY = re.compile(r"(?:base_model\.model\.)?(?P<path>.+)\.lora_(?P<part>[AB])(?:\.default)?\.weight")
+_KEY = re.compile(
+    r"(?:base_model\.model\.)?(?P<path>.+)\.lora_(?P<part>[AB])(?:\.default)?\.weight"
+)
 _PLAIN = re.compile(r"[A-Za-z0-9_.]+")
-# Variants that are more than base + scale * B A: read as plain LoRA they would silently be another model.
+# Variants that are more than base + scale * B A: read as plain LoRA they would silently be another
+# model.
 _UNSUPPORTED = (
     "use_dora",
     "lora_bias",
@@ -32,7 +35,10 @@ _UNSUPPORTED = (
 
 @dataclass(frozen=True)
 class LoraWeights:
-    """An adapter as read: layer path to (A (rank, in), B (out, rank), scale); the layer adds `scale * B A x`."""
+    """An adapter as read: layer path to (A (rank, in), B (out, rank), scale).
+
+    The layer adds `scale * B A x`.
+    """
 
     layers: Mapping[str, tuple[Any, Any, float]]
     sha256: str
@@ -47,7 +53,9 @@ def check_adapter_folder(folder: Path) -> None:
     """Raise ModelSourceError unless `folder` holds a LoRA adapter in safetensors."""
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file() or (folder / name).is_symlink():
-            raise ModelSourceError(f"{folder}: {name} is missing; an adapter folder holds it and safetensors only")
+            raise ModelSourceError(
+                f"{folder}: {name} is missing; an adapter folder holds it and safetensors only"
+            )
 
 
 def adapter_sha256(folder: Path) -> str:
@@ -56,16 +64,21 @@ def adapter_sha256(folder: Path) -> str:
 
 
 def require_evaluated(folder: Path, found: str, wanted: str | None) -> None:
-    """Raise ModelSourceError unless the weights' hash `found` is the one that the bundle recorded, where it did."""
+    """Raise ModelSourceError unless the weights' hash `found` is the one that the bundle recorded,
+    where it did.
+    """
     if wanted is not None and found != wanted:
         raise ModelSourceError(
-            f"{folder}: its weights (sha256 {found[:12]}...) aren't those that were evaluated ({wanted[:12]}...), so "
-            "no figure of the bundle holds for it. Restore the file."
+            f"{folder}: its weights (sha256 {found[:12]}...) aren't those that were evaluated"
+            f" ({wanted[:12]}...), so no figure of the bundle holds for it. Restore the file."
         )
 
 
 def read_adapter(folder: Path) -> LoraWeights:
-    """Read a LoRA adapter; the base path inside adapter_config.json is ignored. Raises ModelSourceError."""
+    """Read a LoRA adapter; the base path inside adapter_config.json is ignored.
+
+    Raises ModelSourceError.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -75,27 +88,39 @@ def read_adapter(folder: Path) -> LoraWeights:
         data = (folder / WEIGHTS_FILE).read_bytes()
         tensors = load(data)
     except (ValueError, SafetensorError) as error:
-        raise ModelSourceError(f"{folder}: can't be read ({type(error).__name__}); copy the adapter anew") from error
+        raise ModelSourceError(
+            f"{folder}: can't be read ({type(error).__name__}); copy the adapter anew"
+        ) from error
     if not isinstance(config, dict):
-        raise ModelSourceError(f"{folder / CONFIG_FILE}: not a configuration; copy the adapter anew")
+        raise ModelSourceError(
+            f"{folder / CONFIG_FILE}: not a configuration; copy the adapter anew"
+        )
     odd = [name for name in _UNSUPPORTED if config.get(name)]
     if config.get("peft_type") != "LORA" or odd or config.get("bias", "none") != "none":
         what = odd[0] if odd else f"peft_type {config.get('peft_type')}, bias {config.get('bias')}"
-        raise ModelSourceError(f"{folder / CONFIG_FILE}: {what}: only plain LoRA adapters can be stacked")
+        raise ModelSourceError(
+            f"{folder / CONFIG_FILE}: {what}: only plain LoRA adapters can be stacked"
+        )
     parts: dict[str, dict[str, Any]] = {}
     for key, tensor in tensors.items():
         match = _KEY.fullmatch(key)
         if match is None:
-            raise ModelSourceError(f"{folder / WEIGHTS_FILE}: tensor {key!r} isn't part of a plain LoRA adapter")
+            raise ModelSourceError(
+                f"{folder / WEIGHTS_FILE}: tensor {key!r} isn't part of a plain LoRA adapter"
+            )
         parts.setdefault(match["path"], {})[match["part"]] = tensor
     layers = {}
     for path, pair in parts.items():
         if set(pair) != {"A", "B"} or pair["A"].shape[0] != pair["B"].shape[1]:
-            raise ModelSourceError(f"{folder / WEIGHTS_FILE}: A and B of {path} don't fit each other")
+            raise ModelSourceError(
+                f"{folder / WEIGHTS_FILE}: A and B of {path} don't fit each other"
+            )
         try:
             scale = _scale(config, path, pair["A"].shape[0])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ModelSourceError(f"{folder / CONFIG_FILE}: lora_alpha of {path} can't be read ({error})") from error
+            raise ModelSourceError(
+                f"{folder / CONFIG_FILE}: lora_alpha of {path} can't be read ({error})"
+            ) from error
         layers[path] = (pair["A"], pair["B"], scale)
     return LoraWeights(layers, hashlib.sha256(data).hexdigest())
 
@@ -103,7 +128,8 @@ def read_adapter(folder: Path) -> LoraWeights:
 def _scale(config: dict[str, Any], path: str, rank: int) -> float:
     alpha = float(config["lora_alpha"])
     for end, value in (config.get("alpha_pattern") or {}).items():
-        # As peft matches them, for plain ends of a layer's path; a file's regular expressions are not run.
+        # As peft matches them, for plain ends of a layer's path; a file's regular expressions are
+        # not run.
         if not _PLAIN.fullmatch(end):
             raise ValueError(f"alpha_pattern {end!r} is no plain name")
         if path == end or path.endswith(f".{end}"):
@@ -115,7 +141,8 @@ def _scale(config: dict[str, Any], path: str, rank: int) -> float:
 def with_adapter(model: Any, folder: Path | None) -> Any:
     """A copy of `model` with the adapter merged into its weights (or `model` itself without one).
 
-    The base path inside adapter_config.json is never followed: the model that was given is the base.
+    The base path inside adapter_config.json is never followed: the model that was given is the
+    base.
     """
     if folder is None:
         return model

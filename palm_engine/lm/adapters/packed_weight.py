@@ -1,10 +1,12 @@
-"""Weights in the layout that the CPU multiplies them in: torch's linear layers rearrange them anew at every product.
+"""Weights in the layout that the CPU multiplies them in.
 
-At the few rows of a decode step that rearranging takes as long as the product: six rows through SmolLM2's layers run
-2.2 times as fast on packed weights, in bf16 as in fp32. They take the place of the plain ones; no memory is added.
-An output layer that is tied to the embedding stays plain: packed it would be there twice, a fifth more memory for the
-demo, for answers a tenth faster.
-The two operators are the ones that torch.compile's freezing puts in for linear layers on CPU.
+Torch's linear layers rearrange them anew at every product.
+
+At the few rows of a decode step that rearranging takes as long as the product: six rows through
+SmolLM2's layers run 2.2 times as fast on packed weights, in bf16 as in fp32. They take the place of
+the plain ones; no memory is added. An output layer that is tied to the embedding stays plain:
+packed it would be there twice, a fifth more memory for the demo, for answers a tenth faster. The
+two operators are the ones that torch.compile's freezing puts in for linear layers on CPU.
 
 Imports torch: import this module only where a model is touched.
 """
@@ -16,12 +18,15 @@ import platform
 import torch
 from torch import Tensor, nn
 
-# Rows of a product that the layout is chosen for; the same serves one row and a thousand (measured).
+# Rows of a product that the layout is chosen for; the same serves one row and a thousand
+# (measured).
 ROWS = 64
 
 
 def can_pack(device: str, dtype: torch.dtype) -> bool:
-    """Whether weights of this dtype on `device` (cpu, cuda, ...) can be packed by this machine's processor."""
+    """Whether weights of this dtype on `device` (cpu, cuda, ...) can be packed by this machine's
+    processor.
+    """
     if device != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     if platform.machine().lower() not in ("x86_64", "amd64"):
@@ -41,7 +46,8 @@ class Weight:
     def __call__(self, input: Tensor) -> Tensor:
         """`input` (rows, in) through the layer: (rows, out), a fresh tensor.
 
-        Two dimensions only: with more, torch may repeat the weight for each row of an input that is a view.
+        Two dimensions only: with more, torch may repeat the weight for each row of an input that is
+        a view.
         """
         if self.packed:
             return torch.ops.mkldnn._linear_pointwise(input, self._kept, self.bias, "none", [], "")  # type: ignore[no-any-return]

@@ -1,16 +1,20 @@
-"""Many LoRA adapters on one base model, each row of a batch under its own: no weight is merged or switched.
+"""Many LoRA adapters on one base model, each row of a batch under its own.
 
-Layers that share an input (q, k, v; gate, up) are a group and run as one product, on CPU with packed weights
-(`packed_weight.py`) and all adapters' A below each other among their rows. A batch runs through
-`x W^T + (mask * (x A^T)) B^T`, where a row's mask keeps the columns of its own adapter; a row of the base has an empty
-mask. Adapters of unequal rank or targets simply have more, fewer or no columns. Rows may come in any order and number;
-the price is `members x rank` columns, small beside the base for portfolios of the size that PALM gives. Tried against
-`torch.baddbmm` over stacked (A, B), which needs equally many rows a member, before layers were grouped and packed: six
-members on one CPU thread ran at .86 of the base alone in bf16 (baddbmm: .79) and .91 in fp32 (baddbmm: .94). Now they
-run at .79 and .90 of a base that is 1.6 and 1.4 times as fast; with A in a product of its own it is .74 and .87.
+No weight is merged or switched.
 
-The idea of serving many adapters on one base in one batch: Punica (arXiv 2310.18547), S-LoRA (arXiv 2311.03285).
-Imports torch: import this module only where a model is touched.
+Layers that share an input (q, k, v; gate, up) are a group and run as one product, on CPU with
+packed weights (`packed_weight.py`) and all adapters' A below each other among their rows. A batch
+runs through `x W^T + (mask * (x A^T)) B^T`, where a row's mask keeps the columns of its own
+adapter; a row of the base has an empty mask. Adapters of unequal rank or targets simply have more,
+fewer or no columns. Rows may come in any order and number; the price is `members x rank` columns,
+small beside the base for portfolios of the size that PALM gives. Tried against `torch.baddbmm` over
+stacked (A, B), which needs equally many rows a member, before layers were grouped and packed: six
+members on one CPU thread ran at .86 of the base alone in bf16 (baddbmm: .79) and .91 in fp32
+(baddbmm: .94). Now they run at .79 and .90 of a base that is 1.6 and 1.4 times as fast; with A in a
+product of its own it is .74 and .87.
+
+The idea of serving many adapters on one base in one batch: Punica (arXiv 2310.18547), S-LoRA (arXiv
+2311.03285). Imports torch: import this module only where a model is touched.
 """
 
 from __future__ import annotations
@@ -26,12 +30,21 @@ from torch import Tensor, nn
 
 from palm_engine.errors import GenerationError, ModelSourceError
 from palm_engine.lm.adapters.files import LoraWeights
-from palm_engine.lm.adapters.stacked_linear import Active, Group, LayerAdapter, Running, StackedLinear, layers_by_input
+from palm_engine.lm.adapters.stacked_linear import (
+    Active,
+    Group,
+    LayerAdapter,
+    Running,
+    StackedLinear,
+    layers_by_input,
+)
 
 
 class AdapterStack:
-    """The adapters on `model`, by name. Adding and removing changes no weight of the model, and no run in progress but
-    for rounding: in bf16 a product's depends on how many columns it has.
+    """The adapters on `model`, by name.
+
+    Adding and removing changes no weight of the model, and no run in progress but for rounding: in
+    bf16 a product's depends on how many columns it has.
 
     The stack holds the model's linear layers from its making until `close`.
     """
@@ -67,22 +80,31 @@ class AdapterStack:
         return self._bytes.get(name, 0)
 
     def add(self, adapters: Mapping[str, LoraWeights]) -> None:
-        """Load adapters by name, those that aren't yet; all or none. Raises ModelSourceError where one doesn't fit."""
+        """Load adapters by name, those that aren't yet; all or none.
+
+        Raises ModelSourceError where one doesn't fit.
+        """
         with self._lock, torch.inference_mode():
             new = {name: lora for name, lora in adapters.items() if name not in self._bytes}
             if not new:
                 return
             # Whatever doesn't fit the model is found before anything is changed.
-            layers = {name: {path: self._layer(path, a, b) for path, (a, b, _) in lora.layers.items()}
-                      for name, lora in new.items()}  # fmt: skip
+            layers = {
+                name: {path: self._layer(path, a, b) for path, (a, b, _) in lora.layers.items()}
+                for name, lora in new.items()
+            }
             self._names += [None] * (len(new) - self._names.count(None))
-            places = dict(zip(new, (i for i, name in enumerate(self._names) if name is None), strict=False))
+            places = dict(
+                zip(new, (i for i, name in enumerate(self._names) if name is None), strict=False)
+            )
             sizes = dict.fromkeys(new, 0)
             try:
                 for name, lora in new.items():
                     for path, (a, b, scale) in lora.layers.items():
                         layer = layers[name][path]
-                        layer.group.add(LayerAdapter(places[name], layer.part, a, (b.float() * scale).t()))
+                        layer.group.add(
+                            LayerAdapter(places[name], layer.part, a, (b.float() * scale).t())
+                        )
                         sizes[name] += (a.numel() + b.numel()) * layer.group.element_size
                 self._build()
             except BaseException:  # out of memory, for one: the others must go on as before
@@ -93,7 +115,10 @@ class AdapterStack:
                 self._names[place], self._bytes[name] = name, sizes[name]
 
     def remove(self, name: str) -> None:
-        """Unload an adapter, if it is loaded. Raises GenerationError while an answer under it is in progress."""
+        """Unload an adapter, if it is loaded.
+
+        Raises GenerationError while an answer under it is in progress.
+        """
         with self._lock, torch.inference_mode():
             if name not in self._bytes:
                 return
@@ -105,7 +130,10 @@ class AdapterStack:
             self._drop(place)
 
     def trim(self, most: int, keep: Sequence[str] = ()) -> None:
-        """Unload those asked longest ago until at most `most` are left; those in `keep` and in use stay."""
+        """Unload those asked longest ago until at most `most` are left.
+
+        Those in `keep` and in use stay.
+        """
         with self._lock:
             for name in self.names:
                 if len(self._bytes) <= most:
@@ -126,7 +154,10 @@ class AdapterStack:
 
     @contextmanager
     def hold(self, adapters: Sequence[str]) -> Iterator[None]:
-        """Keep `adapters` from being removed for as long as the context lasts: while answers under them go on."""
+        """Keep `adapters` from being removed for as long as the context lasts.
+
+        While answers under them go on.
+        """
         names = set(adapters)
         with self._lock:
             self._held.update(names)
@@ -136,12 +167,16 @@ class AdapterStack:
             with self._lock:
                 self._held.subtract(names)
 
-    def on_rows(self, adapters: Sequence[str | None]) -> Callable[[Tensor], AbstractContextManager[None]]:
-        """For a batch whose request i runs under `adapters[i]` (None: the base alone), a function from the requests
-        that the rows of a forward pass serve, shape (rows,), to the context to run it in.
+    def on_rows(
+        self, adapters: Sequence[str | None]
+    ) -> Callable[[Tensor], AbstractContextManager[None]]:
+        """For a batch whose request i runs under `adapters[i]` (None: the base alone), a function
+        from the requests that the rows of a forward pass serve, shape (rows,), to the context to
+        run it in.
 
-        Nothing is active outside of that context: a run that stops or fails leaves the model as it was. Adapters may
-        come and go between two passes. The context raises GenerationError where one of its own isn't there any more.
+        Nothing is active outside of that context: a run that stops or fails leaves the model as it
+        was. Adapters may come and go between two passes. The context raises GenerationError where
+        one of its own isn't there any more.
         """
         asked = list(adapters)
         kept: tuple[Tensor, int, dict[int, Tensor]] | None = None
@@ -174,7 +209,10 @@ class AdapterStack:
         return torch.tensor([-1 if name is None else self._names.index(name) for name in names])
 
     def _masks(self, places: Tensor) -> dict[int, Tensor]:
-        """A mask (rows, 1, columns) for every group that has columns; those alike are one tensor."""
+        """A mask (rows, 1, columns) for every group that has columns.
+
+        Those alike are one tensor.
+        """
         masks: dict[int, Tensor] = {}
         alike: dict[tuple[Any, ...], Tensor] = {}
         for group in self._groups:
@@ -200,21 +238,31 @@ class AdapterStack:
         self._stale = False
 
     def _layer(self, path: str, a: Tensor, b: Tensor) -> StackedLinear:
-        """The layer that an adapter's `path` names. Raises ModelSourceError where there is none, or of another size."""
+        """The layer that an adapter's `path` names.
+
+        Raises ModelSourceError where there is none, or of another size.
+        """
         try:
             layer = self.model.get_submodule(path)
         except AttributeError:
-            raise ModelSourceError(f"the adapter targets {path}, which this base model doesn't have") from None
-        if type(layer) is nn.Linear and not layer.weight.is_meta:  # tied: left alone until an adapter asks for it
+            raise ModelSourceError(
+                f"the adapter targets {path}, which this base model doesn't have"
+            ) from None
+        if (
+            type(layer) is nn.Linear and not layer.weight.is_meta
+        ):  # tied: left alone until an adapter asks for it
             self._install([path], tied=True)
             layer = self._layers[path]
         if not isinstance(layer, StackedLinear):
             kind = type(layer).__name__
-            raise ModelSourceError(f"the adapter targets {path}, a {kind}; only linear layers can be")
+            raise ModelSourceError(
+                f"the adapter targets {path}, a {kind}; only linear layers can be"
+            )
         if a.shape[1] != layer.in_features or b.shape[0] != layer.out_features:
             raise ModelSourceError(
-                f"the adapter's {path} is for a layer {a.shape[1]} -> {b.shape[0]}, this base model's is "
-                f"{layer.in_features} -> {layer.out_features}: it was trained on another model"
+                f"the adapter's {path} is for a layer {a.shape[1]} -> {b.shape[0]}, this base"
+                f" model's is {layer.in_features} -> {layer.out_features}: it was trained on"
+                " another model"
             )
         return layer
 
@@ -222,11 +270,15 @@ class AdapterStack:
         for paths in layers_by_input(self.model):
             self._install(paths)
         for parameter in self.model.parameters():
-            if parameter.device.type == "cpu":  # it may lie in the mapped file, and would keep all of that in memory
+            if (
+                parameter.device.type == "cpu"
+            ):  # it may lie in the mapped file, and would keep all of that in memory
                 parameter.data = parameter.data.clone()
 
     def _install(self, paths: Sequence[str], tied: bool = False) -> None:
-        """Make a group of the layers, which takes their weights over unless they are `tied` to another module's."""
+        """Make a group of the layers, which takes their weights over unless they are `tied` to
+        another module's.
+        """
         originals = [self.model.get_submodule(path) for path in paths]
         group = Group(originals, tied)
         self._groups.append(group)
@@ -236,7 +288,9 @@ class AdapterStack:
             if not tied:  # the one copy of the weights is the group's
                 original.weight.data = original.weight.new_empty(0)
                 if original.bias is not None:
-                    original.bias.data = original.bias.data.clone()  # small, but it may lie in the mapped file
+                    original.bias.data = (
+                        original.bias.data.clone()
+                    )  # small, but it may lie in the mapped file
 
     def _put(self, path: str, layer: nn.Module) -> None:
         parent, _, last = path.rpartition(".")

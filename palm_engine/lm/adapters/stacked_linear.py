@@ -21,9 +21,12 @@ SHARED_INPUTS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 
 @dataclass
 class Active:
-    """The rows of the forward pass that runs now: their masks by group, and the latest group's product.
+    """The rows of the forward pass that runs now.
 
-    Only the latest: layers that share an input run one after another, and older inputs must not be kept alive.
+    Their masks by group, and the latest group's product.
+
+    Only the latest: layers that share an input run one after another, and older inputs must not be
+    kept alive.
     """
 
     masks: dict[int, Tensor]
@@ -34,14 +37,19 @@ class Active:
 
 @dataclass
 class Running:
-    """The forward pass that runs now, shared by a stack and its layers; `active` is None outside of one."""
+    """The forward pass that runs now, shared by a stack and its layers.
+
+    `active` is None outside of one.
+    """
 
     active: Active | None = None
 
 
 @dataclass(frozen=True)
 class Part:
-    """A layer of a group: where its outputs are, which columns are its adapters', whose those are, and B^T of them."""
+    """A layer of a group: where its outputs are, which columns are its adapters', whose those are,
+    and B^T of them.
+    """
 
     outputs: slice
     columns: slice
@@ -51,7 +59,10 @@ class Part:
 
 @dataclass(frozen=True)
 class LayerAdapter:
-    """An adapter's share in a layer: A (rank, in) and scaled B^T (rank, out), by the place that the adapter has."""
+    """An adapter's share in a layer.
+
+    A (rank, in) and scaled B^T (rank, out), by the place that the adapter has.
+    """
 
     place: int
     part: int
@@ -62,8 +73,9 @@ class LayerAdapter:
 class Group:
     """Layers with one input: their weights below each other, and all A of the adapters on them.
 
-    Where weights are packed, A is among the rows of the weight: one product less. Elsewhere it stays apart, so that
-    adding an adapter needn't copy the weights. `add` and `drop` only note what is to change; `build` does it.
+    Where weights are packed, A is among the rows of the weight: one product less. Elsewhere it
+    stays apart, so that adding an adapter needn't copy the weights. `add` and `drop` only note what
+    is to change; `build` does it.
     """
 
     def __init__(self, layers: Sequence[nn.Linear], tied: bool = False) -> None:
@@ -71,9 +83,12 @@ class Group:
         first = layers[0].weight
         self.outputs, self.inputs = ends[-1], first.shape[1]
         self.parts = [
-            Part(slice(start, end), slice(0, 0), (), first.new_empty(0, end - start)) for start, end in pairwise(ends)
+            Part(slice(start, end), slice(0, 0), (), first.new_empty(0, end - start))
+            for start, end in pairwise(ends)
         ]
-        biases = [first.new_zeros(x.out_features) if x.bias is None else x.bias.detach() for x in layers]
+        biases = [
+            first.new_zeros(x.out_features) if x.bias is None else x.bias.detach() for x in layers
+        ]
         has_bias = any(layer.bias is not None for layer in layers)
         weight = first.detach() if tied else torch.cat([layer.weight.detach() for layer in layers])
         pack = not tied and can_pack(first.device.type, first.dtype)
@@ -95,7 +110,10 @@ class Group:
 
     @property
     def base_bytes(self) -> int:
-        """Memory of the layers' own weights and biases; of a tied layer's weight, which is another module's, none."""
+        """Memory of the layers' own weights and biases.
+
+        Of a tied layer's weight, which is another module's, none.
+        """
         numbers = (0 if self._tied else self.inputs) + (self.weight.bias is not None)
         return self.outputs * numbers * self.element_size
 
@@ -114,7 +132,10 @@ class Group:
             self._gone.add(place)
 
     def build(self) -> None:
-        """Make the columns anew, where something is to change; where that fails, all stays as it was."""
+        """Make the columns anew, where something is to change.
+
+        Where that fails, all stays as it was.
+        """
         if not self._new and not self._gone:
             return
         plain, packed = self.weight.plain(), self.weight.packed
@@ -125,7 +146,9 @@ class Group:
             new = [adapter for adapter in self._new if adapter.part == i]
             downs += [before[part.columns][kept], *(adapter.down.to(before) for adapter in new)]
             up = torch.cat([part.up[kept], *(adapter.up.to(part.up) for adapter in new)])
-            owners = [part.owners[j] for j in kept] + [adapter.place for adapter in new for _ in adapter.down]
+            owners = [part.owners[j] for j in kept] + [
+                adapter.place for adapter in new for _ in adapter.down
+            ]
             parts.append(Part(part.outputs, slice(start, start + len(owners)), tuple(owners), up))
             start += len(owners)
         if packed:
@@ -138,14 +161,20 @@ class Group:
         self.parts, self._new, self._gone = parts, [], set()
 
     def product(self, input: Tensor, mask: Tensor | None) -> Tensor:
-        """All layers' outputs side by side, (..., inputs) to (..., outputs), each row with its own adapter's.
+        """All layers' outputs side by side, (..., inputs) to (..., outputs), each row with its own
+        adapter's.
 
-        `mask` (rows, 1, columns) is 1 at the columns of the row's adapter; None where no row has any.
+        `mask` (rows, 1, columns) is 1 at the columns of the row's adapter; None where no row has
+        any.
         """
         flat = input.reshape(-1, self.inputs).to(self._down.device)
         out = self.weight(flat)
         if mask is not None:
-            low = out[:, self.outputs :] if self.weight.packed else nn.functional.linear(flat, self._down)
+            low = (
+                out[:, self.outputs :]
+                if self.weight.packed
+                else nn.functional.linear(flat, self._down)
+            )
             low.view(len(mask), -1, low.shape[1]).mul_(mask)
         out = out[:, : self.outputs]
         if mask is not None:
@@ -156,7 +185,10 @@ class Group:
 
 
 class StackedLinear(nn.Linear):
-    """The layer that is part `part` of a group, in the place of `original`; outside of a run it does what that did."""
+    """The layer that is part `part` of a group, in the place of `original`.
+
+    Outside of a run it does what that did.
+    """
 
     def __init__(self, original: nn.Linear, running: Running, group: Group, part: int) -> None:
         nn.Module.__init__(self)  # weight and bias are the group's
@@ -193,8 +225,8 @@ class StackedLinear(nn.Linear):
 def layers_by_input(model: Any) -> Iterator[list[str]]:
     """The paths of the model's linear layers, those with one input together.
 
-    Subclasses of linear layers may pack their weights their own way, and are left out; so are layers whose weight is
-    another module's too: packing that would take a copy.
+    Subclasses of linear layers may pack their weights their own way, and are left out; so are
+    layers whose weight is another module's too: packing that would take a copy.
     """
     everywhere = [module for _, module in model.named_modules(remove_duplicate=False)]
     uses = Counter(id(p) for module in everywhere for p in module._parameters.values())

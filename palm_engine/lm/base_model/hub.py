@@ -1,4 +1,7 @@
-"""Base models from the Hugging Face hub: safetensors and text files only, fetched only where a user asked for it."""
+"""Base models from the Hugging Face hub.
+
+Safetensors and text files only, fetched only where a user asked for it.
+"""
 
 from __future__ import annotations
 
@@ -24,21 +27,29 @@ def endpoint() -> str:
 
 
 def cached_folder(source: str) -> Path | None:
-    """The model's folder in the local Hugging Face cache; None where it isn't there with its weights."""
+    """The model's folder in the local Hugging Face cache.
+
+    None where it isn't there with its weights.
+    """
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
     except ImportError:
         return None
     try:
-        folder = Path(snapshot_download(source, allow_patterns=list(PATTERNS), local_files_only=True))
+        folder = Path(
+            snapshot_download(source, allow_patterns=list(PATTERNS), local_files_only=True)
+        )
     except (LocalEntryNotFoundError, HFValidationError, OSError):
         return None
     return folder if list(folder.glob("*.safetensors")) else None
 
 
 def download_bytes(source: str) -> int | None:
-    """How many bytes would be fetched; None where the hub doesn't say (no network, no such model)."""
+    """How many bytes would be fetched.
+
+    None where the hub doesn't say (no network, no such model).
+    """
     from fnmatch import fnmatch
 
     try:
@@ -52,21 +63,29 @@ def download_bytes(source: str) -> int | None:
 
 
 def resolve(source: str, report: Report) -> Path:
-    """The model's local folder, fetched from the hub where it isn't in the cache. Raises ModelSourceError."""
+    """The model's local folder, fetched from the hub where it isn't in the cache.
+
+    Raises ModelSourceError.
+    """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     report(f"Looking for {source} (Hugging Face hub or its local cache)")
     try:
         folder = Path(snapshot_download(source, allow_patterns=list(PATTERNS), endpoint=endpoint()))
     except (HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError, OSError) as error:
         raise ModelSourceError(
-            f"base model {source!r} is neither in the local Hugging Face cache nor reachable on the hub: "
-            f"{type(error).__name__}. Check the id and the network, or give a local folder."
+            f"base model {source!r} is neither in the local Hugging Face cache nor reachable on the"
+            f" hub: {type(error).__name__}. Check the id and the network, or give a local folder."
         ) from error
     if not list(folder.glob("*.safetensors")):
         raise ModelSourceError(
-            f"base model {source!r} has no safetensors weights; only those are loaded (no pickle). Convert it with "
-            "save_pretrained(..., safe_serialization=True) and give the local folder."
+            f"base model {source!r} has no safetensors weights; only those are loaded (no pickle)."
+            " Convert it with save_pretrained(..., safe_serialization=True) and give the local"
+            " folder."
         )
     return folder

@@ -1,4 +1,7 @@
-"""Loads a base model from its folder. Weights are safetensors only, and no code of a model is run."""
+"""Loads a base model from its folder.
+
+Weights are safetensors only, and no code of a model is run.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ from palm_engine.lm.base_model.source import resolve_base
 
 @dataclass(frozen=True)
 class BaseModel:
-    """A loaded base: `model` and `tokenizer` are transformers objects, `fingerprint` a sha256 of its tensors."""
+    """A loaded base: `model` and `tokenizer` are transformers objects, `fingerprint` a sha256 of
+    its tensors.
+    """
 
     source: str
     folder: Path
@@ -32,8 +37,8 @@ def load_base(
 ) -> BaseModel:
     """Load `source` for inference or training, in `dtype` (one of `devices.DTYPES`).
 
-    `device` is `cpu`, `cuda`, `mps`, "spread" (over several GPUs, accelerate's device_map="auto") or None
-    (`devices.pick_device`). Raises ModelSourceError.
+    `device` is `cpu`, `cuda`, `mps`, "spread" (over several GPUs, accelerate's device_map="auto")
+    or None (`devices.pick_device`). Raises ModelSourceError.
     """
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -46,9 +51,12 @@ def load_base(
     spread = device == "spread"
     device = pick_device() if device is None or spread else device
     model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=pick_dtype(device, dtype), trust_remote_code=False, use_safetensors=True,
+        folder,
+        dtype=pick_dtype(device, dtype),
+        trust_remote_code=False,
+        use_safetensors=True,
         **({"device_map": "auto"} if spread else {}),
-    )  # fmt: skip
+    )
     if not spread:
         model.to(device)
     model.eval()

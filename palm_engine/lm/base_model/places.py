@@ -1,4 +1,6 @@
-"""Where base models are kept on this machine, and the fingerprint that says which base an adapter belongs to."""
+"""Where base models are kept on this machine, and the fingerprint that says which base an adapter
+belongs to.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ Report = Callable[[str], None]
 
 
 def cache_folder() -> Path:
-    """Where converted models live: `PALM_CACHE`, or the user's cache folder of the operating system."""
+    """Where converted models live.
+
+    `PALM_CACHE`, or the user's cache folder of the operating system.
+    """
     if os.environ.get("PALM_CACHE"):
         return Path(os.environ["PALM_CACHE"]).expanduser()
     from platformdirs import user_cache_path
@@ -25,7 +30,9 @@ def cache_folder() -> Path:
 
 
 def fingerprint(folder: Path) -> str:
-    """Sha256 over the names and bytes of the folder's safetensors files, kept beside them once computed."""
+    """Sha256 over the names and bytes of the folder's safetensors files, kept beside them once
+    computed.
+    """
     files = sorted(folder.glob("*.safetensors"))
     stamp = [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files]
     kept = folder / "fingerprint.json"

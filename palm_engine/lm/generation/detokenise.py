@@ -1,4 +1,7 @@
-"""Text from tokens as they come: half a character, or space that may turn out to be the last, waits."""
+"""Text from tokens as they come.
+
+Half a character, or space that may turn out to be the last, waits.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,10 @@ from typing import Any
 
 
 class TextStream:
-    """The text of one answer. What `add` and `rest` returned, joined, is the stripped text of all tokens."""
+    """The text of one answer.
+
+    What `add` and `rest` returned, joined, is the stripped text of all tokens.
+    """
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -18,7 +24,9 @@ class TextStream:
         self._ids.append(token)
         text = self._text()
         # An incomplete character is decoded as U+FFFD until its last byte is there.
-        return self._give(text.removesuffix("\ufffd").rstrip()) if len(text) > len(self._given) else ""
+        return (
+            self._give(text.removesuffix("\ufffd").rstrip()) if len(text) > len(self._given) else ""
+        )
 
     def rest(self) -> str:
         """What is left once no token will follow."""
@@ -29,7 +37,9 @@ class TextStream:
 
     def _give(self, text: str) -> str:
         if not text.startswith(self._given):
-            return ""  # only a decoder that takes back what it said; the rest follows once it agrees
+            return (  # only a decoder that takes back what it said; the rest follows once it agrees
+                ""
+            )
         new = text[len(self._given) :]
         self._given = text
         return new

@@ -15,17 +15,24 @@ ROOM = 16
 
 
 class GrowingLayer(DynamicLayer):  # type: ignore[misc]
-    """Keys and values (rows, heads, room, width), of which the first `get_seq_length()` are tokens, the others zero.
+    """Keys and values (rows, heads, room, width), of which the first `get_seq_length()` are tokens,
+    the others zero.
 
-    As with transformers' static layers the model gets all of them, and a mask that leaves the others out: whole
-    buffers are multiplied as they are, where a view of a part would be copied each time.
+    As with transformers' static layers the model gets all of them, and a mask that leaves the
+    others out: whole buffers are multiplied as they are, where a view of a part would be copied
+    each time.
     """
 
     is_compileable = True  # has transformers always make that mask
     _tokens = 0
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Append the new tokens' states; the keys and values so far, with their room (the first ones without)."""
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Append the new tokens' states.
+
+        The keys and values so far, with their room (the first ones without).
+        """
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         before, after = self._tokens, self._tokens + key_states.shape[-2]
@@ -36,7 +43,10 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
             self.values: Tensor = self._with_room(value_states, after)
             return key_states, value_states
         if after > self.keys.shape[-2]:
-            self.keys, self.values = self._with_room(self.keys, after), self._with_room(self.values, after)
+            self.keys, self.values = (
+                self._with_room(self.keys, after),
+                self._with_room(self.values, after),
+            )
         self.keys[..., before:after, :] = key_states
         self.values[..., before:after, :] = value_states
         return self.keys, self.values
@@ -65,10 +75,12 @@ def _room(tokens: int) -> int:
 
 
 def takes_room(model: Any) -> bool:
-    """Whether `model` goes by the mask alone in what it attends to, so that its cache may hold more than the tokens.
+    """Whether `model` goes by the mask alone in what it attends to, so that its cache may hold more
+    than the tokens.
 
-    So do those that take transformers' static cache, but for positions by key index (ALiBi); layers that only look at
-    a window, or keep something other than keys and values, have caches of their own.
+    So do those that take transformers' static cache, but for positions by key index (ALiBi); layers
+    that only look at a window, or keep something other than keys and values, have caches of their
+    own.
     """
     by_index = getattr(model.config, "alibi", False) or model.config.model_type == "bloom"
     plain = all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
@@ -76,7 +88,10 @@ def takes_room(model: Any) -> bool:
 
 
 def new_cache(model: Any) -> Any:
-    """An empty cache for `model`: transformers' own, with layers that grow where the model takes them."""
+    """An empty cache for `model`.
+
+    Transformers' own, with layers that grow where the model takes them.
+    """
     cache = DynamicCache(config=model.config)
     if takes_room(model):
         cache.layers = [GrowingLayer() for _ in cache.layers]

@@ -22,7 +22,10 @@ def log_likelihoods(
     answers: Sequence[Answer],
     batch_size: int = 16,
 ) -> Floats:
-    """log p(answer | system, prompt) in nats at temperature 1, shape (n,); the end token counts where it was drawn."""
+    """log p(answer | system, prompt) in nats at temperature 1, shape (n,).
+
+    The end token counts where it was drawn.
+    """
     import torch
 
     device = next(model.parameters()).device
@@ -42,11 +45,15 @@ def log_likelihoods(
             ids[i, : len(prompt_ids) + len(body)] = torch.tensor(prompt_ids + body, device=device)
             mask[i, : len(prompt_ids) + len(body)] = 1
         with torch.inference_mode():
-            hidden = model.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+            hidden = model.model(
+                input_ids=ids, attention_mask=mask, use_cache=False
+            ).last_hidden_state
             for i, (prompt_ids, body) in enumerate(rows):
                 first = len(prompt_ids) - 1
                 logits = model.lm_head(hidden[i, first : first + len(body)]).float()
-                picked = torch.log_softmax(logits, -1).gather(-1, torch.tensor(body, device=device)[:, None])
+                picked = torch.log_softmax(logits, -1).gather(
+                    -1, torch.tensor(body, device=device)[:, None]
+                )
                 results[start + i] = float(picked.sum())
     return results
 

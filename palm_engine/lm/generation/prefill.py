@@ -1,8 +1,11 @@
-"""Running the conversations before the first token: what requests of one policy have in common is run once.
+"""Running the conversations before the first token.
 
-Pools ask the same prompt many times, and all conversations of a policy begin with its system prompt. The idea of
-sharing prefixes between requests: SGLang's RadixAttention (arXiv 2312.07104); here within one batch only, and only on
-models that go by the mask alone: a common beginning puts the padding behind it, where a window would count it.
+What requests of one policy have in common is run once.
+
+Pools ask the same prompt many times, and all conversations of a policy begin with its system
+prompt. The idea of sharing prefixes between requests: SGLang's RadixAttention (arXiv 2312.07104);
+here within one batch only, and only on models that go by the mask alone: a common beginning puts
+the padding behind it, where a window would count it.
 """
 
 from __future__ import annotations
@@ -13,12 +16,15 @@ from typing import Any, NamedTuple
 
 from palm_engine.lm.generation.conversation import Request, conversation_ids, padded
 
-# A pass of its own for common beginnings costs about as much as this many tokens in a larger one (measured on CPU).
+# A pass of its own for common beginnings costs about as much as this many tokens in a larger one
+# (measured on CPU).
 WORTH_A_PASS = 64
 
 
 class Prefilled(NamedTuple):
-    """A row a request: logits of the first token (rows, vocabulary), the cache, the tokens' mask, the last position."""
+    """A row a request: logits of the first token (rows, vocabulary), the cache, the tokens' mask,
+    the last position.
+    """
 
     logits: Any
     cache: Any
@@ -27,7 +33,10 @@ class Prefilled(NamedTuple):
 
 
 def prefill(
-    model: Any, tokenizer: Any, requests: Sequence[Request], running: Callable[[Any], AbstractContextManager[None]]
+    model: Any,
+    tokenizer: Any,
+    requests: Sequence[Request],
+    running: Callable[[Any], AbstractContextManager[None]],
 ) -> Prefilled:
     """Run the requests' conversations. `running` as for `sampling.stream_tokens`."""
     import torch
@@ -35,7 +44,9 @@ def prefill(
     from palm_engine.lm.generation.growing_cache import new_cache, takes_room
 
     conversations = [tuple(conversation_ids(tokenizer, r.system, r.prompt)) for r in requests]
-    first: dict[tuple[str, tuple[int, ...]], int] = {}  # the request that stands for all with its conversation
+    first: dict[
+        tuple[str, tuple[int, ...]], int
+    ] = {}  # the request that stands for all with its conversation
     shares = takes_room(model)
     policies = [r.policy if shares else f"{i}" for i, r in enumerate(requests)]
     for i, key in enumerate(zip(policies, conversations, strict=True)):
@@ -47,13 +58,19 @@ def prefill(
     cache = new_cache(model)
     device = model.get_input_embeddings().weight.device
 
-    def run(rows: Sequence[int], sequences: Sequence[Sequence[int]], before: int) -> tuple[Any, Any, Any]:
+    def run(
+        rows: Sequence[int], sequences: Sequence[Sequence[int]], before: int
+    ) -> tuple[Any, Any, Any]:
         batch = padded(model, tokenizer, sequences, before)
         with torch.inference_mode(), running(torch.tensor(rows, device=device)):
             out = model(
-                input_ids=batch.input_ids, attention_mask=batch.mask, position_ids=batch.positions,
-                past_key_values=cache, use_cache=True, logits_to_keep=1,
-            )  # fmt: skip
+                input_ids=batch.input_ids,
+                attention_mask=batch.mask,
+                position_ids=batch.positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
         return out.logits[:, -1], batch.mask, batch.positions[:, -1:]
 
     common = common_beginning([(policies[i], conversations[i]) for i in distinct])
@@ -74,7 +91,9 @@ def prefill(
 
 
 def common_beginning(conversations: Sequence[tuple[str, Sequence[int]]]) -> int:
-    """How many tokens the conversations (policy, ids) of each policy begin with in common, one at least left over."""
+    """How many tokens the conversations (policy, ids) of each policy begin with in common, one at
+    least left over.
+    """
     leaders = dict(reversed(conversations))
     common = min(len(ids) for _, ids in conversations) - 1
     for policy, ids in conversations:

@@ -1,8 +1,8 @@
 """Sampling answers from a causal language model: an own decode loop over a batch of conversations.
 
-`stream_tokens` yields one token id a row a step, so that a page can show text as it comes; `sample_answers`
-consumes it for whole pools. Every row has its own stream of random numbers, keyed by its seed: which other
-rows share the batch does not change what a row draws.
+`stream_tokens` yields one token id a row a step, so that a page can show text as it comes;
+`sample_answers` consumes it for whole pools. Every row has its own stream of random numbers, keyed
+by its seed: which other rows share the batch does not change what a row draws.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from palm_engine.lm.generation.prefill import prefill
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """How answers are drawn. `temperature` 0 is greedy; `top_k` bounds the nucleus that `top_p` cuts."""
+    """How answers are drawn.
+
+    `temperature` 0 is greedy; `top_k` bounds the nucleus that `top_p` cuts.
+    """
 
     max_new_tokens: int = 64
     temperature: float = 0.7
@@ -31,7 +34,9 @@ class SamplingSettings:
 
 @dataclass(frozen=True)
 class Answer:
-    """A drawn answer: its text, its token ids without the end token, and whether it ended by itself."""
+    """A drawn answer: its text, its token ids without the end token, and whether it ended by
+    itself.
+    """
 
     text: str
     token_ids: tuple[int, ...]
@@ -47,8 +52,9 @@ def stream_tokens(
 ) -> Iterator[list[int | None]]:
     """Yield, a step at a time, one token id for each request (None once that request has ended).
 
-    The end token itself is yielded, then None. Stop consuming to cancel: nothing stays behind on the model.
-    `running(rows)` is the context of each forward pass, given the requests that its rows serve (see `stack.on_rows`).
+    The end token itself is yielded, then None. Stop consuming to cancel: nothing stays behind on
+    the model. `running(rows)` is the context of each forward pass, given the requests that its rows
+    serve (see `stack.on_rows`).
     """
     import torch
 
@@ -58,19 +64,27 @@ def stream_tokens(
     drawn = torch.zeros(len(requests), 0, dtype=torch.long, device=device)
     # Apple's GPUs have no float64.
     precise = torch.float32 if device.type == "mps" else torch.float64
-    drawn_numbers = np.stack([np.random.default_rng(r.seed).random(settings.max_new_tokens) for r in requests])
+    drawn_numbers = np.stack(
+        [np.random.default_rng(r.seed).random(settings.max_new_tokens) for r in requests]
+    )
     uniforms = torch.tensor(drawn_numbers, device=device, dtype=precise)
     ends = end_token_ids(model, tokenizer)
-    rows = torch.arange(len(requests), device=device)  # which request each remaining batch row serves
+    rows = torch.arange(
+        len(requests), device=device
+    )  # which request each remaining batch row serves
     # One for all steps: at a vocabulary a row, fresh memory costs more than what is done with it.
     logits = torch.empty(last.shape, dtype=torch.float32, device=device)
     for step in range(settings.max_new_tokens):
         if step > 0:
             with torch.inference_mode(), running(rows):
                 last = model(
-                    input_ids=drawn[:, -1:], attention_mask=mask, position_ids=positions, past_key_values=cache,
-                    use_cache=True, logits_to_keep=1,
-                ).logits[:, -1]  # fmt: skip
+                    input_ids=drawn[:, -1:],
+                    attention_mask=mask,
+                    position_ids=positions,
+                    past_key_values=cache,
+                    use_cache=True,
+                    logits_to_keep=1,
+                ).logits[:, -1]
         with torch.inference_mode():
             chosen = _choose(logits[: len(last)].copy_(last), drawn, uniforms[rows, step], settings)
         tokens: list[int | None] = [None] * len(requests)
@@ -97,10 +111,15 @@ def sample_answers(
     batch_size: int = 64,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[Answer]:
-    """Draw one answer a request, in batches of similar prompt length; `progress` gets the answers just finished."""
+    """Draw one answer a request, in batches of similar prompt length.
+
+    `progress` gets the answers just finished.
+    """
     answers: list[Answer | None] = [None] * len(requests)
     ends = end_token_ids(model, tokenizer)
-    order = sorted(range(len(requests)), key=lambda i: len(requests[i].prompt) + len(requests[i].system or ""))
+    order = sorted(
+        range(len(requests)), key=lambda i: len(requests[i].prompt) + len(requests[i].system or "")
+    )
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         drawn: list[list[int]] = [[] for _ in batch]
@@ -111,7 +130,9 @@ def sample_answers(
         for i, ids in zip(batch, drawn, strict=True):
             ended = bool(ids) and ids[-1] in ends
             body = tuple(ids[:-1] if ended else ids)
-            answers[i] = Answer(tokenizer.decode(body, skip_special_tokens=True).strip(), body, ended)
+            answers[i] = Answer(
+                tokenizer.decode(body, skip_special_tokens=True).strip(), body, ended
+            )
         progress(len(batch))
     return [answer for answer in answers if answer is not None]
 
@@ -124,7 +145,8 @@ def end_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
 
 
 def _choose(logits: Any, drawn: Any, uniform: Any, settings: SamplingSettings) -> Any:
-    """Pick a token a row from logits (rows, vocabulary) by inverting the nucleus' cumulative distribution.
+    """Pick a token a row from logits (rows, vocabulary) by inverting the nucleus' cumulative
+    distribution.
 
     What `logits` holds is used up.
     """
@@ -133,7 +155,9 @@ def _choose(logits: Any, drawn: Any, uniform: Any, settings: SamplingSettings) -
     if settings.repetition_penalty != 1.0 and drawn.shape[1]:
         before = logits.gather(-1, drawn)
         penalty = settings.repetition_penalty
-        logits = logits.scatter_(-1, drawn, torch.where(before > 0, before / penalty, before * penalty))
+        logits = logits.scatter_(
+            -1, drawn, torch.where(before > 0, before / penalty, before * penalty)
+        )
     if settings.temperature == 0:
         return logits.argmax(-1)
     top, indices = torch.topk(logits, min(settings.top_k, logits.shape[-1]))
@@ -144,5 +168,7 @@ def _choose(logits: Any, drawn: Any, uniform: Any, settings: SamplingSettings) -
     mass_before = probabilities.cumsum(-1) - probabilities
     kept = probabilities * (mass_before < settings.top_p)
     cumulative = kept.to(uniform.dtype).cumsum(-1)
-    place = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:]).clamp(max=top.shape[-1] - 1)
+    place = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:]).clamp(
+        max=top.shape[-1] - 1
+    )
     return indices.gather(-1, place)[:, 0]

@@ -20,7 +20,10 @@ Floats = NDArray[np.float64]
 
 
 class Calls:
-    """Weights asked (n, d), points found (n, d), optima (n,), and for a table the rows (n,); in calling order."""
+    """Weights asked (n, d), points found (n, d), optima (n,), and for a table the rows (n,).
+
+    In calling order.
+    """
 
     def __init__(self, oracle: Oracle) -> None:
         self.oracle = oracle
@@ -46,7 +49,10 @@ class Calls:
         return bool(len(self) and (np.abs(self.weights - w).max(axis=1) <= tolerance).any())
 
     def pool(self, options: Options) -> FoundPool:
-        """What may be chosen from: the policies found; for a table its eligible rows, with those required."""
+        """What may be chosen from: the policies found.
+
+        For a table its eligible rows, with those required.
+        """
         if isinstance(self.oracle, TableOracle):
             options.check_rows(len(self.oracle.points))
             rows = np.unique(np.concatenate([self.rows, np.array(options.include, dtype=np.intp)]))
@@ -54,15 +60,22 @@ class Calls:
             if not len(rows):
                 rows = options.eligible(len(self.oracle.points))[:1]
             include = tuple(int(np.flatnonzero(rows == i)[0]) for i in options.include)
-            return FoundPool(self, self.oracle.points[rows], self.oracle.points, rows, include, options)
+            return FoundPool(
+                self, self.oracle.points[rows], self.oracle.points, rows, include, options
+            )
         if options.include or options.exclude:
-            raise InvalidInputError("including and excluding name rows of a table; this oracle has none")
+            raise InvalidInputError(
+                "including and excluding name rows of a table; this oracle has none"
+            )
         return FoundPool(self, self.points, self.points, np.arange(len(self)), (), options)
 
 
 @dataclass(frozen=True)
 class FoundPool:
-    """`points` (n, d) that may be chosen, against `comparators` (m, d); `include` are rows that must be."""
+    """`points` (n, d) that may be chosen, against `comparators` (m, d).
+
+    `include` are rows that must be.
+    """
 
     calls: Calls
     points: Floats
@@ -80,9 +93,12 @@ class FoundPool:
         gap: WorstGap | None = None,
         scope: str | None = None,
     ) -> Selection:
-        """The result for `chosen` rows of `points`; the gap, unless given, is exact against `comparators`.
+        """The result for `chosen` rows of `points`.
 
-        Without a table the comparators are only what was found, so the scope is `sampled` at the weights asked.
+        The gap, unless given, is exact against `comparators`.
+
+        Without a table the comparators are only what was found, so the scope is `sampled` at the
+        weights asked.
         """
         table = isinstance(self.calls.oracle, TableOracle)
         kept = sorted(chosen)

@@ -1,4 +1,7 @@
-"""Set cover on a finite set of weights, by HiGHS: the finite subproblem of the exact methods, and its greedy."""
+"""Set cover on a finite set of weights, by HiGHS.
+
+The finite subproblem of the exact methods, and its greedy.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ FEW = 12
 
 @dataclass(frozen=True)
 class Cover:
-    """`columns` that cover every row (None: no cover within the limits); `lower_bound` is proved on their number."""
+    """`columns` that cover every row (None: no cover within the limits).
+
+    `lower_bound` is proved on their number.
+    """
 
     columns: tuple[int, ...] | None
     lower_bound: int
@@ -25,29 +31,35 @@ class Cover:
 def smallest_cover(
     covers: Booleans, at_least: int = 1, at_most: int | None = None, time_limit: float | None = None
 ) -> Cover:
-    """Fewest columns of `covers` (rows, columns) so that each row has one; exact unless time runs out.
+    """Fewest columns of `covers` (rows, columns) so that each row has one.
 
-    `at_least` is a bound proved before, carried in as a cut. With `at_most`, only whether such a cover exists
-    is decided, which is faster.
+    Exact unless time runs out.
+
+    `at_least` is a bound proved before, carried in as a cut. With `at_most`, only whether such a
+    cover exists is decided, which is faster.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     columns = covers.shape[1]
     if not covers.any(axis=1).all():
         return Cover(None, columns + 1)
-    # A row whose columns include another row's is implied by it; equal columns need one representative.
+    # A row whose columns include another row's is implied by it; equal columns need one
+    # representative.
     kept_columns = _representatives(covers)
     matrix = np.unique(covers[:, kept_columns], axis=0).astype(float)
     most = float(at_most) if at_most is not None else float(len(kept_columns))
     if at_least > most:
         return Cover(None, at_least)
     if columns <= FEW:
-        # Where only existence is asked, as many as allowed: between the rows they leave smaller gaps.
+        # Where only existence is asked, as many as allowed: between the rows they leave smaller
+        # gaps.
         least = at_least if at_most is None else min(at_most, len(kept_columns))
         few = _smallest_of_few(matrix > 0.5, least, int(most))
         if few is None:
             return Cover(None, int(most) + 1)
-        return Cover(tuple(int(c) for c in kept_columns[few]), at_least if at_most is not None else len(few))
+        return Cover(
+            tuple(int(c) for c in kept_columns[few]), at_least if at_most is not None else len(few)
+        )
     solved = milp(
         np.ones(len(kept_columns)) if at_most is None else np.zeros(len(kept_columns)),
         constraints=[
@@ -65,18 +77,23 @@ def smallest_cover(
     chosen = tuple(int(c) for c in np.sort(kept_columns[solved.x > 0.5]))
     if at_most is not None:
         return Cover(chosen, at_least)
-    proved = len(chosen) if solved.status == 0 else max(at_least, int(np.ceil(solved.mip_dual_bound - 1e-6)))
+    proved = (
+        len(chosen)
+        if solved.status == 0
+        else max(at_least, int(np.ceil(solved.mip_dual_bound - 1e-6)))
+    )
     return Cover(chosen, proved, timed_out=solved.status != 0)
 
 
 def _representatives(covers: Booleans) -> NDArray[np.intp]:
-    """One column of each distinct non-empty set of rows that is not part of another one, ascending."""
+    """One column of each distinct non-empty set of rows that is not part of another, ascending."""
     packed = np.ascontiguousarray(np.packbits(covers, axis=0).T)
     kinds = packed.view(np.dtype((np.void, packed.shape[1])))[:, 0]
     kept = np.unique(kinds, return_index=True)[1]
     sets = covers[:, kept].T.astype(np.float32)
     sizes = sets.sum(axis=1)
-    # Large sets first: whatever is part of a set is part of one that is kept, so only those are compared with.
+    # Large sets first: whatever is part of a set is part of one that is kept, so only those are
+    # compared with.
     order = np.argsort(-sizes, kind="stable")
     order = order[sizes[order] > 0]
     maximal = np.empty(0, dtype=np.intp)
@@ -89,9 +106,15 @@ def _representatives(covers: Booleans) -> NDArray[np.intp]:
 
 
 def _within(
-    sets: NDArray[np.float32], sizes: NDArray[np.float32], others: NDArray[np.float32], own: bool = False
+    sets: NDArray[np.float32],
+    sizes: NDArray[np.float32],
+    others: NDArray[np.float32],
+    own: bool = False,
 ) -> Booleans:
-    """Which of `sets` (m, rows) are part of one of `others` (n, rows); with `own`, of another one of themselves."""
+    """Which of `sets` (m, rows) are part of one of `others` (n, rows).
+
+    With `own`, of another one of themselves.
+    """
     inside = sets @ others.T >= sizes[:, None] - 0.5
     if own:
         np.fill_diagonal(inside, False)
@@ -99,7 +122,10 @@ def _within(
 
 
 def _smallest_of_few(covers: Booleans, at_least: int, at_most: int) -> NDArray[np.intp] | None:
-    """Fewest columns, `at_least` to `at_most` of them, by trying all: faster than setting up a program."""
+    """Fewest columns, `at_least` to `at_most` of them, by trying all.
+
+    Faster than setting up a program.
+    """
     for size in range(max(at_least, 1), min(at_most, covers.shape[1]) + 1):
         tried = np.array(list(combinations(range(covers.shape[1]), size)))
         does = covers[:, tried].any(axis=2).all(axis=0)
@@ -109,7 +135,10 @@ def _smallest_of_few(covers: Booleans, at_least: int, at_most: int) -> NDArray[n
 
 
 def greedy_cover(covers: Booleans, limit: int | None = None) -> tuple[int, ...]:
-    """Columns chosen by most newly covered rows (ties: first), until all rows or `limit` columns; not optimal."""
+    """Columns chosen by most newly covered rows (ties: first), until all rows or `limit` columns.
+
+    Not optimal.
+    """
     open_rows = covers.any(axis=1)
     chosen: list[int] = []
     while open_rows.any() and (limit is None or len(chosen) < limit):

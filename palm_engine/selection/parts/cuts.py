@@ -1,4 +1,6 @@
-"""The growing finite set of weights on which the exact methods solve set covers, and the check off that set."""
+"""The growing finite set of weights on which the exact methods solve set covers, and the check off
+that set.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,11 @@ MANY = 3000
 
 
 class Cuts:
-    """The growing finite set of weights, with each eligible candidate's deficit V_Q(w) - w·u at each of them.
+    """The growing finite set of weights, with each eligible candidate's deficit V_Q(w) - w·u at
+    each of them.
 
-    Columns are the candidates that may be members; comparators are all. `require` holds columns that must be kept.
+    Columns are the candidates that may be members; comparators are all. `require` holds columns
+    that must be kept.
     """
 
     def __init__(self, points: Floats, options: Options) -> None:
@@ -65,7 +69,10 @@ class Cuts:
     def gaps(
         self, columns: Sequence[int], eps: float = 0.0, delta: float = 0.0, relative: bool = False
     ) -> tuple[Floats, Floats]:
-        """The envelope vertices of `columns` and (1-eps) V_Q - delta - V_P at each; `relative`: that over V_Q."""
+        """The envelope vertices of `columns` and (1-eps) V_Q - delta - V_P at each.
+
+        `relative`: that over V_Q.
+        """
         p = self.points[list(columns)]
         vertices = envelope_vertices(p, self.region)
         best = upper_envelope(self.comparators, vertices)
@@ -73,14 +80,19 @@ class Cuts:
         return vertices, gaps / best if relative else gaps
 
     def reach(self, eps: float = 0.0, delta: float = 0.0, relative: bool = False) -> float:
-        """The largest of `gaps` of all eligible candidates together: what no portfolio can be better than."""
+        """The largest of `gaps` of all eligible candidates together.
+
+        What no portfolio can be better than.
+        """
         if not takes_programs(len(self.points), self.points.shape[1]):
             return float(self.gaps(range(len(self.rows)), eps, delta, relative)[1].max())
         if relative:
             return worst_ratio_by_programs(self.points, self.comparators, self.region)[0]
         return worst_by_programs(self.points, (1 - eps) * self.comparators, self.region, delta)[0]
 
-    def selection(self, method: str, columns: Sequence[int], **more: float | int | str | None) -> Selection:
+    def selection(
+        self, method: str, columns: Sequence[int], **more: float | int | str | None
+    ) -> Selection:
         """The result for `columns`, in rows of all candidates."""
         kept = sorted(columns)
         gap = worst_gap(self.points[kept], self.comparators, self.region)
@@ -94,7 +106,9 @@ def comparators(points: Floats) -> Floats:
 
 
 def comparator_rows(points: Floats) -> NDArray[np.intp]:
-    """Indices of the rows that matter for the best value: of more than MANY rows, only the vertices of their hull.
+    """Indices of the rows that matter for the best value.
+
+    Of more than MANY rows, only the vertices of their hull.
 
     Exact: a linear function is largest at a vertex. Above d = 4 the hull costs more than it saves.
     """
@@ -104,11 +118,15 @@ def comparator_rows(points: Floats) -> NDArray[np.intp]:
 
     try:
         return np.sort(ConvexHull(points).vertices).astype(np.intp)
-    except QhullError:  # flat or repeated points: the hull has no interior, so only repetitions are dropped
+    except (
+        QhullError
+    ):  # flat or repeated points: the hull has no interior, so only repetitions are dropped
         return np.sort(np.unique(points, axis=0, return_index=True)[1])
 
 
 def worst_first(vertices: Floats, gaps: Floats, above: float) -> Floats:
     """Some tens of `vertices` (m, d), those of the largest gaps first; always at least one."""
     order = np.argsort(-gaps)[:VERTICES_A_ROUND]
-    return vertices[order[gaps[order] > above]] if (gaps[order] > above).any() else vertices[order[:1]]
+    return (
+        vertices[order[gaps[order] > above]] if (gaps[order] > above).any() else vertices[order[:1]]
+    )

@@ -1,10 +1,12 @@
-"""The certificate from few oracle calls: V_P below, a polytope's upper envelope above, the gap between them exact.
+"""The certificate from few oracle calls.
 
-A call at w_k with optimum O_k and tolerance eta proves `w_k·u <= O_k + eta` for every policy's point u, and
-`u >= floor`. The polytope of all such points has vertices B (qhull), so no policy is better at w than
-`max over B of w·b`: an upper envelope like any other, and the worst gap to it is exact. After optimistic linear
-support (Roijers 2016, section 3; Mossalam et al. 2016, arXiv 1610.02707), with the worst gap over all weights in
-place of the improvement at the corners.
+V_P below, a polytope's upper envelope above, the gap between them exact.
+
+A call at w_k with optimum O_k and tolerance eta proves `w_k·u <= O_k + eta` for every policy's
+point u, and `u >= floor`. The polytope of all such points has vertices B (qhull), so no policy is
+better at w than `max over B of w·b`: an upper envelope like any other, and the worst gap to it is
+exact. After optimistic linear support (Roijers 2016, section 3; Mossalam et al. 2016, arXiv
+1610.02707), with the worst gap over all weights in place of the improvement at the corners.
 """
 
 from __future__ import annotations
@@ -30,8 +32,10 @@ CLEAR = 1e-3
 
 @dataclass(frozen=True)
 class Sandwich:
-    """`calls` made; `upper` (m, d), points whose envelope is above every policy's value; the certified additive
-    `gap` of all found policies; what `stopped` it; and (calls, certified gap) after every round.
+    """`calls` made; `upper` (m, d), points whose envelope is above every policy's value.
+
+    The certified additive `gap` of all found policies; what `stopped` it; and (calls, certified
+    gap) after every round.
     """
 
     calls: Calls
@@ -51,7 +55,10 @@ def upper_points(calls: Calls) -> Floats:
     limits = calls.optima[index] + oracle.tolerance
     norms = np.linalg.norm(weights, axis=1)
     sides = np.vstack(
-        [np.hstack([weights, -limits[:, None]]) / norms[:, None], np.hstack([-np.eye(d), np.full((d, 1), floor)])]
+        [
+            np.hstack([weights, -limits[:, None]]) / norms[:, None],
+            np.hstack([-np.eye(d), np.full((d, 1), floor)]),
+        ]
     )
     inside = _inside(sides, calls.points.mean(axis=0), floor)
     try:
@@ -64,7 +71,8 @@ def upper_points(calls: Calls) -> Floats:
 
 def _inside(sides: Floats, middle: Floats, floor: float) -> Floats:
     """A point strictly inside all `sides` (m, d + 1; unit normal and offset), shape (d,)."""
-    # The mean of what was found meets every limit, the lowest corner keeps clear of them: half way is well inside,
+    # The mean of what was found meets every limit, the lowest corner keeps clear of them: half way
+    # is well inside,
     # unless a trait is all but constant.
     half = (middle + floor) / 2
     if (sides[:, :-1] @ half + sides[:, -1]).max() < -CLEAR:
@@ -73,19 +81,26 @@ def _inside(sides: Floats, middle: Floats, floor: float) -> Floats:
 
     d = len(middle)
     ball = linprog(  # the one of largest radius
-        np.r_[np.zeros(d), -1.0], A_ub=np.hstack([sides[:, :-1], np.ones((len(sides), 1))]), b_ub=-sides[:, -1],
-        bounds=[(None, None)] * d + [(0, None)], method="highs",
-    )  # fmt: skip
+        np.r_[np.zeros(d), -1.0],
+        A_ub=np.hstack([sides[:, :-1], np.ones((len(sides), 1))]),
+        b_ub=-sides[:, -1],
+        bounds=[(None, None)] * d + [(0, None)],
+        method="highs",
+    )
     if ball.x is None:
-        raise InvalidInputError("the oracle's optima contradict its floor or tolerance: no policy could give them")
+        raise InvalidInputError(
+            "the oracle's optima contradict its floor or tolerance: no policy could give them"
+        )
     return np.asarray(ball.x[:d])
 
 
 def sandwich(oracle: Oracle, eps: float, delta: float, options: Options = DEFAULT) -> Sandwich:
-    """Call the oracle where the certified gap is worst until all found policies are an (eps, delta)-portfolio.
+    """Call the oracle where the certified gap is worst until all found policies are an (eps,
+    delta)-portfolio.
 
-    Stops at the target, at `options.budget` calls, at the time limit (anytime: the certificate it has then holds),
-    or where the oracle's tolerance hides the rest. `options.batch` worst weights are asked at once.
+    Stops at the target, at `options.budget` calls, at the time limit (anytime: the certificate it
+    has then holds), or where the oracle's tolerance hides the rest. `options.batch` worst weights
+    are asked at once.
     """
     region = options.region or Region.whole(oracle.d)
     started = time.perf_counter()
@@ -93,7 +108,9 @@ def sandwich(oracle: Oracle, eps: float, delta: float, options: Options = DEFAUL
     calls = Calls(oracle)
     corners = region.corners()
     # Fewer calls than corners: one in the middle, so that every trait has some bound from above.
-    calls.ask(corners if budget >= len(corners) else np.vstack([region.centre(), corners[: budget - 1]]))
+    calls.ask(
+        corners if budget >= len(corners) else np.vstack([region.centre(), corners[: budget - 1]])
+    )
     history: list[tuple[int, float]] = []
     while True:
         upper = upper_points(calls)
@@ -111,7 +128,9 @@ def sandwich(oracle: Oracle, eps: float, delta: float, options: Options = DEFAUL
             stopped = "time limit"
             break
         order = np.argsort(-violation, kind="stable")
-        fresh = [vertices[i] for i in order if violation[i] > MET and not calls.has_asked(vertices[i])]
+        fresh = [
+            vertices[i] for i in order if violation[i] > MET and not calls.has_asked(vertices[i])
+        ]
         if not fresh:
             stopped = "oracle tolerance"
             break

@@ -1,1 +1,4 @@
-"""Where answers come from: recorded in the bundle, a local model, or a server; one interface (`base.Backend`)."""
+"""Where answers come from: recorded in the bundle, a local model, or a server.
+
+One interface (`base.Backend`).
+"""

@@ -1,4 +1,6 @@
-"""Members on this machine: one base model, all adapters stacked, one batch for every member and prompt."""
+"""Members on this machine: one base model, all adapters stacked, one batch for every member and
+prompt.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +36,20 @@ class LocalModel:
 
 
 class LocalBackend:
-    """Answers of a bundle's policies from a local model. Adapters are loaded when first asked for, or by `load`."""
+    """Answers of a bundle's policies from a local model.
+
+    Adapters are loaded when first asked for, or by `load`.
+    """
 
     def __init__(self, model: LocalModel, bundle: Bundle) -> None:
         self.model, self.bundle = model, bundle
 
     @property
     def policies(self) -> tuple[str, ...]:
-        """All candidates that can be run: the base, prompted ones, and adapters that the bundle holds."""
+        """All candidates that can be run.
+
+        The base, prompted ones, and adapters that the bundle holds.
+        """
         return tuple(c.policy for c in self.bundle.manifest.candidates if c.can_run)
 
     @property
@@ -51,7 +59,10 @@ class LocalBackend:
         return tuple(p for p in self.policies if (key := self._key(p)) is None or key in stacked)
 
     def load(self, policies: Sequence[str]) -> None:
-        """Stack the adapters of `policies`, all or none. Raises ModelSourceError where one isn't what was evaluated."""
+        """Stack the adapters of `policies`, all or none.
+
+        Raises ModelSourceError where one isn't what was evaluated.
+        """
         new = {}
         for policy in policies:
             key = self._key(policy)
@@ -69,11 +80,16 @@ class LocalBackend:
             self.model.stack.remove(key)
 
     def bytes_of(self, policy: str) -> int:
-        """Memory that the policy takes beside the base, in bytes; 0 where it isn't loaded or has no adapter."""
+        """Memory that the policy takes beside the base, in bytes.
+
+        0 where it isn't loaded or has no adapter.
+        """
         key = self._key(policy)
         return 0 if key is None else int(self.model.stack.bytes_of(key))
 
-    def requests(self, prompts: Sequence[str], members: Sequence[str], settings: LiveSettings) -> list[Request]:
+    def requests(
+        self, prompts: Sequence[str], members: Sequence[str], settings: LiveSettings
+    ) -> list[Request]:
         """A request a row: each member's own system prompt, each row's own random stream."""
         return [
             Request(self.bundle.candidate(m).system or "", p, row_seed(settings, m, p), m)
@@ -82,14 +98,16 @@ class LocalBackend:
         ]
 
     def running(self, members: Sequence[str], prompts: int) -> Any:
-        """The context of a forward pass whose rows are `members` x `prompts` (see `stack.on_rows`)."""
+        """The context of a forward pass with rows `members` x `prompts` (see `stack.on_rows`)."""
         return self.model.stack.on_rows([self._key(m) for m in members for _ in range(prompts)])
 
     def keys(self, members: Sequence[str]) -> list[str]:
         """Names under which the adapters of `members` are stacked."""
         return [key for m in members if (key := self._key(m)) is not None]
 
-    def stream(self, prompts: Sequence[str], members: Sequence[str], settings: LiveSettings) -> Iterator[Piece]:
+    def stream(
+        self, prompts: Sequence[str], members: Sequence[str], settings: LiveSettings
+    ) -> Iterator[Piece]:
         """See Backend.stream."""
         check_request(self.policies, prompts, members)
         requests = self.requests(prompts, members, settings)
@@ -97,13 +115,17 @@ class LocalBackend:
         self.load(members)
         return self._pieces(requests, members, settings)
 
-    def _pieces(self, requests: list[Request], members: Sequence[str], settings: LiveSettings) -> Iterator[Piece]:
+    def _pieces(
+        self, requests: list[Request], members: Sequence[str], settings: LiveSettings
+    ) -> Iterator[Piece]:
         with self.model.stack.hold(self.keys(members)):
             self.load(members)  # again: one may have gone before its first token was asked for
             running = self.running(members, len(requests) // len(members))
             yield from self._decoded(requests, running, settings)
 
-    def _decoded(self, requests: list[Request], running: Any, settings: LiveSettings) -> Iterator[Piece]:
+    def _decoded(
+        self, requests: list[Request], running: Any, settings: LiveSettings
+    ) -> Iterator[Piece]:
         model, tokenizer = self.model.base.model, self.model.base.tokenizer
         ends = end_token_ids(model, tokenizer)
         texts = [TextStream(tokenizer) for _ in requests]
@@ -126,11 +148,13 @@ class LocalBackend:
 
     def _check_length(self, requests: list[Request], settings: LiveSettings) -> None:
         most = getattr(self.model.base.model.config, "max_position_embeddings", None)
-        longest = max(len(conversation_ids(self.model.base.tokenizer, r.system, r.prompt)) for r in requests)
+        longest = max(
+            len(conversation_ids(self.model.base.tokenizer, r.system, r.prompt)) for r in requests
+        )
         if most is not None and longest + settings.max_new_tokens > most:
             raise InvalidInputError(
-                f"a prompt of {longest} tokens and {settings.max_new_tokens} new ones don't fit the model's {most}; "
-                "shorten the prompt, or ask for fewer new tokens"
+                f"a prompt of {longest} tokens and {settings.max_new_tokens} new ones don't fit the"
+                f" model's {most}; shorten the prompt, or ask for fewer new tokens"
             )
 
     def _key(self, policy: str) -> str | None:

@@ -1,4 +1,7 @@
-"""Answers from the bundle's own records, a word at a time: works without any model, and is the fake to test with."""
+"""Answers from the bundle's own records, a word at a time.
+
+Works without any model, and is the fake to test with.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ _WORDS = re.compile(r"\s*\S+")
 
 
 class RecordedBackend:
-    """Replays recorded answers; `seed` chooses among several of one policy. `delay` is the pause before a word in s."""
+    """Replays recorded answers; `seed` chooses among several of one policy.
+
+    `delay` is the pause before a word in s.
+    """
 
     def __init__(self, bundle: Bundle, delay: float = 0.0) -> None:
         self.bundle, self.delay = bundle, delay
@@ -31,7 +37,9 @@ class RecordedBackend:
         table = self.bundle.prompts
         return tuple(table["text"][table["prompt_id"].isin(self.bundle.answered_prompts)])
 
-    def stream(self, prompts: Sequence[str], members: Sequence[str], settings: LiveSettings) -> Iterator[Piece]:
+    def stream(
+        self, prompts: Sequence[str], members: Sequence[str], settings: LiveSettings
+    ) -> Iterator[Piece]:
         """See Backend.stream; temperature and the like have no effect on what was recorded."""
         check_request(self.policies, prompts, members)
         table = self.bundle.prompts.drop_duplicates("text").set_index("text")["prompt_id"]
@@ -40,13 +48,18 @@ class RecordedBackend:
             for prompt in prompts:
                 if prompt not in table.index:
                     raise InvalidInputError(
-                        f"no answer to {prompt[:60]!r} was recorded; load the model to ask what is new"
+                        f"no answer to {prompt[:60]!r} was recorded; load the model to ask what"
+                        " is new"
                     )
                 answers = self.bundle.answers(str(table[prompt]), [member])
                 if answers.empty:
-                    raise InvalidInputError(f"no answer of {member!r} to {prompt[:60]!r} was recorded")
+                    raise InvalidInputError(
+                        f"no answer of {member!r} to {prompt[:60]!r} was recorded"
+                    )
                 answer = answers.iloc[settings.seed % len(answers)]
-                pieces = _pieces(len(rows), str(answer["text"]), int(answer["tokens"]), settings.max_new_tokens)
+                pieces = _pieces(
+                    len(rows), str(answer["text"]), int(answer["tokens"]), settings.max_new_tokens
+                )
                 rows.append(pieces)
         return self._replay(rows)
 

@@ -1,8 +1,9 @@
-"""Members on a server with OpenAI's interface, such as vLLM with one adapter a member (docs/serving.md).
+"""Members on a server with OpenAI's interface, such as vLLM with one adapter a member
+(docs/serving.md).
 
-Every row is a stream of its own; an event loop in a thread reads them all, and cancelling closes the connections. A
-server samples in its own way: the same seed need not give the text that a local model gives, and its repetition
-penalty, where it has one, also counts the prompt's words.
+Every row is a stream of its own; an event loop in a thread reads them all, and cancelling closes
+the connections. A server samples in its own way: the same seed need not give the text that a local
+model gives, and its repetition penalty, where it has one, also counts the prompt's words.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from palm_engine.serving.backends.interface import LiveSettings, Piece, check_re
 class RemoteBackend:
     """A bundle's policies on the server at `url` (as in `http://localhost:8000/v1`).
 
-    `models` maps policies to the names they are served under; left out, adapters are looked for under their policy's
-    name, and the base and its prompted policies under the base's source or `base`. The key is read from `key_variable`.
+    `models` maps policies to the names they are served under; left out, adapters are looked for
+    under their policy's name, and the base and its prompted policies under the base's source or
+    `base`. The key is read from `key_variable`.
     """
 
     def __init__(
@@ -38,16 +40,23 @@ class RemoteBackend:
         try:
             import openai
         except ImportError as error:
-            raise DependencyError("a remote server needs the extra 'remote': pip install -e '.[remote]'") from error
+            raise DependencyError(
+                "a remote server needs the extra 'remote': pip install -e '.[remote]'"
+            ) from error
         self.bundle, self.url = bundle, url
         self._options: dict[str, Any] = {
-            "base_url": url, "api_key": os.environ.get(key_variable, "none"), "timeout": timeout, "max_retries": 1,
-        }  # fmt: skip
+            "base_url": url,
+            "api_key": os.environ.get(key_variable, "none"),
+            "timeout": timeout,
+            "max_retries": 1,
+        }
         try:
             with openai.OpenAI(**self._options) as client:
                 self.served = tuple(model.id for model in client.models.list())
         except openai.OpenAIError as error:
-            raise GenerationError(f"{url}: the server can't be asked ({_reason(error)}); is it running?") from error
+            raise GenerationError(
+                f"{url}: the server can't be asked ({_reason(error)}); is it running?"
+            ) from error
         self._models = dict(models) if models is not None else self._found()
 
     @property
@@ -55,7 +64,9 @@ class RemoteBackend:
         """Candidates that the server has a model for."""
         return tuple(p for p in self.bundle.policies if self._models.get(p) in self.served)
 
-    def stream(self, prompts: Sequence[str], members: Sequence[str], settings: LiveSettings) -> Iterator[Piece]:
+    def stream(
+        self, prompts: Sequence[str], members: Sequence[str], settings: LiveSettings
+    ) -> Iterator[Piece]:
         """See Backend.stream."""
         check_request(self.policies, prompts, members)
         asked = [(m, p) for m in members for p in prompts]
@@ -87,19 +98,23 @@ class RemoteBackend:
                 loop.call_soon_threadsafe(work.cancel)
             thread.join(10)
 
-    async def _ask_all(self, asked: list[tuple[str, str]], settings: LiveSettings, pieces: Any) -> None:
+    async def _ask_all(
+        self, asked: list[tuple[str, str]], settings: LiveSettings, pieces: Any
+    ) -> None:
         import openai
 
         try:
             async with openai.AsyncOpenAI(**self._options) as client:
-                rows = [self._ask(client, i, m, p, settings, pieces) for i, (m, p) in enumerate(asked)]
+                rows = [
+                    self._ask(client, i, m, p, settings, pieces) for i, (m, p) in enumerate(asked)
+                ]
                 await asyncio.gather(*rows)
         except Exception as error:
             pieces.put(error)
 
     async def _ask(
         self, client: Any, row: int, member: str, prompt: str, settings: LiveSettings, pieces: Any
-    ) -> None:  # fmt: skip
+    ) -> None:
         import openai
 
         # vLLM's and others' own; a server that only knows OpenAI's settings refuses them.
@@ -107,14 +122,18 @@ class RemoteBackend:
         options: dict[str, Any] = {
             "model": self._models[member],
             "messages": [
-                # Always explicit: a chat template would otherwise put in a system message of its own.
+                # Always explicit: a chat template would otherwise put in a system message of its
+                # own.
                 {"role": "system", "content": self.bundle.candidate(member).system or ""},
                 {"role": "user", "content": prompt},
             ],
-            "max_tokens": settings.max_new_tokens, "temperature": settings.temperature, "top_p": settings.top_p,
-            "seed": sum(row_seed(settings, member, prompt)) % 2**31, "stream": True,
+            "max_tokens": settings.max_new_tokens,
+            "temperature": settings.temperature,
+            "top_p": settings.top_p,
+            "seed": sum(row_seed(settings, member, prompt)) % 2**31,
+            "stream": True,
             "stream_options": {"include_usage": True},
-        }  # fmt: skip
+        }
         try:
             answer = await client.chat.completions.create(**options, extra_body=own)
         except openai.BadRequestError:
@@ -129,15 +148,21 @@ class RemoteBackend:
                     text, begun = (text, True) if begun else (text.lstrip(), bool(text.strip()))
                     counted += 1
                     pieces.put(Piece(row, text, False, 1))
-        # A server may put several tokens into one piece: its own count settles it, the end token not counted.
+        # A server may put several tokens into one piece: its own count settles it, the end token
+        # not counted.
         ended = total is not None and total < settings.max_new_tokens
-        pieces.put(Piece(row, "", True, 0 if total is None else max(total - int(ended) - counted, 0)))
+        pieces.put(
+            Piece(row, "", True, 0 if total is None else max(total - int(ended) - counted, 0))
+        )
 
     def _found(self) -> dict[str, str]:
         base = self.bundle.manifest.base
         names = [n for n in (base.source if base else None, "base") if n in self.served]
         plain = names[0] if names else None
-        found = {c.policy: c.policy if c.kind == "adapter" else plain for c in self.bundle.manifest.candidates}
+        found = {
+            c.policy: c.policy if c.kind == "adapter" else plain
+            for c in self.bundle.manifest.candidates
+        }
         return {policy: name for policy, name in found.items() if name is not None}
 
 

@@ -1,4 +1,6 @@
-"""Numbers behind the pages: methods compared, plans, losses, costs, users, against slow or independent references."""
+"""Numbers behind the pages: methods compared, plans, losses, costs, users, against slow or
+independent references.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +40,18 @@ DEMO = ROOT / "portfolios" / "demo"
 def test_no_method_beats_the_exact_one_where_it_chose(d: int, seed: int) -> None:
     points = sphere(9, d, seed)
     told: list[float] = []
-    curves = {c.method: c for c in compare_methods(points, points, (1, 2, 3), report=lambda s, _: told.append(s))}
+    curves = {
+        c.method: c
+        for c in compare_methods(points, points, (1, 2, 3), report=lambda s, _: told.append(s))
+    }
     assert set(curves) == {"minimum", "greedy", "palm", "uniform", "random"}
     for curve in curves.values():
         for best, gap, rows in zip(curves["minimum"].gaps, curve.gaps, curve.members, strict=True):
             assert gap >= best - 2e-6
             if curve.method != "random":
-                assert gap == pytest.approx(worst_additive_gap(points[list(rows)], points), abs=1e-12)
+                assert gap == pytest.approx(
+                    worst_additive_gap(points[list(rows)], points), abs=1e-12
+                )
     low, high = curves["random"].low, curves["random"].high
     assert low is not None
     assert high is not None
@@ -85,7 +92,9 @@ def test_a_plan_is_of_gibbs_policies_and_its_gap_is_theirs() -> None:
         assert (REFERENCE in policies.names) == with_cost
         members = list(info.chosen.members)
         sampled = grid(3, 40)
-        behind = (sampled @ policies.points.T).max(axis=1) - (sampled @ policies.points[members].T).max(axis=1)
+        behind = (sampled @ policies.points.T).max(axis=1) - (
+            sampled @ policies.points[members].T
+        ).max(axis=1)
         assert behind.max() <= info.chosen.gap.additive + 1e-9
         gaps = [s.gap.additive for s in info.curve]
         assert gaps == sorted(gaps, reverse=True)
@@ -184,19 +193,25 @@ def test_the_demo_says_its_own_numbers() -> None:
     bundle = read_bundle(DEMO)
     certificate = bundle.manifest.certificate
     assert certificate is not None
-    said = {s.heading: s.text for s in statements(bundle, tuple(bundle.members), certificate.additive)}
+    said = {
+        s.heading: s.text for s in statements(bundle, tuple(bundle.members), certificate.additive)
+    }
     assert f"{certificate.additive.estimate:.4f}" in said["Promise"]
     assert f"{certificate.additive.upper:.4f}" in said["Confidence"]
     assert "candidates" in said["Scope"]
     everything = as_json(bundle, tuple(bundle.members), certificate.additive)
-    assert everything["worst_gap"]["additive"] == pytest.approx(certificate.additive.estimate, abs=2e-6)
+    assert everything["worst_gap"]["additive"] == pytest.approx(
+        certificate.additive.estimate, abs=2e-6
+    )
     reached = {r.policy: r for r in planned_and_reached(bundle)}
     assert set(reached) == {c.policy for c in bundle.manifest.candidates if c.kind == "adapter"}
 
 
 def test_virtual_policies_name_their_weights() -> None:
     policies = virtual_policies(np.random.default_rng(0).random((2, 3, 2)), 0.1)
-    assert policies.names[0] == "plan-" + "-".join(f"{round(100 * x):02d}" for x in policies.weights[0])
+    assert policies.names[0] == "plan-" + "-".join(
+        f"{round(100 * x):02d}" for x in policies.weights[0]
+    )
 
 
 def test_the_best_of_every_size_is_the_size_curve() -> None:

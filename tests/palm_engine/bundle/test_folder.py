@@ -1,4 +1,6 @@
-"""The bundle on disk: what is written is read back, and what is broken is refused by file and field."""
+"""The bundle on disk: what is written is read back, and what is broken is refused by file and
+field.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,12 @@ def test_rewriting_replaces_the_whole_folder_and_leaves_nothing_behind(tmp_path:
 def test_a_write_that_fails_keeps_the_old_bundle(tmp_path: Path) -> None:
     made = make_bundle(tmp_path / "demo")
     with pytest.raises(FileNotFoundError):
-        write_bundle(tmp_path / "demo", made.manifest, {"prompts": made.prompts}, {"m1": tmp_path / "no-such-adapter"})
+        write_bundle(
+            tmp_path / "demo",
+            made.manifest,
+            {"prompts": made.prompts},
+            {"m1": tmp_path / "no-such-adapter"},
+        )
     assert read_bundle(tmp_path / "demo").manifest == made.manifest
     assert list_bundles(tmp_path) == ["demo"]
 
@@ -58,13 +65,27 @@ def test_demo_is_listed_first_and_hidden_folders_not_at_all(tmp_path: Path) -> N
         ({"format_version": 9}, "format_version 9"),
         ({"candidates": []}, "candidates"),
         ({"extra": 1}, "extra: unknown key"),
-        ({"members": [{"policy": "ghost", "weights": {"safety": 1, "humor": 0, "brevity": 0}}]}, "ghost"),
+        (
+            {"members": [{"policy": "ghost", "weights": {"safety": 1, "humor": 0, "brevity": 0}}]},
+            "ghost",
+        ),
         ({"name": "../evil"}, "name"),
-        ({"candidates": [{"policy": "a", "kind": "base", "values": {"safety": 0.1}}], "members": []}, "candidates.0"),
-        ({"candidates": [{"policy": "a/b", "kind": "base", "values": {}}], "members": []}, "candidates.0.policy"),
+        (
+            {
+                "candidates": [{"policy": "a", "kind": "base", "values": {"safety": 0.1}}],
+                "members": [],
+            },
+            "candidates.0",
+        ),
+        (
+            {"candidates": [{"policy": "a/b", "kind": "base", "values": {}}], "members": []},
+            "candidates.0.policy",
+        ),
     ],
 )
-def test_broken_manifests_are_refused_by_field(tmp_path: Path, change: dict[str, object], match: str) -> None:
+def test_broken_manifests_are_refused_by_field(
+    tmp_path: Path, change: dict[str, object], match: str
+) -> None:
     make_bundle(tmp_path / "demo")
     edit(tmp_path / "demo", change)
     with pytest.raises(BundleError, match=match):
@@ -116,7 +137,9 @@ def test_a_poorer_bundle_never_replaces_a_richer_one(tmp_path: Path) -> None:
         write_bundle(folder, poorer, {})
     with pytest.raises(BundleError, match="holds trained adapters"):
         write_bundle(folder, made.manifest, {"prompts": made.prompts})
-    assert (folder / "adapters" / "calm" / "adapter_model.safetensors").read_bytes() == b"trained for hours"
+    assert (
+        folder / "adapters" / "calm" / "adapter_model.safetensors"
+    ).read_bytes() == b"trained for hours"
     assert read_bundle(folder).manifest == made.manifest
     write_bundle(tmp_path / "plain", poorer, {})
     write_bundle(tmp_path / "plain", poorer, {})  # equally rich: replaced
@@ -139,7 +162,9 @@ def test_scores_by_prompt_average_to_the_table_of_samples(bundles: Path) -> None
     scores = bundle.scores_on("certify")
     assert scores is not None
     assert scores.shape == (3, 7, 3)
-    assert np.allclose(scores.mean(axis=0), bundle.points)  # every answer of a test policy scores its mean
+    assert np.allclose(
+        scores.mean(axis=0), bundle.points
+    )  # every answer of a test policy scores its mean
     assert bundle.scores_on("train") is None
     assert read_bundle(bundles / "no-texts").scores_on("certify") is None
 

@@ -1,4 +1,7 @@
-"""`palm generate`, `route` and `export`: streaming, one JSON object, exit status 2 for bad input."""
+"""`palm generate`, `route` and `export`.
+
+Streaming, one JSON object, exit status 2 for bad input.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return live_bundle(root / "tiny", tiny_base(root / ".base")).folder
 
 
-def palm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+def palm(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str
+) -> tuple[int, str, str]:
     monkeypatch.setattr(sys, "argv", ["palm", *words])
     code = 0
     try:
@@ -46,7 +51,9 @@ def test_generate_streams_the_picked_member_and_all(folder: Path, monkeypatch, c
     assert {a["member"] for a in everyone} == {"a", "b", "c"}
     assert everyone[0] == one["answers"][0]
     for answer in everyone:
-        assert answer["value"] == pytest.approx(0.2 * answer["scores"]["safety"] + 0.8 * answer["scores"]["humor"])
+        assert answer["value"] == pytest.approx(
+            0.2 * answer["scores"]["safety"] + 0.8 * answer["scores"]["humor"]
+        )
     code, out, _ = palm(monkeypatch, capsys, *asked, "--all")
     assert code == 0
     assert "(picked)" in out
@@ -55,7 +62,16 @@ def test_generate_streams_the_picked_member_and_all(folder: Path, monkeypatch, c
 
 def test_settings_reach_the_model(folder: Path, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
     def text(*more: str) -> str:
-        asked = ["generate", str(folder), "--prompt", "Hello?", "--weights", "safety=1", "--json", *more]
+        asked = [
+            "generate",
+            str(folder),
+            "--prompt",
+            "Hello?",
+            "--weights",
+            "safety=1",
+            "--json",
+            *more,
+        ]
         return str(json.loads(palm(monkeypatch, capsys, *asked)[1])["answers"][0]["text"])
 
     assert text("--temperature", "0") == text("--temperature", "0", "--seed", "9")
@@ -71,9 +87,14 @@ def test_generate_recorded_and_remote(folder: Path, monkeypatch, capsys) -> None
         assert json.loads(out)["answers"][0]["text"] == "a answers Hello there? indeed"
         assert requests[0]["messages"][0] == {"role": "system", "content": ""}
         code, _, err = palm(
-            monkeypatch, capsys, *[w.replace("Hello there?", "REFUSE") for w in asked], "--backend", "remote",
-            "--url", url,
-        )  # fmt: skip
+            monkeypatch,
+            capsys,
+            *[w.replace("Hello there?", "REFUSE") for w in asked],
+            "--backend",
+            "remote",
+            "--url",
+            url,
+        )
         assert code == 2
         assert "no such thing" in err
     code, _, err = palm(monkeypatch, capsys, *asked, "--backend", "remote", "--url", url)
@@ -94,10 +115,16 @@ def test_generate_recorded_and_remote(folder: Path, monkeypatch, capsys) -> None
     ],
 )
 def test_bad_input_is_one_sentence_and_status_2(
-    folder: Path, monkeypatch, capsys, changes: dict[str, str], message: str  # type: ignore[no-untyped-def]
-) -> None:  # fmt: skip
+    folder: Path,
+    monkeypatch,
+    capsys,
+    changes: dict[str, str],
+    message: str,  # type: ignore[no-untyped-def]
+) -> None:
     options = {"--prompt": "Hello?", "--weights": "safety=1", "--backend": "recorded"} | changes
-    code, _, err = palm(monkeypatch, capsys, "generate", str(folder), *[w for pair in options.items() for w in pair])
+    code, _, err = palm(
+        monkeypatch, capsys, "generate", str(folder), *[w for pair in options.items() for w in pair]
+    )
     assert code == 2
     assert message in err
     assert "Traceback" not in err
@@ -107,10 +134,17 @@ def test_route_names_the_member(folder: Path, monkeypatch, capsys) -> None:  # t
     _, out, _ = palm(monkeypatch, capsys, "route", str(folder), "--weights", "brevity=1")
     assert out.strip() == "c"
     _, out, _ = palm(monkeypatch, capsys, "route", str(folder), "--weights", "brevity=1", "--json")
-    assert json.loads(out) == {"member": "c", "model": "c", "system": "be brief", "value": pytest.approx(0.9)}
+    assert json.loads(out) == {
+        "member": "c",
+        "model": "c",
+        "system": "be brief",
+        "value": pytest.approx(0.9),
+    }
 
 
-def test_export_writes_what_the_router_reads(folder: Path, tmp_path: Path, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
+def test_export_writes_what_the_router_reads(
+    folder: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:  # type: ignore[no-untyped-def]
     code, out, _ = palm(monkeypatch, capsys, "export", "vllm", str(folder), str(tmp_path / "out"))
     assert code == 0
     assert "--lora-modules a=adapters/a" in out

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from palm_engine.bundle.folder import read_bundle
-from palm_engine.cli.main import main as cli
+from palm_engine.cli import main as cli
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.selection.minimum import minimum
@@ -29,7 +29,9 @@ def table(tmp_path: Path) -> Path:
     return tmp_path / "t.csv"
 
 
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[int, str]:
     monkeypatch.setattr("sys.argv", ["palm", *arguments])
     with pytest.raises(SystemExit) as stop:
         cli.main()
@@ -68,10 +70,14 @@ def test_select_minimises_the_relative_gap_when_asked(palm, table: Path) -> None
     relative = json.loads(palm("select", table, "--k", "3", "--gap", "multiplicative", "--json")[1])
     additive = json.loads(palm("select", table, "--k", "3", "--json")[1])
     assert relative["worst_gap"]["multiplicative"] <= additive["worst_gap"]["multiplicative"] + 1e-9
-    assert relative["gap_lower_bound"] == pytest.approx(relative["worst_gap"]["multiplicative"], abs=1e-8)
+    assert relative["gap_lower_bound"] == pytest.approx(
+        relative["worst_gap"]["multiplicative"], abs=1e-8
+    )
 
 
-@pytest.mark.parametrize("method", ["minimum", "greedy", "adaptive", "placement", "palm", "uniform", "random"])
+@pytest.mark.parametrize(
+    "method", ["minimum", "greedy", "adaptive", "placement", "palm", "uniform", "random"]
+)
 def test_every_method_runs_and_prints_a_table(palm, table: Path, method: str) -> None:  # type: ignore[no-untyped-def]
     code, out = palm("select", table, "--k", "3", "--method", method)
     assert code == 0
@@ -84,8 +90,18 @@ def test_guardrails(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
     rewards = read_table(table)
     kept = rewards.policies[int(np.argmax(rewards.values[:, 0]))]
     code, out = palm(
-        "select", table, "--k", "3", "--where", "safety>=.4", "--floor", "safety>=.3", "--include", kept, "--json"
-    )  # fmt: skip
+        "select",
+        table,
+        "--k",
+        "3",
+        "--where",
+        "safety>=.4",
+        "--floor",
+        "safety>=.3",
+        "--include",
+        kept,
+        "--json",
+    )
     told = json.loads(out)
     assert code == 0
     assert kept in told["members"]
@@ -138,7 +154,9 @@ def test_out_writes_a_bundle_with_the_members(palm, table: Path) -> None:  # typ
 def test_certify_and_curve(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
     points = read_table(table).points
     told = json.loads(palm("certify", table, "--members", "p0,p3", "--json")[1])
-    assert told["worst_gap"]["additive"] == pytest.approx(worst_gap(points[[0, 3]], points).additive)
+    assert told["worst_gap"]["additive"] == pytest.approx(
+        worst_gap(points[[0, 3]], points).additive
+    )
     rows = json.loads(palm("curve", table, "--max-k", "4", "--json")[1])["curve"]
     gaps = [row["additive"] for row in rows]
     assert [row["size"] for row in rows] == [1, 2, 3, 4]
@@ -180,4 +198,6 @@ def test_bad_tables_are_refused_naming_the_place(tmp_path: Path, text: str, say:
 
 def test_costs_are_subtracted(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("policy,a,b,cost\nx,0.5,0.6,0.1\ny,0.2,0.9,0\n")
-    assert read_table(tmp_path / "t.csv").points == pytest.approx(np.array([[0.4, 0.5], [0.2, 0.9]]))
+    assert read_table(tmp_path / "t.csv").points == pytest.approx(
+        np.array([[0.4, 0.5], [0.2, 0.9]])
+    )

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from palm_engine.errors import InvalidInputError, UndefinedGapError
-from palm_engine.geometry.confidence import gap_difference_bound, mean_bound, simultaneous_bounds, worst_gap_bound
+from palm_engine.geometry.confidence import (
+    gap_difference_bound,
+    mean_bound,
+    simultaneous_bounds,
+    worst_gap_bound,
+)
 from palm_engine.geometry.gap import worst_additive_gap, worst_gap
 
 TRUTH = np.abs(np.random.default_rng(0).normal(size=(6, 3)))
@@ -21,7 +26,10 @@ def scores(prompts: int, seed: int) -> np.ndarray:
 
 def test_upper_bound_of_a_portfolio_fixed_beforehand_covers_the_truth() -> None:
     truth = worst_additive_gap(TRUTH[[0, 1]], TRUTH)
-    covered = [worst_gap_bound(scores(100, s), [0, 1], resamples=200, seed=s).upper >= truth for s in range(60)]
+    covered = [
+        worst_gap_bound(scores(100, s), [0, 1], resamples=200, seed=s).upper >= truth
+        for s in range(60)
+    ]
     # Nominal 95 %; 60 repeats would show 86 % or less with probability below one in a hundred.
     assert np.mean(covered) > 0.86
 

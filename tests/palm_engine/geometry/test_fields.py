@@ -24,7 +24,9 @@ from palm_engine.geometry.simplex import (
 @given(st.integers(2, 6), st.integers(1, 8))
 def test_grid_holds_every_multiple_once(d: int, resolution: int) -> None:
     points = grid(d, resolution)
-    assert len(points) == comb(resolution + d - 1, d - 1) == len({tuple(p) for p in points.round(9)})
+    assert (
+        len(points) == comb(resolution + d - 1, d - 1) == len({tuple(p) for p in points.round(9)})
+    )
     assert np.allclose(points.sum(axis=1), 1)
     assert points.min() >= 0
 
@@ -55,7 +57,8 @@ def test_bad_weights_are_refused_by_row_and_by_name() -> None:
 def test_coverage_and_regions_match_areas_known_in_closed_form() -> None:
     corners = np.eye(3)
     assert region_shares(corners, 40_000) == pytest.approx([1 / 3] * 3, abs=0.01)
-    # Against the first corner alone the gap is max(w) - w_1 <= 0 exactly where w_1 is largest: a third.
+    # Against the first corner alone the gap is max(w) - w_1 <= 0 exactly where w_1 is largest: a
+    # third.
     found = coverage(corners[:1], corners, threshold=0.0)
     assert found.share == pytest.approx(1 / 3, abs=4 * found.standard_error)
     assert coverage(corners, corners, threshold=0.0).share == 1

@@ -37,7 +37,11 @@ def lp_worst_gap(portfolio: np.ndarray, candidates: np.ndarray, eps: float = 0.0
 # Rounded values make ties, duplicates and near-degenerate facets likely.
 tables = st.integers(2, 5).flatmap(
     lambda d: st.tuples(
-        arrays(float, st.tuples(st.integers(1, 7), st.just(d)), elements=st.floats(0, 1).map(lambda x: round(x, 2))),
+        arrays(
+            float,
+            st.tuples(st.integers(1, 7), st.just(d)),
+            elements=st.floats(0, 1).map(lambda x: round(x, 2)),
+        ),
         st.integers(0, 10_000),
     )
 )
@@ -58,7 +62,9 @@ def test_additive_gap_equals_the_linear_programs(case: tuple[np.ndarray, int]) -
 
 @given(tables, st.sampled_from([0.05, 0.2]))
 @settings(max_examples=60, deadline=None)
-def test_violation_of_a_target_equals_the_linear_programs(case: tuple[np.ndarray, int], eps: float) -> None:
+def test_violation_of_a_target_equals_the_linear_programs(
+    case: tuple[np.ndarray, int], eps: float
+) -> None:
     candidates, seed = case
     portfolio = candidates[[seed % len(candidates)]]
     found, _ = worst_violation(portfolio, candidates, eps, 0.01)
@@ -81,7 +87,9 @@ def test_no_sampled_weights_exceed_the_worst_gaps(case: tuple[np.ndarray, int]) 
 def test_separated_policies_agree_to_twelve_digits() -> None:
     for seed in range(20):
         points = np.random.default_rng(seed).random((30, 3))
-        assert worst_gap(points[:4], points).additive == pytest.approx(lp_worst_gap(points[:4], points), abs=1e-12)
+        assert worst_gap(points[:4], points).additive == pytest.approx(
+            lp_worst_gap(points[:4], points), abs=1e-12
+        )
 
 
 def test_multiplicative_gap_is_refused_with_the_reason_where_the_best_value_is_zero() -> None:
@@ -108,7 +116,9 @@ def test_minimum_of_the_envelope_is_not_at_a_corner_only() -> None:
     assert at == pytest.approx([0.5, 0.5])
 
 
-@pytest.mark.parametrize("points", [np.full((4, 3), 0.3), np.zeros((3, 4)), np.eye(3), np.ones((1, 2))])
+@pytest.mark.parametrize(
+    "points", [np.full((4, 3), 0.3), np.zeros((3, 4)), np.eye(3), np.ones((1, 2))]
+)
 def test_ties_zeros_and_single_policies_have_no_gap_to_themselves(points: np.ndarray) -> None:
     assert worst_gap(points, points).additive == pytest.approx(0, abs=1e-12)
     assert np.allclose(envelope_vertices(points).sum(axis=1), 1)
@@ -117,7 +127,9 @@ def test_ties_zeros_and_single_policies_have_no_gap_to_themselves(points: np.nda
 def test_near_duplicates_do_not_break_the_envelope() -> None:
     points = np.random.default_rng(1).random((6, 3))
     doubled = np.vstack([points, points + 1e-12])
-    assert worst_gap(points[:3], doubled).additive == pytest.approx(worst_gap(points[:3], points).additive, abs=1e-9)
+    assert worst_gap(points[:3], doubled).additive == pytest.approx(
+        worst_gap(points[:3], points).additive, abs=1e-9
+    )
 
 
 def test_values_out_of_range_are_refused_by_row_and_column() -> None:
@@ -127,20 +139,39 @@ def test_values_out_of_range_are_refused_by_row_and_column() -> None:
         policy_points([[0.1, float("nan")]])
 
 
-def lp_worst_ratio(portfolio: np.ndarray, candidates: np.ndarray, region: Region | None = None) -> float:
-    """max over q, w of 1 - V_P(w) / w·q, by Charnes and Cooper's y = w / w·q: one linear program a candidate."""
+def lp_worst_ratio(
+    portfolio: np.ndarray, candidates: np.ndarray, region: Region | None = None
+) -> float:
+    """max over q, w of 1 - V_P(w) / w·q, by Charnes and Cooper's y = w / w·q.
+
+    One linear program a candidate.
+    """
     d = portfolio.shape[1]
     best = -np.inf
     bounds_below = np.zeros(d) if region is None else region.lower
     bounds_above = np.ones(d) if region is None else region.upper
     # lower * sum(y) <= y <= upper * sum(y)
-    inside = np.vstack([np.outer(bounds_below, np.ones(d)) - np.eye(d), np.eye(d) - np.outer(bounds_above, np.ones(d))])
-    rows = np.vstack([np.hstack([portfolio, -np.ones((len(portfolio), 1))]), np.hstack([inside, np.zeros((2 * d, 1))])])
+    inside = np.vstack(
+        [
+            np.outer(bounds_below, np.ones(d)) - np.eye(d),
+            np.eye(d) - np.outer(bounds_above, np.ones(d)),
+        ]
+    )
+    rows = np.vstack(
+        [
+            np.hstack([portfolio, -np.ones((len(portfolio), 1))]),
+            np.hstack([inside, np.zeros((2 * d, 1))]),
+        ]
+    )
     for q in candidates:
         solved = linprog(
-            np.r_[np.zeros(d), 1.0], A_ub=rows, b_ub=np.zeros(len(rows)), A_eq=np.r_[q, 0.0][None], b_eq=[1.0],
+            np.r_[np.zeros(d), 1.0],
+            A_ub=rows,
+            b_ub=np.zeros(len(rows)),
+            A_eq=np.r_[q, 0.0][None],
+            b_eq=[1.0],
             bounds=[(0, None)] * d + [(None, None)],
-        )  # fmt: skip
+        )
         if solved.status == 0:  # a candidate that is 0 everywhere has no ratio
             best = max(best, 1 - float(solved.fun))
     return best
@@ -158,7 +189,9 @@ def test_multiplicative_gap_equals_the_linear_programs_on_the_simplex_and_on_reg
     d = candidates.shape[1]
     region = Region(np.full(d, 0.4 / d), np.full(d, 1 - 0.3 / d)) if restricted else None
     found = worst_gap(portfolio, candidates, region)
-    assert found.multiplicative == pytest.approx(lp_worst_ratio(portfolio, candidates, region), abs=1e-7)
+    assert found.multiplicative == pytest.approx(
+        lp_worst_ratio(portfolio, candidates, region), abs=1e-7
+    )
 
 
 @pytest.mark.parametrize("lowest", [0.0, 1e-13, 1e-6])

@@ -28,7 +28,9 @@ def both(call):  # type: ignore[no-untyped-def]
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10_000), st.integers(2, 6), st.integers(1, 7), st.booleans(), st.booleans())
-def test_programs_and_vertices_agree(seed: int, d: int, k: int, rounded: bool, restricted: bool) -> None:
+def test_programs_and_vertices_agree(
+    seed: int, d: int, k: int, rounded: bool, restricted: bool
+) -> None:
     rng = np.random.default_rng(seed)
     q = rng.random((20, d))
     q = q.round(1) if rounded else q  # ties and duplicates
@@ -53,7 +55,9 @@ def test_negative_points_from_costs_and_outside_members() -> None:
     rng = np.random.default_rng(3)
     q, p = rng.random((15, 4)) - 0.4, rng.random((3, 4))
     a, b = both(lambda: worst_gap(p, q))
-    assert a.additive == pytest.approx(b.additive, abs=1e-9)  # may be negative: no member is a candidate
+    assert a.additive == pytest.approx(
+        b.additive, abs=1e-9
+    )  # may be negative: no member is a candidate
     assert a.multiplicative == pytest.approx(b.multiplicative, abs=1e-9)
     a, b = both(lambda: worst_gap(q[:3], q - 0.6))
     assert a.multiplicative is b.multiplicative is None

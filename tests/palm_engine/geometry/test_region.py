@@ -19,17 +19,23 @@ def _by_programs(p: np.ndarray, q: np.ndarray, region: Region) -> float:
     worst = -np.inf
     for u in q:  # max over w of w·u - t with t >= w·p_i
         solved = linprog(
-            np.r_[-u, 1.0], A_ub=np.hstack([p, -np.ones((len(p), 1))]), b_ub=np.zeros(len(p)),
-            A_eq=np.r_[np.ones(d), 0.0][None], b_eq=[1.0],
+            np.r_[-u, 1.0],
+            A_ub=np.hstack([p, -np.ones((len(p), 1))]),
+            b_ub=np.zeros(len(p)),
+            A_eq=np.r_[np.ones(d), 0.0][None],
+            b_eq=[1.0],
             bounds=[*zip(region.lower, region.upper, strict=True), (None, None)],
-        )  # fmt: skip
+        )
         worst = max(worst, -float(solved.fun))
     return worst
 
 
 def _region(rng: np.random.Generator, d: int) -> Region:
     centre = rng.dirichlet(np.ones(d) * 3)
-    return Region(np.maximum(centre - rng.uniform(0.02, 0.5, d), 0), np.minimum(centre + rng.uniform(0.02, 0.5, d), 1))
+    return Region(
+        np.maximum(centre - rng.uniform(0.02, 0.5, d), 0),
+        np.minimum(centre + rng.uniform(0.02, 0.5, d), 1),
+    )
 
 
 @settings(max_examples=40, deadline=None)
@@ -60,9 +66,15 @@ def test_samples_are_uniform_by_volume() -> None:
 
 @pytest.mark.parametrize(
     ("lower", "upper", "match"),
-    [([0.6, 0.6, 0], [1, 1, 1], "no room"), ([0, 0, 0], [0.2, 0.2, 0.2], "no room"), ([0.3, 0], [0.3, 1], "no room")],
+    [
+        ([0.6, 0.6, 0], [1, 1, 1], "no room"),
+        ([0, 0, 0], [0.2, 0.2, 0.2], "no room"),
+        ([0.3, 0], [0.3, 1], "no room"),
+    ],
 )
-def test_bounds_without_room_are_refused(lower: list[float], upper: list[float], match: str) -> None:
+def test_bounds_without_room_are_refused(
+    lower: list[float], upper: list[float], match: str
+) -> None:
     with pytest.raises(InvalidInputError, match=match):
         Region(np.array(lower, dtype=float), np.array(upper, dtype=float))
 

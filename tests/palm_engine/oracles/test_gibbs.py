@@ -41,7 +41,9 @@ def test_gap_of_a_member_trained_elsewhere_is_beta_times_kl(seed: int) -> None:
     a, w = rng.dirichlet(np.ones(3), size=2)
     solved = oracle.solve(np.vstack([a, w]))
     seen_from_w = float(solved.values[0] @ w) - solved.cost[0]
-    assert solved.optimum[1] - seen_from_w == pytest.approx(beta * kl(oracle.policy(a), oracle.policy(w)), abs=1e-9)
+    assert solved.optimum[1] - seen_from_w == pytest.approx(
+        beta * kl(oracle.policy(a), oracle.policy(w)), abs=1e-9
+    )
 
 
 def test_many_weights_at_once_equal_one_at_a_time() -> None:
@@ -57,12 +59,19 @@ def test_padding_with_probability_zero_changes_nothing() -> None:
     padded = np.concatenate([rewards, np.ones((3, 1, 3))], axis=1)
     reference = np.hstack([np.full((3, 5), 0.2), np.zeros((3, 1))])
     w = [0.2, 0.3, 0.5]
-    assert np.allclose(GibbsOracle(rewards, 0.1).solve(w).values, GibbsOracle(padded, 0.1, reference).solve(w).values)
+    assert np.allclose(
+        GibbsOracle(rewards, 0.1).solve(w).values,
+        GibbsOracle(padded, 0.1, reference).solve(w).values,
+    )
 
 
 @pytest.mark.parametrize(
     ("rewards", "beta", "match"),
-    [(np.full((2, 2, 2), 1.5), 0.1, r"\[0, 1\]"), (np.zeros((2, 2)), 0.1, "shape"), (np.zeros((2, 2, 2)), 0.0, "beta")],
+    [
+        (np.full((2, 2, 2), 1.5), 0.1, r"\[0, 1\]"),
+        (np.zeros((2, 2)), 0.1, "shape"),
+        (np.zeros((2, 2, 2)), 0.0, "beta"),
+    ],
 )
 def test_bad_pools_are_refused(rewards: np.ndarray, beta: float, match: str) -> None:
     with pytest.raises(InvalidInputError, match=match):

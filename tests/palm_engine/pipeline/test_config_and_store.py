@@ -1,4 +1,7 @@
-"""Configurations are validated by name of field; stage results are reused only while their inputs hold."""
+"""Configurations are validated by name of field.
+
+Stage results are reused only while their inputs hold.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,24 @@ def test_the_demo_prompts_are_stratified_and_have_no_near_duplicates_across_spli
     assert counts.loc["train"].tolist() == [16] * 4
     assert counts.loc["choose"].tolist() == [76] * 4
     assert counts.loc["certify"].tolist() == [75] * 4
-    stop = {"a", "an", "the", "is", "are", "do", "does", "i", "my", "to", "of", "for", "in", "on", "with", "how"}
+    stop = {
+        "a",
+        "an",
+        "the",
+        "is",
+        "are",
+        "do",
+        "does",
+        "i",
+        "my",
+        "to",
+        "of",
+        "for",
+        "in",
+        "on",
+        "with",
+        "how",
+    }
     stop |= {"what", "why", "can", "me", "tell", "give", "be", "it", "and", "or", "at"}
     words = [set(t.lower().strip("?.!").replace("'s", "").split()) - stop for t in prompts["text"]]
     splits, texts = list(prompts["split"]), list(prompts["text"])
@@ -107,7 +127,9 @@ def test_the_plan_holds_corners_and_both_baselines_and_is_the_same_every_time() 
 def test_pairs_are_drawn_by_the_gibbs_policy() -> None:
     rewards = np.zeros((2, 3, 2))
     rewards[:, 1, 0] = 1.0  # sample 1 is the one that the first trait likes
-    pool = pd.DataFrame({"prompt_id": ["a"] * 3 + ["b"] * 3, "text": list("uvwxyz"), "tokens": [5] * 6})
+    pool = pd.DataFrame(
+        {"prompt_id": ["a"] * 3 + ["b"] * 3, "text": list("uvwxyz"), "tokens": [5] * 6}
+    )
     texts = {"a": "A?", "b": "B?"}
     pairs = draw_pairs(pool, rewards, 0.01, np.array([1.0, 0.0]), 10, None, texts, 64, seed=1)
     assert [(p.prompt, p.answer, p.weight) for p in pairs] == [("A?", "v", 5.0), ("B?", "y", 5.0)]

@@ -1,4 +1,7 @@
-"""The contract's limits: time, budget, batch, seed, many traits, boundary values; and selection on regions."""
+"""The contract's limits: time, budget, batch, seed, many traits, boundary values.
+
+And selection on regions.
+"""
 
 from __future__ import annotations
 
@@ -53,8 +56,11 @@ def test_many_traits_work_with_every_method(name: str, d: int) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("points", [BOUNDARY, 1e-9 * sphere(9, 3, 0), 1 - 1e-9 * sphere(9, 3, 0)],
-                         ids=["boundary", "near 0", "near 1"])  # fmt: skip
+@pytest.mark.parametrize(
+    "points",
+    [BOUNDARY, 1e-9 * sphere(9, 3, 0), 1 - 1e-9 * sphere(9, 3, 0)],
+    ids=["boundary", "near 0", "near 1"],
+)
 def test_values_at_the_ends_of_their_range(name: str, points: np.ndarray) -> None:
     found = METHODS[name].select(points, Target(k=2))
     assert found.gap.additive >= worst_gap(found.points, points).additive - 1e-9
@@ -71,7 +77,9 @@ def test_a_relative_budget_is_refused_where_it_would_be_ignored(name: str) -> No
 @pytest.mark.parametrize("name", ["minimum", "adaptive", "placement"])
 def test_a_relative_budget_is_at_least_the_exact_relative_best(name: str) -> None:
     points = sphere(20, 3, 5)
-    best = min(worst_gap(points[list(c)], points).multiplicative or 1.0 for c in combinations(range(20), 2))
+    best = min(
+        worst_gap(points[list(c)], points).multiplicative or 1.0 for c in combinations(range(20), 2)
+    )
     found = METHODS[name].select(points, Target(k=2, relative=True))
     assert found.gap.multiplicative is not None
     assert found.gap.multiplicative >= best - 1e-9
@@ -80,10 +88,19 @@ def test_a_relative_budget_is_at_least_the_exact_relative_best(name: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("eps", "delta", "k"), [(1.0, 0, None), (1.5, 0.1, None), (-0.1, 0.1, None), (0, -0.1, None), (0, np.nan, None),
-                            (0.1, 0, 2)]
-)  # fmt: skip
-def test_targets_that_make_no_sense_are_refused_before_any_method(eps: float, delta: float, k: int | None) -> None:
+    ("eps", "delta", "k"),
+    [
+        (1.0, 0, None),
+        (1.5, 0.1, None),
+        (-0.1, 0.1, None),
+        (0, -0.1, None),
+        (0, np.nan, None),
+        (0.1, 0, 2),
+    ],
+)
+def test_targets_that_make_no_sense_are_refused_before_any_method(
+    eps: float, delta: float, k: int | None
+) -> None:
     with pytest.raises(InvalidInputError):
         Target(k=k, eps=eps, delta=delta)
 
@@ -98,7 +115,9 @@ def test_a_budget_of_oracle_calls_is_kept_whatever_the_batch(name: str, batch: i
 
 def test_the_seed_is_what_random_depends_on() -> None:
     points = sphere(60, 3, 2)
-    draws = {METHODS["random"].select(points, Target(k=4), Options(seed=s)).members for s in range(6)}
+    draws = {
+        METHODS["random"].select(points, Target(k=4), Options(seed=s)).members for s in range(6)
+    }
     again = METHODS["random"].select(points, Target(k=4), Options(seed=3)).members
     assert again in draws
     assert len(draws) > 1
@@ -110,12 +129,18 @@ def test_selection_on_a_region_equals_brute_force(seed: int, d: int, k: int) -> 
     points = np.random.default_rng(seed).random((9, d))
     region = Region(np.full(d, 0.3 / d), np.full(d, 1 - 0.4 / d))
     gaps = [worst_gap(points[list(c)], points, region).additive for c in combinations(range(9), k)]
-    assert minimum(points, Target(k=k), Options(region=region)).gap.additive == pytest.approx(min(gaps), abs=1e-8)
+    assert minimum(points, Target(k=k), Options(region=region)).gap.additive == pytest.approx(
+        min(gaps), abs=1e-8
+    )
     delta = 0.07
     sizes = [
-        size for size in range(1, 10)
-        if any(worst_gap(points[list(c)], points, region).additive <= delta for c in combinations(range(9), size))
-    ]  # fmt: skip
+        size
+        for size in range(1, 10)
+        if any(
+            worst_gap(points[list(c)], points, region).additive <= delta
+            for c in combinations(range(9), size)
+        )
+    ]
     found = minimum(points, Target(delta=delta), Options(region=region))
     assert len(found.members) == sizes[0] == found.size_lower_bound
 
@@ -133,10 +158,14 @@ def test_the_curve_falls_and_ignores_the_order_of_policies_and_traits(seed: int,
 
 @settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0, 0.05))
-def test_placements_certificate_is_never_below_the_truth_with_a_noisy_oracle(seed: int, eta: float) -> None:
+def test_placements_certificate_is_never_below_the_truth_with_a_noisy_oracle(
+    seed: int, eta: float
+) -> None:
     rng = np.random.default_rng(seed)
     points = rng.random((40, 3))
-    found = METHODS["placement"].select(NoisyTable(points, eta, rng), Target(k=3), Options(budget=14))
+    found = METHODS["placement"].select(
+        NoisyTable(points, eta, rng), Target(k=3), Options(budget=14)
+    )
     assert found.gap.additive >= worst_gap(found.points, points).additive - 1e-9
 
 
@@ -150,7 +179,9 @@ def test_every_member_stands_for_weights_where_it_is_picked(select_name: str) ->
         if w is not None:
             assert w.sum() == pytest.approx(1)
             # A region is convex, so its middle is inside.
-            assert float(points[found.members[i]] @ w) == pytest.approx(float((found.points @ w).max()), abs=1e-3)
+            assert float(points[found.members[i]] @ w) == pytest.approx(
+                float((found.points @ w).max()), abs=1e-3
+            )
 
 
 def test_an_oracles_members_stand_for_where_they_were_found() -> None:

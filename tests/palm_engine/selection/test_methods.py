@@ -64,7 +64,9 @@ def test_a_tolerance_is_met_on_the_whole_simplex(select, eps: float, delta: floa
     found = select(points, Target(eps=eps, delta=delta))
     best = minimum(points, Target(eps=eps, delta=delta))
     assert len(found.members) >= len(best.members) == best.size_lower_bound
-    if select is METHODS["palm"].select:  # proves its target on its grid only; off it, errors compose
+    if (
+        select is METHODS["palm"].select
+    ):  # proves its target on its grid only; off it, errors compose
         eps, delta = eps + 0.1 - eps * 0.1, delta + 0.1
     assert worst_violation(found.points, points, eps, delta)[0] <= 1e-8
 
@@ -80,7 +82,15 @@ def test_a_tolerance_is_met_on_the_whole_simplex(select, eps: float, delta: floa
         np.array([[0.5, 0.1, 0.9], [0.5, 0.9, 0.1], [0.5, 0.5, 0.6]]),
         -sphere(6, 3, 0),
     ],
-    ids=["one", "duplicates", "zeros", "near-duplicates", "dominated", "constant-trait", "negative"],
+    ids=[
+        "one",
+        "duplicates",
+        "zeros",
+        "near-duplicates",
+        "dominated",
+        "constant-trait",
+        "negative",
+    ],
 )
 def test_degenerate_tables_are_handled(select, points: np.ndarray) -> None:  # type: ignore[no-untyped-def]
     for target in (Target(k=2), Target(delta=0.3)):
@@ -89,7 +99,10 @@ def test_degenerate_tables_are_handled(select, points: np.ndarray) -> None:  # t
         exact = worst_gap(kept, points).additive
         assert found.gap.additive >= exact - 1e-9
         # A certificate may stop as soon as it is below its target.
-        assert found.gap.additive <= max(exact, target.delta if found.scope == "certified" else 0) + 1e-2
+        assert (
+            found.gap.additive
+            <= max(exact, target.delta if found.scope == "certified" else 0) + 1e-2
+        )
 
 
 def test_nan_is_refused_with_its_place(select) -> None:  # type: ignore[no-untyped-def]
@@ -126,7 +139,9 @@ def test_bounds_on_weights_only_count_what_is_inside(select) -> None:  # type: i
     assert found.gap.additive >= sampled - 1e-9
     assert region.contains(found.gap.at_weights_additive[None])[0]
     exact = worst_gap(found.points, points, region).additive
-    assert found.gap.additive == pytest.approx(exact, abs=1e-9 if found.scope == "candidates" else 1e-2)
+    assert found.gap.additive == pytest.approx(
+        exact, abs=1e-9 if found.scope == "candidates" else 1e-2
+    )
 
 
 @pytest.mark.parametrize("name", ORACLE_METHODS)
@@ -155,7 +170,10 @@ def test_small_budgets_are_kept_and_certified(budget: int) -> None:
         with pytest.raises(InvalidInputError, match="at least 5 oracle calls"):
             METHODS["placement"].select(points, Target(k=2), Options(budget=budget))
     else:
-        assert METHODS["placement"].select(points, Target(k=2), Options(budget=budget)).oracle_calls == budget
+        assert (
+            METHODS["placement"].select(points, Target(k=2), Options(budget=budget)).oracle_calls
+            == budget
+        )
 
 
 @pytest.mark.parametrize("name", ["minimum", "greedy"])
@@ -175,22 +193,30 @@ def test_renaming_policies_and_traits_changes_nothing(seed: int, d: int) -> None
         mixed = METHODS[name].select(points[rows][:, columns], Target(delta=0.1))
         if name == "minimum":
             assert len(plain.members) == len(mixed.members)
-        assert worst_gap(points[list(rows[list(mixed.members)])], points).additive == pytest.approx(mixed.gap.additive)
+        assert worst_gap(points[list(rows[list(mixed.members)])], points).additive == pytest.approx(
+            mixed.gap.additive
+        )
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([2, 3]), st.floats(0, 0.05))
-def test_the_certificate_is_never_below_the_truth_even_with_a_noisy_oracle(seed: int, d: int, eta: float) -> None:
+def test_the_certificate_is_never_below_the_truth_even_with_a_noisy_oracle(
+    seed: int, d: int, eta: float
+) -> None:
     rng = np.random.default_rng(seed)
     points = rng.random((60, d))
-    found = METHODS["adaptive"].select(NoisyTable(points, eta, rng), Target(delta=0.02), Options(budget=25))
+    found = METHODS["adaptive"].select(
+        NoisyTable(points, eta, rng), Target(delta=0.02), Options(budget=25)
+    )
     assert found.gap.additive >= worst_gap(found.points, points).additive - 1e-9
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([2, 3, 4]))
 def test_the_grid_bound_holds_between_its_weights(seed: int, d: int) -> None:
-    """One policy a grid weight is an (eps, delta)-portfolio, whatever the policies are (rewards in [0, 1])."""
+    """One policy a grid weight is an (eps, delta)-portfolio, whatever the policies are (rewards in
+    [0, 1]).
+    """
     rng = np.random.default_rng(seed)
     points, eps, delta = rng.random((80, d)), 0.15, 0.1
     kept = np.unique(TableOracle(points).answer(palm_grid(d, eps, delta)).rows)
@@ -210,7 +236,10 @@ def test_many_traits(d: int) -> None:
 
 def test_lazy_palm_calls_less_and_keeps_its_promise() -> None:
     points = sphere(60, 3, 1)
-    eager, lazy = palm(points, Target(delta=0.1)), palm(points, Target(delta=0.1), lazy=True, prune="ilp")
+    eager, lazy = (
+        palm(points, Target(delta=0.1)),
+        palm(points, Target(delta=0.1), lazy=True, prune="ilp"),
+    )
     assert lazy.oracle_calls < eager.oracle_calls
     assert worst_violation(lazy.points, points, 0.19, 0.3)[0] <= 1e-9
 

@@ -1,4 +1,7 @@
-"""Exact selection against brute force over all subsets; PALM as the baseline it must not lose to."""
+"""Exact selection against brute force over all subsets.
+
+PALM as the baseline it must not lose to.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +37,16 @@ def test_best_k_equals_brute_force_and_proves_it(seed: int, n: int, d: int, k: i
     assert len(found.members) <= k
 
 
-@given(st.integers(0, 10_000), st.integers(1, 8), st.integers(2, 4), st.sampled_from([(0.0, 0.1), (0.1, 0.02)]))
+@given(
+    st.integers(0, 10_000),
+    st.integers(1, 8),
+    st.integers(2, 4),
+    st.sampled_from([(0.0, 0.1), (0.1, 0.02)]),
+)
 @settings(max_examples=60, deadline=None)
-def test_fewest_equals_brute_force_and_proves_it(seed: int, n: int, d: int, target: tuple[float, float]) -> None:
+def test_fewest_equals_brute_force_and_proves_it(
+    seed: int, n: int, d: int, target: tuple[float, float]
+) -> None:
     q, (eps, delta) = points(seed, n, d), target
     found = minimum(q, Target(eps=eps, delta=delta))
     assert worst_violation(q[list(found.members)], q, eps, delta)[0] <= 1e-8
@@ -71,7 +81,9 @@ def test_palm_grid_has_the_published_size() -> None:
 
 def test_covers_exact_and_greedy() -> None:
     # The classic instance where greedy needs three columns and two do.
-    covers = np.array([[1, 0, 1], [1, 0, 1], [0, 1, 1], [0, 1, 1], [1, 0, 0], [0, 1, 0]], dtype=bool)[:, [2, 0, 1]]
+    covers = np.array(
+        [[1, 0, 1], [1, 0, 1], [0, 1, 1], [0, 1, 1], [1, 0, 0], [0, 1, 0]], dtype=bool
+    )[:, [2, 0, 1]]
     covers = np.vstack([covers, [[True, True, False]]])
     assert len(smallest_cover(covers).columns or ()) == 2
     assert len(greedy_cover(covers)) >= 2

@@ -1,4 +1,6 @@
-"""Loading members: the host, its checks, memory estimates, and that nothing is fetched without being asked for."""
+"""Loading members: the host, its checks, memory estimates, and that nothing is fetched without
+being asked for.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +18,15 @@ from tests.support.fakes import ByteTokenizer, tiny_bundle, tiny_llama, tiny_loc
 
 torch = pytest.importorskip("torch")
 
-from palm_engine.bundle.folder import Bundle  # noqa: E402
-from palm_engine.errors import GenerationError, InvalidInputError, ModelSourceError  # noqa: E402
-from palm_engine.lm import devices, memory  # noqa: E402
-from palm_engine.lm.base_model import places, source  # noqa: E402
-from palm_engine.lm.generation.detokenise import TextStream  # noqa: E402
-from palm_engine.serving.backends.interface import live_settings  # noqa: E402
-from palm_engine.serving.host import LoadOptions, ModelHost  # noqa: E402
-from palm_engine.serving.selfcheck import self_check  # noqa: E402
-from palm_engine.serving.ticket import Limits  # noqa: E402
+from palm_engine.bundle.folder import Bundle
+from palm_engine.errors import GenerationError, InvalidInputError, ModelSourceError
+from palm_engine.lm import devices, memory
+from palm_engine.lm.base_model import places, source
+from palm_engine.lm.generation.detokenise import TextStream
+from palm_engine.serving.backends.interface import live_settings
+from palm_engine.serving.host import LoadOptions, ModelHost
+from palm_engine.serving.selfcheck import self_check
+from palm_engine.serving.ticket import Limits
 
 
 @pytest.fixture
@@ -38,11 +40,16 @@ def local_base(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     folder = tmp_path / "base"
     model = tiny_llama()
     model.save_pretrained(folder)
-    monkeypatch.setattr(base, "load_tokenizer", lambda folder: ByteTokenizer())
+    monkeypatch.setattr(
+        "palm_engine.lm.base_model.load.load_tokenizer", lambda folder: ByteTokenizer()
+    )
     manifest = bundle.manifest.model_copy(
-        update={"base": bundle.manifest.base.model_copy(  # type: ignore[union-attr]
-            update={"source": str(folder), "fingerprint": places.fingerprint(folder)})}
-    )  # fmt: skip
+        update={
+            "base": bundle.manifest.base.model_copy(  # type: ignore[union-attr]
+                update={"source": str(folder), "fingerprint": places.fingerprint(folder)}
+            )
+        }
+    )
     return Bundle(bundle.folder, manifest)
 
 
@@ -50,7 +57,9 @@ def test_load_ask_unload(local_base: Bundle) -> None:
     host, notes = ModelHost(), []
     with pytest.raises(GenerationError, match="load it first"):
         host.backend(local_base)
-    check = host.load(local_base, ["a", "b"], report=lambda share, note: notes.append((share, note)))
+    check = host.load(
+        local_base, ["a", "b"], report=lambda share, note: notes.append((share, note))
+    )
     assert check.warnings == ()
     assert check.closest == ("a", "b")
     assert (check.least_distance or 0) > 0.01
@@ -76,7 +85,11 @@ def test_another_session_keeps_the_model_from_being_unloaded(local_base: Bundle)
     host = ModelHost()
     host.load(local_base, ["a"])
     ticket = host.queue.submit(
-        "other", host.backend(local_base), ["Hello?"], ["a"], live_settings(local_base, max_new_tokens=200)
+        "other",
+        host.backend(local_base),
+        ["Hello?"],
+        ["a"],
+        live_settings(local_base, max_new_tokens=200),
     )
     with pytest.raises(GenerationError, match="1 other session"):
         host.unload("me")
@@ -90,7 +103,10 @@ def test_an_unloaded_model_is_freed_though_its_tickets_are_kept(local_base: Bund
     host.load(local_base, ["a"])
     backend = host.backend(local_base)
     gone = weakref.ref(backend.model.base.model)
-    tickets = [host.queue.submit("s", backend, ["Hello?"], ["a"], live_settings(local_base)) for _ in range(2)]
+    tickets = [
+        host.queue.submit("s", backend, ["Hello?"], ["a"], live_settings(local_base))
+        for _ in range(2)
+    ]
     assert all(t.wait(20) for t in tickets)
     del backend
     host.unload("s")
@@ -114,7 +130,10 @@ def test_a_bundle_without_adapters_loads_its_base(local_base: Bundle) -> None:
     host = ModelHost()
     check = host.load(local_base, [])
     assert (check.closest, check.least_distance) == (None, None)
-    assert "".join(p.text for p in host.backend(local_base).stream(["Hi?"], ["base"], live_settings(local_base)))
+    assert "".join(
+        p.text
+        for p in host.backend(local_base).stream(["Hi?"], ["base"], live_settings(local_base))
+    )
 
 
 def test_twenty_sessions_ask_the_stack_while_adapters_come_and_go(local_base: Bundle) -> None:
@@ -124,7 +143,10 @@ def test_twenty_sessions_ask_the_stack_while_adapters_come_and_go(local_base: Bu
     settings = live_settings(local_base, max_new_tokens=6, temperature=0)
     members = ["a", "b", "c", "base"]
     expected = {
-        f"Question {i}?": ["".join(p.text for p in backend.stream([f"Question {i}?"], [m], settings)) for m in members]
+        f"Question {i}?": [
+            "".join(p.text for p in backend.stream([f"Question {i}?"], [m], settings))
+            for m in members
+        ]
         for i in range(20)
     }
     found: dict[str, list[str]] = {}
@@ -141,7 +163,11 @@ def test_twenty_sessions_ask_the_stack_while_adapters_come_and_go(local_base: Bu
         prompt = f"Question {i}?"
         ticket = host.queue.submit(f"s{i}", backend, [prompt], members, settings)
         assert ticket.wait(60)
-        found[prompt] = [row.text for row in ticket.rows] if ticket.state == "done" else [ticket.state, ticket.error]
+        found[prompt] = (
+            [row.text for row in ticket.rows]
+            if ticket.state == "done"
+            else [ticket.state, ticket.error]
+        )
 
     threads = [threading.Thread(target=session, args=(i,)) for i in range(20)]
     meddler = threading.Thread(target=meddle)
@@ -166,11 +192,18 @@ def test_a_wrong_base_is_told_and_equal_members_are_named(bundle: Bundle) -> Non
     assert any("a and b answer alike" in w for w in self_check(backend, ["a", "b"]).warnings)
 
 
-def test_too_little_memory_is_refused_with_what_would_fit(local_base: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_refused_with_what_would_fit(
+    local_base: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(memory, "free_bytes", lambda device: 100_000)
     with pytest.raises(ModelSourceError, match=r"(?s)free\. What would fit"):
         ModelHost().load(local_base, ["a"])
-    config = {"num_hidden_layers": 10, "num_key_value_heads": 2, "num_attention_heads": 4, "hidden_size": 64}
+    config = {
+        "num_hidden_layers": 10,
+        "num_key_value_heads": 2,
+        "num_attention_heads": 4,
+        "hidden_size": 64,
+    }
     needed = memory.estimate(1_000_000, "float32", 10_000, config, 6, 100, 4_000_000)
     assert needed.weights == 4_000_000
     assert needed.cache == 2 * 10 * 2 * 16 * 6 * 100 * 4
@@ -188,11 +221,15 @@ def test_the_estimate_counts_the_parameters_of_the_folder(local_base: Bundle) ->
     expected = sum(p.numel() for p in tiny_llama().parameters())
     assert source.parameter_count(name) == expected
     # The same weights once more, as some repositories have them.
-    (Path(name) / "consolidated.safetensors").write_bytes((Path(name) / "model.safetensors").read_bytes())
+    (Path(name) / "consolidated.safetensors").write_bytes(
+        (Path(name) / "model.safetensors").read_bytes()
+    )
     assert source.parameter_count(name) == expected
 
 
-def test_nothing_is_fetched_without_being_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_fetched_without_being_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PALM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("subprocess.run", lambda *a, **k: pytest.fail("something was fetched"))
@@ -201,11 +238,15 @@ def test_nothing_is_fetched_without_being_asked_for(tmp_path: Path, monkeypatch:
     # A hub model in the cache is used as it is: nobody is asked for a newer revision.
     cached = tmp_path / "cached"
     monkeypatch.setattr("palm_engine.lm.base_model.hub.cached_folder", lambda source: cached)
-    monkeypatch.setattr("palm_engine.lm.base_model.hub.resolve", lambda *_: pytest.fail("the hub was asked"))
+    monkeypatch.setattr(
+        "palm_engine.lm.base_model.hub.resolve", lambda *_: pytest.fail("the hub was asked")
+    )
     assert source.resolve_base("some/model", lambda _: None, download=False) == cached
 
 
-def test_an_unknown_hub_model_is_described_by_source_and_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_hub_model_is_described_by_source_and_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[str] = []
 
     class Hub(BaseHTTPRequestHandler):
@@ -213,7 +254,10 @@ def test_an_unknown_hub_model_is_described_by_source_and_size(tmp_path: Path, mo
 
         def do_GET(self) -> None:
             asked.append(self.path)
-            files = [{"rfilename": "model.safetensors", "size": 270_000_000}, {"rfilename": "x.bin", "size": 9**9}]
+            files = [
+                {"rfilename": "model.safetensors", "size": 270_000_000},
+                {"rfilename": "x.bin", "size": 9**9},
+            ]
             body = json.dumps(
                 {
                     "id": "some/model",
@@ -238,7 +282,9 @@ def test_an_unknown_hub_model_is_described_by_source_and_size(tmp_path: Path, mo
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setattr("palm_engine.lm.base_model.hub.cached_folder", lambda source: None)
     try:
-        with pytest.raises(ModelSourceError, match=r"some/model \(270 MB\).*only fetched when you say so"):
+        with pytest.raises(
+            ModelSourceError, match=r"some/model \(270 MB\).*only fetched when you say so"
+        ):
             source.resolve_base("some/model", lambda _: None, download=False)
     finally:
         server.shutdown()
@@ -247,7 +293,9 @@ def test_an_unknown_hub_model_is_described_by_source_and_size(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize(("variable", "value"), [("PALM_THREADS", "none"), ("PALM_DEVICE", "tpu")])
-def test_settings_that_make_no_sense_are_named(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_that_make_no_sense_are_named(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(InvalidInputError, match=variable):
         devices.default_threads() if variable == "PALM_THREADS" else devices.pick_device()

@@ -1,4 +1,6 @@
-"""The fair queue: turns, positions, limits, cancelling, sessions that vanish, and nobody sees another's text."""
+"""The fair queue: turns, positions, limits, cancelling, sessions that vanish, and nobody sees
+another's text.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ class Echo:
     def __init__(self, gate: threading.Event | None = None) -> None:
         self.gate, self.order, self.closed = gate, [], 0
 
-    def stream(self, prompts: Sequence[str], members: Sequence[str], settings: LiveSettings) -> Iterator[Piece]:
+    def stream(
+        self, prompts: Sequence[str], members: Sequence[str], settings: LiveSettings
+    ) -> Iterator[Piece]:
         check_request(self.policies, prompts, members)
         self.order.append(prompts[0])
         return self._say(prompts, members)
@@ -75,7 +79,9 @@ def test_twenty_sessions_are_all_answered_none_mixed_none_lost(queue: FairQueue)
     [t.start() for t in threads]
     [t.join(30) for t in threads]
     assert found == {
-        (i, j): ("done", [f"a:question {i}.{j}", f"b:question {i}.{j}"]) for i in range(20) for j in range(2)
+        (i, j): ("done", [f"a:question {i}.{j}", f"b:question {i}.{j}"])
+        for i in range(20)
+        for j in range(2)
     }
 
 
@@ -113,7 +119,9 @@ def test_a_vanished_session_frees_its_place_running_or_waiting(queue: FairQueue)
 
 
 @pytest.mark.parametrize("when", ["running", "waiting"])
-def test_cancelling_stops_at_the_next_token_and_the_next_one_runs(queue: FairQueue, when: str) -> None:
+def test_cancelling_stops_at_the_next_token_and_the_next_one_runs(
+    queue: FairQueue, when: str
+) -> None:
     gate = threading.Event()
     echo = Echo(gate)
     first = queue.submit("one", echo, ["first"], ["a"], SETTINGS)
@@ -123,7 +131,9 @@ def test_cancelling_stops_at_the_next_token_and_the_next_one_runs(queue: FairQue
     gate.set()
     assert first.wait(5)
     assert second.wait(5)
-    assert (first.state, second.state) == (("cancelled", "done") if when == "running" else ("done", "cancelled"))
+    assert (first.state, second.state) == (
+        ("cancelled", "done") if when == "running" else ("done", "cancelled")
+    )
 
 
 def test_a_failing_model_fails_one_question_only(queue: FairQueue) -> None:
@@ -150,9 +160,17 @@ def test_rows_are_scored_as_soon_as_they_are_whole(queue: FairQueue) -> None:
     ticket = queue.submit("one", Echo(gate), ["x", "long one"], ["a", "b"], SETTINGS, score)
     assert ticket.wait(5)
     assert scored[0][1] == "a:x"
-    assert [row.scores for row in ticket.rows] == [{"length": 3.0}, {"length": 10.0}, {"length": 3.0}, {}]
+    assert [row.scores for row in ticket.rows] == [
+        {"length": 3.0},
+        {"length": 10.0},
+        {"length": 3.0},
+        {},
+    ]
     assert ticket.state == "done"
-    assert all(row.first is not None and row.last is not None and row.first <= row.last for row in ticket.rows)
+    assert all(
+        row.first is not None and row.last is not None and row.first <= row.last
+        for row in ticket.rows
+    )
 
 
 @pytest.mark.parametrize(
@@ -163,7 +181,9 @@ def test_rows_are_scored_as_soon_as_they_are_whole(queue: FairQueue) -> None:
         (["x"] * 40, SETTINGS, "answers at once"),
     ],
 )
-def test_limits_are_named(queue: FairQueue, prompts: list[str], settings: LiveSettings, message: str) -> None:
+def test_limits_are_named(
+    queue: FairQueue, prompts: list[str], settings: LiveSettings, message: str
+) -> None:
     with pytest.raises(GenerationError, match=message):
         queue.submit("one", Echo(), prompts, ["a", "b"], settings)
     with pytest.raises(InvalidInputError, match="nobody"):
@@ -188,7 +208,9 @@ def test_a_full_queue_refuses_and_vanished_sessions_do_not_count(queue: FairQueu
 
 def test_closing_ends_every_question_and_refuses_new_ones() -> None:
     queue, gate = FairQueue(), threading.Event()
-    tickets: list[Ticket] = [queue.submit(f"s{i}", Echo(gate), ["x"], ["a"], SETTINGS) for i in range(3)]
+    tickets: list[Ticket] = [
+        queue.submit(f"s{i}", Echo(gate), ["x"], ["a"], SETTINGS) for i in range(3)
+    ]
     until(lambda: tickets[0].state == "running")
     threading.Timer(0.1, gate.set).start()
     queue.close()

@@ -1,4 +1,7 @@
-"""Routing and the export for a server: the same pick as the dashboard's, numpy only, and a folder that is whole."""
+"""Routing and the export for a server.
+
+The same pick as the dashboard's, numpy only, and a folder that is whole.
+"""
 
 from __future__ import annotations
 
@@ -42,18 +45,30 @@ def test_a_routing_file_gives_the_same_router(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", '{"format_version": 2}', '{"format_version": 1, "traits": ["a", "b"], "members": []}',
-     '{"format_version": 1, "traits": ["a", "b"], "members": [{"policy": "x", "model": "x", "system": ""}]}',
-     '{"format_version": 1, "traits": ["a"], "members": [{"policy": "x", "model": "x", "system": "", '
-     '"point": {"a": "?"}}]}'],
-)  # fmt: skip
+    [
+        "",
+        "[]",
+        '{"format_version": 2}',
+        '{"format_version": 1, "traits": ["a", "b"], "members": []}',
+        (
+            '{"format_version": 1, "traits": ["a", "b"], "members": [{"policy": "x", "model": "x",'
+            ' "system": ""}]}'
+        ),
+        (
+            '{"format_version": 1, "traits": ["a"], "members": [{"policy": "x", "model": "x",'
+            ' "system": "", "point": {"a": "?"}}]}'
+        ),
+    ],
+)
 def test_a_broken_routing_file_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "routing.json").write_text(text)
     with pytest.raises(InvalidInputError, match=r"routing\.json"):
         Router.from_file(tmp_path / "routing.json")
 
 
-@pytest.mark.parametrize("weights", [{"charm": 1.0}, [1, 2], {"safety": -1}, {"safety": 0}, [float("nan"), 1, 1]])
+@pytest.mark.parametrize(
+    "weights", [{"charm": 1.0}, [1, 2], {"safety": -1}, {"safety": 0}, [float("nan"), 1, 1]]
+)
 def test_weights_that_make_no_sense_are_refused(weights: object) -> None:
     with pytest.raises(InvalidInputError):
         Router.of(DEMO).pick(weights)  # type: ignore[arg-type]
@@ -63,16 +78,15 @@ def test_weights_that_make_no_sense_are_refused(weights: object) -> None:
 
 def test_the_router_needs_numpy_only() -> None:
     code = (
-        "import sys\n"
-        "class Blocked:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.split('.')[0] in {'torch', 'pandas', 'scipy', 'pydantic', 'streamlit', 'transformers'}:\n"
-        "            raise ImportError(name)\n"
-        "sys.meta_path.insert(0, Blocked())\n"
-        "from palm_engine.serving.router import Router\n"
-        "print(Router(('a', 'b'), ('x', 'y'), ('x', 'y'), ('', ''), __import__('numpy').eye(2)).pick({'b': 1}).policy)"
+        "import sys\nclass Blocked:\n    def find_spec(self, name, path=None, target=None):\n      "
+        "  if name.split('.')[0] in {'torch', 'pandas', 'scipy', 'pydantic', 'streamlit',"
+        " 'transformers'}:\n            raise ImportError(name)\nsys.meta_path.insert(0,"
+        " Blocked())\nfrom palm_engine.serving.router import Router\nprint(Router(('a', 'b'), ('x',"
+        " 'y'), ('x', 'y'), ('', ''), __import__('numpy').eye(2)).pick({'b': 1}).policy)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
+    )
     assert done.stdout.strip() == "y", done.stderr
 
 
@@ -84,7 +98,14 @@ def bundle(tmp_path: Path) -> Bundle:
     made = tiny_bundle(tmp_path / "tiny")
     folder = tmp_path / "the base"
     folder.mkdir()
-    for name in ("model.safetensors", "config.json", "fingerprint.json", "evil.py", "weights.bin", "LICENSE"):
+    for name in (
+        "model.safetensors",
+        "config.json",
+        "fingerprint.json",
+        "evil.py",
+        "weights.bin",
+        "LICENSE",
+    ):
         (folder / name).write_text("{}")
     manifest = made.manifest.model_copy(
         update={
@@ -96,18 +117,30 @@ def bundle(tmp_path: Path) -> Bundle:
     return Bundle(made.folder, manifest)
 
 
-def test_an_export_is_whole_and_its_command_names_every_adapter(bundle: Bundle, tmp_path: Path) -> None:
+def test_an_export_is_whole_and_its_command_names_every_adapter(
+    bundle: Bundle, tmp_path: Path
+) -> None:
     from palm_engine.serving.export_vllm import export_vllm
 
     done = export_vllm(bundle, tmp_path / "out dir")
     assert sorted(p.name for p in (tmp_path / "out dir" / "base").iterdir()) == [
-        "LICENSE", "config.json", "model.safetensors",
-    ]  # fmt: skip
-    assert {p.name for p in (tmp_path / "out dir" / "licences").iterdir()} == {"LICENSE", "NOTICE", "BASE.txt"}
+        "LICENSE",
+        "config.json",
+        "model.safetensors",
+    ]
+    assert {p.name for p in (tmp_path / "out dir" / "licences").iterdir()} == {
+        "LICENSE",
+        "NOTICE",
+        "BASE.txt",
+    }
     words = list(done.command)
     assert words[words.index("--max-lora-rank") + 1] == "8"
     assert words[words.index("--max-loras") + 1] == "3"
-    assert words[words.index("--lora-modules") + 1 :] == ["a=adapters/a", "b=adapters/b", "c=adapters/c"]
+    assert words[words.index("--lora-modules") + 1 :] == [
+        "a=adapters/a",
+        "b=adapters/b",
+        "c=adapters/c",
+    ]
     start = tmp_path / "out dir" / "start.sh"
     assert start.stat().st_mode & stat.S_IXUSR
     assert shlex.join(done.command) in start.read_text()
@@ -128,16 +161,22 @@ def test_the_start_script_runs_its_command_from_any_folder(bundle: Bundle, tmp_p
     (fake / "python").write_text('#!/bin/sh\npwd\nprintf "%s\\n" "$@"\n')
     (fake / "python").chmod(0o755)
     done = subprocess.run(
-        [str(tmp_path / "out $(touch owned)" / "start.sh"), "--port", "9"], env={"PATH": f"{fake}:/usr/bin:/bin"},
-        capture_output=True, text=True, check=True, cwd="/",
-    )  # fmt: skip
+        [str(tmp_path / "out $(touch owned)" / "start.sh"), "--port", "9"],
+        env={"PATH": f"{fake}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd="/",
+    )
     lines = done.stdout.splitlines()
     assert lines[0] == str(tmp_path / "out $(touch owned)")
     assert lines[-2:] == ["--port", "9"]
     assert not list(tmp_path.rglob("owned"))
 
 
-def test_another_base_than_the_one_evaluated_is_not_exported(bundle: Bundle, tmp_path: Path) -> None:
+def test_another_base_than_the_one_evaluated_is_not_exported(
+    bundle: Bundle, tmp_path: Path
+) -> None:
     from palm_engine.serving.export_vllm import export_vllm
 
     (tmp_path / "the base" / "model.safetensors").write_text("another")

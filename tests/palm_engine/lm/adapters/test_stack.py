@@ -1,4 +1,6 @@
-"""The stack of adapters: equal to peft, adapter by adapter, whatever their ranks, targets, rows and order."""
+"""The stack of adapters: equal to peft, adapter by adapter, whatever their ranks, targets, rows and
+order.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,18 @@ from tests.support.fakes import tiny_bundle, tiny_llama, tiny_local, write_adapt
 
 torch = pytest.importorskip("torch")
 
-from palm_engine.bundle.folder import Bundle  # noqa: E402
-from palm_engine.errors import BundleError, GenerationError, InvalidInputError, ModelSourceError  # noqa: E402
-from palm_engine.lm.adapters.files import read_adapter  # noqa: E402
-from palm_engine.lm.adapters.packed_weight import can_pack  # noqa: E402
-from palm_engine.lm.adapters.stack import AdapterStack  # noqa: E402
-from palm_engine.lm.adapters.stacked_linear import Group  # noqa: E402
-from palm_engine.serving.backends.interface import live_settings  # noqa: E402
+from palm_engine.bundle.folder import Bundle
+from palm_engine.errors import (
+    BundleError,
+    GenerationError,
+    InvalidInputError,
+    ModelSourceError,
+)
+from palm_engine.lm.adapters.files import read_adapter
+from palm_engine.lm.adapters.packed_weight import can_pack
+from palm_engine.lm.adapters.stack import AdapterStack
+from palm_engine.lm.adapters.stacked_linear import Group
+from palm_engine.serving.backends.interface import live_settings
 
 IDS = torch.tensor([[7, 9, 30, 4], [80, 2, 3, 200], [5, 5, 60, 7], [33, 90, 4, 11]])
 
@@ -55,7 +62,8 @@ def loaded(bundle: Bundle) -> tuple[Any, AdapterStack, dict[str, Path]]:
 
 
 @pytest.mark.parametrize(
-    "names", [["a", "b", "c", None], [None, None, "c", "a"], ["b", "b", "b", "b"], ["c", "a", "b", "a"]]
+    "names",
+    [["a", "b", "c", None], [None, None, "c", "a"], ["b", "b", "b", "b"], ["c", "a", "b", "a"]],
 )
 def test_each_row_is_what_peft_gives_for_its_adapter(loaded: Any, names: list[str | None]) -> None:
     model, stack, folders = loaded
@@ -79,7 +87,8 @@ def test_outside_of_a_run_the_model_is_the_base(loaded: Any) -> None:
     model, stack, _ = loaded
     with torch.inference_mode():
         before = model(IDS).logits
-    # Packed weights are multiplied by another kernel than transformers' own layers: the same but for rounding.
+    # Packed weights are multiplied by another kernel than transformers' own layers: the same but
+    # for rounding.
     assert torch.allclose(before, alone(None, IDS), atol=1e-5)
     with pytest.raises(RuntimeError, match="stop"), stack.on_rows(["a"] * 4)(torch.arange(4)):
         raise RuntimeError("stop")
@@ -97,16 +106,21 @@ def test_removing_one_leaves_the_others_and_closing_restores_the_layers(bundle: 
     assert sorted(stack.names) == ["b", "c", "d"]
     found = stacked(model, stack, ["b", "c", "d", None], IDS)
     for row, folder in enumerate(("b", "c", "a")):
-        assert torch.allclose(found[row], alone(bundle.adapter_folder(folder), IDS[row : row + 1])[0], atol=1e-5)
+        assert torch.allclose(
+            found[row], alone(bundle.adapter_folder(folder), IDS[row : row + 1])[0], atol=1e-5
+        )
     for name in ("d", "b", "c"):
         stack.remove(name)
     found = stacked(model, stack, [None] * 4, IDS)
     assert torch.allclose(found, alone(None, IDS), atol=1e-5)
     assert all(not group.owners for group in stack._groups)
     stack.close()
-    assert {n: type(m) for n, m in model.named_modules()} == {n: type(m) for n, m in untouched.named_modules()}
+    assert {n: type(m) for n, m in model.named_modules()} == {
+        n: type(m) for n, m in untouched.named_modules()
+    }
     assert all(
-        torch.equal(a, b) for a, b in zip(model.state_dict().values(), untouched.state_dict().values(), strict=True)
+        torch.equal(a, b)
+        for a, b in zip(model.state_dict().values(), untouched.state_dict().values(), strict=True)
     )
     assert torch.equal(model(IDS).logits, alone(None, IDS))
 
@@ -124,9 +138,16 @@ def test_models_with_biases_tied_layers_and_unpacked_weights(
     def made() -> Any:
         torch.manual_seed(3)
         model = transformers.Qwen2ForCausalLM(
-            transformers.Qwen2Config(vocab_size=64, hidden_size=16, intermediate_size=24, num_hidden_layers=2,
-                                     num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=tied)
-        ).eval()  # fmt: skip
+            transformers.Qwen2Config(
+                vocab_size=64,
+                hidden_size=16,
+                intermediate_size=24,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                tie_word_embeddings=tied,
+            )
+        ).eval()
         for layer in model.model.layers:
             for projection in (layer.self_attn.q_proj, layer.self_attn.k_proj):
                 torch.nn.init.normal_(projection.bias)
@@ -135,14 +156,18 @@ def test_models_with_biases_tied_layers_and_unpacked_weights(
         return model
 
     if not packed:
-        monkeypatch.setattr("palm_engine.lm.adapters.stacked_linear.can_pack", lambda device, dtype: False)
+        monkeypatch.setattr(
+            "palm_engine.lm.adapters.stacked_linear.can_pack", lambda device, dtype: False
+        )
     elif not can_pack("cpu", torch.float32):
         pytest.skip("this processor's weights aren't packed")
     model, own = made(), made()
     places = ["model.layers.0.self_attn.k_proj", "model.layers.1.mlp.up_proj", "lm_head"]
     torch.manual_seed(5)
     sizes = {path: own.get_submodule(path).weight.shape for path in places}
-    lora = LoraWeights({p: (torch.randn(3, i), torch.randn(o, 3), 0.5) for p, (o, i) in sizes.items()}, "")
+    lora = LoraWeights(
+        {p: (torch.randn(3, i), torch.randn(o, 3), 0.5) for p, (o, i) in sizes.items()}, ""
+    )
     embedding = own.model.embed_tokens.weight.detach().clone()
     for path, (a, b, scale) in lora.layers.items():
         layer = own.get_submodule(path)
@@ -156,11 +181,14 @@ def test_models_with_biases_tied_layers_and_unpacked_weights(
         assert torch.allclose(found[::2], own(ids).logits[::2], atol=1e-5)
         assert torch.allclose(found[1::2], made()(ids).logits[1::2], atol=1e-5)
     assert torch.equal(model.model.embed_tokens.weight, embedding)
-    weights = sum(p.numel() * 4 for p in made().parameters()) + (0 if bias else 2 * 4 * 16)  # its zeros are kept
+    weights = sum(p.numel() * 4 for p in made().parameters()) + (
+        0 if bias else 2 * 4 * 16
+    )  # its zeros are kept
     assert before == stack.base_bytes == weights
     stack.close()
     assert all(
-        torch.equal(a, b) for a, b in zip(model.state_dict().values(), made().state_dict().values(), strict=True)
+        torch.equal(a, b)
+        for a, b in zip(model.state_dict().values(), made().state_dict().values(), strict=True)
     )
     assert (model.lm_head.weight is model.model.embed_tokens.weight) == tied
 
@@ -226,7 +254,9 @@ def test_trimming_unloads_those_asked_longest_ago(bundle: Bundle) -> None:
     assert set(backend.loaded) == {"base", "short", "a", "c"}
 
 
-def test_a_failed_addition_leaves_the_others_as_they_were(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_addition_leaves_the_others_as_they_were(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = tiny_llama()
     stack = AdapterStack(model)
     stack.add({"a": read_adapter(bundle.adapter_folder("a"))})
@@ -247,8 +277,12 @@ def test_a_failed_addition_leaves_the_others_as_they_were(bundle: Bundle, monkey
     assert stack.names == ["a"]
     assert torch.equal(stacked(model, stack, ["a", None, "a", None], IDS), before)
     stack.add(more)
-    assert torch.allclose(stacked(model, stack, ["b"] * 4, IDS), alone(bundle.adapter_folder("b"), IDS), atol=1e-5)
-    assert torch.allclose(stacked(model, stack, ["c"] * 4, IDS), alone(bundle.adapter_folder("c"), IDS), atol=1e-5)
+    assert torch.allclose(
+        stacked(model, stack, ["b"] * 4, IDS), alone(bundle.adapter_folder("b"), IDS), atol=1e-5
+    )
+    assert torch.allclose(
+        stacked(model, stack, ["c"] * 4, IDS), alone(bundle.adapter_folder("c"), IDS), atol=1e-5
+    )
 
 
 def test_only_the_latest_layers_input_is_kept_during_a_pass(loaded: Any) -> None:
@@ -279,9 +313,15 @@ def test_an_adapter_that_does_not_fit_is_refused_whole(bundle: Bundle, tmp_path:
     import transformers
 
     other = transformers.LlamaForCausalLM(
-        transformers.LlamaConfig(vocab_size=64, hidden_size=16, intermediate_size=24, num_hidden_layers=1,
-                                 num_attention_heads=2, num_key_value_heads=1)
-    ).eval()  # fmt: skip
+        transformers.LlamaConfig(
+            vocab_size=64,
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+        )
+    ).eval()
     stack = AdapterStack(other)
     with pytest.raises(ModelSourceError, match=r"trained on another model|doesn't have"):
         stack.add({"a": read_adapter(bundle.adapter_folder("a"))})
@@ -298,7 +338,9 @@ def test_an_adapter_that_does_not_fit_is_refused_whole(bundle: Bundle, tmp_path:
         ({"lora_alpha": None}, "lora_alpha"),
     ],
 )
-def test_adapters_that_are_more_than_lora_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+def test_adapters_that_are_more_than_lora_are_refused(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
     folder = write_adapter(tmp_path / "x", 0)
     config = folder / "adapter_config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | change))
@@ -334,10 +376,14 @@ def test_a_prompt_beyond_the_models_context_is_refused(bundle: Bundle) -> None:
         tiny_local(bundle).stream(["long " * 200], ["a"], live_settings(bundle))
 
 
-def test_the_base_path_in_an_adapters_config_is_never_followed(bundle: Bundle, tmp_path: Path) -> None:
+def test_the_base_path_in_an_adapters_config_is_never_followed(
+    bundle: Bundle, tmp_path: Path
+) -> None:
     folder = write_adapter(tmp_path / "x", 1)
     config = json.loads((folder / "adapter_config.json").read_text())
-    (folder / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": "/etc/passwd"}))
+    (folder / "adapter_config.json").write_text(
+        json.dumps(config | {"base_model_name_or_path": "/etc/passwd"})
+    )
     stack = AdapterStack(tiny_llama())
     stack.add({"x": read_adapter(folder)})
     assert stack.names == ["x"]

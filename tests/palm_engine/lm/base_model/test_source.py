@@ -1,4 +1,6 @@
-"""Fetching the base model: whatever goes wrong, nothing is left behind and the message says what to do."""
+"""Fetching the base model: whatever goes wrong, nothing is left behind and the message says what to
+do.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def test_a_failed_download_leaves_nothing_and_says_what_to_do(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_leaves_nothing_and_says_what_to_do(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def offline(command: list[str], **_: Any) -> Any:
         (Path(command[command.index("-d") + 1]) / "half.whl.part").write_bytes(b"half")
         return subprocess.CompletedProcess(command, 1, "", "ERROR: no network")
@@ -43,7 +47,9 @@ def test_a_changed_download_is_thrown_away(cache: Path, monkeypatch: pytest.Monk
     assert list(cache.iterdir()) == []
 
 
-def test_an_interrupted_conversion_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_conversion_leaves_nothing(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(work: Path, report: Any) -> Path:
         (work / "some.whl").write_bytes(b"x")
         raise KeyboardInterrupt

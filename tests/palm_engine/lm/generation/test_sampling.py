@@ -15,11 +15,18 @@ from tests.support.fakes import ByteTokenizer, tiny_llama
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from palm_engine.lm.generation.conversation import Request, conversation_ids  # noqa: E402
-from palm_engine.lm.generation.decode_attention import decode_attention, use_decode_attention  # noqa: E402
-from palm_engine.lm.generation.growing_cache import GrowingLayer, new_cache  # noqa: E402
-from palm_engine.lm.generation.prefill import common_beginning  # noqa: E402
-from palm_engine.lm.generation.sampling import SamplingSettings, sample_answers, stream_tokens  # noqa: E402
+from palm_engine.lm.generation.conversation import Request, conversation_ids
+from palm_engine.lm.generation.decode_attention import (
+    decode_attention,
+    use_decode_attention,
+)
+from palm_engine.lm.generation.growing_cache import GrowingLayer, new_cache
+from palm_engine.lm.generation.prefill import common_beginning
+from palm_engine.lm.generation.sampling import (
+    SamplingSettings,
+    sample_answers,
+    stream_tokens,
+)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +44,9 @@ REQUESTS = [
 
 def texts(model: Any, requests: list[Request], **changes: Any) -> list[str]:
     settings = SamplingSettings(**{**SETTINGS.__dict__, **changes})
-    return [a.text for a in sample_answers(model, ByteTokenizer(), requests, settings, batch_size=16)]
+    return [
+        a.text for a in sample_answers(model, ByteTokenizer(), requests, settings, batch_size=16)
+    ]
 
 
 def test_a_row_draws_the_same_whatever_shares_its_batch(model: Any) -> None:
@@ -54,18 +63,33 @@ def test_seeds_and_temperature_matter(model: Any) -> None:
 
 
 def test_greedy_equals_transformers_generate(model: Any) -> None:
-    ids = torch.tensor([list(ByteTokenizer().apply_chat_template(
-        [{"role": "system", "content": ""}, {"role": "user", "content": "hello"}]).encode())])  # fmt: skip
+    ids = torch.tensor(
+        [
+            list(
+                ByteTokenizer()
+                .apply_chat_template(
+                    [{"role": "system", "content": ""}, {"role": "user", "content": "hello"}]
+                )
+                .encode()
+            )
+        ]
+    )
     expected = []
     for _ in range(12):
         with torch.no_grad():
             expected.append(
-                int(model(torch.cat([ids, torch.tensor([expected], dtype=torch.long)], 1)).logits[0, -1].argmax())
+                int(
+                    model(torch.cat([ids, torch.tensor([expected], dtype=torch.long)], 1))
+                    .logits[0, -1]
+                    .argmax()
+                )
             )
         if expected[-1] == 1:
             break
     settings = SamplingSettings(max_new_tokens=12, temperature=0, repetition_penalty=1.0)
-    found = [t[0] for t in stream_tokens(model, ByteTokenizer(), [Request(None, "hello")], settings)]
+    found = [
+        t[0] for t in stream_tokens(model, ByteTokenizer(), [Request(None, "hello")], settings)
+    ]
     assert found == expected
 
 
@@ -74,7 +98,11 @@ def test_a_row_that_has_ended_yields_none_and_the_others_go_on(model: Any) -> No
         model.lm_head.weight[1] += 0.35 * torch.sign(model.lm_head.weight[1])
     try:
         rows = [Request(None, f"prompt {i}", (i,)) for i in range(8)]
-        steps = list(stream_tokens(model, ByteTokenizer(), rows, SamplingSettings(max_new_tokens=40, temperature=1.5)))
+        steps = list(
+            stream_tokens(
+                model, ByteTokenizer(), rows, SamplingSettings(max_new_tokens=40, temperature=1.5)
+            )
+        )
     finally:
         with torch.no_grad():
             model.lm_head.weight[1] -= 0.35 * torch.sign(model.lm_head.weight[1])
@@ -107,7 +135,9 @@ def by_full_passes(model: Any, request: Request, count: int) -> list[int]:
     found: list[int] = []
     for _ in range(count):
         with torch.inference_mode():
-            found.append(int(model(torch.tensor([ids + found]), use_cache=False).logits[0, -1].argmax()))
+            found.append(
+                int(model(torch.tensor([ids + found]), use_cache=False).logits[0, -1].argmax())
+            )
         if found[-1] == 1:
             break
     return found
@@ -130,12 +160,23 @@ def tiny_gemma() -> Any:
     torch.manual_seed(1)
     return transformers.Gemma3ForCausalLM(
         transformers.Gemma3TextConfig(
-            vocab_size=256, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4,
-            num_key_value_heads=2, head_dim=8, sliding_window=24, pad_token_id=0, eos_token_id=1, bos_token_id=2,
-            initializer_range=0.3, tie_word_embeddings=False, query_pre_attn_scalar=8,
+            vocab_size=256,
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=8,
+            sliding_window=24,
+            pad_token_id=0,
+            eos_token_id=1,
+            bos_token_id=2,
+            initializer_range=0.3,
+            tie_word_embeddings=False,
+            query_pre_attn_scalar=8,
             layer_types=["sliding_attention", "full_attention", "sliding_attention"],
         )
-    ).eval()  # fmt: skip
+    ).eval()
 
 
 def tiny_neox() -> Any:
@@ -144,9 +185,17 @@ def tiny_neox() -> Any:
 
     torch.manual_seed(2)
     return transformers.GPTNeoXForCausalLM(
-        transformers.GPTNeoXConfig(vocab_size=256, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-                                   num_attention_heads=4, bos_token_id=2, eos_token_id=1, initializer_range=0.3)
-    ).eval()  # fmt: skip
+        transformers.GPTNeoXConfig(
+            vocab_size=256,
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            bos_token_id=2,
+            eos_token_id=1,
+            initializer_range=0.3,
+        )
+    ).eval()
 
 
 def forward_sizes(model: Any, run: Callable[[], Any]) -> list[tuple[int, ...]]:
@@ -167,10 +216,14 @@ def forward_sizes(model: Any, run: Callable[[], Any]) -> list[tuple[int, ...]]:
 
 @pytest.mark.parametrize("made", [tiny_llama, tiny_gemma, tiny_neox])
 @pytest.mark.parametrize("attention", [False, True])
-def test_long_answers_equal_full_passes_without_a_cache(made: Callable[[], Any], attention: bool) -> None:
+def test_long_answers_equal_full_passes_without_a_cache(
+    made: Callable[[], Any], attention: bool
+) -> None:
     model = made()
     system = "a system prompt that all of them share, long enough for a pass of its own"
-    requests = [Request(system, text) for text in ("hello", "one that is a good deal longer", "hello", "x")]
+    requests = [
+        Request(system, text) for text in ("hello", "one that is a good deal longer", "hello", "x")
+    ]
     expected = [by_full_passes(model, r, 50) for r in requests]
 
     # One of the tokens ends answers from now on, such that rows leave the batch at different steps.
@@ -200,31 +253,44 @@ def test_what_conversations_have_in_common_is_run_once(model: Any) -> None:
     assert sizes[0][0] == 1
     assert common > 60
     assert sizes[1] == (3, max(lengths) - common)
-    # Other weights share nothing; nor do models whose layers look at a window, where padding would count.
+    # Other weights share nothing; nor do models whose layers look at a window, where padding would
+    # count.
     other = [Request(r.system, r.prompt, r.seed, f"policy {i}") for i, r in enumerate(requests)]
     for who, asked in ((model, other), (tiny_gemma(), requests)):
-        run = lambda who=who, asked=asked: list(stream_tokens(who, ByteTokenizer(), asked, SETTINGS))  # noqa: E731
+
+        def run(who: Any = who, asked: Any = asked) -> list[Any]:
+            return list(stream_tokens(who, ByteTokenizer(), asked, SETTINGS))
+
         assert forward_sizes(who, run)[0] == (12, max(lengths))
 
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from("ab"), st.text("xy", min_size=1, max_size=6)), min_size=1, max_size=6
+        st.tuples(st.sampled_from("ab"), st.text("xy", min_size=1, max_size=6)),
+        min_size=1,
+        max_size=6,
     )
-)  # fmt: skip
+)
 def test_the_common_beginning_is_that_of_every_policy(conversations: list[tuple[str, str]]) -> None:
     expected = min(
         len(os.path.commonprefix([text for policy, text in conversations if policy == p]))  # noqa: RUF071
         for p in "ab"
         if any(policy == p for policy, _ in conversations)
-    )  # fmt: skip
+    )
     expected = min(expected, min(len(text) for _, text in conversations) - 1)
     assert common_beginning([(p, [ord(c) for c in text]) for p, text in conversations]) == expected
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(1, 5), st.sampled_from([(1, 1), (3, 1), (2, 3), (1, 4)]), st.integers(1, 20), st.data())
-def test_decode_attention_equals_torchs(rows: int, heads: tuple[int, int], tokens: int, data: st.DataObject) -> None:
+@given(
+    st.integers(1, 5),
+    st.sampled_from([(1, 1), (3, 1), (2, 3), (1, 4)]),
+    st.integers(1, 20),
+    st.data(),
+)
+def test_decode_attention_equals_torchs(
+    rows: int, heads: tuple[int, int], tokens: int, data: st.DataObject
+) -> None:
     shared, each = heads
     torch.manual_seed(data.draw(st.integers(0, 99)))
     query = torch.randn(rows, shared * each, 1, 8)
@@ -235,11 +301,17 @@ def test_decode_attention_equals_torchs(rows: int, heads: tuple[int, int], token
         mask[..., data.draw(st.integers(0, tokens - 1))] = True
     scale = data.draw(st.sampled_from([None, 0.3]))
     expected = torch.nn.functional.scaled_dot_product_attention(
-        query, key.repeat_interleave(each, 1), value.repeat_interleave(each, 1), attn_mask=mask, scale=scale
+        query,
+        key.repeat_interleave(each, 1),
+        value.repeat_interleave(each, 1),
+        attn_mask=mask,
+        scale=scale,
     )
     found, _ = decode_attention(None, query, key, value, mask, scaling=scale)
     assert torch.allclose(found, expected.transpose(1, 2), atol=1e-5)
-    half, _ = decode_attention(None, query.bfloat16(), key.bfloat16(), value.bfloat16(), mask, scaling=scale)
+    half, _ = decode_attention(
+        None, query.bfloat16(), key.bfloat16(), value.bfloat16(), mask, scaling=scale
+    )
     assert torch.allclose(half.float(), expected.transpose(1, 2), atol=0.05)
 
 

@@ -1,4 +1,7 @@
-"""What every backend does, whatever it answers from: recorded, local (tiny, and the demo), remote."""
+"""What every backend does, whatever it answers from.
+
+Recorded, local (tiny, and the demo), remote.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,9 @@ ROOT = Path(__file__).resolve().parents[4]
 
 @dataclass(frozen=True)
 class Case:
-    """A backend to test, its bundle, three adapters and two other policies, and two prompts that it can answer."""
+    """A backend to test, its bundle, three adapters and two other policies, and two prompts that it
+    can answer.
+    """
 
     backend: Any
     bundle: Bundle
@@ -33,7 +38,9 @@ class Case:
     prompts: tuple[str, str]
 
     def settings(self, **changes: float) -> LiveSettings:
-        return live_settings(self.bundle, max_new_tokens=int(changes.pop("max_new_tokens", 12)), **changes)
+        return live_settings(
+            self.bundle, max_new_tokens=int(changes.pop("max_new_tokens", 12)), **changes
+        )
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +54,14 @@ def cases(bundle: Bundle) -> Iterator[dict[str, Case]]:
 
     with fake_server(["a", "b", "c", "base"]) as (url, _):
         made = {
-            "recorded": RecordedBackend(bundle), "local": tiny_local(bundle), "remote": RemoteBackend(bundle, url),
-        }  # fmt: skip
+            "recorded": RecordedBackend(bundle),
+            "local": tiny_local(bundle),
+            "remote": RemoteBackend(bundle, url),
+        }
         yield {
-            name: Case(backend, bundle, ("a", "b", "c"), ("base", "short"), ("Hello there?", "What now?"))
+            name: Case(
+                backend, bundle, ("a", "b", "c"), ("base", "short"), ("Hello there?", "What now?")
+            )
             for name, backend in made.items()
         }
 
@@ -83,8 +94,12 @@ def rows_of(pieces: list[Piece], count: int) -> list[list[Piece]]:
     return rows
 
 
-def texts(case: Case, prompts: Sequence[str], members: Sequence[str], settings: LiveSettings) -> dict[Any, str]:
-    rows = rows_of(list(case.backend.stream(prompts, members, settings)), len(prompts) * len(members))
+def texts(
+    case: Case, prompts: Sequence[str], members: Sequence[str], settings: LiveSettings
+) -> dict[Any, str]:
+    rows = rows_of(
+        list(case.backend.stream(prompts, members, settings)), len(prompts) * len(members)
+    )
     asked = [(m, p) for m in members for p in prompts]
     return {key: "".join(p.text for p in row) for key, row in zip(asked, rows, strict=True)}
 
@@ -100,7 +115,9 @@ def test_every_row_ends_once_and_last(case: Case) -> None:
 
 
 def test_a_piece_unpacks_as_row_text_done(case: Case) -> None:
-    row, text, done, *_ = next(iter(case.backend.stream(case.prompts[:1], case.adapters[:1], case.settings())))
+    row, text, done, *_ = next(
+        iter(case.backend.stream(case.prompts[:1], case.adapters[:1], case.settings()))
+    )
     assert row == 0
     assert isinstance(text, str)
     assert isinstance(done, bool)
@@ -129,7 +146,10 @@ def test_the_limit_on_new_tokens_holds(case: Case) -> None:
 
 
 def test_stopping_at_every_step_leaves_nothing_behind(case: Case) -> None:
-    settings, asked = case.settings(seed=1, max_new_tokens=8), (case.prompts[:1], case.adapters[::2])
+    settings, asked = (
+        case.settings(seed=1, max_new_tokens=8),
+        (case.prompts[:1], case.adapters[::2]),
+    )
     whole = texts(case, *asked, settings)
     count = len(list(case.backend.stream(*asked, settings)))
     for stop in range(count + 1):
@@ -158,7 +178,8 @@ def test_bad_requests_are_refused_before_anything_runs(
 
 
 @pytest.mark.parametrize(
-    "changes", [{"max_new_tokens": 0}, {"temperature": -1}, {"top_p": 0}, {"top_k": 0}, {"seed": -1}]
+    "changes",
+    [{"max_new_tokens": 0}, {"temperature": -1}, {"top_p": 0}, {"top_k": 0}, {"seed": -1}],
 )
 def test_settings_out_of_range_are_refused(bundle: Bundle, changes: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError, match=next(iter(changes))):
@@ -174,18 +195,27 @@ def test_greedy_tokens_in_fp32_are_those_of_peft_one_by_one(demo_case: Case) -> 
     from palm_engine.lm.base_model.load import load_base
     from palm_engine.lm.generation.conversation import conversation_ids
 
-    backend, settings = demo_case.backend, demo_case.settings(temperature=0, repetition_penalty=1.0, max_new_tokens=16)
+    backend, settings = (
+        demo_case.backend,
+        demo_case.settings(temperature=0, repetition_penalty=1.0, max_new_tokens=16),
+    )
     found = texts(demo_case, demo_case.prompts, demo_case.adapters, settings)
     for member in demo_case.adapters:
         model = load_base(backend.model.base.source, lambda _: None, "float32").model
-        alone = PeftModel.from_pretrained(model, str(demo_case.bundle.adapter_folder(member))).eval()
+        alone = PeftModel.from_pretrained(
+            model, str(demo_case.bundle.adapter_folder(member))
+        ).eval()
         for prompt in demo_case.prompts:
             tokenizer = backend.model.base.tokenizer
             ids = torch.tensor([conversation_ids(tokenizer, "", prompt)])
             with torch.inference_mode():
                 out = alone.generate(
-                    input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=16, do_sample=False,
-                    repetition_penalty=1.0, pad_token_id=tokenizer.pad_token_id,
-                )  # fmt: skip
+                    input_ids=ids,
+                    attention_mask=torch.ones_like(ids),
+                    max_new_tokens=16,
+                    do_sample=False,
+                    repetition_penalty=1.0,
+                    pad_token_id=tokenizer.pad_token_id,
+                )
             text = tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True).strip()
             assert found[member, prompt] == text

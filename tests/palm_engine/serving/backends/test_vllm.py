@@ -1,4 +1,6 @@
-"""The remote backend against a real vLLM with one adapter a member: `make test-vllm`; not in the default run.
+"""The remote backend against a real vLLM with one adapter a member: `make test-vllm`.
+
+Not in the default run.
 
 PALM_VLLM_PYTHON names the Python of an environment that holds vLLM.
 """
@@ -28,8 +30,11 @@ pytestmark = [
 ]
 PROMPTS = ["Can I mix bleach and vinegar?", "Tell me a joke about cats."]
 ON_CPU = {
-    "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1",
-}  # fmt: skip
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "OMP_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+}
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +60,12 @@ def served(demo: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
         port = probe.getsockname()[1]
     log = (folder.parent / "log").open("w")
     server = subprocess.Popen(
-        [str(folder / "start.sh"), "--port", str(port), "--dtype", "bfloat16", "--enforce-eager"], stdout=log,
-        stderr=subprocess.STDOUT, start_new_session=True,
+        [str(folder / "start.sh"), "--port", str(port), "--dtype", "bfloat16", "--enforce-eager"],
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
         env={**os.environ, **ON_CPU, "PATH": f"{Path(PYTHON).parent}:{os.environ['PATH']}"},
-    )  # fmt: skip
+    )
     try:
         deadline = time.monotonic() + 500
         while True:
@@ -75,7 +82,9 @@ def served(demo: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
         server.wait(60)
 
 
-def test_every_member_answers_and_can_be_cancelled(demo: Bundle, members: list[str], served: str) -> None:
+def test_every_member_answers_and_can_be_cancelled(
+    demo: Bundle, members: list[str], served: str
+) -> None:
     from palm_engine.serving.backends.interface import live_settings
     from palm_engine.serving.backends.remote import RemoteBackend
 
@@ -83,7 +92,10 @@ def test_every_member_answers_and_can_be_cancelled(demo: Bundle, members: list[s
     assert set(members) <= set(backend.policies)
     settings = live_settings(demo, max_new_tokens=24)
     pieces = list(backend.stream(PROMPTS, members, settings))
-    texts = ["".join(p.text for p in pieces if p.row == row) for row in range(len(members) * len(PROMPTS))]
+    texts = [
+        "".join(p.text for p in pieces if p.row == row)
+        for row in range(len(members) * len(PROMPTS))
+    ]
     assert all(texts)
     assert len(set(texts)) > len(members)
     assert all(sum(p.tokens for p in pieces if p.row == row) <= 24 for row in range(len(texts)))
@@ -93,7 +105,9 @@ def test_every_member_answers_and_can_be_cancelled(demo: Bundle, members: list[s
     assert "".join(p.text for p in backend.stream(PROMPTS[:1], ["base"], settings))
 
 
-def test_first_token_probabilities_agree_with_the_local_stack(demo: Bundle, members: list[str], served: str) -> None:
+def test_first_token_probabilities_agree_with_the_local_stack(
+    demo: Bundle, members: list[str], served: str
+) -> None:
     import openai
     import torch
 
@@ -110,12 +124,18 @@ def test_first_token_probabilities_agree_with_the_local_stack(demo: Bundle, memb
     largest = 0.0
     for row, member in enumerate(members):
         answer = client.chat.completions.create(
-            model=member, max_tokens=1, temperature=0, logprobs=True, top_logprobs=5,
+            model=member,
+            max_tokens=1,
+            temperature=0,
+            logprobs=True,
+            top_logprobs=5,
             messages=[{"role": "system", "content": ""}, {"role": "user", "content": PROMPTS[0]}],
-        )  # fmt: skip
+        )
         for told in answer.choices[0].logprobs.content[0].top_logprobs:
             token = base.tokenizer.convert_tokens_to_ids(base.tokenizer.tokenize(told.token))[0]
             ours = float(expected[row, token])
             largest = max(largest, abs(ours - told.logprob))
             assert ours == pytest.approx(told.logprob, abs=0.35), (member, told.token)
-    print(f"first-token log-probabilities differ by at most {largest:.3f} over {len(members)} models")
+    print(
+        f"first-token log-probabilities differ by at most {largest:.3f} over {len(members)} models"
+    )
