@@ -55,7 +55,7 @@ def planned_value(of: Bundle, w: tuple[float, ...]) -> float | None:
         return None
     from palm_engine.oracles.gibbs import GibbsOracle
 
-    oracle = GibbsOracle(rewards, min(betas), with_cost=of.manifest.value == "reward_minus_kl")
+    oracle = GibbsOracle(rewards, min(betas), with_kl_cost=of.with_cost)
     return float(oracle.answer(np.array([w])).optimum[0])
 
 
@@ -69,17 +69,19 @@ def _exact_gap(points: np.ndarray, portfolio: tuple[int, ...]) -> WorstGap:
     return worst_gap(points[list(portfolio)], points)
 
 
-def covered(of: Bundle, portfolio: tuple[int, ...], threshold: float, relative: bool) -> Coverage:
+def covered(
+    of: Bundle, portfolio: tuple[int, ...], threshold: float, multiplicative: bool
+) -> Coverage:
     """Share of the simplex whose gap is at most `threshold`."""
-    return _covered(of.points, portfolio, threshold, relative)
+    return _covered(of.points, portfolio, threshold, multiplicative)
 
 
 @st.cache_data(show_spinner=False, max_entries=256)
 def _covered(
-    points: np.ndarray, portfolio: tuple[int, ...], threshold: float, relative: bool
+    points: np.ndarray, portfolio: tuple[int, ...], threshold: float, multiplicative: bool
 ) -> Coverage:
     rows = comparator_rows(points)
-    return coverage(points[list(portfolio)], points[rows], threshold, relative=relative)
+    return coverage(points[list(portfolio)], points[rows], threshold, multiplicative=multiplicative)
 
 
 @st.cache_data(show_spinner=False, max_entries=64)

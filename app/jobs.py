@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
+from palm_engine._types import Progress
 from palm_engine.errors import PalmError
 
 PATIENCE = 0.8
 MOST_KEPT = 12
 _JOBS = "jobs"
 T = TypeVar("T")
-Report = Callable[[float, str], None]
 
 
 class CancelledError(Exception):
@@ -46,7 +46,7 @@ class Job:
             raise CancelledError
         self.share, self.note = share, note
 
-    def run(self, work: Callable[[Report], Any]) -> None:
+    def run(self, work: Callable[[Progress], Any]) -> None:
         """Start `work` in a thread of its own."""
 
         def inside() -> None:
@@ -80,7 +80,7 @@ class Job:
         return self.note + ("" if left is None else f"; about {max(left, 1):.0f} s left")
 
 
-def result_of(key: str, label: str, work: Callable[[Report], T]) -> T | None:
+def result_of(key: str, label: str, work: Callable[[Progress], T]) -> T | None:
     """The result of `work`, started when `key` is asked for the first time.
 
     None, with progress shown, until then.

@@ -14,7 +14,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from palm_engine.bundle.folder import Bundle
-from palm_engine.bundle.schema import BoundInfo
+from palm_engine.geometry.confidence import Bound
 from palm_engine.geometry.simplex import normalise
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Portfolio:
 
     rows: tuple[int, ...]
     label: str
-    bound: BoundInfo | None
+    bound: Bound | None
     scope: str = "candidates"
 
 
@@ -172,12 +172,12 @@ def choose_size(bundle: Bundle, size: int | None) -> None:
 
 def unit_of(bundle: Bundle) -> str:
     """What the bundle's values and gaps are counted in."""
-    return unit(bundle.manifest.value == "reward_minus_kl")
+    return unit(bundle.with_cost)
 
 
-def unit(with_cost: bool) -> str:
+def unit(with_kl_cost: bool) -> str:
     """What values and gaps are counted in, with the KL cost or without."""
-    return "reward minus KL cost" if with_cost else "reward units"
+    return "reward minus KL cost" if with_kl_cost else "reward units"
 
 
 def session_id() -> str:

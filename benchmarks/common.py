@@ -23,13 +23,6 @@ DEMO = Path(__file__).resolve().parent.parent / "portfolios" / "demo"
 BETA = 0.1
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write to a temporary name, then rename."""
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-
-
 def median_seconds(work: Callable[[], object], repeats: int) -> float:
     """Median wall time of `repeats` runs, after one that is not counted."""
     work()
@@ -84,7 +77,7 @@ def pool(seed: int) -> np.ndarray:
 
 
 def true_gap(oracle: GibbsOracle, points: np.ndarray) -> tuple[float, float]:
-    """Additive and relative worst gap on a fine grid, V itself being known."""
+    """Additive and multiplicative worst gap on a fine grid, V itself being known."""
     weights = grid(oracle.d, 80)
     best = oracle.solve(weights).optimum
     ours = upper_envelope(points, weights)

@@ -13,11 +13,11 @@ from palm_engine.selection.result import Target
 
 
 def placed() -> Row:
-    """Worst relative gap with five members and at most 35 calls."""
+    """Worst multiplicative gap with five members and at most 35 calls."""
     ours, theirs, calls = [], [], []
     for seed in range(3):
         oracle = GibbsOracle(pool(seed), BETA)
-        found = placement(oracle, Target(k=5, relative=True), Options(budget=35))
+        found = placement(oracle, Target(k=5, multiplicative=True), Options(budget=35))
         calls.append(found.oracle_calls)
         ours.append(true_gap(oracle, found.points)[1])
         baseline = palm(oracle, Target(k=5), grid_eps=0.2, grid_delta=0.2)
@@ -25,7 +25,7 @@ def placed() -> Row:
         theirs.append(true_gap(oracle, baseline.points)[1])
     ratios = [f"{a / b:.2f}" for a, b in zip(ours, theirs, strict=True)]
     return (
-        f"worst relative gap with k=5, {calls} oracle calls, KL pools of the demo (goal .70)",
+        f"worst multiplicative gap with k=5, {calls} oracle calls, KL pools of the demo (goal .70)",
         f"{', '.join(f'{g:.4f}' for g in ours)}: {', '.join(ratios)} of the reference",
         f"PALM's grid ({size} weights) + greedy: {', '.join(f'{g:.4f}' for g in theirs)}",
     )

@@ -72,7 +72,7 @@ def big_bundle(folder: Path, candidates: int = 1000, prompts: int = 1000) -> Non
         {
             "policy": f"c{i}",
             "kind": "adapter",
-            "values": dict(zip(traits, map(float, p), strict=True)),
+            "rewards": dict(zip(traits, map(float, p), strict=True)),
             "weights": dict(zip(traits, map(float, p / p.sum()), strict=True)),
         }
         for i, p in enumerate(points)

@@ -6,10 +6,11 @@ import time
 from unittest.mock import patch
 
 from benchmarks.common import Row, sphere
+from palm_engine._types import Booleans
 from palm_engine.selection import minimum as module
 from palm_engine.selection.minimum import minimum
 from palm_engine.selection.options import Options
-from palm_engine.selection.parts.cover import Booleans, Cover
+from palm_engine.selection.parts.cover import Cover
 from palm_engine.selection.parts.cuts import Cuts
 from palm_engine.selection.result import Target
 

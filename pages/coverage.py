@@ -23,7 +23,7 @@ from palm_engine.geometry.fields import population
 FIELDS = {
     "Picked member": "member",
     "Gap": "gap",
-    "Relative gap": "relative",
+    "Multiplicative gap": "multiplicative",
     "Best value": "best",
     "A trait": "trait",
     "Difference": "difference",
@@ -48,7 +48,7 @@ def choose_field(
             (),
             "How far the picked member is behind the best candidate",
         )
-    if kind == "relative":
+    if kind == "multiplicative":
         unit = "gap (share of best value)"
         return atlas.Field(kind, unit), (), "Share of the best candidate's value that is lost"
     if kind == "best":
@@ -87,16 +87,16 @@ def choose_field(
 
 def choose_threshold(bundle: Bundle, portfolio: state.Portfolio, kind: str) -> float | None:
     """The threshold slider and the share of the simplex that it covers."""
-    if kind not in ("gap", "relative"):
+    if kind not in ("gap", "multiplicative"):
         return None
-    relative = kind == "relative"
+    multiplicative = kind == "multiplicative"
     exact = cache.exact_gap(bundle, portfolio.rows)
-    if relative and exact.multiplicative is None:
+    if multiplicative and exact.multiplicative is None:
         st.info(
-            "The best value isn't above 0 everywhere, so a relative gap isn't defined at every"
-            " weight."
+            "The best value isn't above 0 everywhere, so a multiplicative gap isn't defined for"
+            " all weights."
         )
-    worst = (exact.multiplicative or 1.0) if relative else exact.additive
+    worst = (exact.multiplicative or 1.0) if multiplicative else exact.additive
     top = max(round(1.2 * worst, 3), 0.005)
     threshold = st.slider(
         "Threshold: a gap up to this counts as covered",
@@ -107,9 +107,9 @@ def choose_threshold(bundle: Bundle, portfolio: state.Portfolio, kind: str) -> f
         "%.3f",
         key=f"threshold.{kind}.{bundle.folder.name}",
     )
-    found = cache.covered(bundle, portfolio.rows, threshold, relative)
+    found = cache.covered(bundle, portfolio.rows, threshold, multiplicative)
     st.metric(
-        f"Covered at {threshold:.3f}{' of the best value' if relative else ''}",
+        f"Covered at {threshold:.3f}{' of the best value' if multiplicative else ''}",
         f"{found.share:.1%}",
         help="Share of the simplex of weights, by volume, whose gap is at most the threshold.",
     )

@@ -40,10 +40,12 @@ def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
         f"{bound.confidence:.0%} bound" if bound else "Bound",
         f"{bound.upper:.4f}" if bound else "none",
     )
-    relative = "not defined" if exact.multiplicative is None else f"{exact.multiplicative:.1%}"
+    multiplicative = (
+        "not defined" if exact.multiplicative is None else f"{exact.multiplicative:.1%}"
+    )
     three.metric(
-        "Worst relative gap (scope: candidates)",
-        relative,
+        "Worst multiplicative gap (scope: candidates)",
+        multiplicative,
         help="Share of the best value that is lost (scope: candidates).",
     )
     for said in guarantee.statements(bundle, portfolio.rows, bound):

@@ -60,7 +60,7 @@ def choose_target(name: str) -> Target | None:
 
 
 def results(
-    bundle: Bundle, traits: list[str], beta: float, info: PlanInfo, with_cost: bool
+    bundle: Bundle, traits: list[str], beta: float, info: PlanInfo, with_kl_cost: bool
 ) -> None:
     """The predicted gap, the members on the map, what one more costs, and the files to build it."""
     chosen, policies = info.chosen, info.policies
@@ -77,10 +77,10 @@ def results(
         f"{chosen.gap.additive:.4f}",
         help="Scope: pool. Trained members fall short.",
     )
-    relative = chosen.gap.multiplicative
+    multiplicative = chosen.gap.multiplicative
     three.metric(
-        "Predicted relative gap",
-        "not defined" if relative is None else f"{relative:.1%}",
+        "Predicted multiplicative gap",
+        "not defined" if multiplicative is None else f"{multiplicative:.1%}",
         help=chosen.gap.undefined or "Share of the best planned value that is lost. Scope: pool.",
     )
     four.metric("Planned policies compared", len(policies.names))
@@ -93,7 +93,7 @@ def results(
         title = "Where each planned member would be picked"
         atlas.panel(
             bundle,
-            atlas.plan_view(bundle, traits, info, title, with_cost),
+            atlas.plan_view(bundle, traits, info, title, with_kl_cost),
             f"plan.{'-'.join(traits)}",
         )
     sizes, gaps = [len(s.members) for s in info.curve], [s.gap.additive for s in info.curve]
@@ -133,20 +133,20 @@ def results(
             f"weight of {t}": w
             for t, w in zip(traits, map(float, policies.weights[i]), strict=True)
         }
-        | {f"planned {t}": v for t, v in zip(traits, map(float, policies.values[i]), strict=True)}
-        | {"KL cost (beta KL)": float(policies.cost[i])}
+        | {f"planned {t}": v for t, v in zip(traits, map(float, policies.rewards[i]), strict=True)}
+        | {"KL cost (beta KL)": float(policies.kl_cost[i])}
         for i in chosen.members
     ]
     figure.table(
         pd.DataFrame(rows), f"{bundle.manifest.name}-plan", f"plan_table.{bundle.folder.name}"
     )
-    build(bundle, traits, beta, k, with_cost)
+    build(bundle, traits, beta, k, with_kl_cost)
 
 
-def build(bundle: Bundle, traits: list[str], beta: float, k: int, with_cost: bool) -> None:
+def build(bundle: Bundle, traits: list[str], beta: float, k: int, with_kl_cost: bool) -> None:
     """The configuration and the command that build this plan."""
     st.subheader("Build it")
-    if with_cost:
+    if with_kl_cost:
         st.info(
             "`palm build` evaluates rewards only, so a plan that counts the KL cost can be looked"
             " at, not built. Switch the KL cost off for a configuration.",
@@ -206,9 +206,9 @@ def show() -> None:
         beta = choose_beta(bundle)
     with right:
         target = choose_target(name)
-        with_cost = st.toggle(
+        with_kl_cost = st.toggle(
             "Count the KL cost (reward minus beta KL)",
-            bundle.manifest.value == "reward_minus_kl",
+            bundle.with_cost,
             key=f"cost.{name}",
             help="Off: expected reward only, as evaluated portfolios are. The two are never mixed.",
         )
@@ -223,12 +223,12 @@ def show() -> None:
     # buys.
     sizes = max(LEAST, min((target.k or 0) + 1, MOST))
     info = jobs.result_of(
-        f"plan.{name}.{cache.stamp(bundle)}.{traits}.{beta}.{target}.{with_cost}",
+        f"plan.{name}.{cache.stamp(bundle)}.{traits}.{beta}.{target}.{with_kl_cost}",
         "Planning",
-        lambda report: plan(rewards[:, :, on], beta, target, with_cost, sizes, report=report),
+        lambda report: plan(rewards[:, :, on], beta, target, with_kl_cost, sizes, report=report),
     )
     if info is not None:
-        results(bundle, traits, beta, info, with_cost)
+        results(bundle, traits, beta, info, with_kl_cost)
 
 
 show()

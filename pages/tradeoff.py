@@ -9,6 +9,7 @@ from app import cache, charts, jobs, state
 from app.components import figure
 from app.components.hosting_cost import cost_panel
 from app.components.sidebar import open_bundle
+from palm_engine._types import Progress
 from palm_engine.analysis.curves import RANDOM_DRAWS, CurveInfo, MethodCurve, compare_methods
 from palm_engine.analysis.plan import plan
 from palm_engine.bundle.folder import Bundle
@@ -19,7 +20,7 @@ from palm_engine.selection.result import Target
 
 OWN = "portfolio's own"
 BAND_RESAMPLES = 400
-ADDITIVE, RELATIVE = "Additive (delta)", "Relative (eps)"
+ADDITIVE, MULTIPLICATIVE = "Additive (delta)", "Multiplicative (eps)"
 
 
 def table(info: CurveInfo, others: list[MethodCurve]) -> pd.DataFrame:
@@ -57,22 +58,22 @@ def pick_size(bundle: Bundle, info: CurveInfo) -> None:
         st.rerun()
 
 
-def compared(bundle: Bundle, info: CurveInfo, relative: bool) -> list[MethodCurve] | None:
+def compared(bundle: Bundle, info: CurveInfo, multiplicative: bool) -> list[MethodCurve] | None:
     """Every method at the curve's sizes, chosen and measured as the exact ones.
 
     None while it is worked out.
     """
     seen = bundle.points_on("choose") if bundle.manifest.certificate else None
     return jobs.result_of(
-        f"compare.{bundle.folder.name}.{cache.stamp(bundle)}.{relative}",
+        f"compare.{bundle.folder.name}.{cache.stamp(bundle)}.{multiplicative}",
         "Comparing methods",
         lambda report: compare_methods(
             bundle.points if seen is None else seen,
             bundle.points,
             info.sizes,
-            relative,
+            multiplicative,
             report,
-            () if relative else ("minimum",),
+            () if multiplicative else ("minimum",),
         ),
     )
 
@@ -85,12 +86,12 @@ def use(
     bundle: Bundle,
     method: str,
     size: int,
-    relative: bool,
+    multiplicative: bool,
     curves: list[MethodCurve],
     info: CurveInfo,
 ) -> None:
     """Use the portfolio behind a point: the one of that method, gap and size that was clicked."""
-    if method == "minimum" and not relative:
+    if method == "minimum" and not multiplicative:
         if size in info.sizes:
             state.choose_size(bundle, size)
             st.rerun()
@@ -98,24 +99,24 @@ def use(
     curve = next((c for c in curves if c.method == method), None)
     if curve is not None and size in curve.sizes:
         rows = curve.members[curve.sizes.index(size)]
-        gap = "relative" if relative else "additive"
+        gap = "multiplicative" if multiplicative else "additive"
         state.choose_members(
             bundle, [bundle.policies[i] for i in rows], f"{curve.label}, {size}, {gap} gap"
         )
         st.rerun()
 
 
-def relative_band(
+def multiplicative_band(
     bundle: Bundle, exact: MethodCurve
 ) -> tuple[tuple[float, ...] | None, float | None]:
-    """Bounds on the relative gaps of all sizes at once, from the certify prompts.
+    """Bounds on the multiplicative gaps of all sizes at once, from the certify prompts.
 
     None without them, or until then.
     """
     if bundle.manifest.certificate is None:
         return None, None
 
-    def work(report: jobs.Report) -> list[Bound]:
+    def work(report: Progress) -> list[Bound]:
         scores = bundle.scores_on("certify")
         if scores is None:
             return []
@@ -124,12 +125,12 @@ def relative_band(
             scores,
             portfolios,
             resamples=BAND_RESAMPLES,
-            relative=True,
+            multiplicative=True,
             report=lambda share: report(share, "resampling prompts"),
         )
 
     found = jobs.result_of(
-        f"band.{bundle.folder.name}.{cache.stamp(bundle)}", "Bounding the relative gaps", work
+        f"band.{bundle.folder.name}.{cache.stamp(bundle)}", "Bounding the multiplicative gaps", work
     )
     return (tuple(b.upper for b in found), found[0].confidence) if found else (None, None)
 
@@ -139,23 +140,23 @@ def candidates_view(bundle: Bundle, info: CurveInfo) -> None:
     left, right = st.columns(2)
     gap = left.segmented_control(
         "Worst gap",
-        [ADDITIVE, RELATIVE],
+        [ADDITIVE, MULTIPLICATIVE],
         default=ADDITIVE,
         key=f"gap.{bundle.folder.name}",
         required=True,
     )
-    relative = gap == RELATIVE
+    multiplicative = gap == MULTIPLICATIVE
     beside = right.toggle(
         "Beside PALM, greedy, uniform and random", True, key=f"beside.{bundle.folder.name}"
     )
-    others = compared(bundle, info, relative) if beside or relative else []
-    if others is None and relative:
+    others = compared(bundle, info, multiplicative) if beside or multiplicative else []
+    if others is None and multiplicative:
         return
     shown = info
-    if relative and others:
+    if multiplicative and others:
         exact = next(c for c in others if c.method == "minimum")
         names = tuple(tuple(bundle.policies[i] for i in rows) for rows in exact.members)
-        upper, confidence = relative_band(bundle, exact)
+        upper, confidence = multiplicative_band(bundle, exact)
         shown = CurveInfo(
             exact.sizes,
             names,
@@ -171,9 +172,9 @@ def candidates_view(bundle: Bundle, info: CurveInfo) -> None:
     marked = None
     if portfolio is not None:
         worst = cache.exact_gap(bundle, portfolio.rows)
-        own = worst.multiplicative if relative else worst.additive
+        own = worst.multiplicative if multiplicative else worst.additive
         marked = None if own is None else (len(portfolio.rows), own)
-    unit = "share of the best value" if relative else state.unit_of(bundle)
+    unit = "share of the best value" if multiplicative else state.unit_of(bundle)
     numbers = table(shown, others)
     event = figure.show(
         charts.size_curve(shown, marked, others, unit),
@@ -186,10 +187,12 @@ def candidates_view(bundle: Bundle, info: CurveInfo) -> None:
     )
     points = [p for p in (event["selection"]["points"] if event else []) if p.get("customdata")]
     clicked = (
-        (str(_first(points[0]["customdata"])), int(points[0]["x"]), relative) if points else None
+        (str(_first(points[0]["customdata"])), int(points[0]["x"]), multiplicative)
+        if points
+        else None
     )
     if state.is_new_click(bundle, clicked) and clicked is not None:
-        use(bundle, clicked[0], clicked[1], relative, all_curves, info)
+        use(bundle, clicked[0], clicked[1], multiplicative, all_curves, info)
     said = "Scope: candidates. Click a point to use that portfolio everywhere."
     if others:
         said += (
@@ -201,13 +204,8 @@ def candidates_view(bundle: Bundle, info: CurveInfo) -> None:
             " lines may cross"
         )
         said += "; the bound holds for all sizes at once, so picking one by looking is fair."
-    if (
-        bundle.manifest.value == "reward"
-        and portfolio is not None
-        and marked is not None
-        and 0 < marked[1] < 1
-    ):
-        least = minimum_of_envelope(bundle.points)[0] if relative else None
+    if not bundle.with_cost and portfolio is not None and marked is not None and 0 < marked[1] < 1:
+        least = minimum_of_envelope(bundle.points)[0] if multiplicative else None
         most = promised_size(len(bundle.traits), marked[1], least)
         said += (
             f" For a worst gap of {marked[1]:.4f} PALM's grid promises {most:,} members at most,"
@@ -227,11 +225,11 @@ def plan_view(bundle: Bundle) -> None:
             icon=":material/architecture:",
         )
         return
-    with_cost = bundle.manifest.value == "reward_minus_kl"
+    with_kl_cost = bundle.with_cost
     info = jobs.result_of(
         f"curve.{bundle.folder.name}.{cache.stamp(bundle)}",
         "Planning every size",
-        lambda report: plan(rewards, min(betas), Target(k=8), with_cost, report=report),
+        lambda report: plan(rewards, min(betas), Target(k=8), with_kl_cost, report=report),
     )
     if info is None:
         return

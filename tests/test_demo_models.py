@@ -78,8 +78,9 @@ def test_recorded_scores_are_what_the_shipped_probes_give(demo: Bundle) -> None:
 def test_training_learns_what_it_is_shown(base: Any, tmp_path: Path) -> None:
     from palm_engine.lm.adapters.files import with_adapter
     from palm_engine.lm.generation.conversation import Request
-    from palm_engine.lm.generation.sampling import SamplingSettings, sample_answers
-    from palm_engine.lm.training import Pair, TrainingSettings, train_adapter
+    from palm_engine.lm.generation.sampling import sample_answers
+    from palm_engine.lm.settings import SamplingSettings, TrainingSettings
+    from palm_engine.lm.training import Pair, train_adapter
 
     pairs = [
         Pair(None, q, "Bananas, always bananas.", True, 1.0)

@@ -41,7 +41,7 @@ def test_mathematics_runs_with_torch_and_streamlit_blocked() -> None:
         " palm_engine.geometry.confidence\nfrom palm_engine.oracles.gibbs import GibbsOracle\nfrom"
         " palm_engine.selection.minimum import minimum\nfrom palm_engine.selection.result import"
         " Target\nv = GibbsOracle(np.random.default_rng(0).random((4, 5, 3)),"
-        " 0.1).solve(np.eye(3)).values\nprint(len(minimum(v, Target(k=2)).members))\n",
+        " 0.1).solve(np.eye(3)).rewards\nprint(len(minimum(v, Target(k=2)).members))\n",
         HEAVY,
     )
     assert done.stdout.strip() == "2", done.stderr
@@ -74,7 +74,7 @@ ARROWS: dict[str, set[str]] = {
     "selection": {"oracles", "geometry"},
     "rewards": set(),
     "lm": set(),
-    "bundle": {"geometry"},
+    "bundle": {"geometry", "lm"},  # of lm the settings alone, which need no torch
     "tables": {"bundle", "geometry"},
     "analysis": {"bundle", "selection", "oracles", "geometry"},
     "serving": {"bundle", "lm", "rewards", "geometry"},

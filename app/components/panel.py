@@ -36,7 +36,7 @@ TRAIT_COLOURS = (
     "#a34d5f",
     "#7a7a7a",
 )
-FIELDS = ("member", "gap", "relative", "best", "trait", "difference")
+FIELDS = ("member", "gap", "multiplicative", "best", "trait", "difference")
 
 
 def script(*last: str) -> str:
@@ -123,7 +123,7 @@ def _view(
     candidates, rows = bundle.manifest.candidates, list(portfolio.rows)
     best = comparator_rows(bundle.points)
     exact = cache.exact_gap(bundle, portfolio.rows)
-    rewards = [[round(candidates[i].values[t], 6) for t in bundle.traits] for i in best]
+    rewards = [[round(candidates[i].rewards[t], 6) for t in bundle.traits] for i in best]
     trained = [candidates[i].weights for i in rows]
     shown: dict[str, Any] = {
         "id": bundle.folder.name,
@@ -140,13 +140,13 @@ def _view(
         "about": [describe(candidates[i]) for i in rows],
         "colours": palette(len(rows)),
         "members": bundle.points[rows].round(9).tolist(),
-        "rewards": [[candidates[i].values[t] for t in bundle.traits] for i in rows],
+        "rewards": [[candidates[i].rewards[t] for t in bundle.traits] for i in rows],
         "trained": [None if w is None else [w[t] for t in bundle.traits] for w in trained],
         "candidates": bundle.points[best].round(9).tolist(),
         "candidateNames": [bundle.policies[i] for i in best],
         "candidateRewards": rewards,
         "base": (
-            [candidates[bundle.policies.index("base")].values[t] for t in bundle.traits]
+            [candidates[bundle.policies.index("base")].rewards[t] for t in bundle.traits]
             if "base" in bundle.policies
             else None
         ),
@@ -163,7 +163,7 @@ def _view(
 
 
 def plan_view(
-    bundle: Bundle, traits: list[str], info: PlanInfo, title: str, with_cost: bool
+    bundle: Bundle, traits: list[str], info: PlanInfo, title: str, with_kl_cost: bool
 ) -> dict[str, Any]:
     """The map of a plan: regions of the planned members and the weights that each would be trained
     at.
@@ -177,14 +177,14 @@ def plan_view(
         "layout": "map",
         "title": title,
         "traits": traits,
-        "unit": state.unit(with_cost),
+        "unit": state.unit(with_kl_cost),
         "scope": "pool",
         "rival": "best planned policy",
         "follow": False,
         "names": [policies.names[i] for i in rows],
         "colours": palette(len(rows)),
         "members": policies.points[rows].round(9).tolist(),
-        "rewards": policies.values[rows].tolist(),
+        "rewards": policies.rewards[rows].tolist(),
         "trained": [
             None if np.isnan(policies.weights[i]).any() else policies.weights[i].tolist()
             for i in rows

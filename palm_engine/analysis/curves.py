@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from palm_engine._types import Floats, Progress, no_progress
 from palm_engine.geometry.gap import require_positive, worst_gap
 from palm_engine.geometry.policies import as_points
 from palm_engine.selection.methods import METHODS
@@ -16,7 +16,6 @@ from palm_engine.selection.options import Options
 from palm_engine.selection.palm import grid_size, palm
 from palm_engine.selection.result import Selection, Target
 
-Floats = NDArray[np.float64]
 RANDOM_DRAWS = 20
 MOST_GRID = 20_000
 GRIDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 0.9)
@@ -25,7 +24,7 @@ GRIDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 0.9)
 @dataclass(frozen=True)
 class PickInfo:
     """At weights `w`: the picked member, the runner-up (None for a portfolio of one) and the best
-    candidate, as candidate rows, with their values; `gap` additive, `relative_gap` a share of
+    candidate, as candidate rows, with their values; `gap` additive, `multiplicative_gap` a share of
     the best value (None where it is <= 0).
     """
 
@@ -36,7 +35,7 @@ class PickInfo:
     best: int
     best_value: float
     gap: float
-    relative_gap: float | None
+    multiplicative_gap: float | None
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def best_of_every_size(
     names: tuple[str, ...],
     most: int = 8,
     seconds: float = 10.0,
-    report: Callable[[float, str], None] = lambda share, note: None,
+    report: Progress = no_progress,
 ) -> CurveInfo:
     """The exact best portfolio of every size up to `most` of `points` (n, d).
 
@@ -132,17 +131,17 @@ def compare_methods(
     chosen_on: ArrayLike,
     points: ArrayLike,
     sizes: tuple[int, ...],
-    relative: bool = False,
-    report: Callable[[float, str], None] = lambda share, note: None,
+    multiplicative: bool = False,
+    report: Progress = no_progress,
     without: tuple[str, ...] = (),
 ) -> list[MethodCurve]:
     """Worst gap by size of every method but those `without`, exact.
 
-    Each chooses on `chosen_on` (n, d) and is measured on `points` (n, d). `relative` compares
+    Each chooses on `chosen_on` (n, d) and is measured on `points` (n, d). `multiplicative` compares
     multiplicative gaps; raises UndefinedGapError where the best value isn't positive everywhere.
     """
     seen, true = as_points(chosen_on), as_points(points)
-    if relative:
+    if multiplicative:
         require_positive(seen)
         require_positive(true)
     side = coarse_grid(seen.shape[1])
@@ -150,12 +149,14 @@ def compare_methods(
     def choose(method: str, k: int, seed: int = 0) -> Selection:
         if method == "palm":
             return palm(seen, Target(k=k), grid_eps=side, grid_delta=side)
-        target = Target(k=k, relative=relative and method == "minimum")
+        target = Target(k=k, multiplicative=multiplicative and method == "minimum")
         return METHODS[method].select(seen, target, Options(time_limit=10.0, seed=seed))
 
     def measured(rows: tuple[int, ...]) -> float:
         gap = worst_gap(true[list(rows)], true)
-        return gap.additive if not relative or gap.multiplicative is None else gap.multiplicative
+        return (
+            gap.additive if not multiplicative or gap.multiplicative is None else gap.multiplicative
+        )
 
     labels = {
         "minimum": "exact best",

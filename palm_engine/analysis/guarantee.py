@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from palm_engine.bundle.folder import Bundle
-from palm_engine.bundle.schema import BoundInfo
+from palm_engine.geometry.confidence import Bound
 from palm_engine.geometry.fields import population, usage
 from palm_engine.geometry.gap import worst_gap
 
@@ -52,15 +52,13 @@ def _one_of(count: int) -> str:
     return "the one member" if count == 1 else f"one of the {count} members"
 
 
-def statements(
-    bundle: Bundle, portfolio: tuple[int, ...], bound: BoundInfo | None
-) -> list[Statement]:
+def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> list[Statement]:
     """The guarantee of `portfolio` (candidate rows) in plain words, each sentence from this
     bundle's numbers.
     """
     rows, certificate = list(portfolio), bundle.manifest.certificate
     exact = worst_gap(bundle.points[rows], bundle.points)
-    unit = "reward" if bundle.manifest.value == "reward" else "reward minus KL cost"
+    unit = "reward minus KL cost" if bundle.with_cost else "reward"
     where = ", ".join(
         f"{t} {w:.2f}" for t, w in zip(bundle.traits, exact.at_weights_additive, strict=True)
     )
@@ -70,7 +68,7 @@ def statements(
             "Promise",
             f"For every weights over {', '.join(bundle.traits)}, {_one_of(len(rows))} is at most"
             f" {exact.additive:.4f} {unit} units behind the best of the {len(bundle.policies)}"
-            f" candidates. The worst is at {where}." + _relative(exact.multiplicative),
+            f" candidates. The worst is at {where}." + _multiplicative(exact.multiplicative),
         ),
         Statement(
             "Scope",
@@ -154,7 +152,7 @@ def statements(
     return said
 
 
-def _relative(share: float | None) -> str:
+def _multiplicative(share: float | None) -> str:
     if share is None:
         return " No multiplicative gap is given: the best value isn't above 0 everywhere."
     return (
@@ -174,9 +172,9 @@ def planned_and_reached(bundle: Bundle) -> list[Reached]:
             continue
         w = [candidate.weights[t] for t in bundle.traits]
         planned = sum(
-            x * candidate.planned.values[t] for x, t in zip(w, bundle.traits, strict=True)
+            x * candidate.planned.rewards[t] for x, t in zip(w, bundle.traits, strict=True)
         )
-        if bundle.manifest.value == "reward_minus_kl":
+        if bundle.with_cost:
             planned -= candidate.planned.beta * candidate.planned.kl
         reached = float(sum(x * u for x, u in zip(w, bundle.points[row], strict=True)))
         found.append(Reached(candidate.policy, planned, reached, row in bundle.members))
@@ -199,7 +197,7 @@ def diversity(bundle: Bundle) -> list[DiversityRow]:
     return found
 
 
-def as_json(bundle: Bundle, portfolio: tuple[int, ...], bound: BoundInfo | None) -> dict[str, Any]:
+def as_json(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> dict[str, Any]:
     """Everything the page says, for machines."""
     exact = worst_gap(bundle.points[list(portfolio)], bundle.points)
     certificate = bundle.manifest.certificate
@@ -216,7 +214,7 @@ def as_json(bundle: Bundle, portfolio: tuple[int, ...], bound: BoundInfo | None)
                 zip(bundle.traits, map(float, exact.at_weights_additive), strict=True)
             ),
         },
-        "bound": bound.model_dump(mode="json") if bound else None,
+        "bound": asdict(bound) if bound else None,
         "statements": [asdict(s) for s in statements(bundle, portfolio, bound)],
         "planned_and_reached": [asdict(r) for r in planned_and_reached(bundle)],
         "diversity": [asdict(d) for d in diversity(bundle)],

@@ -9,13 +9,12 @@ best portfolio of those is the plan. Scope `pool`. `palm build` plans in the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from palm_engine._types import Floats, Progress
 from palm_engine.errors import ConfigError
 from palm_engine.geometry.simplex import grid
 from palm_engine.oracles.gibbs import GibbsOracle
@@ -23,8 +22,6 @@ from palm_engine.selection.minimum import minimum
 from palm_engine.selection.options import Options
 from palm_engine.selection.result import Selection, Target
 
-Floats = NDArray[np.float64]
-Report = Callable[[float, str], None]
 # Steps of the grid by number of traits: 100 to 500 virtual policies, which plan in seconds.
 RESOLUTION = {2: 100, 3: 24, 4: 10, 5: 7, 6: 5, 7: 4, 8: 3}
 REFERENCE = "reference"
@@ -33,15 +30,15 @@ REFERENCE = "reference"
 @dataclass(frozen=True)
 class VirtualPolicies:
     """Planned policies: names (m), the `weights` (m, d) each is for (NaN for the reference), its
-    `points` (m, d) under the value in use, expected rewards `values` (m, d) and `cost` (m,) =
+    `points` (m, d) under the value in use, expected rewards `rewards` (m, d) and `kl_cost` (m,) =
     beta KL.
     """
 
     names: tuple[str, ...]
     weights: Floats
     points: Floats
-    values: Floats
-    cost: Floats
+    rewards: Floats
+    kl_cost: Floats
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class PlanInfo:
     chosen: Selection
 
 
-def virtual_policies(rewards: Floats, beta: float, with_cost: bool = False) -> VirtualPolicies:
+def virtual_policies(rewards: Floats, beta: float, with_kl_cost: bool = False) -> VirtualPolicies:
     """Solve the grid for pool `rewards` (prompts, samples, d).
 
     With a KL cost the reference (cost 0) is one of them.
@@ -62,23 +59,26 @@ def virtual_policies(rewards: Floats, beta: float, with_cost: bool = False) -> V
     weights = grid(d, RESOLUTION[d])
     solved = GibbsOracle(rewards, beta).solve(weights)
     names = ["plan-" + "-".join(f"{round(100 * x):02d}" for x in w) for w in weights]
-    values, cost = solved.values, solved.cost
-    if with_cost:
+    expected, kl_cost = solved.rewards, solved.kl_cost
+    if with_kl_cost:
         names.append(REFERENCE)
         weights = np.vstack([weights, np.full(d, np.nan)])
-        values, cost = np.vstack([values, rewards.mean(axis=(0, 1))]), np.append(cost, 0.0)
-    points = values - cost[:, None] if with_cost else values
-    return VirtualPolicies(tuple(names), weights, points, values, cost)
+        expected, kl_cost = (
+            np.vstack([expected, rewards.mean(axis=(0, 1))]),
+            np.append(kl_cost, 0.0),
+        )
+    points = expected - kl_cost[:, None] if with_kl_cost else expected
+    return VirtualPolicies(tuple(names), weights, points, expected, kl_cost)
 
 
 def plan(
     rewards: Floats,
     beta: float,
     target: Target,
-    with_cost: bool = False,
+    with_kl_cost: bool = False,
     most: int = 8,
     seconds: float = 4.0,
-    report: Report = lambda share, note: None,
+    report: Progress = lambda share, note: None,
 ) -> PlanInfo:
     """Exact best portfolio of every size to `most`, and the smallest that meets `target`.
 
@@ -87,7 +87,7 @@ def plan(
     Raises InfeasibleError or UndefinedGapError where the target can't be met or makes no sense.
     """
     report(0.0, "solving the pool in closed form")
-    policies = virtual_policies(rewards, beta, with_cost)
+    policies = virtual_policies(rewards, beta, with_kl_cost)
     curve: list[Selection] = []
     steps = min(most, len(policies.points))
     for k in range(1, steps + 1):
@@ -129,6 +129,7 @@ def plan_config(config: dict[str, Any], name: str, traits: list[str], beta: floa
         "title": f"{config.get('title') or name} (planned)",
         "traits": kept,
     }
+    changed.pop("value", None)  # an option of older versions, with one value
     changed["plan"] = {**config.get("plan", {}), "betas": [beta]}
     changed["selection"] = {**config.get("selection", {}), "k": k}
     changed["plan"]["adapters"] = max(int(changed["plan"].get("adapters", 0)), k + len(kept))

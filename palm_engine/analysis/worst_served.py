@@ -9,13 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.envelope import best_policy, envelope_vertices
 from palm_engine.geometry.policies import as_points
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from palm_engine._files import whole_folder
+from palm_engine._types import Floats
 from palm_engine.bundle.schema import FORMAT_VERSION, Candidate, Manifest
+from palm_engine.bundle.upgrade import upgrade
 from palm_engine.bundle.validation import describe_validation_error
 from palm_engine.errors import BundleError
 from palm_engine.geometry.policies import policy_points
@@ -27,7 +30,6 @@ MANIFEST_FILE = "portfolio.json"
 TABLES = ("prompts.parquet", "pool.parquet", "samples.parquet")
 # What a bundle may hold besides rewards, and what a newer one must hold too to take its place.
 HOLDINGS = ("trained adapters", "recorded texts", "a certificate")
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ class Bundle:
         return [t.name for t in self.manifest.traits]
 
     @property
+    def with_cost(self) -> bool:
+        """Whether values count the KL cost."""
+        return self.manifest.with_cost
+
+    @property
     def policies(self) -> list[str]:
         """Candidate names, in the order of the rows of `points`."""
         return [c.policy for c in self.manifest.candidates]
@@ -50,9 +57,9 @@ class Bundle:
     @cached_property
     def points(self) -> Floats:
         """Candidates as points `u = v - c` (n, d) under the bundle's declared value."""
-        values = [[c.values[t] for t in self.traits] for c in self.manifest.candidates]
-        costs = [c.cost for c in self.manifest.candidates]
-        return policy_points(values, costs if self.manifest.value == "reward_minus_kl" else None)
+        rewards = [[c.rewards[t] for t in self.traits] for c in self.manifest.candidates]
+        costs = [c.kl_cost for c in self.manifest.candidates]
+        return policy_points(rewards, costs if self.with_cost else None)
 
     def points_on(self, split: str) -> Floats | None:
         """Candidates as points, from their mean rewards on one split of prompts.
@@ -62,10 +69,10 @@ class Bundle:
         candidates = self.manifest.candidates
         if any(split not in c.evaluated for c in candidates):
             return None
-        values = [[c.evaluated[split][t] for t in self.traits] for c in candidates]
+        rewards = [[c.evaluated[split][t] for t in self.traits] for c in candidates]
         return policy_points(
-            values,
-            [c.cost for c in candidates] if self.manifest.value == "reward_minus_kl" else None,
+            rewards,
+            [c.kl_cost for c in candidates] if self.with_cost else None,
         )
 
     def scores_on(self, split: str) -> Floats | None:
@@ -84,13 +91,15 @@ class Bundle:
         table = means.reindex(wanted).to_numpy(dtype=float)
         if not ids or np.isnan(table).any():
             return None
-        costs = [
-            c.cost if self.manifest.value == "reward_minus_kl" else 0.0
-            for c in self.manifest.candidates
-        ]
+        costs = [c.kl_cost if self.with_cost else 0.0 for c in self.manifest.candidates]
         return np.asarray(
             table.reshape(len(ids), len(self.policies), -1) - np.array(costs)[None, :, None]
         )
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the candidates for people, in the order of the rows of `points`."""
+        return [c.label for c in self.manifest.candidates]
 
     @property
     def members(self) -> list[int]:
@@ -232,10 +241,13 @@ def read_bundle(folder: Path | str) -> Bundle:
         raise BundleError(
             f"{path}: not valid JSON ({error}); restore it or rebuild the bundle"
         ) from error
-    if isinstance(raw, dict) and raw.get("format_version", FORMAT_VERSION) != FORMAT_VERSION:
+    version = raw.get("format_version") if isinstance(raw, dict) else None
+    if version == 1:
+        raw = upgrade(raw)
+    elif version not in (None, FORMAT_VERSION):
         raise BundleError(
-            f"{path}: format_version {raw['format_version']} is not {FORMAT_VERSION}; open it with"
-            " the version of palm-atlas that wrote it, or rebuild it"
+            f"{path}: format_version {version} is not {FORMAT_VERSION}; open it with the version of"
+            " palm-atlas that wrote it, or rebuild it"
         )
     try:
         return Bundle(folder, Manifest.model_validate(raw))
@@ -308,23 +320,15 @@ def write_bundle(
         if there
     ]
     check_target(folder, keeps)
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    for name, frame in tables.items():
-        frame.to_parquet(part / f"{name}.parquet", index=False, compression="zstd")
-    for policy, source in (adapters or {}).items():
-        target = part / "adapters" / policy
-        target.mkdir(parents=True)
-        for file in ("adapter_config.json", "adapter_model.safetensors"):
-            shutil.copyfile(source / file, target / file)
-    text = manifest.model_dump_json(indent=1, exclude_none=True)
-    (part / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
-    read_bundle(part)
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    part.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    with whole_folder(folder) as part:
+        for name, frame in tables.items():
+            frame.to_parquet(part / f"{name}.parquet", index=False, compression="zstd")
+        for policy, source in (adapters or {}).items():
+            target = part / "adapters" / policy
+            target.mkdir(parents=True)
+            for file in ("adapter_config.json", "adapter_model.safetensors"):
+                shutil.copyfile(source / file, target / file)
+        text = manifest.model_dump_json(indent=1, exclude_none=True)
+        (part / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
+        read_bundle(part)
     return read_bundle(folder)

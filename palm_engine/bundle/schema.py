@@ -1,19 +1,27 @@
-"""The schema of `portfolio.json`, version 1.
+"""The schema of `portfolio.json`, version 2: validated on every read and write.
 
-What engine and pages share, validated on every read and write.
+Version 1 is read too (`upgrade.py`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-FORMAT_VERSION = 1
-# Not "." or "..": names become folders.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")]
-Values = dict[Name, Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]]
+from palm_engine.bundle.names import Name
+from palm_engine.geometry.confidence import Bound
+from palm_engine.lm.settings import SamplingSettings
+
+FORMAT_VERSION = 2
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Rewards = dict[Name, Share]
+Weights = dict[Name, Share]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Scope = Literal["certified", "pool", "candidates", "sampled"]
+Kind = Literal["base", "prompted", "adapter"]
+ValueKind = Literal["reward", "reward_minus_kl"]
 
 
 class Part(BaseModel):
@@ -38,7 +46,7 @@ class TraitInfo(Part):
 class Planned(Part):
     """What the closed-form plan expected of an adapter, over the pool."""
 
-    values: Values
+    rewards: Rewards
     kl: float = Field(ge=0, description="nats")
     beta: float = Field(gt=0)
 
@@ -54,24 +62,35 @@ class Kl(Part):
 class Candidate(Part):
     """An evaluated policy.
 
-    `values` are its rewards on the certify prompts (or as given, without prompts).
+    `rewards` are its rewards on the certify prompts (or as given, without prompts).
 
     `system` is the system prompt it runs under, and an adapter was trained under; "" is the plain
     one.
     """
 
     policy: Name
-    kind: Literal["base", "prompted", "adapter"]
+    display_name: str = Field("", max_length=80, description="for people; the policy's id if empty")
+    kind: Kind
     role: str = ""
     system: str | None = None
-    weights: Values | None = None
+    weights: Weights | None = None
     adapter: str | None = None
-    adapter_sha256: str | None = None
-    values: Values
-    evaluated: dict[str, Values] = Field(default_factory=dict, description="mean rewards by split")
-    cost: float = Field(0.0, ge=0, allow_inf_nan=False)
+    adapter_sha256: str | None = Field(
+        None, description="over the adapter's weights and configuration"
+    )
+    adapter_weights_sha256: str | None = Field(
+        None, description="over its weights alone: all that version 1 recorded"
+    )
+    rewards: Rewards
+    evaluated: dict[str, Rewards] = Field(default_factory=dict, description="mean rewards by split")
+    kl_cost: float = Field(0.0, ge=0, allow_inf_nan=False)
     planned: Planned | None = None
     kl: Kl | None = None
+
+    @property
+    def label(self) -> str:
+        """The name to show to people."""
+        return self.display_name or self.policy
 
     @property
     def can_run(self) -> bool:
@@ -84,16 +103,7 @@ class Candidate(Part):
 
 class Member(Part):
     policy: Name
-    weights: Values
-
-
-class BoundInfo(Part):
-    estimate: Finite
-    lower: Finite
-    upper: Finite
-    confidence: float = Field(gt=0, lt=1)
-    prompts: int
-    resamples: int
+    weights: Weights
 
 
 class CurvePoint(Part):
@@ -109,7 +119,7 @@ class CurvePoint(Part):
     members: tuple[Name, ...]
     choose_gap: Finite
     choose_lower_bound: Finite
-    gap: BoundInfo
+    gap: Bound
 
 
 class CornerTest(Part):
@@ -122,7 +132,7 @@ class CornerTest(Part):
     adapter: Name
     rival: Name
     judge: str
-    difference: BoundInfo
+    difference: Bound
 
 
 class Diversity(Part):
@@ -141,19 +151,19 @@ class Diversity(Part):
 class Certificate(Part):
     """The bound on the worst gap, its scope, and what it rests on."""
 
-    scope: Literal["certified", "pool", "candidates", "sampled"]
+    scope: Scope
     method: str
     selected_on: str
     certified_on: str
-    additive: BoundInfo
+    additive: Bound
     multiplicative: float | None
-    at_weights: Values
+    at_weights: Weights
     tolerance: float
     choose_gap: Finite
     choose_lower_bound: Finite
     planned_gap: Finite | None = None
     single_best: Name
-    single_best_minus_members: BoundInfo
+    single_best_minus_members: Bound
     curve: tuple[CurvePoint, ...]
     corner_tests: tuple[CornerTest, ...] = ()
     diversity: tuple[Diversity, ...] = ()
@@ -166,7 +176,7 @@ class OutsideTest(Part):
     """
 
     policy: Name
-    weights: Values
+    weights: Weights
     value: Finite
     portfolio_value: Finite
     gap: Finite
@@ -182,15 +192,15 @@ class Built(Part):
 class Manifest(Part):
     """portfolio.json."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     name: Name
     title: str = ""
-    value: Literal["reward", "reward_minus_kl"] = "reward"
+    value: ValueKind = "reward"
     base: BaseInfo | None = None
     traits: tuple[TraitInfo, ...] = Field(min_length=2, max_length=8)
     reference: str = ""
     beta: tuple[float, ...] = ()
-    sampling: dict[str, float] = Field(default_factory=dict)
+    sampling: SamplingSettings | None = None
     candidates: tuple[Candidate, ...] = Field(min_length=1)
     outside: tuple[Candidate, ...] = ()
     members: tuple[Member, ...] = ()
@@ -198,42 +208,66 @@ class Manifest(Part):
     curated_prompts: tuple[str, ...] = ()
     built: Built = Built()
 
+    @property
+    def with_cost(self) -> bool:
+        """Whether values count the KL cost."""
+        return self.value == "reward_minus_kl"
+
     @model_validator(mode="after")
     def _consistent(self) -> Manifest:
         traits = {t.name for t in self.traits}
         if len(traits) < len(self.traits):
             raise ValueError("traits: two share a name")
-        names = [c.policy for c in (*self.candidates, *self.outside)]
-        if len(set(names)) < len(names):
-            repeated = next(n for n in names if names.count(n) > 1)
-            raise ValueError(f"candidates: policy {repeated!r} is listed twice")
-        for i, c in enumerate((*self.candidates, *self.outside)):
-            for field, values in (("values", c.values), ("weights", c.weights)):
-                if values is not None and set(values) != traits:
-                    raise ValueError(
-                        f"candidates.{i}.{field}: must name exactly the traits {sorted(traits)}"
-                    )
-            if c.adapter is not None and (
-                c.adapter.startswith("/") or ".." in c.adapter.split("/")
-            ):
-                raise ValueError(f"candidates.{i}.adapter: must be a path inside the bundle")
+        everyone = (*self.candidates, *self.outside)
+        _require_distinct("candidates", [c.policy for c in everyone])
+        for i, candidate in enumerate(everyone):
+            _check_candidate(f"candidates.{i}", candidate, traits)
         known = {c.policy for c in self.candidates}
-        kept = [m.policy for m in self.members]
-        if len(set(kept)) < len(kept):
-            raise ValueError("members: a policy is listed twice")
-        for i, point in enumerate(self.certificate.curve if self.certificate else ()):
-            if not point.members or not set(point.members) <= known:
-                raise ValueError(f"certificate.curve.{i}.members: must name candidates")
-        if self.certificate and not self.certificate.curve:
-            raise ValueError("certificate.curve: must hold at least one size")
-        for i, m in enumerate(self.members):
-            if m.policy not in known:
-                raise ValueError(f"members.{i}.policy: {m.policy!r} is not a candidate")
-            if set(m.weights) != traits:
-                raise ValueError(
-                    f"members.{i}.weights: must name exactly the traits {sorted(traits)}"
-                )
+        _require_distinct("members", [m.policy for m in self.members])
+        for i, member in enumerate(self.members):
+            if member.policy not in known:
+                raise ValueError(f"members.{i}.policy: {member.policy!r} is not a candidate")
+            _require_traits(f"members.{i}.weights", member.weights, traits)
+        if self.certificate is not None:
+            _check_curve(self.certificate, known)
         return self
+
+
+def _require_distinct(field: str, names: list[str]) -> None:
+    repeated = [n for n in names if names.count(n) > 1]
+    if repeated:
+        raise ValueError(f"{field}: policy {repeated[0]!r} is listed twice")
+
+
+def _require_traits(field: str, named: Mapping[str, float], traits: Collection[str]) -> None:
+    if set(named) != set(traits):
+        raise ValueError(f"{field}: must name exactly the traits {sorted(traits)}")
+
+
+def _check_candidate(field: str, candidate: Candidate, traits: Collection[str]) -> None:
+    for name, named in _vectors_of(candidate):
+        _require_traits(f"{field}.{name}", named, traits)
+    inside = candidate.adapter
+    if inside is not None and (inside.startswith("/") or ".." in inside.split("/")):
+        raise ValueError(f"{field}.adapter: must be a path inside the bundle")
+
+
+def _vectors_of(candidate: Candidate) -> Iterator[tuple[str, Mapping[str, float]]]:
+    yield "rewards", candidate.rewards
+    for split, rewards in candidate.evaluated.items():
+        yield f"evaluated.{split}", rewards
+    if candidate.weights is not None:
+        yield "weights", candidate.weights
+    if candidate.planned is not None:
+        yield "planned.rewards", candidate.planned.rewards
+
+
+def _check_curve(certificate: Certificate, known: Collection[str]) -> None:
+    if not certificate.curve:
+        raise ValueError("certificate.curve: must hold at least one size")
+    for i, point in enumerate(certificate.curve):
+        if not point.members or not set(point.members) <= set(known):
+            raise ValueError(f"certificate.curve.{i}.members: must name candidates")
 
 
 Certificate.model_rebuild()

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from palm_engine._types import Floats
 from palm_engine.bundle.folder import Bundle, write_bundle
 from palm_engine.bundle.schema import Manifest
 from palm_engine.geometry.confidence import Bound, worst_gap_bound
@@ -21,7 +20,6 @@ from palm_engine.selection.palm import promised_size, size_upper_bound
 from palm_engine.selection.result import Selection, Target
 from palm_engine.tables.reward_table import RewardTable
 
-Floats = NDArray[np.float64]
 Weights = dict[str, float]
 
 
@@ -95,7 +93,7 @@ def report(
     """
     members = [table.policies[m] for m in found.members]
     share = coverage(found.points, table.points, threshold, region=region).share
-    relative = found.gap.at_weights_multiplicative
+    multiplicative = found.gap.at_weights_multiplicative
     bound: Bound | None = None
     if table.scores is not None and len(table.scores) > 1:
         bound = worst_gap_bound(table.scores, list(found.members), region=region)
@@ -114,7 +112,9 @@ def report(
             additive=found.gap.additive,
             multiplicative=found.gap.multiplicative,
             at_weights_additive=_named(found.gap.at_weights_additive, table.traits),
-            at_weights_multiplicative=None if relative is None else _named(relative, table.traits),
+            at_weights_multiplicative=None
+            if multiplicative is None
+            else _named(multiplicative, table.traits),
             undefined=found.gap.undefined,
         ),
         scope=found.scope,
@@ -143,8 +143,8 @@ def save_bundle(table: RewardTable, told: Report, folder: Path, source: Path) ->
         {
             "policy": p,
             "kind": "base" if p == "base" else "adapter",
-            "values": dict(zip(table.traits, table.values[i].tolist(), strict=True)),
-            "cost": 0.0 if table.cost is None else float(table.cost[i]),
+            "rewards": dict(zip(table.traits, table.rewards[i].tolist(), strict=True)),
+            "kl_cost": 0.0 if table.kl_cost is None else float(table.kl_cost[i]),
         }
         for i, p in enumerate(table.policies)
     ]
@@ -153,7 +153,7 @@ def save_bundle(table: RewardTable, told: Report, folder: Path, source: Path) ->
         {
             "name": folder.name,
             "title": f"{told.method} on {source.name}",
-            "value": "reward" if table.cost is None else "reward_minus_kl",
+            "value": "reward" if table.kl_cost is None else "reward_minus_kl",
             "traits": [
                 {"name": t, "reward": t, "normalisation": "as in the table"} for t in table.traits
             ],
@@ -165,7 +165,7 @@ def save_bundle(table: RewardTable, told: Report, folder: Path, source: Path) ->
 
 
 def _promised(table: RewardTable, target: Target | None) -> int | None:
-    if target is None or target.k is not None or table.cost is not None:
+    if target is None or target.k is not None or table.kl_cost is not None:
         return None
     d = len(table.traits)
     if target.eps > 0 and 0 < target.delta < 1:

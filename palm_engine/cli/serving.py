@@ -92,7 +92,7 @@ def generate(
         import json as encoder
 
         told = [
-            {"member": a.member, "text": a.text, "scores": dict(a.scores), "value": a.value}
+            {"member": a.policy, "text": a.text, "scores": dict(a.scores), "value": a.value}
             for a in answers
         ]
         effective = dict(zip(found.traits, map(float, w), strict=True))

@@ -54,7 +54,7 @@ Threshold = Annotated[
     float, typer.Option(min=0, help="Additive gap that coverage counts as served.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-RELATIVE = ("minimum", "adaptive", "placement")
+MULTIPLICATIVE = ("minimum", "adaptive", "placement")
 BOUND = re.compile(r"\s*([A-Za-z0-9._-]+)\s*(>=|<=)\s*([0-9.eE+-]+)\s*\Z")
 
 
@@ -65,7 +65,7 @@ def select(
         int | None, typer.Option("--k", min=1, help="Budget of members: least additive worst gap.")
     ] = None,
     eps: Annotated[
-        float, typer.Option(min=0, max=1, help="Relative tolerance: fewest members.")
+        float, typer.Option(min=0, max=1, help="Multiplicative tolerance: fewest members.")
     ] = 0.0,
     delta: Annotated[float, typer.Option(min=0, help="Additive tolerance: fewest members.")] = 0.0,
     gap: Annotated[
@@ -95,27 +95,26 @@ def select(
     Exit status 3 where no portfolio can meet it.
     """
     from palm_engine.bundle.folder import check_target
+    from palm_engine.bundle.names import NAME_RULE, is_name
     from palm_engine.cli.report import report, save_bundle
     from palm_engine.selection.methods import get_method
     from palm_engine.selection.result import Target
-    from palm_engine.tables.reward_table import NAME, read_table
+    from palm_engine.tables.reward_table import read_table
 
-    relative = _is_relative(gap)
-    if relative and method not in RELATIVE:
+    multiplicative = _is_multiplicative(gap)
+    if multiplicative and method not in MULTIPLICATIVE:
         raise InvalidInputError(
-            f"--gap multiplicative works with the methods {', '.join(RELATIVE)}"
+            f"--gap multiplicative works with the methods {', '.join(MULTIPLICATIVE)}"
         )
     if k is not None and (eps or delta):
         raise InvalidInputError("give either --k or a tolerance (--eps, --delta), not both")
     if out is not None:
-        if not NAME.match(out.name):
-            raise InvalidInputError(
-                f"--out {str(out)!r}: a portfolio's name has letters, digits and . _ - only"
-            )
+        if not is_name(out.name):
+            raise InvalidInputError(f"--out {str(out)!r}: a bundle's name has {NAME_RULE}")
         check_target(out)
     rewards = read_table(table)
     options = _options(rewards, where, floor, include, exclude, time_limit, budget, seed, batch)
-    target = Target(k=k, eps=eps, delta=delta, relative=relative)
+    target = Target(k=k, eps=eps, delta=delta, multiplicative=multiplicative)
     with (
         console.status(f"Selecting from {len(rewards.policies)} policies") if not json else _Quiet()
     ):
@@ -189,7 +188,7 @@ def curve(
     rewards = read_table(table)
     options = _options(rewards, where, floor, include, exclude, time_limit, None, 0)
     with console.status("Finding the best portfolio of every size") if not json else _Quiet():
-        found = size_curve(rewards.points, max_k, options, _is_relative(gap))
+        found = size_curve(rewards.points, max_k, options, _is_multiplicative(gap))
     names = [[rewards.policies[m] for m in s.members] for s in found]
     rows = [
         {
@@ -284,14 +283,14 @@ def _options(
         raise InvalidInputError('--floor takes "TRAIT>=NUMBER" only')
     region = Region.from_mappings(lower, upper, rewards.traits) if where else None
     ruled_out = [
-        *below_floors(rewards.values, floors, rewards.traits),
+        *below_floors(rewards.rewards, floors, rewards.traits),
         *(rewards.row(p) for p in exclude or []),
     ]
     kept = tuple(rewards.row(p) for p in include or [])
     return Options(region, kept, tuple(ruled_out), time_limit, budget, batch, seed)
 
 
-def _is_relative(gap: str) -> bool:
+def _is_multiplicative(gap: str) -> bool:
     if gap not in ("additive", "multiplicative"):
         raise InvalidInputError(f"--gap is additive or multiplicative, not {gap!r}")
     return gap == "multiplicative"
@@ -318,7 +317,7 @@ def _tell(told: Report, rewards: RewardTable, json: bool) -> None:
         shown.add_column(trait, justify="right")
     shown.add_column("stands for")
     for member in told.members:
-        values = rewards.values[rewards.policies.index(member)]
+        values = rewards.rewards[rewards.policies.index(member)]
         weights = told.weights[member]
         place = (
             "never picked"
@@ -329,12 +328,15 @@ def _tell(told: Report, rewards: RewardTable, json: bool) -> None:
     console.print(shown)
     gap = told.worst_gap
     at = ", ".join(f"{t} {w:.2f}" for t, w in gap.at_weights_additive.items())
-    relative = (
+    multiplicative = (
         f"not defined: {gap.undefined}"
         if gap.multiplicative is None
         else f"{gap.multiplicative:.2%}"
     )
-    lines = [f"Worst gap {gap.additive:.4f} at {at}; relative {relative} (scope: {told.scope})."]
+    lines = [
+        f"Worst gap {gap.additive:.4f} at {at}; multiplicative {multiplicative}"
+        f" (scope: {told.scope})."
+    ]
     if told.size_upper_bound is not None:
         lines.append(
             f"PALM's theory promises at most {told.size_upper_bound:,} members for this tolerance,"

@@ -93,7 +93,7 @@ def bundle_table(bundle: Bundle) -> Table:
     for c in bundle.manifest.candidates:
         mark = "*" if c.policy in members else ""
         table.add_row(
-            mark, c.policy, c.kind, c.role, *(f"{c.values[t]:.3f}" for t in bundle.traits)
+            mark, c.policy, c.kind, c.role, *(f"{c.rewards[t]:.3f}" for t in bundle.traits)
         )
     return table
 
@@ -133,9 +133,9 @@ def markdown_table(bundle: Bundle) -> str:
     lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
     for c in bundle.manifest.candidates:
         name = f"**{c.policy}**" if c.policy in members else c.policy
-        planned = [f"{c.planned.values[t]:.3f}" if c.planned else "" for t in traits]
+        planned = [f"{c.planned.rewards[t]:.3f}" if c.planned else "" for t in traits]
         kl = f"{c.kl.mean:.1f} ± {c.kl.standard_error:.1f}" if c.kl else ""
-        cells = [name, c.kind, c.role, *(f"{c.values[t]:.3f}" for t in traits), *planned, kl]
+        cells = [name, c.kind, c.role, *(f"{c.rewards[t]:.3f}" for t in traits), *planned, kl]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -185,10 +185,10 @@ class StreamedAnswers:
         if len(answers) > 1 and all(a.value is not None for a in answers):
             best = max(answers, key=lambda a: a.value or 0.0)
             agrees = (
-                "as predicted" if best.member == self.picked else f"predicted was {self.picked}"
+                "as predicted" if best.policy == self.picked else f"predicted was {self.picked}"
             )
             self.console.print(
-                f"Best of these answers at your weights: {best.member} ({agrees}).", highlight=False
+                f"Best of these answers at your weights: {best.policy} ({agrees}).", highlight=False
             )
 
     def _panel(self, row: int, below: str = "") -> Panel:

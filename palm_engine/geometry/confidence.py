@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
-from palm_engine.geometry.gap import worst_additive_gap, worst_relative_gap
+from palm_engine.geometry.gap import worst_additive_gap, worst_multiplicative_gap
 from palm_engine.geometry.region import Region
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,12 @@ class Bound:
 
     `upper` bounds from above and `lower` from below, each at that confidence by itself.
     """
+
+    # How pydantic validates it where a file holds it.
+    __pydantic_config__: ClassVar[dict[str, object]] = {
+        "extra": "forbid",
+        "allow_inf_nan": False,
+    }
 
     estimate: float
     lower: float
@@ -76,18 +81,18 @@ def simultaneous_bounds(
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
-    relative: bool = False,
+    multiplicative: bool = False,
     report: Callable[[float], None] = lambda share: None,
 ) -> list[Bound]:
     """Bounds that hold for all `portfolios` at once (max-t), each side by itself.
 
     For picking one by its figures.
 
-    `relative` bounds multiplicative worst gaps; raises UndefinedGapError where one isn't defined in
-    some resample.
+    `multiplicative` bounds multiplicative worst gaps; raises UndefinedGapError where one isn't
+    defined in some resample.
     """
     mean = scores.mean(axis=0)
-    gap = worst_relative_gap if relative else worst_additive_gap
+    gap = worst_multiplicative_gap if multiplicative else worst_additive_gap
     estimates = np.array([gap(mean[p], mean) for p in portfolios])
     drawn = []
     for i, m in enumerate(resampled_means(scores, resamples, seed)):

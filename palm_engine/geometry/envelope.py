@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from palm_engine._types import Floats
 from palm_engine.geometry.policies import as_points
 from palm_engine.geometry.region import Region
 
-Floats = NDArray[np.float64]
 BLOCK = 100_000
 
 

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.envelope import best_policy, upper_envelope
 from palm_engine.geometry.policies import as_points
 from palm_engine.geometry.region import Region
 from palm_engine.geometry.simplex import as_weights
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -59,15 +58,16 @@ def coverage(
     count: int = 20_000,
     seed: int = 0,
     region: Region | None = None,
-    relative: bool = False,
+    multiplicative: bool = False,
 ) -> Coverage:
     """Share of `region` with additive gap <= `threshold`, from uniformly drawn weights (standard
     error given).
 
-    With `relative` the gap is a share of the best value (never covered where that isn't positive).
+    With `multiplicative` the gap is a share of the best value; weights where the best value is not
+    positive never count as covered.
     """
     field = gap_field(portfolio, candidates, _draw(as_points(portfolio), count, seed, region))
-    if relative:
+    if multiplicative:
         within = (field.best > 0) & (field.gap <= (threshold + 1e-12) * field.best)
     else:
         within = field.gap <= threshold + 1e-12

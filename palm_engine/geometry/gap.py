@@ -10,15 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from palm_engine._types import Floats
 from palm_engine.errors import UndefinedGapError
 from palm_engine.geometry.envelope import envelope_vertices, upper_envelope
 from palm_engine.geometry.policies import as_points
 from palm_engine.geometry.programs import takes_programs, worst_by_programs, worst_ratio_by_programs
 from palm_engine.geometry.region import Region
 
-Floats = NDArray[np.float64]
 POSITIVE = 1e-9
 
 
@@ -83,7 +83,7 @@ def worst_additive_gap(
     return float((best - ours).max())
 
 
-def worst_relative_gap(
+def worst_multiplicative_gap(
     portfolio: ArrayLike, candidates: ArrayLike, region: Region | None = None
 ) -> float:
     """The multiplicative part of `worst_gap`.
@@ -134,12 +134,13 @@ def check_tolerance(eps: float, delta: float) -> None:
 
 
 def require_positive(points: Floats, region: Region | None = None) -> None:
-    """Raise UndefinedGapError unless the best value is above 0 everywhere, as a relative gap needs
-    it to be.
+    """Raise UndefinedGapError unless the best value is above 0 everywhere.
+
+    A multiplicative gap needs that.
     """
     if _at_least(points) <= POSITIVE and minimum_of_envelope(points, region)[0] <= POSITIVE:
         raise UndefinedGapError(
-            "a relative gap needs a best value above 0 everywhere; minimise the additive one"
+            "a multiplicative gap needs a best value above 0 everywhere; minimise the additive one"
         )
 
 

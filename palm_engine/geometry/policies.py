@@ -5,20 +5,19 @@ matrix U.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
 
-Floats = NDArray[np.float64]
 
-
-def policy_points(values: ArrayLike, cost: ArrayLike | None = None) -> Floats:
-    """Points `u = v - c`, shape (n, d), from reward vectors `values` in [0, 1] (n, d) and costs >=
+def policy_points(rewards: ArrayLike, kl_cost: ArrayLike | None = None) -> Floats:
+    """Points `u = v - c`, shape (n, d), from reward vectors `rewards` in [0, 1] (n, d) and costs >=
     0 (n,).
 
     Raises InvalidInputError naming row and column of a value that is NaN or out of range.
     """
-    v = np.asarray(values, dtype=float)
+    v = np.asarray(rewards, dtype=float)
     if v.ndim != 2 or v.shape[0] < 1 or v.shape[1] < 2:
         raise InvalidInputError(
             f"reward vectors must have shape (policies >= 1, traits >= 2), got {v.shape}"
@@ -29,9 +28,9 @@ def policy_points(values: ArrayLike, cost: ArrayLike | None = None) -> Floats:
         raise InvalidInputError(
             f"row {row}, column {column}: reward {v[row, column]} is not in [0, 1]"
         )
-    if cost is None:
+    if kl_cost is None:
         return v.copy()
-    c = np.asarray(cost, dtype=float)
+    c = np.asarray(kl_cost, dtype=float)
     if c.shape != (len(v),) or not (np.isfinite(c) & (c >= 0)).all():
         raise InvalidInputError(
             f"costs must be finite and non-negative, one a policy; got shape {c.shape}"

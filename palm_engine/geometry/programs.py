@@ -11,11 +11,10 @@ gap found so far are left out.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from palm_engine._types import Floats
 from palm_engine.geometry.region import Region
 
-Floats = NDArray[np.float64]
 LEAVE = 1e-12
 # Members from which listing all vertices takes longer, by d; below d = 7 it never does.
 FROM_MEMBERS = {7: 500, 8: 180}

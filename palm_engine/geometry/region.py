@@ -14,10 +14,10 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.simplex import sample_uniform
 
-Floats = NDArray[np.float64]
 LEAST_WIDTH = 1e-6
 
 

@@ -91,7 +91,7 @@ def resident_bytes() -> int | None:
     return int(psutil.Process().memory_info().rss)
 
 
-def require_fits(needed: Estimate, dtype: str, device: str, members: int) -> None:
+def require_fits(needed: Estimate, dtype: str, device: str, policies: int) -> None:
     """Raise ModelSourceError, naming what would fit, where `needed` is more than the device has."""
     if needed.fits or needed.free is None:
         return
@@ -100,12 +100,12 @@ def require_fits(needed: Estimate, dtype: str, device: str, members: int) -> Non
         half = Estimate(needed.weights // 2, needed.adapters // 2, needed.cache // 2, needed.free)
         if half.fits:
             ways.append(f"bfloat16 ({_gigabytes(half.total)})")
-    for k in range(members - 1, 0, -1):
+    for k in range(policies - 1, 0, -1):
         some = replace(
-            needed, adapters=needed.adapters * k // members, cache=needed.cache * k // members
+            needed, adapters=needed.adapters * k // policies, cache=needed.cache * k // policies
         )
         if some.fits:
-            ways.append(f"{k} member{'s' if k > 1 else ''} at a time")
+            ways.append(f"{k} adapter{'s' if k > 1 else ''} at a time")
             break
     ways = ways or ["a smaller base model, or closing other programs"]
     raise ModelSourceError(

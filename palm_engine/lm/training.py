@@ -10,7 +10,6 @@ never before.
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,22 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from palm_engine._files import whole_folder
 from palm_engine.lm.generation.conversation import conversation_ids
 from palm_engine.lm.generation.sampling import end_token_ids
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """LoRA on all linear layers.
-
-    `learning_rate` decays to 0 over the run after a tenth of warm-up.
-    """
-
-    rank: int = 4
-    alpha: float = 16.0
-    learning_rate: float = 1e-3
-    batch_size: int = 16
-    epochs: int = 2
+from palm_engine.lm.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -87,11 +74,8 @@ def train_adapter(
         adapted.train()
         report = _optimise(adapted, tokenizer, pairs, settings, seed, progress)
         adapted.eval()
-        part = folder.with_name(f".{folder.name}.part")
-        shutil.rmtree(part, ignore_errors=True)
-        _save_bf16(adapted, part)
-        shutil.rmtree(folder, ignore_errors=True)
-        part.rename(folder)
+        with whole_folder(folder) as part:
+            _save_bf16(adapted, part)
     finally:
         adapted.unload()
     return report
@@ -182,14 +166,13 @@ def _save_bf16(adapted: Any, folder: Path) -> None:
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    folder.mkdir(parents=True)
     state = {
         k: v.detach().to("cpu", torch.bfloat16).contiguous()
         for k, v in get_peft_model_state_dict(adapted).items()
     }
     save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     config = adapted.peft_config["default"]
-    # The path of the base on this machine is nobody's business, and is never followed when loading.
+    # Don't leak the local path of the base model; it is never followed when loading.
     config.base_model_name_or_path = ""
     config.inference_mode = True
     config.save_pretrained(folder)

@@ -13,23 +13,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
 from palm_engine.oracles.interface import Answers
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class GibbsSolution:
     """Optima for m weight vectors.
 
-    Rewards `values` (m, d), `cost` = beta KL (m,), `optimum` V(w) (m,).
+    Rewards `rewards` (m, d), `kl_cost` = beta KL (m,), `optimum` V(w) (m,).
     """
 
-    values: Floats
-    cost: Floats
+    rewards: Floats
+    kl_cost: Floats
     optimum: Floats
 
 
@@ -39,12 +37,16 @@ class GibbsOracle:
 
     `reference` (prompts, samples) are the pool's probabilities under the reference (uniform when
     None; 0 pads prompts that have fewer samples). Exact over the pool for the KL-inclusive value
-    (`with_cost`): tolerance 0. Without the cost it answers with reward vectors, whose best value
+    (`with_kl_cost`): tolerance 0. Without the cost it answers with reward vectors, whose best value
     over the pool isn't known: its tolerance is beta ln N, the most that KL can have cost.
     """
 
     def __init__(
-        self, rewards: Floats, beta: float, reference: Floats | None = None, with_cost: bool = True
+        self,
+        rewards: Floats,
+        beta: float,
+        reference: Floats | None = None,
+        with_kl_cost: bool = True,
     ) -> None:
         if rewards.ndim != 3 or min(rewards.shape) < 1:
             raise InvalidInputError(
@@ -58,7 +60,7 @@ class GibbsOracle:
         if not beta > 0:
             raise InvalidInputError(f"beta must be positive, got {beta}")
         self.rewards = rewards
-        self.with_cost = with_cost
+        self.with_kl_cost = with_kl_cost
         self.beta = beta
         prompts, samples, _ = rewards.shape
         probabilities = (
@@ -81,7 +83,7 @@ class GibbsOracle:
         """
         weights = np.atleast_2d(np.asarray(weights, dtype=float))
         prompts, samples, d = self.rewards.shape
-        values, optimum = np.empty((len(weights), d)), np.empty(len(weights))
+        rewards, optimum = np.empty((len(weights), d)), np.empty(len(weights))
         block = max(1, 400_000 // (prompts * samples))
         flat = self.rewards.reshape(prompts * samples, d)
         for start in range(0, len(weights), block):
@@ -96,15 +98,15 @@ class GibbsOracle:
                 axis=1
             )
             mass /= total * prompts
-            values[start : start + block] = mass.reshape(len(w), -1) @ flat
+            rewards[start : start + block] = mass.reshape(len(w), -1) @ flat
         # V = w·v - beta KL gives the cost without a second pass.
-        cost = np.maximum(np.einsum("md,md->m", weights, values) - optimum, 0.0)
-        return GibbsSolution(values, cost, optimum)
+        kl_cost = np.maximum(np.einsum("md,md->m", weights, rewards) - optimum, 0.0)
+        return GibbsSolution(rewards, kl_cost, optimum)
 
     @property
     def tolerance(self) -> float:
         """0 for the KL-inclusive value, else beta ln N."""
-        return 0.0 if self.with_cost else self.beta * self._most_kl
+        return 0.0 if self.with_kl_cost else self.beta * self._most_kl
 
     @property
     def d(self) -> int:
@@ -114,17 +116,19 @@ class GibbsOracle:
     @property
     def floor(self) -> float:
         """Rewards are at least 0; a KL cost can't pass beta ln N, nor 1 at an optimum."""
-        return -min(1.0, self.beta * self._most_kl) if self.with_cost else 0.0
+        return -min(1.0, self.beta * self._most_kl) if self.with_kl_cost else 0.0
 
     def answer(self, weights: Floats) -> Answers:
-        """Points for `weights` (m, d): v - c with `with_cost`, whose optimum is V(w).
+        """Points for `weights` (m, d): v - c with `with_kl_cost`, whose optimum is V(w).
 
         Else v at this beta.
         """
         solved = self.solve(weights)
-        if self.with_cost:
-            return Answers(solved.values - solved.cost[:, None], solved.optimum)
-        return Answers(solved.values, np.einsum("md,md->m", np.atleast_2d(weights), solved.values))
+        if self.with_kl_cost:
+            return Answers(solved.rewards - solved.kl_cost[:, None], solved.optimum)
+        return Answers(
+            solved.rewards, np.einsum("md,md->m", np.atleast_2d(weights), solved.rewards)
+        )
 
     def policy(self, w: Floats) -> Floats:
         """The Gibbs policy at `w`: probabilities of shape (prompts, samples)."""

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from palm_engine._types import Floats
 
 
 @dataclass(frozen=True)

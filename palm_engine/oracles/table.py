@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.envelope import best_policy
 from palm_engine.geometry.policies import as_points
 from palm_engine.oracles.interface import Answers, Oracle
-
-Floats = NDArray[np.float64]
 
 
 class TableOracle:

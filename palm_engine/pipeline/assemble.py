@@ -50,7 +50,7 @@ def assemble_manifest(
 ) -> Manifest:
     """The manifest of a finished build.
 
-    `values` of a candidate are its means on the certify prompts.
+    `rewards` of a candidate are its means on the certify prompts.
     """
     from palm_engine.lm.base_model.places import DEMO_BASE
 
@@ -59,7 +59,6 @@ def assemble_manifest(
     return Manifest(
         name=config.name,
         title=config.title,
-        value=config.value,
         base=BaseInfo(
             source=config.base,
             fingerprint=fingerprint,
@@ -71,7 +70,7 @@ def assemble_manifest(
             " demonstrations"
         ),
         beta=config.plan.betas,
-        sampling={k: float(v) for k, v in config.sampling.model_dump().items()},
+        sampling=config.sampling,
         candidates=tuple(candidates),
         outside=tuple(e for e, p in zip(entries, policies, strict=True) if not p.is_candidate),
         members=tuple(
@@ -110,12 +109,12 @@ def _candidate(
             "weights": _named(planned.weights, data.traits) if planned else None,
             "adapter": f"adapters/{policy.name}" if policy.adapter else None,
             "adapter_sha256": adapter_sha256(policy.adapter) if policy.adapter else None,
-            "values": reached["certify"],
+            "rewards": reached["certify"],
             "evaluated": reached,
             "planned": (
                 Planned(
-                    values=_named(planned.values, data.traits),
-                    kl=planned.cost / planned.beta,
+                    rewards=_named(planned.rewards, data.traits),
+                    kl=planned.kl_cost / planned.beta,
                     beta=planned.beta,
                 )
                 if planned
@@ -138,7 +137,7 @@ def _stand_for(
     Where it was trained, or the middle of the region where it is picked.
     """
     by_name = {c.policy: c for c in candidates}
-    points = np.array([[by_name[m].values[t] for t in traits] for m in members])
+    points = np.array([[by_name[m].rewards[t] for t in traits] for m in members])
     weights = grid(len(traits), 40 if len(traits) <= 3 else 12)
     picked = best_policy(points, weights)
     result = []

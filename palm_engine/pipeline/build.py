@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from palm_engine._types import Floats
 from palm_engine.bundle.folder import (
     HOLDINGS,
     MANIFEST_FILE,
@@ -23,8 +23,6 @@ from palm_engine.bundle.folder import (
     write_bundle,
 )
 from palm_engine.errors import ConfigError
-from palm_engine.lm.generation.sampling import SamplingSettings
-from palm_engine.lm.training import TrainingSettings
 from palm_engine.pipeline.assemble import assemble_manifest, package_versions
 from palm_engine.pipeline.certify import CERTIFY_STEPS, Evaluated, certify
 from palm_engine.pipeline.config import BuildConfig
@@ -36,7 +34,6 @@ from palm_engine.pipeline.store import Store, key_of
 from palm_engine.pipeline.train import TrainTask, draw_pairs, policy_name, train
 from palm_engine.pipeline.workers import run_tasks
 
-Floats = NDArray[np.float64]
 DEMONSTRATION = "demonstration"
 
 
@@ -62,7 +59,7 @@ class Build:
         self.texts: dict[str, str] = dict(
             zip(self.prompts["prompt_id"], self.prompts["text"], strict=True)
         )
-        self.settings = SamplingSettings(**config.sampling.model_dump())
+        self.settings = config.sampling
         self.traits = [t.name for t in config.traits]
         self.model_key: list[str] = []
         for split in ("train", "choose", "certify"):
@@ -171,7 +168,6 @@ class Build:
     def train(self, plan: PoolPlan, pool: pd.DataFrame, rewards: Floats) -> list[Policy]:
         """Stage 4: the planned adapters, trained where they are not there yet."""
         t = self.config.training
-        settings = TrainingSettings(t.rank, t.alpha, t.learning_rate, t.batch_size, t.epochs)
         tasks = {}
         for planned in plan.adapters:
             name = policy_name(planned.weights)
@@ -190,7 +186,7 @@ class Build:
                 self.config.base,
                 name,
                 pairs,
-                settings,
+                t,
                 self.config.seed,
                 self.store.path(f"adapters/{name}"),
             )

@@ -5,14 +5,13 @@ what was chosen.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from palm_engine._types import Floats
 from palm_engine.bundle.schema import (
-    BoundInfo,
     Certificate,
     CornerTest,
     CurvePoint,
@@ -20,7 +19,6 @@ from palm_engine.bundle.schema import (
     OutsideTest,
 )
 from palm_engine.geometry.confidence import (
-    Bound,
     gap_difference_bound,
     mean_bound,
     simultaneous_bounds,
@@ -39,7 +37,6 @@ from palm_engine.selection.palm import palm
 from palm_engine.selection.parts.cuts import TOLERANCE
 from palm_engine.selection.result import Target
 
-Floats = NDArray[np.float64]
 MOST_CURVE = 8
 CERTIFY_STEPS = 5
 
@@ -98,7 +95,7 @@ def certify(
         method="minimum (exact best k of the candidates)",
         selected_on=f"choose ({(data.prompts['split'] == 'choose').sum()} prompts)",
         certified_on=f"certify ({len(certify_scores)} prompts, opened once)",
-        additive=_info(bound),
+        additive=bound,
         multiplicative=exact.multiplicative,
         at_weights=_named(exact.at_weights_additive, data.traits),
         tolerance=2 * TOLERANCE,
@@ -106,14 +103,14 @@ def certify(
         choose_lower_bound=chosen.gap_lower_bound or 0.0,
         planned_gap=planned_gap,
         single_best=data.policies[single[0]],
-        single_best_minus_members=_info(difference),
+        single_best_minus_members=difference,
         curve=tuple(
             CurvePoint(
                 k=len(s.members),
                 members=_names(s.members, data),
                 choose_gap=s.gap.additive,
                 choose_lower_bound=s.gap_lower_bound or 0.0,
-                gap=_info(b),
+                gap=b,
             )
             for s, b in zip(curve, bounds, strict=True)
         ),
@@ -153,7 +150,7 @@ def _corner_tests(data: Evaluated, config: BuildConfig) -> tuple[CornerTest, ...
                         adapter=corners[t],
                         rival=rival,
                         judge=judge,
-                        difference=_info(difference),
+                        difference=difference,
                     )
                 )
     return tuple(tests)
@@ -214,7 +211,3 @@ def _names(rows: Sequence[int], data: Evaluated) -> tuple[str, ...]:
 
 def _named(weights: Floats, traits: list[str]) -> dict[str, float]:
     return {t: float(min(max(w, 0.0), 1.0)) for t, w in zip(traits, weights, strict=True)}
-
-
-def _info(bound: Bound) -> BoundInfo:
-    return BoundInfo(**asdict(bound))

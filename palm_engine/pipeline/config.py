@@ -8,15 +8,15 @@ from __future__ import annotations
 import tomllib
 from math import comb
 from pathlib import Path
-from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from palm_engine.bundle.names import Name
 from palm_engine.bundle.validation import describe_validation_error
 from palm_engine.errors import ConfigError
+from palm_engine.lm.settings import SamplingSettings, TrainingSettings
 
 MOST_GRID_WEIGHTS = 200_000
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
 class Section(BaseModel):
@@ -38,20 +38,10 @@ class Trait(Section):
 
 
 class Data(Section):
-    """Files relative to the configuration's parent folder's parent (the project)."""
+    """Files, relative to the project's folder (`palm build --project`, else the working folder)."""
 
     prompts: Path
     demonstrations: Path | None = None
-
-
-class Sampling(Section):
-    """How every answer is drawn, in the pool and in the evaluation alike."""
-
-    max_new_tokens: int = Field(64, ge=1, le=1024)
-    temperature: float = Field(0.7, ge=0, le=2)
-    top_p: float = Field(0.95, gt=0, le=1)
-    top_k: int = Field(100, ge=1)
-    repetition_penalty: float = Field(1.1, ge=1, le=2)
 
 
 class Pool(Section):
@@ -73,20 +63,6 @@ class Plan(Section):
     )
     outside: int = Field(
         3, ge=0, description="adapters at random weights, kept out of the candidates as a test"
-    )
-
-
-class Training(Section):
-    """Reward-weighted regression of LoRA adapters."""
-
-    rank: int = Field(4, ge=1, le=64)
-    alpha: float = Field(16, gt=0)
-    learning_rate: float = Field(1e-3, gt=0)
-    batch_size: int = Field(16, ge=1)
-    pairs: int = Field(384, ge=1, description="(prompt, sample) pairs drawn by the Gibbs weights")
-    epochs: int = Field(2, ge=1)
-    system: str | None = Field(
-        None, description="system prompt the adapters are trained and run under"
     )
 
 
@@ -113,15 +89,13 @@ class BuildConfig(Section):
     title: str
     seed: int = 0
     base: str
-    # Evaluation measures rewards only; a KL-inclusive build would mix two kinds of gap.
-    value: Literal["reward"] = "reward"
     data: Data
     styles: tuple[Style, ...] = ()
     traits: tuple[Trait, ...] = Field(min_length=2, max_length=8)
-    sampling: Sampling = Sampling()
+    sampling: SamplingSettings = SamplingSettings()
     pool: Pool = Pool()
     plan: Plan = Plan()
-    training: Training = Training()
+    training: TrainingSettings = TrainingSettings()
     evaluation: Evaluation = Evaluation()
     selection: Selection = Selection()
     run: Run = Run()

@@ -10,15 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from palm_engine._types import Floats
 from palm_engine.lm.generation.conversation import Request
-from palm_engine.lm.generation.sampling import SamplingSettings, sample_answers
+from palm_engine.lm.generation.sampling import sample_answers
+from palm_engine.lm.settings import SamplingSettings
 from palm_engine.pipeline.config import Trait
 from palm_engine.pipeline.workers import loaded_base, report_progress
 from palm_engine.rewards import get_reward
-
-Floats = NDArray[np.float64]
 
 
 def score(answers: pd.DataFrame, traits: Sequence[Trait], texts: dict[str, str]) -> pd.DataFrame:
@@ -86,7 +85,13 @@ def estimate_kl(task: KlTask) -> KlEstimate:
 
     base = loaded_base(task.base)
     model = with_adapter(base.model, task.adapter)
-    settings = SamplingSettings(task.max_new_tokens, 1.0, 1.0, base.model.config.vocab_size, 1.0)
+    settings = SamplingSettings(
+        max_new_tokens=task.max_new_tokens,
+        temperature=1.0,
+        top_p=1.0,
+        top_k=base.model.config.vocab_size,
+        repetition_penalty=1.0,
+    )
     requests = [Request(task.system, p, (task.seed, 77, i)) for i, p in enumerate(task.prompts)]
     answers = sample_answers(model, base.tokenizer, requests, settings)
     own = log_likelihoods(model, base.tokenizer, task.system, task.prompts, answers)

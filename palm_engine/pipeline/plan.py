@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from palm_engine._types import Floats
 from palm_engine.geometry.envelope import envelope_vertices, upper_envelope
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.simplex import grid, random_design, uniform_design
@@ -23,7 +23,6 @@ from palm_engine.selection.minimum import minimum
 from palm_engine.selection.options import Options
 from palm_engine.selection.result import Target
 
-Floats = NDArray[np.float64]
 PLAN_SECONDS = 120.0
 
 
@@ -33,8 +32,8 @@ class PlannedPolicy:
 
     weights: Floats
     beta: float
-    values: Floats
-    cost: float
+    rewards: Floats
+    kl_cost: float
     role: str
 
 
@@ -56,7 +55,7 @@ class PoolPlan:
         """From what the build's work folder keeps."""
         adapters = [
             PlannedPolicy(
-                **{**a, "weights": np.array(a["weights"]), "values": np.array(a["values"])}
+                **{**a, "weights": np.array(a["weights"]), "rewards": np.array(a["rewards"])}
             )
             for a in raw["adapters"]
         ]
@@ -77,7 +76,7 @@ def plan_pool(rewards: Floats, config: BuildConfig) -> PoolPlan:
     d, settings = rewards.shape[2], config.plan
     weights = grid(d, settings.resolution)
     solutions = {beta: GibbsOracle(rewards, beta).solve(weights) for beta in settings.betas}
-    points = np.vstack([s.values for s in solutions.values()])
+    points = np.vstack([s.rewards for s in solutions.values()])
     origin = [(beta, i) for beta in settings.betas for i in range(len(weights))]
     best = minimum(points, Target(k=config.selection.k), Options(time_limit=PLAN_SECONDS))
 
@@ -88,7 +87,8 @@ def plan_pool(rewards: Floats, config: BuildConfig) -> PoolPlan:
         solution = solutions[beta]
         key = tuple(np.round(weights[i] * settings.resolution).astype(int))
         chosen.setdefault(
-            key, PlannedPolicy(weights[i], beta, solution.values[i], float(solution.cost[i]), role)
+            key,
+            PlannedPolicy(weights[i], beta, solution.rewards[i], float(solution.kl_cost[i]), role),
         )
 
     def nearest(w: Floats) -> int:

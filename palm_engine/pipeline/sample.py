@@ -13,7 +13,8 @@ import pandas as pd
 
 from palm_engine.errors import ConfigError
 from palm_engine.lm.generation.conversation import Request
-from palm_engine.lm.generation.sampling import SamplingSettings, sample_answers
+from palm_engine.lm.generation.sampling import sample_answers
+from palm_engine.lm.settings import SamplingSettings
 from palm_engine.pipeline.workers import loaded_base, report_progress
 
 ANSWER_COLUMNS = ["policy", "prompt_id", "sample_id", "text", "tokens"]

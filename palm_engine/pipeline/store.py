@@ -7,11 +7,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import BaseModel
+
+from palm_engine._files import whole_file, write_whole
 
 
 class Store:
@@ -41,15 +44,13 @@ class Store:
 
     def finish(self, name: str, key: str) -> None:
         """Mark `name`, already in place, as complete for `key`."""
-        self.path(name + ".key").write_text(key + "\n")
+        write_whole(self.path(name + ".key"), key + "\n")
 
     def put_table(self, name: str, key: str, frame: pd.DataFrame) -> None:
         """Write a table as Parquet, whole or not at all."""
         self.begin(name)
-        path = self.path(name)
-        part = path.with_name(path.name + ".part")
-        frame.to_parquet(part, index=False)
-        part.replace(path)
+        with whole_file(self.path(name)) as part:
+            frame.to_parquet(part, index=False)
         self.finish(name, key)
 
     def table(self, name: str, key: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
@@ -61,10 +62,7 @@ class Store:
     def put_json(self, name: str, key: str, content: Any) -> None:
         """Write JSON, whole or not at all."""
         self.begin(name)
-        path = self.path(name)
-        part = path.with_name(path.name + ".part")
-        part.write_text(json.dumps(content, default=_plain, indent=1) + "\n", encoding="utf-8")
-        part.replace(path)
+        write_whole(self.path(name), json.dumps(content, default=_plain, indent=1) + "\n")
         self.finish(name, key)
 
     def read_json(self, name: str) -> Any:
@@ -81,7 +79,9 @@ def key_of(*parts: Any) -> str:
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
+        return {f.name: getattr(value, f.name) for f in fields(value)}
+    if isinstance(value, BaseModel):
+        return value.model_dump()
     if isinstance(value, Path):
         return value.name
     return value.tolist() if hasattr(value, "tolist") else str(value)

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from palm_engine.lm.training import Pair, TrainingReport, TrainingSettings, train_adapter
+from palm_engine.lm.settings import TrainingSettings
+from palm_engine.lm.training import Pair, TrainingReport, train_adapter
 from palm_engine.oracles.gibbs import GibbsOracle
 from palm_engine.pipeline.workers import loaded_base, report_progress
 

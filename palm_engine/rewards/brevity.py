@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from palm_engine.rewards.interface import Floats
+from palm_engine._types import Floats
 
 MOST_TOKENS = 64
 FEWEST_WORDS = 3

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from palm_engine._files import write_whole
 from palm_engine.errors import DependencyError, InvalidInputError
 from palm_engine.rewards.embedding import embed
 from palm_engine.rewards.probe import FEATURES, probe_features
@@ -135,7 +136,4 @@ def _write(path: Path, features: tuple[str, ...], model: Any, card: dict[str, An
         "coefficients": [round(float(c), 5) for c in model.coef_[0]],
         "card": card,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content) + "\n", encoding="utf-8")
-    part.replace(path)
+    write_whole(path, json.dumps(content) + "\n")

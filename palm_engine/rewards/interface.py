@@ -8,12 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
-
-Floats = NDArray[np.float64]
 
 
 class Reward(Protocol):

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from palm_engine._types import Floats
 from palm_engine.rewards.embedding import embed
-from palm_engine.rewards.interface import Floats
 
 FEATURES = {"humor": ("answer",), "safety": ("prompt", "answer", "product")}
 

@@ -9,8 +9,9 @@ import time
 from math import comb
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from palm_engine._types import Floats
 from palm_engine.errors import InfeasibleError
 from palm_engine.geometry.gap import worst_violation
 from palm_engine.geometry.region import Region
@@ -21,7 +22,6 @@ from palm_engine.selection.options import DEFAULT, Options
 from palm_engine.selection.parts.calls import Calls
 from palm_engine.selection.result import Selection, Target
 
-Floats = NDArray[np.float64]
 MOST_DESIGN = 64
 RESOLUTION = {2: 100, 3: 50, 4: 20, 5: 12, 6: 9, 7: 8, 8: 7}
 

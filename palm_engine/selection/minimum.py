@@ -44,17 +44,17 @@ def minimum(
     options.check(len(q), q.shape[1], target)
     cuts = Cuts(q, options)
     if target.k is not None:
-        if target.relative:
+        if target.multiplicative:
             require_positive(q, options.region)
         return _best_of_size(
-            cuts, min(target.k, len(cuts.rows)), target.relative, started, deadline
+            cuts, min(target.k, len(cuts.rows)), target.multiplicative, started, deadline
         )
     require_target(q, target.eps, target.delta, options.region)
     return _fewest(cuts, target.eps, target.delta, started, deadline)
 
 
 def size_curve(
-    points: ArrayLike, max_k: int, options: Options = DEFAULT, relative: bool = False
+    points: ArrayLike, max_k: int, options: Options = DEFAULT, multiplicative: bool = False
 ) -> list[Selection]:
     """The exact best portfolio of every size up to max_k.
 
@@ -65,7 +65,7 @@ def size_curve(
     q = as_points(points)
     curve: list[Selection] = []
     for k in range(max(1, len(options.include)), min(max_k, len(options.eligible(len(q)))) + 1):
-        curve.append(minimum(q, Target(k=k, relative=relative), options))
+        curve.append(minimum(q, Target(k=k, multiplicative=multiplicative), options))
         if curve[-1].gap.additive <= TOLERANCE:
             break
     return curve
@@ -135,13 +135,13 @@ def _fewest(
 
 
 def _best_of_size(
-    cuts: Cuts, k: int, relative: bool, started: float, deadline: float | None
+    cuts: Cuts, k: int, multiplicative: bool, started: float, deadline: float | None
 ) -> Selection:
     members = best_at_worst(k, cuts)
-    lower, upper = 0.0, max(float(cuts.gaps(members, relative=relative)[1].max()), 0.0)
+    lower, upper = 0.0, max(float(cuts.gaps(members, multiplicative=multiplicative)[1].max()), 0.0)
     if len(cuts.rows) < len(cuts.comparators):
         # What not even all eligible candidates together can serve, no k of them can.
-        lower = min(max(cuts.reach(relative=relative), 0.0), upper)
+        lower = min(max(cuts.reach(multiplicative=multiplicative), 0.0), upper)
     stopped = "proved optimal"
     # Within two tolerances a cover may neither lower the bound nor be cut off: stop there.
     while upper - lower > 2 * TOLERANCE:
@@ -150,7 +150,7 @@ def _best_of_size(
             break
         level = (lower + upper) / 2
         left = None if deadline is None else deadline - time.perf_counter()
-        deficit = cuts.deficit / cuts.best[:, None] if relative else cuts.deficit
+        deficit = cuts.deficit / cuts.best[:, None] if multiplicative else cuts.deficit
         cover = cuts.smallest(deficit <= level + TOLERANCE, at_most=k, time_limit=left)
         if cover.timed_out:
             stopped = "time limit"
@@ -161,7 +161,7 @@ def _best_of_size(
             lower = min(float(above.min()), upper) if len(above) else upper
             continue
         found = list(cover.columns)
-        vertices, gaps = cuts.gaps(found, relative=relative)
+        vertices, gaps = cuts.gaps(found, multiplicative=multiplicative)
         if gaps.max() < upper:
             members, upper = found, max(float(gaps.max()), lower)
         if gaps.max() > level + TOLERANCE:

@@ -84,9 +84,9 @@ DEFAULT = Options()
 
 
 def below_floors(
-    values: NDArray[np.float64], floors: Mapping[str, float], traits: Sequence[str]
+    rewards: NDArray[np.float64], floors: Mapping[str, float], traits: Sequence[str]
 ) -> tuple[int, ...]:
-    """Rows of reward vectors `values` (n, d) that miss a floor.
+    """Rows of reward vectors `rewards` (n, d) that miss a floor.
 
     Candidates that may not be members.
     """
@@ -96,4 +96,4 @@ def below_floors(
             f"unknown trait {unknown[0]!r} in a floor; the traits are {', '.join(traits)}"
         )
     least = np.array([floors.get(t, -np.inf) for t in traits])
-    return tuple(int(i) for i in np.flatnonzero((values < least).any(axis=1)))
+    return tuple(int(i) for i in np.flatnonzero((rewards < least).any(axis=1)))

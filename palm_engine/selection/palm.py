@@ -16,8 +16,9 @@ from itertools import product
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from palm_engine._types import Floats
 from palm_engine.errors import InfeasibleError, InvalidInputError
 from palm_engine.geometry.envelope import upper_envelope
 from palm_engine.geometry.region import Region
@@ -28,7 +29,6 @@ from palm_engine.selection.parts.calls import Calls
 from palm_engine.selection.parts.cover import greedy_cover, smallest_cover
 from palm_engine.selection.result import Selection, Target
 
-Floats = NDArray[np.float64]
 MOST_WEIGHTS = 1_000_000
 
 

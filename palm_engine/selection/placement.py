@@ -14,8 +14,9 @@ import time
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from palm_engine._types import Floats
 from palm_engine.errors import InfeasibleError, InvalidInputError, UndefinedGapError
 from palm_engine.geometry.envelope import envelope_vertices, upper_envelope
 from palm_engine.geometry.gap import (
@@ -35,14 +36,13 @@ from palm_engine.selection.parts.calls import Calls
 from palm_engine.selection.parts.sandwich import MET, Sandwich, sandwich, upper_points
 from palm_engine.selection.result import Selection, Target
 
-Floats = NDArray[np.float64]
 VIRTUAL = {2: 60, 3: 24, 4: 8, 5: 7, 6: 5, 7: 4, 8: 4}
 PLAN_SECONDS = 0.5
 BUDGET_CALLS = 35
 MOST_CALLS = 500
 CALLS_A_SIZE = 10
 MOST_MEMBERS = 40
-LEAST_RELATIVE = 0.02
+LEAST_MULTIPLICATIVE = 0.02
 SETTLED = 1e-3
 
 
@@ -68,7 +68,7 @@ def placement(
         )
     first = max(oracle.d + 1, (options.budget or BUDGET_CALLS) // 3)
     calls = sandwich(oracle, 0.0, 1e-6, replace(options, budget=first)).calls
-    if target.relative:
+    if target.multiplicative:
         require_positive(calls.points, options.region)
     if target.k is not None:
         return _place(
@@ -126,15 +126,16 @@ def _meets(points: Floats, calls: Calls, target: Target, options: Options) -> bo
 def _place(calls: Calls, target: Target, options: Options, started: float) -> Selection:
     budget = options.budget or BUDGET_CALLS
     virtual = _virtual_weights(calls.oracle.d, options.region)
-    # Interpolated values near 0 could make a relative plan meaningless.
-    relative = (
-        target.relative and minimum_of_envelope(calls.points, options.region)[0] > LEAST_RELATIVE
+    # Interpolated values near 0 could make a multiplicative plan meaningless.
+    multiplicative = (
+        target.multiplicative
+        and minimum_of_envelope(calls.points, options.region)[0] > LEAST_MULTIPLICATIVE
     )
-    aim = replace(target, relative=relative)
+    aim = replace(target, multiplicative=multiplicative)
     stopped = "no more improvement"
     note = (
         ""
-        if relative == target.relative
+        if multiplicative == target.multiplicative
         else "; planned for the additive gap, since the best value comes near 0"
     )
     while True:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.envelope import best_policy
 from palm_engine.geometry.gap import WorstGap, check_tolerance
 from palm_engine.geometry.region import Region
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -20,13 +18,13 @@ class Target:
     """Either a budget `k` of members (least worst gap), or a tolerance (eps, delta) (fewest
     members).
 
-    With `k`, `relative` minimises the multiplicative worst gap; the additive one otherwise.
+    With `k`, `multiplicative` minimises the multiplicative worst gap; the additive one otherwise.
     """
 
     k: int | None = None
     eps: float = 0.0
     delta: float = 0.0
-    relative: bool = False
+    multiplicative: bool = False
 
     def __post_init__(self) -> None:
         if self.k is not None and self.k < 1:
@@ -36,14 +34,16 @@ class Target:
             raise InvalidInputError("give either a budget k or a tolerance (eps, delta), not both")
         if self.k is None and self.eps == 0 and self.delta == 0:
             raise InvalidInputError("give a target: k, or eps and/or delta above 0")
-        if self.relative and self.k is None:
-            raise InvalidInputError("a relative target has a budget k; for a tolerance give eps")
+        if self.multiplicative and self.k is None:
+            raise InvalidInputError(
+                "a multiplicative target has a budget k; for a tolerance give eps"
+            )
 
     def require_additive(self, method: str) -> None:
         """Raise InvalidInputError where a method that only minimises the additive gap is asked for
-        the relative one.
+        the multiplicative one.
         """
-        if self.relative:
+        if self.multiplicative:
             raise InvalidInputError(
                 f"{method} minimises the additive gap only; use minimum, adaptive or placement"
             )

@@ -1,4 +1,4 @@
-"""Answers of several members to one prompt, as they come, then scored and valued at the user's
+"""Answers of several policies to one prompt, as they come, then scored and valued at the user's
 weights.
 """
 
@@ -20,7 +20,7 @@ class LiveAnswer:
     scored.
     """
 
-    member: str
+    policy: str
     text: str
     tokens: int
     scores: Mapping[str, float] = field(default_factory=dict)
@@ -31,17 +31,17 @@ def answer_all(
     bundle: Bundle,
     backend: Backend,
     prompt: str,
-    members: Sequence[str],
+    policies: Sequence[str],
     settings: LiveSettings,
     w: np.ndarray,
     update: Callable[[int, str], None] = lambda row, piece: None,
 ) -> list[LiveAnswer]:
-    """Ask `members` and wait for all; `update(row, piece)` gets text as it comes.
+    """Ask `policies` and wait for all; `update(row, piece)` gets text as it comes.
 
-    In the order of `members`.
+    In the order of `policies`.
     """
-    texts, tokens = [""] * len(members), [0] * len(members)
-    for piece in backend.stream([prompt], members, settings):
+    texts, tokens = [""] * len(policies), [0] * len(policies)
+    for piece in backend.stream([prompt], policies, settings):
         texts[piece.row] += piece.text
         tokens[piece.row] += piece.tokens
         update(piece.row, piece.text)
@@ -49,5 +49,5 @@ def answer_all(
     scored = [score(prompt, text, count) for text, count in zip(texts, tokens, strict=True)]
     return [
         LiveAnswer(m, t, n, s, answer_value(s, bundle.traits, w))
-        for m, t, n, s in zip(members, texts, tokens, scored, strict=True)
+        for m, t, n, s in zip(policies, texts, tokens, scored, strict=True)
     ]

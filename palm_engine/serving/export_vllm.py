@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from palm_engine._files import whole_folder
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import BundleError, ModelSourceError
 from palm_engine.serving.router import Router
@@ -22,6 +23,12 @@ ROUTING_FILE, START_FILE = "routing.json", "start.sh"
 BASE_NAME = "base"
 MOST_TOKENS = 2048
 SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja")
+
+_START = """#!/bin/sh
+# Serves this portfolio on port 8000, one model name per member; further options are passed on.
+cd "$(dirname "$0")" || exit 1
+exec {command} "$@"
+"""
 
 
 @dataclass(frozen=True)
@@ -61,34 +68,20 @@ def export_vllm(
     router = Router.of(bundle, BASE_NAME)
     candidates = [bundle.manifest.candidates[i] for i in bundle.members]
     adapters = [c.policy for c in candidates if c.kind == "adapter"]
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        part.mkdir(parents=True)
-        base = bundle.manifest.base
+    base = bundle.manifest.base
+    with whole_folder(out) as part:
         model = _base(base.source, base.fingerprint, part, report, download)
         rank = 0
         for policy in adapters:
             report(f"Copying the adapter {policy}")
             rank = max(rank, _adapter(bundle, policy, part / "adapters" / policy))
         command = _command(model, adapters, rank, _most_tokens(part / BASE_NAME / "config.json"))
-        (part / ROUTING_FILE).write_text(
-            json.dumps(router.as_json(), indent=1) + "\n", encoding="utf-8"
-        )
+        routing = json.dumps(router.as_json(), indent=1) + "\n"
+        (part / ROUTING_FILE).write_text(routing, encoding="utf-8")
         start = part / START_FILE
-        start.write_text(
-            "#!/bin/sh\n# Serves this portfolio on port 8000, one model name a member; further"
-            " options are passed on.\n"
-            f'cd "$(dirname "$0")" || exit 1\nexec {shlex.join(command)} "$@"\n',
-            encoding="utf-8",
-        )
+        start.write_text(_START.format(command=shlex.join(command)), encoding="utf-8")
         start.chmod(0o755)
         _licences(bundle, part / "licences")
-        if out.exists():
-            out.rmdir()
-        part.rename(out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return VllmExport(out, command)
 
 
@@ -161,14 +154,14 @@ def _adapter(bundle: Bundle, policy: str, target: Path) -> int:
     from palm_engine.lm.adapters.files import (
         CONFIG_FILE,
         WEIGHTS_FILE,
-        adapter_sha256,
         check_adapter_folder,
         require_evaluated,
     )
 
     folder = bundle.adapter_folder(policy)
     check_adapter_folder(folder)
-    require_evaluated(folder, adapter_sha256(folder), bundle.candidate(policy).adapter_sha256)
+    recorded = bundle.candidate(policy)
+    require_evaluated(folder, recorded.adapter_sha256, recorded.adapter_weights_sha256)
     target.mkdir(parents=True)
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         shutil.copyfile(folder / name, target / name)

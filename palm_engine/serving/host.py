@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from palm_engine._types import Progress
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import GenerationError, ModelSourceError
 from palm_engine.serving.queue import FairQueue
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from palm_engine.serving.backends.local import LocalBackend, LocalModel
     from palm_engine.serving.selfcheck import SelfCheck
 
-Report = Callable[[float, str], None]
 MOST_ADAPTERS = 16
 
 
@@ -92,12 +92,12 @@ class ModelHost:
     def load(
         self,
         bundle: Bundle,
-        members: Sequence[str],
+        policies: Sequence[str],
         options: LoadOptions | None = None,
-        report: Report = lambda share, note: None,
+        report: Progress = lambda share, note: None,
         session: str = "",
     ) -> SelfCheck:
-        """Load the bundle's base, stack the adapters of `members` and check them.
+        """Load the bundle's base, stack the adapters of `policies` and check them.
 
         A failed load changes nothing else.
 
@@ -126,7 +126,7 @@ class ModelHost:
                 resolve_base(source, lambda text: report(0.1, text), options.download)
                 device = pick_device() if options.device == "auto" else check_device(options.device)
                 self.unload(session)
-                self._require_memory(bundle, members, device, options.dtype)
+                self._require_memory(bundle, policies, device, options.dtype)
                 report(0.3, "Reading the base model")
                 base = load_base(
                     source,
@@ -139,12 +139,12 @@ class ModelHost:
                 self._model, self._queue = LocalModel.of(base), FairQueue(self.limits)
                 self.generation += 1
             assert self._model is not None
-            report(0.7, "Stacking the members' adapters and checking them")
+            report(0.7, "Stacking the policies' adapters and checking them")
             backend = LocalBackend(self._model, bundle)
-            check = self_check(backend, members)
+            check = self_check(backend, policies)
             # Every answer pays a little for each adapter that is stacked: those long unused make
             # room.
-            self._model.stack.trim(MOST_ADAPTERS, backend.keys(members))
+            self._model.stack.trim(MOST_ADAPTERS, backend.keys(policies))
             report(1.0, "Ready")
             return check
 
@@ -186,7 +186,7 @@ class ModelHost:
         )
 
     @staticmethod
-    def _require_memory(bundle: Bundle, members: Sequence[str], device: str, asked: str) -> None:
+    def _require_memory(bundle: Bundle, policies: Sequence[str], device: str, asked: str) -> None:
         """Raise ModelSourceError, naming what would fit, where they don't fit `device`."""
         from palm_engine.lm.adapters.files import WEIGHTS_FILE
         from palm_engine.lm.base_model.source import parameter_count, resolve_base
@@ -198,7 +198,7 @@ class ModelHost:
         dtype = str(pick_dtype("cuda" if device == "spread" else device, asked)).removeprefix(
             "torch."
         )
-        folders = [bundle.adapter_folder(m) for m in members if bundle.candidate(m).adapter]
+        folders = [bundle.adapter_folder(m) for m in policies if bundle.candidate(m).adapter]
         # At least two bytes a number on disk: a bound is enough here.
         adapters = sum((f / WEIGHTS_FILE).stat().st_size // 2 for f in folders)
         config = json.loads(
@@ -206,11 +206,11 @@ class ModelHost:
                 encoding="utf-8"
             )
         )
-        rows = max(len(members), 1)
+        rows = max(len(policies), 1)
         needed = estimate(
             parameter_count(source), dtype, adapters, config, rows, 1024, free_bytes(device)
         )
-        require_fits(needed, dtype, device, len(members))
+        require_fits(needed, dtype, device, len(policies))
 
 
 def _free() -> None:

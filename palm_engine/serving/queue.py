@@ -40,7 +40,7 @@ class FairQueue:
         session: str,
         backend: Backend,
         prompts: Sequence[str],
-        members: Sequence[str],
+        policies: Sequence[str],
         settings: LiveSettings,
         score: Score | None = None,
     ) -> Ticket:
@@ -48,9 +48,9 @@ class FairQueue:
 
         Raises InvalidInputError or GenerationError, each naming the limit it meets.
         """
-        check_request(backend.policies, prompts, members)
+        check_request(backend.policies, prompts, policies)
         longest = max(len(p) for p in prompts)
-        count = len(prompts) * len(members)
+        count = len(prompts) * len(policies)
         for found, most, what in (
             (longest, self.limits.prompt_characters, "characters in a prompt"),
             (settings.max_new_tokens, self.limits.new_tokens, "new tokens"),
@@ -58,8 +58,8 @@ class FairQueue:
         ):
             if found > most:
                 raise GenerationError(f"{found:,} {what}; at most {most:,} are allowed here")
-        rows = [Row(m, p) for m in members for p in prompts]
-        ticket = Ticket(session, backend, tuple(prompts), tuple(members), settings, score, rows)
+        rows = [Row(m, p) for m in policies for p in prompts]
+        ticket = Ticket(session, backend, tuple(prompts), tuple(policies), settings, score, rows)
         with self._changed:
             if self._closed:
                 raise GenerationError("the model was unloaded; load it again")
@@ -143,7 +143,7 @@ class FairQueue:
         begun = looked = time.monotonic()
         try:
             assert ticket.backend is not None
-            stream = ticket.backend.stream(ticket.prompts, ticket.members, ticket.settings)
+            stream = ticket.backend.stream(ticket.prompts, ticket.policies, ticket.settings)
             try:
                 for piece in stream:
                     row, now = ticket.rows[piece.row], time.monotonic() - begun

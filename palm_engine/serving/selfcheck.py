@@ -1,6 +1,6 @@
-"""What is checked when members are loaded.
+"""What is checked when policies are loaded.
 
-That base and adapters are those of the bundle, and that members differ.
+That base and adapters are those of the bundle, and that policies differ.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ SAME = 1e-3
 class SelfCheck:
     """`warnings` in plain words (none: all is well).
 
-    `least_distance` between two members' next-token distributions.
+    `least_distance` between two policies' next-token distributions.
 
-    Distances are in total variation, 0 to 1; `closest` are the two members, None where there are
+    Distances are in total variation, 0 to 1; `closest` are the two policies, None where there are
     fewer than two.
     """
 
@@ -32,8 +32,8 @@ class SelfCheck:
     closest: tuple[str, str] | None
 
 
-def self_check(backend: LocalBackend, members: Sequence[str]) -> SelfCheck:
-    """Check the base's fingerprint, and that every two of `members` (loaded, or loaded now) are
+def self_check(backend: LocalBackend, policies: Sequence[str]) -> SelfCheck:
+    """Check the base's fingerprint, and that every two of `policies` (loaded, or loaded now) are
     different models.
 
     Adapter hashes are checked by `LocalBackend.load`, which refuses a changed one.
@@ -53,20 +53,22 @@ def self_check(backend: LocalBackend, members: Sequence[str]) -> SelfCheck:
             " checked."
         )
     unknown = [
-        m for m in members if (c := backend.bundle.candidate(m)).adapter and not c.adapter_sha256
+        c.policy
+        for c in map(backend.bundle.candidate, policies)
+        if c.adapter and not (c.adapter_sha256 or c.adapter_weights_sha256)
     ]
     if unknown:
         warnings.append(
             f"No hash is recorded for {', '.join(unknown)}: whether they were changed wasn't"
             " checked."
         )
-    if not members:
+    if not policies:
         return SelfCheck(tuple(warnings), None, None)
-    backend.load(members)
-    distributions = next_token_distributions(backend, members, PROMPT)
+    backend.load(policies)
+    distributions = next_token_distributions(backend, policies, PROMPT)
     distances = {
-        (members[i], members[j]): float((distributions[i] - distributions[j]).abs().sum()) / 2
-        for i, j in combinations(range(len(members)), 2)
+        (policies[i], policies[j]): float((distributions[i] - distributions[j]).abs().sum()) / 2
+        for i, j in combinations(range(len(policies)), 2)
     }
     warnings += [
         f"{a} and {b} answer alike: the same adapter under two names, or one that has no effect."
@@ -77,20 +79,20 @@ def self_check(backend: LocalBackend, members: Sequence[str]) -> SelfCheck:
     return SelfCheck(tuple(warnings), None if closest is None else distances[closest], closest)
 
 
-def next_token_distributions(backend: LocalBackend, members: Sequence[str], prompt: str) -> Any:
-    """Probabilities of the first token of each member's answer, at temperature 1.
+def next_token_distributions(backend: LocalBackend, policies: Sequence[str], prompt: str) -> Any:
+    """Probabilities of the first token of each policy's answer, at temperature 1.
 
-    Tensor (members, vocabulary).
+    Tensor (policies, vocabulary).
     """
     import torch
 
     from palm_engine.lm.generation.conversation import left_padded
 
-    requests = backend.requests([prompt], members, live_settings(backend.bundle))
+    requests = backend.requests([prompt], policies, live_settings(backend.bundle))
     model = backend.model.base.model
     batch = left_padded(model, backend.model.base.tokenizer, requests)
-    rows = torch.arange(len(members), device=batch.input_ids.device)
-    with torch.inference_mode(), backend.running(members, 1)(rows):
+    rows = torch.arange(len(policies), device=batch.input_ids.device)
+    with torch.inference_mode(), backend.running(policies, 1)(rows):
         out = model(
             input_ids=batch.input_ids,
             attention_mask=batch.mask,

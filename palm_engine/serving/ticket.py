@@ -36,7 +36,7 @@ class Limits:
 class Row:
     """One answer as far as it has come; times are seconds after the question began to run."""
 
-    member: str
+    policy: str
     prompt: str
     text: str = ""
     tokens: int = 0
@@ -56,7 +56,7 @@ class Ticket:
     session: str
     backend: Backend | None
     prompts: tuple[str, ...]
-    members: tuple[str, ...]
+    policies: tuple[str, ...]
     settings: LiveSettings
     score: Score | None
     rows: list[Row]

@@ -8,7 +8,6 @@ reward minus cost), optionally `prompt_id`. Every refusal names file, row and co
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,32 +15,32 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from palm_engine._types import Floats
+from palm_engine.bundle.names import NAME_RULE, is_name
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.policies import policy_points
 
-Floats = NDArray[np.float64]
-NAME = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 RESERVED = ("policy", "cost", "prompt_id")
 MOST_TRAITS = 8
 
 
 @dataclass(frozen=True)
 class RewardTable:
-    """Mean rewards `values` (n, d) and `cost` (n,) or None.
+    """Mean rewards `rewards` (n, d) and `kl_cost` (n,) or None.
 
     For a long table also `scores` (prompts, n, d): rewards less costs, by prompt.
     """
 
     policies: list[str]
     traits: list[str]
-    values: Floats
-    cost: Floats | None
+    rewards: Floats
+    kl_cost: Floats | None
     scores: Floats | None
 
     @property
     def points(self) -> Floats:
         """u = v - c, shape (n, d)."""
-        return policy_points(self.values, self.cost)
+        return policy_points(self.rewards, self.kl_cost)
 
     def row(self, policy: str) -> int:
         """Row of `policy`. Raises InvalidInputError where there is none."""
@@ -68,9 +67,9 @@ def read_table(path: Path) -> RewardTable:
             f"{path}: {len(traits)} trait column(s) ({', '.join(traits)}); 2 to {MOST_TRAITS} work"
         )
     for trait in traits:
-        if not NAME.match(trait):
+        if not is_name(trait):
             raise InvalidInputError(
-                f"{path}: the column {trait!r} isn't a trait's name (letters, digits, . _ -)"
+                f"{path}: the column {trait!r} isn't a trait's name ({NAME_RULE})"
             )
     if not len(frame):
         raise InvalidInputError(f"{path}: no rows")
@@ -79,8 +78,8 @@ def read_table(path: Path) -> RewardTable:
         path,
         frame,
         "policy",
-        ~frame["policy"].str.match(NAME.pattern).to_numpy(),
-        "letters, digits, . _ - only",
+        ~frame["policy"].map(is_name).to_numpy(dtype=bool),
+        f"a name has {NAME_RULE}",
     )
     for column in [*traits, *(["cost"] if "cost" in frame else [])]:
         numbers = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=float)
@@ -109,7 +108,7 @@ def read_table(path: Path) -> RewardTable:
                 f"{path}: policy {policy!r} has no row for prompt {prompt!r}; each needs one"
             )
         scores = table.to_numpy().reshape(len(prompts), len(policies), len(traits))
-        values = scores.mean(axis=0)
+        rewards = scores.mean(axis=0)
         if "cost" in frame:
             costs = (
                 frame.groupby(["prompt_id", "policy"], sort=True)["cost"]
@@ -118,9 +117,11 @@ def read_table(path: Path) -> RewardTable:
             )
             scores = scores - costs.to_numpy().reshape(len(prompts), len(policies), 1)
     else:
-        values = frame[traits].to_numpy(dtype=float)
-    cost = frame.groupby("policy")["cost"].mean()[policies].to_numpy() if "cost" in frame else None
-    return RewardTable(policies, traits, values, cost, scores)
+        rewards = frame[traits].to_numpy(dtype=float)
+    kl_cost = (
+        frame.groupby("policy")["cost"].mean()[policies].to_numpy() if "cost" in frame else None
+    )
+    return RewardTable(policies, traits, rewards, kl_cost, scores)
 
 
 def _frame(path: Path) -> pd.DataFrame:

@@ -168,7 +168,7 @@ def test_a_changed_adapter_is_refused_in_a_sentence(app: AppTest) -> None:
     live(app, "changed")
     button(app, "Load the model").click().run()
     settled(app, "Cancel")
-    assert "were evaluated" in said(app)
+    assert "was evaluated" in said(app)
     assert "Load the model" in [b.label for b in app.button]
 
 

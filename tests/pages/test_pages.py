@@ -246,7 +246,7 @@ def test_the_trade_off_compares_methods_and_plans(open_app: Any) -> None:
     app = settle(open_app(page="tradeoff"))
     assert {"greedy", "uniform weights", "exact best"} <= set(app.dataframe[0].value.columns)
     assert "PALM's grid promises" in texts(app)
-    app.segmented_control(key="gap.demo").set_value("Relative (eps)").run()
+    app.segmented_control(key="gap.demo").set_value("Multiplicative (eps)").run()
     settle(app)
     assert app.dataframe[0].value["exact best"].iloc[0] <= 1
     app.segmented_control(key="view.demo").set_value("Plan").run()
@@ -262,7 +262,7 @@ def test_one_more_member_is_priced(open_app: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["Picked member", "Gap", "Relative gap", "Best value", "A trait", "Difference"]
+    "kind", ["Picked member", "Gap", "Multiplicative gap", "Best value", "A trait", "Difference"]
 )
 def test_coverage_shows_every_field(open_app: Any, kind: str) -> None:
     app = open_app(page="coverage")
@@ -270,13 +270,13 @@ def test_coverage_shows_every_field(open_app: Any, kind: str) -> None:
     assert not app.exception
     expected = {
         "Picked member": "member",
-        "Relative gap": "relative",
+        "Multiplicative gap": "multiplicative",
         "Best value": "best",
         "A trait": "trait",
     }
     shown = panel(app)
     assert shown["field"]["kind"] == expected.get(kind, kind.lower())
-    assert (shown["threshold"] is not None) == (kind in ("Gap", "Relative gap"))
+    assert (shown["threshold"] is not None) == (kind in ("Gap", "Multiplicative gap"))
     assert bool(shown["other"]) == (kind == "Difference")
 
 
@@ -313,7 +313,7 @@ def test_generations_order_members_by_value_and_search(open_app: Any, bundles: P
     app.session_state["raw.demo"] = [0.0, 100.0, 0.0]
     app.switch_page("../pages/generations.py").run()
     bundle = read_bundle(bundles / "demo")
-    humor = [bundle.manifest.candidates[i].values["humor"] for i in bundle.members]
+    humor = [bundle.manifest.candidates[i].rewards["humor"] for i in bundle.members]
     order = [bundle.policies[bundle.members[i]] for i in np.argsort(humor)[::-1]]
     cards = next(h.proto.body for h in app.get("html") if "<article" in h.proto.body).split(
         "<article"

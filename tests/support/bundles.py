@@ -54,14 +54,14 @@ def make_bundle(
     points = sphere(candidates, d, seed).round(4)
     design = uniform_design(d, candidates, 12)
     entries = [
-        {"policy": "base", "kind": "base", "values": dict(zip(traits, points[0] / 2, strict=True))}
+        {"policy": "base", "kind": "base", "rewards": dict(zip(traits, points[0] / 2, strict=True))}
     ]
     for i in range(1, candidates):
         entries.append(
             {
                 "policy": f"m{i}",
                 "kind": "adapter",
-                "values": dict(zip(traits, points[i], strict=True)),
+                "rewards": dict(zip(traits, points[i], strict=True)),
                 "weights": dict(zip(traits, design[i - 1], strict=True)),
             }
         )
@@ -99,7 +99,7 @@ def make_bundle(
                         "tokens": 9,
                         "text": text,
                     }
-                    | entry["values"]
+                    | entry["rewards"]
                     for s in range(2)
                 ]
         tables["samples"] = pd.DataFrame(rows)

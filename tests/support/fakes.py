@@ -136,7 +136,7 @@ def tiny_bundle(folder: Path) -> Bundle:
         entry: dict[str, Any] = {
             "policy": policy,
             "kind": {"base": "base", "short": "prompted"}.get(policy, "adapter"),
-            "values": dict(zip(TRAITS, values, strict=True)),
+            "rewards": dict(zip(TRAITS, values, strict=True)),
             "system": SYSTEM if policy in ("short", "c") else "",
         }
         if policy in made:
@@ -156,7 +156,7 @@ def tiny_bundle(folder: Path) -> Bundle:
             "tokens": 9,
             "text": f"{e['policy']} says {s} on {p}",
         }
-        | e["values"]
+        | e["rewards"]
         for e in entries
         for p in ids
         for s in range(2)

@@ -38,7 +38,7 @@ function pickAt(members, candidates, w) {
   const gap = Math.max(best.value - ours.value, 0);
   return {
     member: ours.index, value: ours.value, runnerUp: secondOf(members, w, ours.index),
-    best: best.index, bestValue: best.value, gap, relative: best.value > 0 ? gap / best.value : null,
+    best: best.index, bestValue: best.value, gap, multiplicative: best.value > 0 ? gap / best.value : null,
   };
 }
 

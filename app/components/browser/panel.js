@@ -219,7 +219,7 @@ class Panel {
   fieldAt(w) {
     const { field, members, candidates, rewards, other } = this.data, pick = pickAt(members, candidates, w);
     if (field.kind === "gap") return pick.gap;
-    if (field.kind === "relative") return pick.relative ?? NaN;
+    if (field.kind === "multiplicative") return pick.multiplicative ?? NaN;
     if (field.kind === "best") return pick.bestValue;
     if (field.kind === "trait") return rewards[pick.member][field.trait];
     return pick.value - bestOf(other, w).value;
@@ -274,8 +274,8 @@ class Panel {
     parts.about.textContent = data.about[pick.member];
     parts.card.style.borderLeftColor = data.colours[pick.member];
     parts.gap.textContent = pick.gap.toFixed(4);
-    parts.words.textContent = pick.relative === null ? "The best value here isn't positive, so no share of it is given."
-      : pick.gap < 1e-12 ? "As good as the best candidate there is." : `${percent(1 - pick.relative)} of what the best candidate would give you.`;
+    parts.words.textContent = pick.multiplicative === null ? "The best value here isn't positive, so no share of it is given."
+      : pick.gap < 1e-12 ? "As good as the best candidate there is." : `${percent(1 - pick.multiplicative)} of what the best candidate would give you.`;
     const rows = barRows(this);
     parts.barLegend.replaceChildren(...rows.map(([name, colour]) => element("span", { text: name, style: `--c:${colour}` })));
     parts.bars.forEach((group, t) => group.forEach(([bar, number], i) => {

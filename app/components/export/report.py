@@ -9,10 +9,10 @@ from app.components.templates import fill
 from palm_engine.analysis.guarantee import diversity, planned_and_reached, statements
 from palm_engine.analysis.worst_served import worst_served
 from palm_engine.bundle.folder import Bundle
-from palm_engine.bundle.schema import BoundInfo
+from palm_engine.geometry.confidence import Bound
 
 
-def report(bundle: Bundle, portfolio: tuple[int, ...], bound: BoundInfo | None) -> str:
+def report(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> str:
     """The guarantee of `portfolio` (candidate rows) as a page to print."""
     return fill(
         "report.html",
@@ -33,7 +33,7 @@ def _card(card: dict[str, Any]) -> str:
 
 def _members(bundle: Bundle, portfolio: tuple[int, ...]) -> dict[str, Any]:
     candidates = [bundle.manifest.candidates[i] for i in portfolio]
-    rows = [[c.policy, *(f"{c.values[t]:.3f}" for t in bundle.traits)] for c in candidates]
+    rows = [[c.policy, *(f"{c.rewards[t]:.3f}" for t in bundle.traits)] for c in candidates]
     return {"title": "Members", "head": ["member", *bundle.traits], "rows": rows}
 
 

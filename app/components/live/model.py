@@ -12,11 +12,12 @@ import pandas as pd
 import streamlit as st
 
 from app import cache, jobs, state
+from palm_engine._types import Progress
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import PalmError
 from palm_engine.lm import missing_packages
 from palm_engine.lm.devices import DEVICES, DTYPES, default_threads, usable_cores
-from palm_engine.serving.host import LoadOptions, Report
+from palm_engine.serving.host import LoadOptions
 from palm_engine.serving.scoring import Scorer
 from palm_engine.serving.selfcheck import SelfCheck
 
@@ -114,7 +115,7 @@ def _loaded(bundle: Bundle, members: Sequence[str]) -> SelfCheck | None:
         return None
     options = st.session_state.get("load.options", LoadOptions())
 
-    def work(report: Report) -> SelfCheck:
+    def work(report: Progress) -> SelfCheck:
         check = host.load(
             bundle, list(members), options, lambda share, note: report(0.8 * share, note), session
         )

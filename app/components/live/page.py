@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import pandas as pd
 import streamlit as st
@@ -173,7 +172,7 @@ def _settle(bundle: Bundle, asked: Ticket) -> bool:
     """Whether the question is over; its answers then go to the history, once."""
     if not asked.look().ended:
         return False
-    settings = {k: float(v) for k, v in asdict(asked.settings).items()}
+    settings = {k: float(v) for k, v in asked.settings.model_dump().items()}
     _history(bundle).append(
         state.Asked(
             asked.prompts[0],
@@ -189,7 +188,7 @@ def _settle(bundle: Bundle, asked: Ticket) -> bool:
 
 
 def _so_far(asked: Ticket) -> tuple[LiveAnswer, ...]:
-    return tuple(LiveAnswer(r.member, r.text, r.tokens, dict(r.scores or {})) for r in asked.rows)
+    return tuple(LiveAnswer(r.policy, r.text, r.tokens, dict(r.scores or {})) for r in asked.rows)
 
 
 def _history(bundle: Bundle) -> list[state.Asked]:
@@ -235,10 +234,10 @@ def _cards(
     shown = []
     for i, answer in enumerate(found):
         grows = growing is not None and growing[i]
-        row = bundle.policies.index(answer.member)
+        row = bundle.policies.index(answer.policy)
         why = (
             "picked at your weights"
-            if answer.member == picked
+            if answer.policy == picked
             else "member"
             if row in colours
             else "not a member"
@@ -249,7 +248,7 @@ def _cards(
         text = answer.text + (" ▍" if grows else "")
         shown.append(
             answers.Answer(
-                answer.member, why, colours.get(row, "#8494a4"), text, answer.tokens, answer.scores
+                answer.policy, why, colours.get(row, "#8494a4"), text, answer.tokens, answer.scores
             )
         )
     base = next((a for a in shown if a.policy == "base"), None) if growing is None else None
@@ -275,12 +274,12 @@ def _shown(bundle: Bundle, portfolio: state.Portfolio, done: list[state.Asked]) 
         )
     one = done[i]
     w = state.weights(bundle)
-    values = {a.member: answer_value(a.scores, bundle.traits, w) for a in one.answers}
+    values = {a.policy: answer_value(a.scores, bundle.traits, w) for a in one.answers}
     if one.error:
         st.warning("This question wasn't answered to the end.", icon=":material/error:")
         st.text(one.error)
     st.text(_verdict(bundle, one, values))
-    order = sorted(one.answers, key=lambda a: -(values[a.member] or 0.0))
+    order = sorted(one.answers, key=lambda a: -(values[a.policy] or 0.0))
     _cards(bundle, portfolio, tuple(order))
     left, right = st.columns(2)
     left.download_button(
@@ -293,8 +292,8 @@ def _shown(bundle: Bundle, portfolio: state.Portfolio, done: list[state.Asked]) 
     )
     table = [
         {
-            "member": a.member,
-            "value": values[a.member],
+            "member": a.policy,
+            "value": values[a.policy],
             **a.scores,
             "tokens": a.tokens,
             "answer": a.text,
@@ -349,7 +348,7 @@ def _as_json(bundle: Bundle, done: list[state.Asked]) -> str:
             "error": one.error,
             "answers": [
                 {
-                    "member": a.member,
+                    "member": a.policy,
                     "text": a.text,
                     "tokens": a.tokens,
                     "scores": dict(a.scores),

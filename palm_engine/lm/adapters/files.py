@@ -41,7 +41,6 @@ class LoraWeights:
     """
 
     layers: Mapping[str, tuple[Any, Any, float]]
-    sha256: str
 
     @property
     def parameters(self) -> int:
@@ -59,19 +58,40 @@ def check_adapter_folder(folder: Path) -> None:
 
 
 def adapter_sha256(folder: Path) -> str:
-    """Hash of an adapter's weights, kept in the bundle so that a changed adapter is noticed."""
+    """Hash of an adapter: its configuration, but for the path of its base, and its weights.
+
+    Kept in the bundle so that a changed adapter is noticed; `lora_alpha` alone makes another model.
+    """
+    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    config.pop("base_model_name_or_path", None)
+    canonical = json.dumps(config, sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(canonical.encode())
+    digest.update((folder / WEIGHTS_FILE).read_bytes())
+    return digest.hexdigest()
+
+
+def weights_sha256(folder: Path) -> str:
+    """Hash of an adapter's weights alone, as bundles of version 1 recorded it."""
     return hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
 
 
-def require_evaluated(folder: Path, found: str, wanted: str | None) -> None:
-    """Raise ModelSourceError unless the weights' hash `found` is the one that the bundle recorded,
-    where it did.
+def require_evaluated(folder: Path, wanted: str | None, wanted_weights: str | None) -> None:
+    """Check that the adapter is the one that was evaluated, as far as the bundle recorded it.
+
+    Args:
+        folder: the adapter's folder.
+        wanted: the recorded `adapter_sha256`, or None.
+        wanted_weights: the recorded `weights_sha256`, or None.
+
+    Raises:
+        ModelSourceError: the adapter isn't the one of the bundle's figures.
     """
-    if wanted is not None and found != wanted:
-        raise ModelSourceError(
-            f"{folder}: its weights (sha256 {found[:12]}...) aren't those that were evaluated"
-            f" ({wanted[:12]}...), so no figure of the bundle holds for it. Restore the file."
-        )
+    for wanted_hash, actual in ((wanted, adapter_sha256), (wanted_weights, weights_sha256)):
+        if wanted_hash is not None and (own := actual(folder)) != wanted_hash:
+            raise ModelSourceError(
+                f"{folder}: this adapter (sha256 {own[:12]}...) is not the one that was evaluated "
+                f"({wanted_hash[:12]}...), so no figure of the bundle holds for it. Restore it."
+            )
 
 
 def read_adapter(folder: Path) -> LoraWeights:
@@ -85,8 +105,7 @@ def read_adapter(folder: Path) -> LoraWeights:
     check_adapter_folder(folder)
     try:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        data = (folder / WEIGHTS_FILE).read_bytes()
-        tensors = load(data)
+        tensors = load((folder / WEIGHTS_FILE).read_bytes())
     except (ValueError, SafetensorError) as error:
         raise ModelSourceError(
             f"{folder}: can't be read ({type(error).__name__}); copy the adapter anew"
@@ -122,7 +141,7 @@ def read_adapter(folder: Path) -> LoraWeights:
                 f"{folder / CONFIG_FILE}: lora_alpha of {path} can't be read ({error})"
             ) from error
         layers[path] = (pair["A"], pair["B"], scale)
-    return LoraWeights(layers, hashlib.sha256(data).hexdigest())
+    return LoraWeights(layers)
 
 
 def _scale(config: dict[str, Any], path: str, rank: int) -> float:

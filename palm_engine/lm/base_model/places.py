@@ -7,14 +7,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from palm_engine._files import write_whole
 
 DEMO_BASE = "smollm2-135m-instruct"
-
-Report = Callable[[str], None]
 
 
 def cache_folder() -> Path:

@@ -13,9 +13,10 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from palm_engine._types import Notice
 from palm_engine.errors import ModelSourceError
 from palm_engine.lm.base_model import demo, hub
-from palm_engine.lm.base_model.places import DEMO_BASE, Report, cache_folder
+from palm_engine.lm.base_model.places import DEMO_BASE, cache_folder
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def is_ready(source: str) -> bool:
     return hub.is_hub_id(source) and hub.cached_folder(source) is not None
 
 
-def resolve_base(source: str, report: Report = print, download: bool = True) -> Path:
+def resolve_base(source: str, report: Notice = print, download: bool = True) -> Path:
     """Return the local folder of `source`, fetching and converting on first use where `download`
     allows it.
 

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from palm_engine._types import Floats
 from palm_engine.lm.generation.conversation import conversation_ids
 from palm_engine.lm.generation.sampling import Answer
-
-Floats = NDArray[np.float64]
 
 
 def log_likelihoods(

@@ -16,20 +16,7 @@ import numpy as np
 
 from palm_engine.lm.generation.conversation import Request
 from palm_engine.lm.generation.prefill import prefill
-
-
-@dataclass(frozen=True)
-class SamplingSettings:
-    """How answers are drawn.
-
-    `temperature` 0 is greedy; `top_k` bounds the nucleus that `top_p` cuts.
-    """
-
-    max_new_tokens: int = 64
-    temperature: float = 0.7
-    top_p: float = 0.95
-    top_k: int = 100
-    repetition_penalty: float = 1.1
+from palm_engine.lm.settings import SamplingSettings
 
 
 @dataclass(frozen=True)

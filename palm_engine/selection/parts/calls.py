@@ -9,14 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.gap import WorstGap, worst_gap
 from palm_engine.oracles.interface import Oracle
 from palm_engine.oracles.table import TableOracle
 from palm_engine.selection.options import Options
 from palm_engine.selection.result import Selection
-
-Floats = NDArray[np.float64]
 
 
 class Calls:

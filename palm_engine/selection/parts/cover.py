@@ -11,7 +11,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-Booleans = NDArray[np.bool_]
+from palm_engine._types import Booleans
+
 COMPARED = 1000
 FEW = 12
 

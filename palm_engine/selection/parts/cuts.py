@@ -9,15 +9,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from palm_engine._types import Booleans, Floats
 from palm_engine.geometry.envelope import envelope_vertices, upper_envelope
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.programs import takes_programs, worst_by_programs, worst_ratio_by_programs
 from palm_engine.geometry.region import Region
 from palm_engine.selection.options import Options
-from palm_engine.selection.parts.cover import Booleans, Cover, smallest_cover
+from palm_engine.selection.parts.cover import Cover, smallest_cover
 from palm_engine.selection.result import Selection
 
-Floats = NDArray[np.float64]
 VERTICES_A_ROUND = 40
 TOLERANCE = 1e-10
 MANY = 3000
@@ -67,26 +67,30 @@ class Cuts:
         return Cover(columns, found.lower_bound + given, found.timed_out)
 
     def gaps(
-        self, columns: Sequence[int], eps: float = 0.0, delta: float = 0.0, relative: bool = False
+        self,
+        columns: Sequence[int],
+        eps: float = 0.0,
+        delta: float = 0.0,
+        multiplicative: bool = False,
     ) -> tuple[Floats, Floats]:
         """The envelope vertices of `columns` and (1-eps) V_Q - delta - V_P at each.
 
-        `relative`: that over V_Q.
+        `multiplicative`: that over V_Q.
         """
         p = self.points[list(columns)]
         vertices = envelope_vertices(p, self.region)
         best = upper_envelope(self.comparators, vertices)
         gaps = (1 - eps) * best - delta - upper_envelope(p, vertices)
-        return vertices, gaps / best if relative else gaps
+        return vertices, gaps / best if multiplicative else gaps
 
-    def reach(self, eps: float = 0.0, delta: float = 0.0, relative: bool = False) -> float:
+    def reach(self, eps: float = 0.0, delta: float = 0.0, multiplicative: bool = False) -> float:
         """The largest of `gaps` of all eligible candidates together.
 
         What no portfolio can be better than.
         """
         if not takes_programs(len(self.points), self.points.shape[1]):
-            return float(self.gaps(range(len(self.rows)), eps, delta, relative)[1].max())
-        if relative:
+            return float(self.gaps(range(len(self.rows)), eps, delta, multiplicative)[1].max())
+        if multiplicative:
             return worst_ratio_by_programs(self.points, self.comparators, self.region)[0]
         return worst_by_programs(self.points, (1 - eps) * self.comparators, self.region, delta)[0]
 

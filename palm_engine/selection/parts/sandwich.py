@@ -15,8 +15,8 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.envelope import envelope_vertices, upper_envelope
 from palm_engine.geometry.region import Region
@@ -24,7 +24,6 @@ from palm_engine.oracles.interface import Oracle
 from palm_engine.selection.options import DEFAULT, Options
 from palm_engine.selection.parts.calls import Calls
 
-Floats = NDArray[np.float64]
 SLACK = 1e-6
 MET = 1e-9
 CLEAR = 1e-3

@@ -1,4 +1,4 @@
-"""Members on this machine: one base model, all adapters stacked, one batch for every member and
+"""Members on this machine: one base model, all adapters stacked, one batch for every policy and
 prompt.
 """
 
@@ -70,7 +70,8 @@ class LocalBackend:
                 continue
             folder = self.bundle.adapter_folder(policy)
             new[key] = read_adapter(folder)
-            require_evaluated(folder, new[key].sha256, self.bundle.candidate(policy).adapter_sha256)
+            recorded = self.bundle.candidate(policy)
+            require_evaluated(folder, recorded.adapter_sha256, recorded.adapter_weights_sha256)
         self.model.stack.add(new)
 
     def unload(self, policy: str) -> None:
@@ -88,39 +89,39 @@ class LocalBackend:
         return 0 if key is None else int(self.model.stack.bytes_of(key))
 
     def requests(
-        self, prompts: Sequence[str], members: Sequence[str], settings: LiveSettings
+        self, prompts: Sequence[str], policies: Sequence[str], settings: LiveSettings
     ) -> list[Request]:
-        """A request a row: each member's own system prompt, each row's own random stream."""
+        """A request a row: each policy's own system prompt, each row's own random stream."""
         return [
             Request(self.bundle.candidate(m).system or "", p, row_seed(settings, m, p), m)
-            for m in members
+            for m in policies
             for p in prompts
         ]
 
-    def running(self, members: Sequence[str], prompts: int) -> Any:
-        """The context of a forward pass with rows `members` x `prompts` (see `stack.on_rows`)."""
-        return self.model.stack.on_rows([self._key(m) for m in members for _ in range(prompts)])
+    def running(self, policies: Sequence[str], prompts: int) -> Any:
+        """The context of a forward pass with rows `policies` x `prompts` (see `stack.on_rows`)."""
+        return self.model.stack.on_rows([self._key(m) for m in policies for _ in range(prompts)])
 
-    def keys(self, members: Sequence[str]) -> list[str]:
-        """Names under which the adapters of `members` are stacked."""
-        return [key for m in members if (key := self._key(m)) is not None]
+    def keys(self, policies: Sequence[str]) -> list[str]:
+        """Names under which the adapters of `policies` are stacked."""
+        return [key for m in policies if (key := self._key(m)) is not None]
 
     def stream(
-        self, prompts: Sequence[str], members: Sequence[str], settings: LiveSettings
+        self, prompts: Sequence[str], policies: Sequence[str], settings: LiveSettings
     ) -> Iterator[Piece]:
         """See Backend.stream."""
-        check_request(self.policies, prompts, members)
-        requests = self.requests(prompts, members, settings)
+        check_request(self.policies, prompts, policies)
+        requests = self.requests(prompts, policies, settings)
         self._check_length(requests, settings)
-        self.load(members)
-        return self._pieces(requests, members, settings)
+        self.load(policies)
+        return self._pieces(requests, policies, settings)
 
     def _pieces(
-        self, requests: list[Request], members: Sequence[str], settings: LiveSettings
+        self, requests: list[Request], policies: Sequence[str], settings: LiveSettings
     ) -> Iterator[Piece]:
-        with self.model.stack.hold(self.keys(members)):
-            self.load(members)  # again: one may have gone before its first token was asked for
-            running = self.running(members, len(requests) // len(members))
+        with self.model.stack.hold(self.keys(policies)):
+            self.load(policies)  # again: one may have gone before its first token was asked for
+            running = self.running(policies, len(requests) // len(policies))
             yield from self._decoded(requests, running, settings)
 
     def _decoded(

@@ -38,23 +38,23 @@ class RecordedBackend:
         return tuple(table["text"][table["prompt_id"].isin(self.bundle.answered_prompts)])
 
     def stream(
-        self, prompts: Sequence[str], members: Sequence[str], settings: LiveSettings
+        self, prompts: Sequence[str], policies: Sequence[str], settings: LiveSettings
     ) -> Iterator[Piece]:
         """See Backend.stream; temperature and the like have no effect on what was recorded."""
-        check_request(self.policies, prompts, members)
+        check_request(self.policies, prompts, policies)
         table = self.bundle.prompts.drop_duplicates("text").set_index("text")["prompt_id"]
         rows: list[list[Piece]] = []
-        for member in members:
+        for policy in policies:
             for prompt in prompts:
                 if prompt not in table.index:
                     raise InvalidInputError(
                         f"no answer to {prompt[:60]!r} was recorded; load the model to ask what"
                         " is new"
                     )
-                answers = self.bundle.answers(str(table[prompt]), [member])
+                answers = self.bundle.answers(str(table[prompt]), [policy])
                 if answers.empty:
                     raise InvalidInputError(
-                        f"no answer of {member!r} to {prompt[:60]!r} was recorded"
+                        f"no answer of {policy!r} to {prompt[:60]!r} was recorded"
                     )
                 answer = answers.iloc[settings.seed % len(answers)]
                 pieces = _pieces(

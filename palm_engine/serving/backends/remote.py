@@ -1,4 +1,4 @@
-"""Members on a server with OpenAI's interface, such as vLLM with one adapter a member
+"""Members on a server with OpenAI's interface, such as vLLM with one adapter a policy
 (docs/serving.md).
 
 Every row is a stream of its own; an event loop in a thread reads them all, and cancelling closes
@@ -65,11 +65,11 @@ class RemoteBackend:
         return tuple(p for p in self.bundle.policies if self._models.get(p) in self.served)
 
     def stream(
-        self, prompts: Sequence[str], members: Sequence[str], settings: LiveSettings
+        self, prompts: Sequence[str], policies: Sequence[str], settings: LiveSettings
     ) -> Iterator[Piece]:
         """See Backend.stream."""
-        check_request(self.policies, prompts, members)
-        asked = [(m, p) for m in members for p in prompts]
+        check_request(self.policies, prompts, policies)
+        asked = [(m, p) for m in policies for p in prompts]
         return self._merged(asked, settings)
 
     def _merged(self, asked: list[tuple[str, str]], settings: LiveSettings) -> Iterator[Piece]:
@@ -113,24 +113,24 @@ class RemoteBackend:
             pieces.put(error)
 
     async def _ask(
-        self, client: Any, row: int, member: str, prompt: str, settings: LiveSettings, pieces: Any
+        self, client: Any, row: int, policy: str, prompt: str, settings: LiveSettings, pieces: Any
     ) -> None:
         import openai
 
         # vLLM's and others' own; a server that only knows OpenAI's settings refuses them.
         own = {"top_k": settings.top_k, "repetition_penalty": settings.repetition_penalty}
         options: dict[str, Any] = {
-            "model": self._models[member],
+            "model": self._models[policy],
             "messages": [
                 # Always explicit: a chat template would otherwise put in a system message of its
                 # own.
-                {"role": "system", "content": self.bundle.candidate(member).system or ""},
+                {"role": "system", "content": self.bundle.candidate(policy).system or ""},
                 {"role": "user", "content": prompt},
             ],
             "max_tokens": settings.max_new_tokens,
             "temperature": settings.temperature,
             "top_p": settings.top_p,
-            "seed": sum(row_seed(settings, member, prompt)) % 2**31,
+            "seed": sum(row_seed(settings, policy, prompt)) % 2**31,
             "stream": True,
             "stream_options": {"include_usage": True},
         }

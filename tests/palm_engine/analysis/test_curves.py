@@ -62,7 +62,7 @@ def test_no_method_beats_the_exact_one_where_it_chose(d: int, seed: int) -> None
 def test_a_relative_comparison_needs_positive_best_values() -> None:
     points = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
     with pytest.raises(UndefinedGapError, match="additive"):
-        compare_methods(points, points, (1,), relative=True)
+        compare_methods(points, points, (1,), multiplicative=True)
 
 
 @pytest.mark.parametrize("d", range(2, 9))
@@ -81,15 +81,15 @@ def test_the_promised_size_is_no_larger_than_an_even_split(d: int, gap: float) -
 
 def test_a_plan_is_of_gibbs_policies_and_its_gap_is_theirs() -> None:
     rewards = np.random.default_rng(3).random((5, 6, 3))
-    for with_cost in (False, True):
-        info = plan(rewards, 0.1, Target(k=3), with_cost, most=4)
+    for with_kl_cost in (False, True):
+        info = plan(rewards, 0.1, Target(k=3), with_kl_cost, most=4)
         policies = info.policies
         oracle = GibbsOracle(rewards, 0.1)
         solved = oracle.solve(policies.weights[:5])
-        assert np.allclose(policies.values[:5], solved.values)
-        cost = policies.cost[:, None] if with_cost else 0.0
-        assert np.allclose(policies.points, policies.values - cost)
-        assert (REFERENCE in policies.names) == with_cost
+        assert np.allclose(policies.rewards[:5], solved.rewards)
+        cost = policies.kl_cost[:, None] if with_kl_cost else 0.0
+        assert np.allclose(policies.points, policies.rewards - cost)
+        assert (REFERENCE in policies.names) == with_kl_cost
         members = list(info.chosen.members)
         sampled = grid(3, 40)
         behind = (sampled @ policies.points.T).max(axis=1) - (
@@ -98,7 +98,7 @@ def test_a_plan_is_of_gibbs_policies_and_its_gap_is_theirs() -> None:
         assert behind.max() <= info.chosen.gap.additive + 1e-9
         gaps = [s.gap.additive for s in info.curve]
         assert gaps == sorted(gaps, reverse=True)
-    if with_cost:
+    if with_kl_cost:
         # With the cost a Gibbs policy is the best of the pool at its own weights.
         own = (policies.points[:-1] * policies.weights[:-1]).sum(axis=1)
         assert (own >= (policies.weights[:-1] @ policies.points.T).max(axis=1) - 1e-9).all()
@@ -154,7 +154,7 @@ def test_relative_coverage_against_a_grid() -> None:
     sampled = grid(3, 150)
     best, ours = (sampled @ points.T).max(axis=1), (sampled @ points[:2].T).max(axis=1)
     exact = float(((best - ours) <= 0.1 * best).mean())
-    found = coverage(points[:2], points, 0.1, relative=True)
+    found = coverage(points[:2], points, 0.1, multiplicative=True)
     assert found.share == pytest.approx(exact, abs=0.03)
 
 

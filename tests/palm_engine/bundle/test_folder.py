@@ -72,13 +72,13 @@ def test_demo_is_listed_first_and_hidden_folders_not_at_all(tmp_path: Path) -> N
         ({"name": "../evil"}, "name"),
         (
             {
-                "candidates": [{"policy": "a", "kind": "base", "values": {"safety": 0.1}}],
+                "candidates": [{"policy": "a", "kind": "base", "rewards": {"safety": 0.1}}],
                 "members": [],
             },
             "candidates.0",
         ),
         (
-            {"candidates": [{"policy": "a/b", "kind": "base", "values": {}}], "members": []},
+            {"candidates": [{"policy": "a/b", "kind": "base", "rewards": {}}], "members": []},
             "candidates.0.policy",
         ),
     ],

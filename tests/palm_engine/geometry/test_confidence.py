@@ -70,11 +70,11 @@ def test_too_few_prompts_are_refused() -> None:
 def test_relative_bounds_are_those_of_the_relative_gap_and_hold_for_all_at_once() -> None:
     drawn = 0.2 + 0.6 * np.random.default_rng(4).random((60, 6, 3))
     portfolios = [[0], [0, 1], [0, 1, 2, 3, 4, 5]]
-    found = simultaneous_bounds(drawn, portfolios, resamples=120, relative=True)
+    found = simultaneous_bounds(drawn, portfolios, resamples=120, multiplicative=True)
     mean = drawn.mean(axis=0)
     for bound, p in zip(found, portfolios, strict=True):
         assert bound.estimate == pytest.approx(worst_gap(mean[p], mean).multiplicative, abs=1e-12)
         assert bound.upper >= bound.estimate
     assert found[2].upper == 0
     with pytest.raises(UndefinedGapError):
-        simultaneous_bounds(drawn - 2, portfolios, resamples=100, relative=True)
+        simultaneous_bounds(drawn - 2, portfolios, resamples=100, multiplicative=True)

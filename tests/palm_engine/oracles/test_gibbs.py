@@ -40,7 +40,7 @@ def test_gap_of_a_member_trained_elsewhere_is_beta_times_kl(seed: int) -> None:
     oracle = GibbsOracle(rewards, beta)
     a, w = rng.dirichlet(np.ones(3), size=2)
     solved = oracle.solve(np.vstack([a, w]))
-    seen_from_w = float(solved.values[0] @ w) - solved.cost[0]
+    seen_from_w = float(solved.rewards[0] @ w) - solved.kl_cost[0]
     assert solved.optimum[1] - seen_from_w == pytest.approx(
         beta * kl(oracle.policy(a), oracle.policy(w)), abs=1e-9
     )
@@ -50,8 +50,8 @@ def test_many_weights_at_once_equal_one_at_a_time() -> None:
     oracle, weights = GibbsOracle(pool(1, 64, 24), 0.1), grid(3, 12)
     together = oracle.solve(weights)
     alone = [oracle.solve(w) for w in weights]
-    assert np.allclose(together.values, np.vstack([s.values for s in alone]))
-    assert np.allclose(together.cost, np.concatenate([s.cost for s in alone]))
+    assert np.allclose(together.rewards, np.vstack([s.rewards for s in alone]))
+    assert np.allclose(together.kl_cost, np.concatenate([s.kl_cost for s in alone]))
 
 
 def test_padding_with_probability_zero_changes_nothing() -> None:
@@ -60,8 +60,8 @@ def test_padding_with_probability_zero_changes_nothing() -> None:
     reference = np.hstack([np.full((3, 5), 0.2), np.zeros((3, 1))])
     w = [0.2, 0.3, 0.5]
     assert np.allclose(
-        GibbsOracle(rewards, 0.1).solve(w).values,
-        GibbsOracle(padded, 0.1, reference).solve(w).values,
+        GibbsOracle(rewards, 0.1).solve(w).rewards,
+        GibbsOracle(padded, 0.1, reference).solve(w).rewards,
     )
 
 

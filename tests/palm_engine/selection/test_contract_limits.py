@@ -65,13 +65,13 @@ def test_values_at_the_ends_of_their_range(name: str, points: np.ndarray) -> Non
     found = METHODS[name].select(points, Target(k=2))
     assert found.gap.additive >= worst_gap(found.points, points).additive - 1e-9
     with pytest.raises((UndefinedGapError, InvalidInputError)):
-        METHODS[name].select(-points - 1, Target(k=2, relative=True))
+        METHODS[name].select(-points - 1, Target(k=2, multiplicative=True))
 
 
 @pytest.mark.parametrize("name", ["greedy", "palm", "uniform", "random"])
 def test_a_relative_budget_is_refused_where_it_would_be_ignored(name: str) -> None:
     with pytest.raises(InvalidInputError, match="additive gap only"):
-        METHODS[name].select(sphere(10, 3, 0), Target(k=2, relative=True))
+        METHODS[name].select(sphere(10, 3, 0), Target(k=2, multiplicative=True))
 
 
 @pytest.mark.parametrize("name", ["minimum", "adaptive", "placement"])
@@ -80,7 +80,7 @@ def test_a_relative_budget_is_at_least_the_exact_relative_best(name: str) -> Non
     best = min(
         worst_gap(points[list(c)], points).multiplicative or 1.0 for c in combinations(range(20), 2)
     )
-    found = METHODS[name].select(points, Target(k=2, relative=True))
+    found = METHODS[name].select(points, Target(k=2, multiplicative=True))
     assert found.gap.multiplicative is not None
     assert found.gap.multiplicative >= best - 1e-9
     if name == "minimum":

@@ -210,7 +210,7 @@ def test_too_little_memory_is_refused_with_what_would_fit(
     with pytest.raises(ModelSourceError, match="bfloat16"):
         memory.require_fits(needed, "float32", "cpu", 6)
     wide = memory.estimate(1_000_000, "bfloat16", 0, config, 6, 4000, 26_000_000)
-    with pytest.raises(ModelSourceError, match="4 members at a time"):
+    with pytest.raises(ModelSourceError, match="4 adapters at a time"):
         memory.require_fits(wide, "bfloat16", "cpu", 6)
     memory.require_fits(memory.estimate(10, "float32", 0, config, 1, 1, None), "float32", "cpu", 1)
 

@@ -166,7 +166,7 @@ def test_models_with_biases_tied_layers_and_unpacked_weights(
     torch.manual_seed(5)
     sizes = {path: own.get_submodule(path).weight.shape for path in places}
     lora = LoraWeights(
-        {p: (torch.randn(3, i), torch.randn(o, 3), 0.5) for p, (o, i) in sizes.items()}, ""
+        {p: (torch.randn(3, i), torch.randn(o, 3), 0.5) for p, (o, i) in sizes.items()}
     )
     embedding = own.model.embed_tokens.weight.detach().clone()
     for path, (a, b, scale) in lora.layers.items():

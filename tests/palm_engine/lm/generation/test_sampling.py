@@ -23,10 +23,10 @@ from palm_engine.lm.generation.decode_attention import (
 from palm_engine.lm.generation.growing_cache import GrowingLayer, new_cache
 from palm_engine.lm.generation.prefill import common_beginning
 from palm_engine.lm.generation.sampling import (
-    SamplingSettings,
     sample_answers,
     stream_tokens,
 )
+from palm_engine.lm.settings import SamplingSettings
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ REQUESTS = [
 
 
 def texts(model: Any, requests: list[Request], **changes: Any) -> list[str]:
-    settings = SamplingSettings(**{**SETTINGS.__dict__, **changes})
+    settings = SETTINGS.model_copy(update=changes)
     return [
         a.text for a in sample_answers(model, ByteTokenizer(), requests, settings, batch_size=16)
     ]

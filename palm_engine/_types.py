@@ -1,0 +1,19 @@
+"""Types that every room shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Booleans = NDArray[np.bool_]
+# Called with the share that is done, 0 to 1, and what is being done.
+Progress = Callable[[float, str], None]
+# Called with a sentence to show.
+Notice = Callable[[str], None]
+
+
+def no_progress(share: float, note: str) -> None:
+    """Ignore progress."""
