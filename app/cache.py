@@ -24,7 +24,7 @@ MOST_SIZES = 8
 
 
 def bundle_names(root: Path) -> list[str]:
-    """Portfolio folders under `root`; looked up on every run, so that a new one appears."""
+    """Bundles under `root`; looked up on every run, so that a new one appears."""
     return list_bundles(root)
 
 
@@ -40,7 +40,7 @@ def stamp(of: Bundle) -> int:
     return (of.folder / MANIFEST_FILE).stat().st_mtime_ns
 
 
-@st.cache_resource(show_spinner="Opening the portfolio", max_entries=8)
+@st.cache_resource(show_spinner="Opening the bundle", max_entries=8)
 def _read(folder: str, stamp: int) -> Bundle:
     return read_bundle(Path(folder))
 
@@ -165,7 +165,7 @@ def portfolio(of: Bundle) -> state.Portfolio | None:
         certificate = of.manifest.certificate
         return state.Portfolio(
             tuple(of.members),
-            "the portfolio's own members",
+            "the bundle's own members",
             certificate.additive if certificate else None,
         )
     return None

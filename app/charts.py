@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from app.colours import palette
-from palm_engine.analysis.curves import CurveInfo, MethodCurve
+from palm_engine.analysis.comparison import MethodCurve
+from palm_engine.analysis.curves import CurveInfo
 from palm_engine.analysis.guarantee import Reached
 from palm_engine.analysis.plan import PlanInfo
 

@@ -1,4 +1,4 @@
-"""Errors of the engine become a sentence with its mend, wherever a page or a part of one runs."""
+"""Errors of the engine become a sentence, wherever a page or a part of one runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def told(part: Callable[P, T]) -> Callable[P, T | None]:
+def shows_errors(part: Callable[P, T]) -> Callable[P, T | None]:
     """`part`, with a PalmError shown as text in its place.
 
     It stands below `st.fragment`: a fragment that reruns has no page around it that could catch
@@ -27,7 +27,7 @@ def told(part: Callable[P, T]) -> Callable[P, T | None]:
             return part(*args, **kwargs)
         except PalmError as error:
             # A table that turns out to be broken when it is first read, for one.
-            st.error("This portfolio can't be shown.")
+            st.error("This bundle can't be shown.")
             st.text(str(error))
             return None
 

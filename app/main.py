@@ -17,7 +17,7 @@ sys.path[:0] = [p for p in (str(PROJECT),) if p not in sys.path]
 
 from app import cache, state  # noqa: E402
 from app.components.sidebar import pick_bundle  # noqa: E402
-from app.errors import told  # noqa: E402
+from app.errors import shows_errors  # noqa: E402
 from app.startup import is_loopback, portfolios_root  # noqa: E402
 
 st.set_page_config(page_title="PALM Atlas", page_icon="🧭", layout="wide")
@@ -29,7 +29,7 @@ if not is_loopback(st.get_option("server.address")) and os.environ.get("PALM_PUB
     )
     st.stop()
 
-st.session_state[state.ROOT] = str(portfolios_root(PROJECT))
+state.set_portfolios_root(portfolios_root(PROJECT))
 page = st.navigation(
     [
         st.Page(
@@ -61,5 +61,5 @@ names = cache.bundle_names(state.portfolios_root())
 state.look_at_tickets()
 state.restore_from_url(names)
 pick_bundle(names)
-told(page.run)()
-cache.settle(page.title, str(st.session_state.get(state.BUNDLE)))
+shows_errors(page.run)()
+cache.settle(page.title, str(state.open_name()))

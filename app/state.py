@@ -1,9 +1,9 @@
-"""Every st.session_state key, in one place, typed."""
+"""What a session keeps between reruns and pages, typed; widgets keep their own keys."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +19,29 @@ from palm_engine.geometry.simplex import normalise
 
 if TYPE_CHECKING:
     from palm_engine.serving.answering import LiveAnswer
+    from palm_engine.serving.host import LoadOptions
     from palm_engine.serving.ticket import Ticket
 
-BUNDLE = "bundle"
-ROOT = "portfolios_root"
 MAX_SLIDER = 100.0
-_VERSION = "weights_version"
-_SESSION = "session"
-_TICKET = "ticket"
 MOST_ASKED = 50
+# Keys of the session; those of one bundle are followed by its name.
+_BUNDLE = "bundle"
+_ROOT = "portfolios_root"
 _RESTORED = "restored_from_url"
+_SESSION = "session"
+_RAW = "raw"
+_SIZE = "size"
+_MEMBERS = "members"
+_PROMPT = "prompt"
+_OPEN_NEXT = "open_next"
+_TICKET = "ticket"
+_HISTORY = "history"
+_CLICKED = "clicked"
+_LOAD = "load"
+
+
+def _key(kind: str, bundle: str) -> str:
+    return f"{kind}.{bundle}"
 
 
 @dataclass(frozen=True)
@@ -58,30 +71,79 @@ class Asked:
     error: str = ""
 
 
+def set_portfolios_root(root: Path) -> None:
+    """Say which folder of bundles this session may read."""
+    st.session_state[_ROOT] = str(root)
+
+
 def portfolios_root() -> Path:
-    """The folder of portfolios that this session may read."""
-    return Path(st.session_state[ROOT])
+    """The folder of bundles that this session may read."""
+    return Path(st.session_state[_ROOT])
 
 
-def _raw_key(bundle: Bundle) -> str:
-    return f"raw.{bundle.folder.name}"
+def open_name() -> str | None:
+    """The name of the bundle that is open, None before the first."""
+    name = st.session_state.get(_BUNDLE)
+    return None if name is None else str(name)
+
+
+def open_key() -> str:
+    """Key of the bundle picker."""
+    return _BUNDLE
 
 
 def prompt_key(bundle: Bundle) -> str:
     """Key of the prompt picker."""
-    return f"prompt.{bundle.folder.name}"
+    return _key(_PROMPT, bundle.folder.name)
 
 
-def _size_key(bundle: Bundle) -> str:
-    return f"size.{bundle.folder.name}"
+def open_prompt_next(bundle: Bundle, prompt_id: str) -> None:
+    """Have the next run open this prompt: a widget's value can't be set once it is drawn."""
+    st.session_state[_key(_OPEN_NEXT, bundle.folder.name)] = prompt_id
+
+
+def take_next_prompt(bundle: Bundle, prompt_ids: Collection[str]) -> None:
+    """Open the prompt that the run before asked for, if it is one of `prompt_ids`."""
+    wanted = st.session_state.pop(_key(_OPEN_NEXT, bundle.folder.name), None)
+    if wanted in prompt_ids:
+        st.session_state[prompt_key(bundle)] = wanted
+
+
+def open_prompt(bundle: Bundle) -> str:
+    """The prompt_id that is open, "" before the first."""
+    return str(st.session_state.get(prompt_key(bundle), ""))
+
+
+def load_options() -> LoadOptions:
+    """How this session wants a model to be loaded."""
+    from palm_engine.serving.host import LoadOptions
+
+    options: LoadOptions = st.session_state.get(f"{_LOAD}.options", LoadOptions())
+    return options
+
+
+def set_load_options(options: LoadOptions) -> None:
+    """Keep how a model is to be loaded."""
+    st.session_state[f"{_LOAD}.options"] = options
+
+
+def load_wanted(bundle: Bundle) -> float | None:
+    """When a load of the bundle's model was last asked for, until it is over."""
+    wanted: float | None = st.session_state.get(_key(f"{_LOAD}.wanted", bundle.folder.name))
+    return wanted
+
+
+def want_load(bundle: Bundle, when: float | None) -> None:
+    """Ask for a load of the bundle's model; None: it is over."""
+    st.session_state[_key(f"{_LOAD}.wanted", bundle.folder.name)] = when
 
 
 def raw_weights(bundle: Bundle) -> list[float]:
-    """Slider positions, 0 to 100, one a trait; all in the middle at first."""
-    kept = st.session_state.get(_raw_key(bundle), [])
-    return (
-        [float(x) for x in kept] if len(kept) == len(bundle.traits) else [50.0] * len(bundle.traits)
-    )
+    """Slider positions, 0 to 100, one per trait; all in the middle at first."""
+    kept = st.session_state.get(_key(_RAW, bundle.folder.name), [])
+    if len(kept) != len(bundle.traits):
+        return [50.0] * len(bundle.traits)
+    return [float(x) for x in kept]
 
 
 def follow_weights(bundle: Bundle, raw: Sequence[float]) -> None:
@@ -91,18 +153,7 @@ def follow_weights(bundle: Bundle, raw: Sequence[float]) -> None:
     """
     values = [float(x) if isinstance(x, int | float) else np.nan for x in raw]
     if len(values) == len(bundle.traits) and all(0 <= x <= MAX_SLIDER for x in values):
-        st.session_state[_raw_key(bundle)] = values
-
-
-def set_weights(bundle: Bundle, raw: Sequence[float]) -> None:
-    """Set the weights from the server's side; the browser's sliders then move there."""
-    follow_weights(bundle, raw)
-    st.session_state[_VERSION] = weights_version() + 1
-
-
-def weights_version() -> int:
-    """Counts the times that the server set the weights itself."""
-    return int(st.session_state.get(_VERSION, 0))
+        st.session_state[_key(_RAW, bundle.folder.name)] = values
 
 
 def weights(bundle: Bundle) -> NDArray[np.float64]:
@@ -111,63 +162,59 @@ def weights(bundle: Bundle) -> NDArray[np.float64]:
 
 
 def restore_from_url(names: Sequence[str]) -> None:
-    """Once a session: the view that the address names (portfolio, weights, size, prompt), as far as
-    it makes sense.
-    """
+    """Once per session: open the view that the address names, as far as it makes sense."""
     if st.session_state.get(_RESTORED):
         return
     st.session_state[_RESTORED] = True
-    asked = st.query_params.to_dict()
-    name = asked.get("portfolio", names[0] if names else "")
+    query = st.query_params.to_dict()
+    name = query.get("portfolio", names[0] if names else "")
     if name not in names:
         return
-    st.session_state[BUNDLE] = name
-    raw = asked.get("w", "").split("-")
+    st.session_state[_BUNDLE] = name
     with suppress(ValueError):
-        values = [float(x) for x in raw]
-        if all(0 <= x <= MAX_SLIDER for x in values):
-            st.session_state[f"raw.{name}"] = values
-    if asked.get("k", "").isdecimal():
-        st.session_state[f"size.{name}"] = int(asked["k"])
-    if asked.get("members"):
-        st.session_state[f"members.{name}"] = (
-            tuple(asked["members"].split(",")),
-            "members that a link names",
-        )
-    if asked.get("prompt"):
-        st.session_state[f"prompt.{name}"] = asked["prompt"]
+        raw = [float(x) for x in query.get("w", "").split("-")]
+        if all(0 <= x <= MAX_SLIDER for x in raw):
+            st.session_state[_key(_RAW, name)] = raw
+    if query.get("k", "").isdecimal():
+        st.session_state[_key(_SIZE, name)] = int(query["k"])
+    if query.get("members"):
+        named = tuple(query["members"].split(","))
+        st.session_state[_key(_MEMBERS, name)] = (named, "members that a link names")
+    if query.get("prompt"):
+        st.session_state[_key(_PROMPT, name)] = query["prompt"]
 
 
 def write_url(bundle: Bundle) -> None:
-    """Put portfolio, weights, size and prompt into the address, so that a copied link opens this
-    view.
+    """Put portfolio, size and prompt into the address, so that a copied link opens this view.
+
+    The weights are the browser's to write: it replaces them while a slider moves, where each
+    change made here would be a step of the history.
     """
-    wanted = {"portfolio": bundle.folder.name, "w": "-".join(f"{x:g}" for x in raw_weights(bundle))}
-    size, prompt = chosen_size(bundle), st.session_state.get(prompt_key(bundle))
+    wanted = {"portfolio": bundle.folder.name}
+    size = chosen_size(bundle)
+    prompt = st.session_state.get(prompt_key(bundle))
     if size is not None:
         wanted["k"] = str(size)
     if (named := chosen_members(bundle)) is not None:
         wanted["members"] = ",".join(named[0])
     if prompt:
         wanted["prompt"] = str(prompt)
-    # The browser keeps "w" itself while a slider moves: a step of the history for every move would
-    # bury Back.
-    if {k: v for k, v in st.query_params.items() if k != "w"} != {
-        k: v for k, v in wanted.items() if k != "w"
-    }:
-        st.query_params.from_dict(wanted)
+    now = st.query_params.to_dict()
+    weights_now = {"w": now.pop("w")} if "w" in now else {}
+    if now != wanted:
+        st.query_params.from_dict(wanted | weights_now)
 
 
 def chosen_size(bundle: Bundle) -> int | None:
     """The size chosen on the trade-off page, or None for the bundle's own members."""
-    size = st.session_state.get(_size_key(bundle))
+    size = st.session_state.get(_key(_SIZE, bundle.folder.name))
     return None if size is None else int(size)
 
 
 def choose_size(bundle: Bundle, size: int | None) -> None:
     """Use the best portfolio of `size` everywhere (None: the bundle's own members)."""
-    st.session_state.pop(f"members.{bundle.folder.name}", None)
-    st.session_state[_size_key(bundle)] = size
+    st.session_state.pop(_key(_MEMBERS, bundle.folder.name), None)
+    st.session_state[_key(_SIZE, bundle.folder.name)] = size
 
 
 def unit_of(bundle: Bundle) -> str:
@@ -181,29 +228,27 @@ def unit(with_kl_cost: bool) -> str:
 
 
 def session_id() -> str:
-    """A name of this browser session that no other has; told to nobody."""
+    """Random id of this browser session; never shown."""
     if _SESSION not in st.session_state:
         st.session_state[_SESSION] = secrets.token_hex(16)
     return str(st.session_state[_SESSION])
 
 
 def ticket(bundle: Bundle) -> Ticket | None:
-    """The live question that this session asked of the portfolio last, until its answers are in the
-    history.
-    """
-    return st.session_state.get(f"{_TICKET}.{bundle.folder.name}")
+    """The live question of this session about the bundle, until its answers are in the history."""
+    return st.session_state.get(_key(_TICKET, bundle.folder.name))
 
 
-def set_ticket(bundle: Bundle, asked: Ticket | None) -> None:
+def set_ticket(bundle: Bundle, question: Ticket | None) -> None:
     """Keep a live question (None: it is over)."""
-    st.session_state[f"{_TICKET}.{bundle.folder.name}"] = asked
+    st.session_state[_key(_TICKET, bundle.folder.name)] = question
 
 
 def look_at_tickets() -> None:
     """Called on every run of every page: this session is still there, and so are its questions."""
-    for key, asked in list(st.session_state.items()):
-        if str(key).startswith(f"{_TICKET}.") and asked is not None:
-            asked.look()
+    for key, question in list(st.session_state.items()):
+        if str(key).startswith(f"{_TICKET}.") and question is not None:
+            question.look()
 
 
 def history(bundle: Bundle, stamp: int) -> list[Asked]:
@@ -213,7 +258,9 @@ def history(bundle: Bundle, stamp: int) -> list[Asked]:
 
     A bundle that was written anew (`stamp`) begins a new one: policies and traits may be others.
     """
-    kept: list[Asked] = st.session_state.setdefault(f"history.{bundle.folder.name}.{stamp}", [])
+    kept: list[Asked] = st.session_state.setdefault(
+        _key(_HISTORY, f"{bundle.folder.name}.{stamp}"), []
+    )
     del kept[:-MOST_ASKED]
     return kept
 
@@ -223,13 +270,13 @@ def chosen_members(bundle: Bundle) -> tuple[tuple[str, ...], str] | None:
 
     None otherwise.
     """
-    return st.session_state.get(f"members.{bundle.folder.name}")
+    return st.session_state.get(_key(_MEMBERS, bundle.folder.name))
 
 
 def choose_members(bundle: Bundle, policies: Sequence[str], label: str) -> None:
     """Use these policies everywhere."""
-    st.session_state[_size_key(bundle)] = None
-    st.session_state[f"members.{bundle.folder.name}"] = (tuple(policies), label)
+    st.session_state[_key(_SIZE, bundle.folder.name)] = None
+    st.session_state[_key(_MEMBERS, bundle.folder.name)] = (tuple(policies), label)
 
 
 def is_new_click(bundle: Bundle, point: object) -> bool:
@@ -239,7 +286,7 @@ def is_new_click(bundle: Bundle, point: object) -> bool:
 
     None says that nothing is selected any more, so that the same point can be clicked again.
     """
-    key = f"clicked.{bundle.folder.name}"
+    key = _key(_CLICKED, bundle.folder.name)
     new = st.session_state.get(key) != point
     st.session_state[key] = point
     return new

@@ -1,8 +1,8 @@
 """Members live: all members in one batch on a stack of adapters, beside the base alone and beside
 peft's two ways.
 
-One thread, the demo bundle, NEW_TOKENS new tokens a row with nobody ending early; medians of paired
-runs in one process, tokens per CPU second, so that what else the machine does counts little.
+One thread, the demo bundle, NEW_TOKENS new tokens per row with no answer ending early; medians of
+paired runs in one process, tokens per CPU second, so that what else the machine does counts little.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import numpy as np
 from benchmarks.chart import line_chart
 from benchmarks.common import BETA, Row, pool
 from palm_engine.oracles.gibbs import GibbsOracle
+from palm_engine.selection.options import Options
 from palm_engine.selection.palm import grid_size, palm
 from palm_engine.selection.parts.sandwich import sandwich
 from palm_engine.selection.result import Target
@@ -27,7 +28,10 @@ def certified() -> Row:
         histories.append(dict(found.history))
         lazy.append(
             palm(
-                oracle, Target(eps=0.05, delta=0.01), grid_eps=0.05, grid_delta=0.01, lazy=True
+                oracle,
+                Target(eps=0.05, delta=0.01),
+                Options(grid_eps=0.05, grid_delta=0.01),
+                lazy=True,
             ).oracle_calls
         )
     steps = sorted(set.intersection(*(set(h) for h in histories)))

@@ -252,19 +252,19 @@ def rows() -> list[tuple[str, str, str]]:
                 covered = press_to_repaint(
                     page, puck.focus, "[data-testid=stMain] [data-testid=stText]"
                 )
-                said = f"a bare page with three sliders, {reference:.0f} ms"
+                sentence = f"a bare page with three sliders, {reference:.0f} ms"
                 found.append(
                     (
                         f"key press to the server's repaint, Explore, {bundle} (goal 1.5x)",
                         f"{explore / reference:.2f}x ({explore:.0f} ms)",
-                        said,
+                        sentence,
                     )
                 )
                 found.append(
                     (
                         f"key press to the server's repaint, Coverage, {bundle} (goal 3x)",
                         f"{covered / reference:.2f}x ({covered:.0f} ms)",
-                        said,
+                        sentence,
                     )
                 )
                 if bundle == "demo":

@@ -1,4 +1,4 @@
-"""`make bench`: one script a claim, into benchmarks/RESULTS.md.
+"""`make bench`: one script per claim, into benchmarks/RESULTS.md.
 
 `python -m benchmarks.run NAME ...` runs some of them.
 

@@ -34,7 +34,7 @@ def smallest() -> Row:
     for seed in range(4):
         points = sphere(1000, 3, seed)
         started = time.perf_counter()
-        proved += minimum(points, target).stopped == "proved optimal"
+        proved += minimum(points, target).proved
         ours.append(time.perf_counter() - started)
         with patch.object(module, "TIGHTER", ()), patch.object(Cuts, "smallest", without_carry):
             started = time.perf_counter()

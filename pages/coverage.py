@@ -4,6 +4,8 @@ spreads.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -12,15 +14,17 @@ from numpy.typing import NDArray
 from app import cache, charts, state
 from app.components import figure
 from app.components import panel as atlas
+from app.components.panel_view import Field, FieldKind
 from app.components.sidebar import open_bundle, open_portfolio
-from app.errors import told
-from palm_engine.analysis.curves import pick_info
+from app.errors import shows_errors
 from palm_engine.analysis.populations import read_users
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import PalmError
 from palm_engine.geometry.fields import population
+from palm_engine.geometry.pick import pick_info
+from palm_engine.geometry.simplex import named_weights, weights_text
 
-FIELDS = {
+FIELDS: dict[str, FieldKind] = {
     "Picked member": "member",
     "Gap": "gap",
     "Multiplicative gap": "multiplicative",
@@ -31,58 +35,66 @@ FIELDS = {
 USERS = ("Uniform", "Dirichlet", "Uploaded")
 
 
-def choose_field(
-    bundle: Bundle, portfolio: state.Portfolio
-) -> tuple[atlas.Field, tuple[int, ...], str]:
-    """What the map shows: the field, the rows that a difference is taken to, and the figure's
-    title.
-    """
+@dataclass(frozen=True)
+class Shown:
+    """What the map shows, the rows that a difference is taken to, and the figure's title."""
+
+    field: Field
+    title: str
+    other: tuple[int, ...] = ()
+
+
+def choose_field(bundle: Bundle, portfolio: state.Portfolio) -> Shown:
+    """Let the user choose what the map shows."""
     name = bundle.folder.name
+    unit = state.unit_of(bundle)
     picked = st.segmented_control(
         "On the map", list(FIELDS), default="Gap", key=f"field.{name}", required=True, wrap=True
     )
     kind = FIELDS[picked or "Gap"]
-    if kind == "gap":
-        return (
-            atlas.Field(kind, f"gap ({state.unit_of(bundle)})"),
-            (),
-            "How far the picked member is behind the best candidate",
-        )
-    if kind == "multiplicative":
-        unit = "gap (share of best value)"
-        return atlas.Field(kind, unit), (), "Share of the best candidate's value that is lost"
-    if kind == "best":
-        return (
-            atlas.Field(kind, f"best value ({state.unit_of(bundle)})"),
-            (),
-            "What the best candidate gives",
-        )
     if kind == "trait":
-        trait = st.selectbox("Trait", bundle.traits, key=f"field.trait.{name}")
-        field = atlas.Field(kind, f"{trait} (0 to 1)", bundle.traits.index(trait))
-        return field, (), f"Expected {trait} of the picked member"
+        return _trait(bundle)
     if kind == "difference":
-        info = cache.curve(bundle)
-        options: dict[str, tuple[str, ...]] = {
-            f"best {k}": m
-            for k, m in zip(info.sizes, info.members, strict=True)
-            if k != len(portfolio.rows)
-        }
-        if bundle.members and set(bundle.members) != set(portfolio.rows):
-            options = {
-                "the portfolio's own members": tuple(bundle.policies[i] for i in bundle.members)
-            } | options
-        if not options:
-            st.info("There is no other portfolio to compare with.")
-            return atlas.Field(), (), "Which member is picked"
-        with_ = str(st.selectbox("Compared with", list(options), key=f"field.other.{name}"))
-        other = tuple(bundle.policies.index(m) for m in options[with_])
-        return (
-            atlas.Field(kind, f"difference ({state.unit_of(bundle)})"),
-            other,
-            f"Value in use minus value of {with_}",
-        )
-    return atlas.Field(), (), "Which member is picked"
+        return _difference(bundle, portfolio)
+    return {
+        "member": Shown(Field(), "Which member is picked"),
+        "gap": Shown(
+            Field(kind="gap", unit=f"gap ({unit})"),
+            "How far the picked member is behind the best candidate",
+        ),
+        "multiplicative": Shown(
+            Field(kind="multiplicative", unit="gap (share of best value)"),
+            "Share of the best candidate's value that is lost",
+        ),
+        "best": Shown(
+            Field(kind="best", unit=f"best value ({unit})"), "What the best candidate gives"
+        ),
+    }[kind]
+
+
+def _trait(bundle: Bundle) -> Shown:
+    trait = st.selectbox("Trait", bundle.traits, key=f"field.trait.{bundle.folder.name}")
+    field = Field(kind="trait", unit=f"{trait} (0 to 1)", trait=bundle.traits.index(trait))
+    return Shown(field, f"Expected {trait} of the picked member")
+
+
+def _difference(bundle: Bundle, portfolio: state.Portfolio) -> Shown:
+    info = cache.curve(bundle)
+    options: dict[str, tuple[str, ...]] = {}
+    if bundle.members and set(bundle.members) != set(portfolio.rows):
+        options["the bundle's own members"] = tuple(bundle.policies[i] for i in bundle.members)
+    for k, members in zip(info.sizes, info.members, strict=True):
+        if k != len(portfolio.rows):
+            options[f"best {k}"] = members
+    if not options:
+        st.info("There is no other portfolio to compare with.")
+        return Shown(Field(), "Which member is picked")
+    name = str(
+        st.selectbox("Compared with", list(options), key=f"field.other.{bundle.folder.name}")
+    )
+    other = tuple(bundle.policies.index(m) for m in options[name])
+    field = Field(kind="difference", unit=f"difference ({state.unit_of(bundle)})")
+    return Shown(field, f"Value in use minus value of {name}", other)
 
 
 def choose_threshold(bundle: Bundle, portfolio: state.Portfolio, kind: str) -> float | None:
@@ -121,20 +133,22 @@ def choose_threshold(bundle: Bundle, portfolio: state.Portfolio, kind: str) -> f
 
 
 @st.fragment
-@told
+@shows_errors
 def the_map(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """Field, threshold and map; its crosshair is Explore's."""
     left, right = st.columns([2, 3])
     with left:
-        field, other, title = choose_field(bundle, portfolio)
-        threshold = choose_threshold(bundle, portfolio, field.kind)
+        shown = choose_field(bundle, portfolio)
+        threshold = choose_threshold(bundle, portfolio, shown.field.kind)
         here = st.container()
     with right:
         atlas.panel(
-            bundle, atlas.view(bundle, portfolio, "map", field, other, threshold, title), "coverage"
+            bundle,
+            atlas.view(bundle, portfolio, "map", shown.field, shown.other, threshold, shown.title),
+            "coverage",
         )
     pick = pick_info(bundle.points, list(portfolio.rows), state.weights(bundle))
-    where = ", ".join(f"{t} {w:.2f}" for t, w in zip(bundle.traits, pick.weights, strict=True))
+    where = weights_text(named_weights(pick.weights, bundle.traits))
     here.text(
         f"At your weights ({where}): {bundle.policies[pick.member]} is picked, gap {pick.gap:.4f}"
         " (scope: candidates)."
@@ -165,7 +179,7 @@ def choose_users(bundle: Bundle) -> tuple[NDArray[np.float64] | None, str]:
         )
     if kind == "Uploaded":
         file = st.file_uploader(
-            f"CSV with a column a trait: {', '.join(bundle.traits)}", "csv", key=f"file.{name}"
+            f"CSV with a column per trait: {', '.join(bundle.traits)}", "csv", key=f"file.{name}"
         )
         if file is None:
             return None, ""
@@ -180,11 +194,11 @@ def choose_users(bundle: Bundle) -> tuple[NDArray[np.float64] | None, str]:
 
 
 @st.fragment
-@told
+@shows_errors
 def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """How a population spreads over the members, and what it loses on average."""
     st.subheader("Who answers whom")
-    users, said = choose_users(bundle)
+    users, sentence = choose_users(bundle)
     if users is None:
         st.info(
             "Upload a table of weights to see how these users would be served.",
@@ -206,7 +220,7 @@ def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
     three.metric(
         "Members picked by anyone", f"{int((found.shares > 0).sum())} of {len(portfolio.rows)}"
     )
-    st.caption(f"{said}; gaps to the candidates (scope: sampled).")
+    st.caption(f"{sentence}; gaps to the candidates (scope: sampled).")
     names = [bundle.policies[i] for i in portfolio.rows]
     numbers = pd.DataFrame(
         {

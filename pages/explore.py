@@ -15,9 +15,9 @@ from app.components import answers
 from app.components import panel as atlas
 from app.components.export.share import shared_page
 from app.components.sidebar import open_bundle, open_portfolio
-from app.errors import told
-from palm_engine.analysis.curves import PickInfo, pick_info
+from app.errors import shows_errors
 from palm_engine.bundle.folder import Bundle
+from palm_engine.geometry.pick import PickInfo, pick_info
 
 
 def bespoke(bundle: Bundle, pick: PickInfo) -> str:
@@ -45,7 +45,7 @@ def show_answers(bundle: Bundle, portfolio: state.Portfolio, pick: PickInfo) -> 
     """Recorded answers of the picked member, the base, and the runner-up or best candidate."""
     if bundle.prompts.empty or bundle.samples.empty:
         st.info(
-            "This portfolio has no recorded answers; it holds rewards only.",
+            "This bundle has no recorded answers; it holds rewards only.",
             icon=":material/chat_bubble:",
         )
         return
@@ -80,7 +80,7 @@ def show_answers(bundle: Bundle, portfolio: state.Portfolio, pick: PickInfo) -> 
 
 def share(bundle: Bundle, shown: dict[str, Any]) -> None:
     """Download this view as one HTML file that needs neither Python nor a network."""
-    chosen = str(st.session_state.get(state.prompt_key(bundle), ""))
+    chosen = state.open_prompt(bundle)
 
     def make() -> str:
         # When it is clicked, and outside of this session: what is shown was settled before.
@@ -102,16 +102,16 @@ def share(bundle: Bundle, shown: dict[str, Any]) -> None:
 
 
 @st.fragment
-@told
+@shows_errors
 def live(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """The panel and what follows it; a moved slider reruns this part alone."""
     shown = atlas.view(bundle, portfolio)
     atlas.panel(bundle, shown, "explore")
     pick = pick_info(bundle.points, list(portfolio.rows), state.weights(bundle))
     # Few elements: every one of them is rendered again when a slider moves.
-    said = html.escape(bespoke(bundle, pick))
+    sentence = html.escape(bespoke(bundle, pick))
     heading = '<h2 style="margin:0;padding:0">What they answer</h2>'
-    st.html(f'<p data-part="bespoke" style="margin:0 0 1.5rem">{said}</p>{heading}')
+    st.html(f'<p data-part="bespoke" style="margin:0 0 1.5rem">{sentence}</p>{heading}')
     show_answers(bundle, portfolio, pick)
     share(bundle, shown)
     state.write_url(bundle)

@@ -12,8 +12,9 @@ from app import state
 from app.colours import palette
 from app.components import answers, figure
 from app.components.sidebar import open_bundle, open_portfolio
-from palm_engine.analysis.curves import pick_info
 from palm_engine.bundle.folder import Bundle
+from palm_engine.geometry.pick import pick_info
+from palm_engine.geometry.simplex import named_weights, weights_text
 
 PAGE_ROWS = 20
 
@@ -98,7 +99,7 @@ def page_of(bundle: Bundle, texts: pd.Series[str], shown: list[tuple[str, str, s
     key = f"opened.{name}"
     if chosen and st.session_state.get(key) != (page, chosen[0], len(texts)):
         st.session_state[key] = (page, chosen[0], len(texts))
-        st.session_state[f"open_next.{name}"] = ids[chosen[0]]
+        state.open_prompt_next(bundle, ids[chosen[0]])
         st.rerun()
 
 
@@ -106,7 +107,7 @@ def recorded_answers(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """Recorded answers: a prompt, every member's answer to it, and the table of all prompts."""
     if bundle.prompts.empty or bundle.samples.empty:
         st.info(
-            "This portfolio has no recorded answers; it holds rewards only.",
+            "This bundle has no recorded answers; it holds rewards only.",
             icon=":material/chat_bubble:",
         )
         return
@@ -117,9 +118,7 @@ def recorded_answers(bundle: Bundle, portfolio: state.Portfolio) -> None:
             icon=":material/search_off:",
         )
         return
-    wanted = st.session_state.pop(f"open_next.{bundle.folder.name}", None)
-    if wanted in texts.index:
-        st.session_state[state.prompt_key(bundle)] = wanted
+    state.take_next_prompt(bundle, texts.index)
     prompt_id = answers.pick_prompt(bundle, texts)
     shown = ordered(bundle, portfolio)
     count = int(bundle.answers(prompt_id, [shown[0][0]]).shape[0])
@@ -148,9 +147,7 @@ def show() -> None:
     bundle = open_bundle()
     st.title("What do they answer?")
     portfolio = open_portfolio(bundle)
-    where = ", ".join(
-        f"{t} {w:.2f}" for t, w in zip(bundle.traits, state.weights(bundle), strict=True)
-    )
+    where = weights_text(named_weights(state.weights(bundle), bundle.traits))
     st.text(f"Your weights: {where} (set on Explore). Members by their value there, best first.")
     kind = st.segmented_control(
         "Answers",

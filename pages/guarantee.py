@@ -18,6 +18,7 @@ from app.components.sidebar import open_bundle, open_portfolio
 from palm_engine.analysis import guarantee
 from palm_engine.analysis.worst_served import WorstServed, furthest_behind, worst_served
 from palm_engine.bundle.folder import Bundle
+from palm_engine.geometry.simplex import named_weights, weights_text
 
 MOST_PROMPTS = 5
 # Not what Trade-off calls so: there, the best candidates for such weights.
@@ -86,7 +87,7 @@ def plans(bundle: Bundle) -> None:
     rows = guarantee.planned_and_reached(bundle)
     st.subheader("Planned and reached")
     if not rows:
-        st.info("Nothing was planned for this portfolio's candidates; they were only evaluated.")
+        st.info("Nothing was planned for this bundle's candidates; they were only evaluated.")
         return
     numbers = pd.DataFrame(
         [
@@ -113,7 +114,7 @@ def plans(bundle: Bundle) -> None:
 
 def where_text(bundle: Bundle, served: WorstServed) -> str:
     """A worst-served place in a line."""
-    where = ", ".join(f"{t} {w:.2f}" for t, w in zip(bundle.traits, served.weights, strict=True))
+    where = weights_text(named_weights(served.weights, bundle.traits))
     return f"gap {served.gap:.4f} at {where}"
 
 
@@ -146,7 +147,7 @@ def losses(bundle: Bundle, portfolio: state.Portfolio) -> None:
     )
     figure.table(table, f"{bundle.manifest.name}-worst-served", f"worst.{bundle.folder.name}")
     if bundle.prompts.empty or bundle.samples.empty:
-        st.info("This portfolio has no recorded answers to compare.", icon=":material/chat_bubble:")
+        st.info("This bundle has no recorded answers to compare.", icon=":material/chat_bubble:")
         return
     at = st.selectbox(
         "Look at the answers where",
@@ -178,7 +179,7 @@ def diversity(bundle: Bundle, portfolio: state.Portfolio) -> None:
     rows = guarantee.diversity(bundle)
     if not rows:
         st.info(
-            "How differently the members answer is measured when a portfolio is built with `palm"
+            "How differently the members answer is measured when a bundle is built with `palm"
             " build`."
         )
         return
@@ -190,7 +191,7 @@ def diversity(bundle: Bundle, portfolio: state.Portfolio) -> None:
     )
     if len(rows[0].members) != len(portfolio.rows):
         st.caption(
-            f"Measured when the portfolio was built, for {len(rows[0].members)} members;"
+            f"Measured when the bundle was built, for {len(rows[0].members)} members;"
             f" {len(portfolio.rows)} are in use now."
         )
     table = pd.DataFrame([asdict(r) for r in rows])

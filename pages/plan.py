@@ -11,7 +11,7 @@ from app.components import figure
 from app.components import panel as atlas
 from app.components.hosting_cost import PLACES, ask, costs
 from app.components.sidebar import open_bundle
-from palm_engine.analysis.plan import REFERENCE, PlanInfo, plan, plan_config
+from palm_engine.analysis.plan import REFERENCE, PlanInfo, built_resolution, plan, plan_config
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import ConfigError
 from palm_engine.selection.result import Target
@@ -65,7 +65,7 @@ def results(
     """The predicted gap, the members on the map, what one more costs, and the files to build it."""
     chosen, policies = info.chosen, info.policies
     k = len(chosen.members)
-    proved = chosen.stopped == "proved optimal"
+    proved = chosen.proved
     one, two, three, four = st.columns(4)
     one.metric(
         "Planned members",
@@ -183,7 +183,7 @@ def show() -> None:
     rewards = bundle.pool_rewards
     if rewards is None:
         st.info(
-            "This portfolio has no pool (pool.parquet: scored samples of the reference), so nothing"
+            "This bundle has no pool (pool.parquet: scored samples of the reference), so nothing"
             " can be planned on it. `palm build` makes one; the demo portfolio has one.",
             icon=":material/architecture:",
         )
@@ -225,7 +225,18 @@ def show() -> None:
     info = jobs.result_of(
         f"plan.{name}.{cache.stamp(bundle)}.{traits}.{beta}.{target}.{with_kl_cost}",
         "Planning",
-        lambda report: plan(rewards[:, :, on], beta, target, with_kl_cost, sizes, report=report),
+        lambda report: plan(
+            rewards[:, :, on],
+            [beta],
+            target,
+            with_kl_cost,
+            # The build's own grid, so that both plan the same, where it has these traits.
+            built_resolution(bundle.manifest.built.config)
+            if len(traits) == len(bundle.traits)
+            else None,
+            sizes,
+            report,
+        ),
     )
     if info is not None:
         results(bundle, traits, beta, info, with_kl_cost)

@@ -10,8 +10,9 @@ from app.components import figure
 from app.components.hosting_cost import cost_panel
 from app.components.sidebar import open_bundle
 from palm_engine._types import Progress
-from palm_engine.analysis.curves import RANDOM_DRAWS, CurveInfo, MethodCurve, compare_methods
-from palm_engine.analysis.plan import plan
+from palm_engine.analysis.comparison import RANDOM_DRAWS, MethodCurve, compare_methods
+from palm_engine.analysis.curves import CurveInfo
+from palm_engine.analysis.plan import built_resolution, plan
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.confidence import Bound, simultaneous_bounds
 from palm_engine.geometry.gap import minimum_of_envelope
@@ -193,26 +194,26 @@ def candidates_view(bundle: Bundle, info: CurveInfo) -> None:
     )
     if state.is_new_click(bundle, clicked) and clicked is not None:
         use(bundle, clicked[0], clicked[1], multiplicative, all_curves, info)
-    said = "Scope: candidates. Click a point to use that portfolio everywhere."
+    sentence = "Scope: candidates. Click a point to use that portfolio everywhere."
     if others:
-        said += (
+        sentence += (
             f" Grey band: the range of {RANDOM_DRAWS} random draws; its point is the first of them."
         )
     if bundle.manifest.certificate is not None:
-        said += (
+        sentence += (
             " Every method chose on the choose prompts and is measured on the certify prompts, so"
             " lines may cross"
         )
-        said += "; the bound holds for all sizes at once, so picking one by looking is fair."
+        sentence += "; the bound holds for all sizes at once, so picking one by looking is fair."
     if not bundle.with_cost and portfolio is not None and marked is not None and 0 < marked[1] < 1:
         least = minimum_of_envelope(bundle.points)[0] if multiplicative else None
         most = promised_size(len(bundle.traits), marked[1], least)
-        said += (
+        sentence += (
             f" For a worst gap of {marked[1]:.4f} PALM's grid promises {most:,} members at most,"
             " whatever the "
         )
-        said += f"policies are (reconstructed bound); {len(portfolio.rows)} do here."
-    st.caption(said)
+        sentence += f"policies are (reconstructed bound); {len(portfolio.rows)} do here."
+    st.caption(sentence)
     figure.numbers(numbers)
 
 
@@ -221,7 +222,7 @@ def plan_view(bundle: Bundle) -> None:
     rewards, betas = bundle.pool_rewards, bundle.manifest.beta
     if rewards is None or not betas:
         st.info(
-            "This portfolio has no pool to plan on; `palm build` makes one.",
+            "This bundle has no pool to plan on; `palm build` makes one.",
             icon=":material/architecture:",
         )
         return
@@ -229,7 +230,15 @@ def plan_view(bundle: Bundle) -> None:
     info = jobs.result_of(
         f"curve.{bundle.folder.name}.{cache.stamp(bundle)}",
         "Planning every size",
-        lambda report: plan(rewards, min(betas), Target(k=8), with_kl_cost, report=report),
+        lambda report: plan(
+            rewards,
+            [min(betas)],
+            Target(k=8),
+            with_kl_cost,
+            built_resolution(bundle.manifest.built.config),
+            most=8,
+            report=report,
+        ),
     )
     if info is None:
         return

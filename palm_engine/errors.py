@@ -1,4 +1,4 @@
-"""One hierarchy of errors; each message says what is wrong, where, and how to mend it."""
+"""One hierarchy of errors; each message says what is wrong, where, and how to fix it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,12 @@ class InfeasibleError(PalmError):
     """No subset of the candidates meets the target that was asked for."""
 
 
+class SolverError(PalmError):
+    """A numerical solver gave up: says which problem and why."""
+
+
 class BundleError(PalmError):
-    """A portfolio folder that breaks the format: names the file and the field or row."""
+    """A bundle folder that breaks the format: names the file and the field or row."""
 
 
 class ConfigError(PalmError):

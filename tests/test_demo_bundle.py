@@ -83,9 +83,9 @@ def test_the_five_are_better_than_any_one_candidate(demo: Bundle) -> None:
 def test_the_aim_for_the_bound_is_met_or_reported_as_a_miss(demo: Bundle) -> None:
     certificate = demo.manifest.certificate
     assert certificate is not None
-    told = (FOLDER.parents[1] / "docs" / "demo.md").read_text(encoding="utf-8")
-    assert f"95 % bound {certificate.additive.upper:.4f}" in told
-    assert ("**A miss.**" in told) == (certificate.additive.upper > 0.05)
+    page = (FOLDER.parents[1] / "docs" / "demo.md").read_text(encoding="utf-8")
+    assert f"95 % bound {certificate.additive.upper:.4f}" in page
+    assert ("**A miss.**" in page) == (certificate.additive.upper > 0.05)
 
 
 def test_each_corner_beats_the_base_and_the_other_corners_in_its_own_trait(demo: Bundle) -> None:

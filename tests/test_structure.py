@@ -76,7 +76,7 @@ ARROWS: dict[str, set[str]] = {
     "lm": set(),
     "bundle": {"geometry", "lm"},  # of lm the settings alone, which need no torch
     "tables": {"bundle", "geometry"},
-    "analysis": {"bundle", "selection", "oracles", "geometry"},
+    "analysis": {"bundle", "tables", "selection", "oracles", "geometry"},
     "serving": {"bundle", "lm", "rewards", "geometry"},
     "pipeline": {"analysis", "bundle", "lm", "rewards", "selection", "oracles", "geometry"},
 }

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from app.components import figure
-from app.errors import told
+from app.errors import shows_errors
 from palm_engine.analysis.curves import CurveInfo
 from palm_engine.analysis.hosting_cost import Assumptions, cost_of
 from palm_engine.bundle.folder import Bundle
@@ -41,7 +41,7 @@ def ask(bundle: Bundle) -> Assumptions:
         1.0,
         key=f"adapter_mb.{name}",
         help=(
-            f"Measured: mean of this portfolio's files, {measured:.1f} MB."
+            f"Measured: mean of this bundle's files, {measured:.1f} MB."
             if measured
             else "An assumption."
         ),
@@ -54,7 +54,7 @@ def ask(bundle: Bundle) -> Assumptions:
 
 
 def cost_table(bundle: Bundle, info: CurveInfo, assumed: Assumptions) -> pd.DataFrame:
-    """One row a size: worst gap, what one more member bought, and what it costs."""
+    """One row per size: worst gap, what one more member bought, and what it costs."""
     kinds = {c.policy: c.kind for c in bundle.manifest.candidates}
     adapters = [sum(kinds[m] == "adapter" for m in members) for members in info.members]
     return costs(info.sizes, info.certify or info.choose, adapters, assumed)
@@ -63,7 +63,7 @@ def cost_table(bundle: Bundle, info: CurveInfo, assumed: Assumptions) -> pd.Data
 def costs(
     sizes: Sequence[int], gaps: Sequence[float], adapters: Sequence[int], assumed: Assumptions
 ) -> pd.DataFrame:
-    """One row a size, of which `adapters` are trained.
+    """One row per size, of which `adapters` are trained.
 
     Worst gap, what one more bought, memory, hours, price.
     """
@@ -84,7 +84,7 @@ def costs(
 
 
 @st.fragment
-@told
+@shows_errors
 def cost_panel(bundle: Bundle, info: CurveInfo, in_use: int | None) -> None:
     """Editable assumptions and the answer to "what does one more member buy"."""
     st.subheader("What one more member buys")

@@ -19,7 +19,7 @@ def pick_bundle(names: list[str]) -> None:
     with st.sidebar:
         st.html('<div style="font-size:1.25rem;font-weight:600">PALM Atlas</div>')
         if names:
-            st.selectbox("Portfolio", names, key=state.BUNDLE, persist_state="session")
+            st.selectbox("Portfolio", names, key=state.open_key(), persist_state="session")
 
 
 def open_bundle() -> Bundle:
@@ -28,7 +28,7 @@ def open_bundle() -> Bundle:
     Shows what to do and stops the page when there is none or it cannot be read.
     """
     root = state.portfolios_root()
-    name = st.session_state.get(state.BUNDLE)
+    name = state.open_name()
     if not name:
         st.info(
             f"There is no portfolio in {root}. Build the demo with `make demo`, or start the"
@@ -40,7 +40,7 @@ def open_bundle() -> Bundle:
     try:
         bundle = cache.bundle(root, name)
     except PalmError as error:
-        st.error("This portfolio can't be opened.")
+        st.error("This bundle can't be opened.")
         st.text(str(error))
         st.stop()
     counts = (
@@ -48,12 +48,12 @@ def open_bundle() -> Bundle:
         (len(bundle.members), "member"),
         (len(bundle.traits), "trait"),
     )
-    said = ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for n, what in counts)
+    sentence = ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for n, what in counts)
     if bundle.manifest.base is not None:
-        said += f". Base model: {bundle.manifest.base.source}"
+        sentence += f". Base model: {bundle.manifest.base.source}"
     # One element: Streamlit renders every one of the page again whenever a slider moves.
     st.sidebar.html(
-        f'<p style="opacity:.75;font-size:.9rem;overflow-wrap:anywhere">{html.escape(said)}</p>'
+        f'<p style="opacity:.75;font-size:.9rem;overflow-wrap:anywhere">{html.escape(sentence)}</p>'
     )
     state.write_url(bundle)
     return bundle
@@ -64,7 +64,7 @@ def open_portfolio(bundle: Bundle) -> state.Portfolio:
     portfolio = cache.portfolio(bundle)
     if portfolio is None:
         st.info(
-            "Nothing is selected in this portfolio yet. Choose a size on the Trade-off page.",
+            "Nothing is selected in this bundle yet. Choose a size on the Trade-off page.",
             icon=":material/show_chart:",
         )
         st.page_link("../pages/tradeoff.py", label="Go to Trade-off")

@@ -12,6 +12,7 @@ from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.confidence import Bound
 from palm_engine.geometry.fields import population, usage
 from palm_engine.geometry.gap import worst_gap
+from palm_engine.geometry.simplex import named_weights, weights_text
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,9 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
     rows, certificate = list(portfolio), bundle.manifest.certificate
     exact = worst_gap(bundle.points[rows], bundle.points)
     unit = "reward minus KL cost" if bundle.with_cost else "reward"
-    where = ", ".join(
-        f"{t} {w:.2f}" for t, w in zip(bundle.traits, exact.at_weights_additive, strict=True)
-    )
+    where = weights_text(named_weights(exact.at_weights_additive, bundle.traits))
     own = certificate is not None and set(rows) == set(bundle.members)
-    said = [
+    sentences = [
         Statement(
             "Promise",
             f"For every weights over {', '.join(bundle.traits)}, {_one_of(len(rows))} is at most"
@@ -73,7 +72,7 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
         Statement(
             "Scope",
             "candidates: exact over the whole simplex of weights, against every candidate that was"
-            " evaluated; nothing is said about models that were never trained.",
+            " evaluated; nothing is sentences about models that were never trained.",
         ),
     ]
     if bound is not None and certificate is not None:
@@ -85,7 +84,7 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
                 " looking."
             )
         )
-        said.append(
+        sentences.append(
             Statement(
                 "Confidence",
                 f"With {bound.confidence:.0%} confidence the worst gap is at most {bound.upper:.4f}"
@@ -95,16 +94,16 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
             )
         )
     else:
-        said.append(
+        sentences.append(
             Statement(
                 "Confidence",
                 "none is given: the rewards are taken as they stand. Certify with a table of one"
-                " row a policy and prompt (`palm certify`) for a bound that counts how few prompts"
-                " were used.",
+                " row per policy and prompt (`palm certify`) for a bound that counts how few"
+                " prompts were used.",
             )
         )
     if certificate is not None and own:
-        said.append(
+        sentences.append(
             Statement(
                 "Optimality",
                 f"On the choose prompts the members' worst gap is {certificate.choose_gap:.4f}; no"
@@ -114,7 +113,7 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
             )
         )
         difference = certificate.single_best_minus_members
-        said.append(
+        sentences.append(
             Statement(
                 "Against one model",
                 f"The best single candidate ({certificate.single_best}) has a worst gap larger by"
@@ -123,7 +122,7 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
             )
         )
         if certificate.planned_gap is not None:
-            said.append(
+            sentences.append(
                 Statement(
                     "Plan",
                     f"Before training, {certificate.planned_gap:.4f} was planned (scope: pool)."
@@ -133,7 +132,7 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
             )
         if certificate.outside_test:
             ahead = max(certificate.outside_test, key=lambda t: t.gap)
-            said.append(
+            sentences.append(
                 Statement(
                     "Models kept out",
                     f"{len(certificate.outside_test)} adapters were trained and kept out of the"
@@ -142,14 +141,14 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
                     " members are better).",
                 )
             )
-    said.append(
+    sentences.append(
         Statement(
             "Not promised",
             "Rewards measure what their cards say and no more; other prompts, other languages and"
             " other samplings can differ. A gap says nothing about how good the best candidate is.",
         )
     )
-    return said
+    return sentences
 
 
 def _multiplicative(share: float | None) -> str:

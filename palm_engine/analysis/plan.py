@@ -1,41 +1,48 @@
-"""Planning in closed form, for exploring.
-
-What the best portfolio of planned policies would be, before any training.
+"""The planner: what the best portfolio of planned policies would be, before any training.
 
 Every weight of a grid becomes a virtual policy (the pool's Gibbs optimum at one beta); the exact
-best portfolio of those is the plan. Scope `pool`. `palm build` plans in the same way
-(pipeline/plan.py), on a pool of its own.
+best portfolio of those is the plan. Scope `pool`. The Plan page and `palm build` both plan here, on
+the same grid and with the same limits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from palm_engine._types import Floats, Progress
+from palm_engine._types import Floats, Progress, no_progress
 from palm_engine.errors import ConfigError
 from palm_engine.geometry.simplex import grid
 from palm_engine.oracles.gibbs import GibbsOracle
-from palm_engine.selection.minimum import minimum
+from palm_engine.selection.minimum import minimum, size_curve
 from palm_engine.selection.options import Options
 from palm_engine.selection.result import Selection, Target
 
-# Steps of the grid by number of traits: 100 to 500 virtual policies, which plan in seconds.
-RESOLUTION = {2: 100, 3: 24, 4: 10, 5: 7, 6: 5, 7: 4, 8: 3}
+# Steps along an edge of the weight grid by number of traits: 100 to 700 virtual policies.
+RESOLUTION = {2: 100, 3: 36, 4: 12, 5: 8, 6: 6, 7: 5, 8: 4}
+SECONDS_PER_SIZE = 10.0
 REFERENCE = "reference"
 
 
 @dataclass(frozen=True)
 class VirtualPolicies:
-    """Planned policies: names (m), the `weights` (m, d) each is for (NaN for the reference), its
-    `points` (m, d) under the value in use, expected rewards `rewards` (m, d) and `kl_cost` (m,) =
-    beta KL.
+    """Planned policies, m of them.
+
+    Attributes:
+        names: names of the policies, (m,).
+        weights: the weights that each is for, (m, d); NaN for the reference.
+        betas: the temperature of each, (m,); NaN for the reference.
+        points: points under the value in use, (m, d).
+        rewards: expected rewards over the pool, (m, d), in [0, 1].
+        kl_cost: beta times KL to the reference, (m,).
     """
 
     names: tuple[str, ...]
     weights: Floats
+    betas: Floats
     points: Floats
     rewards: Floats
     kl_cost: Floats
@@ -43,64 +50,111 @@ class VirtualPolicies:
 
 @dataclass(frozen=True)
 class PlanInfo:
-    """The plan: exact best portfolios of every size in `curve`, and the one for the target."""
+    """A plan.
+
+    Attributes:
+        policies: the virtual policies that were chosen from.
+        curve: the exact best portfolio of each size that was asked for; rows of `policies`.
+        chosen: the one for the target.
+    """
 
     policies: VirtualPolicies
     curve: tuple[Selection, ...]
     chosen: Selection
 
 
-def virtual_policies(rewards: Floats, beta: float, with_kl_cost: bool = False) -> VirtualPolicies:
-    """Solve the grid for pool `rewards` (prompts, samples, d).
+def virtual_policies(
+    rewards: Floats,
+    betas: Sequence[float],
+    with_kl_cost: bool = False,
+    resolution: int | None = None,
+) -> VirtualPolicies:
+    """Solve a grid of weights in closed form.
 
-    With a KL cost the reference (cost 0) is one of them.
+    Args:
+        rewards: scores of the pool, shape (prompts, samples, d), in [0, 1].
+        betas: temperatures; one virtual policy per weight and temperature.
+        with_kl_cost: count the KL cost; the reference (cost 0) is then one of the policies.
+        resolution: steps along an edge of the grid; None takes RESOLUTION for d traits.
     """
     d = rewards.shape[2]
-    weights = grid(d, RESOLUTION[d])
-    solved = GibbsOracle(rewards, beta).solve(weights)
-    names = ["plan-" + "-".join(f"{round(100 * x):02d}" for x in w) for w in weights]
-    expected, kl_cost = solved.rewards, solved.kl_cost
+    weights = grid(d, resolution or RESOLUTION[d])
+    solved = [GibbsOracle(rewards, beta).solve(weights) for beta in betas]
+    names = [
+        _name(w) if len(betas) == 1 else f"{_name(w)}-beta{beta:g}"
+        for beta in betas
+        for w in weights
+    ]
+    every_weight = np.tile(weights, (len(betas), 1))
+    every_beta = np.repeat(np.asarray(betas, dtype=float), len(weights))
+    expected = np.vstack([s.rewards for s in solved])
+    kl_cost = np.concatenate([s.kl_cost for s in solved])
     if with_kl_cost:
         names.append(REFERENCE)
-        weights = np.vstack([weights, np.full(d, np.nan)])
-        expected, kl_cost = (
-            np.vstack([expected, rewards.mean(axis=(0, 1))]),
-            np.append(kl_cost, 0.0),
-        )
+        every_weight = np.vstack([every_weight, np.full(d, np.nan)])
+        every_beta = np.append(every_beta, np.nan)
+        expected = np.vstack([expected, rewards.mean(axis=(0, 1))])
+        kl_cost = np.append(kl_cost, 0.0)
     points = expected - kl_cost[:, None] if with_kl_cost else expected
-    return VirtualPolicies(tuple(names), weights, points, expected, kl_cost)
+    return VirtualPolicies(tuple(names), every_weight, every_beta, points, expected, kl_cost)
 
 
 def plan(
     rewards: Floats,
-    beta: float,
+    betas: Sequence[float],
     target: Target,
     with_kl_cost: bool = False,
-    most: int = 8,
-    seconds: float = 4.0,
-    report: Progress = lambda share, note: None,
+    resolution: int | None = None,
+    most: int = 0,
+    report: Progress = no_progress,
 ) -> PlanInfo:
-    """Exact best portfolio of every size to `most`, and the smallest that meets `target`.
+    """The exact best portfolio of virtual policies for a target, and of every size up to `most`.
 
-    `seconds` is for each.
+    Args:
+        rewards: scores of the pool, shape (prompts, samples, d), in [0, 1].
+        betas: temperatures to plan with.
+        target: a number of members, or a tolerance.
+        with_kl_cost: count the KL cost.
+        resolution: steps along an edge of the weight grid; None takes RESOLUTION for d traits.
+        most: the largest size of the curve; 0 for none.
+        report: gets the share done and what is being done.
 
-    Raises InfeasibleError or UndefinedGapError where the target can't be met or makes no sense.
+    Returns:
+        The plan; each size is given at most SECONDS_PER_SIZE, after which the best found is taken.
+
+    Raises:
+        InfeasibleError: no portfolio meets the target.
+        UndefinedGapError: a multiplicative target where the best value is not positive everywhere.
     """
     report(0.0, "solving the pool in closed form")
-    policies = virtual_policies(rewards, beta, with_kl_cost)
-    curve: list[Selection] = []
-    steps = min(most, len(policies.points))
-    for k in range(1, steps + 1):
-        report(k / (steps + 2), f"best {k} of {len(policies.points)} planned policies")
-        curve.append(minimum(policies.points, Target(k=k), Options(time_limit=seconds)))
-        if curve[-1].gap.additive <= 1e-9:
-            break
-    if target.k is not None:
-        chosen = curve[min(target.k, len(curve)) - 1]
+    policies = virtual_policies(rewards, betas, with_kl_cost, resolution)
+    options = Options(time_limit=SECONDS_PER_SIZE)
+    steps = most + 2
+
+    def of_curve(share: float, note: str) -> None:
+        report((1 + share * most) / steps, f"{note} planned policies")
+
+    curve = size_curve(policies.points, most, options, report=of_curve) if most else []
+    by_size = {len(s.members): s for s in curve}
+    if target.k in by_size and not target.multiplicative:
+        chosen = by_size[target.k]
+    elif curve and target.k is not None and not target.multiplicative and target.k > max(by_size):
+        chosen = curve[-1]  # its worst gap is 0 already, or it is the largest asked for
     else:
-        report((steps + 1) / (steps + 2), "fewest for the target")
-        chosen = minimum(policies.points, target, Options(time_limit=seconds))
+        report((steps - 1) / steps, "choosing for the target")
+        chosen = minimum(policies.points, target, options)
     return PlanInfo(policies, tuple(curve), chosen)
+
+
+def _name(w: Floats) -> str:
+    return "plan-" + "-".join(f"{round(100 * x):02d}" for x in w)
+
+
+def built_resolution(config: dict[str, Any]) -> int | None:
+    """The grid that a bundle's build configuration planned on, None where it doesn't say."""
+    section = config.get("plan")
+    steps = section.get("resolution") if isinstance(section, dict) else None
+    return steps if isinstance(steps, int) and 1 <= steps <= 100 else None
 
 
 def plan_config(config: dict[str, Any], name: str, traits: list[str], beta: float, k: int) -> str:
@@ -112,15 +166,14 @@ def plan_config(config: dict[str, Any], name: str, traits: list[str], beta: floa
 
     if not config:
         raise ConfigError(
-            "this portfolio wasn't built by `palm build`; start from configs/demo.toml and"
-            " change it"
+            "this bundle wasn't built by `palm build`; start from configs/demo.toml and change it"
         )
     known = config.get("traits")
     if not isinstance(known, list | tuple) or not all(
         isinstance(t, dict) and "name" in t for t in known
     ):
         raise ConfigError(
-            "built.config in this portfolio is no build configuration; start from configs/demo.toml"
+            "built.config in this bundle is no build configuration; start from configs/demo.toml"
         )
     kept = [t for t in known if t["name"] in traits]
     changed = {

@@ -26,7 +26,7 @@ def read_users(file: IO[bytes] | str, traits: list[str], name: str) -> NDArray[n
     missing = [t for t in traits if t not in frame]
     if missing:
         raise InvalidInputError(
-            f"{name}: no column {missing[0]!r}; one a trait is needed: {', '.join(traits)}"
+            f"{name}: no column {missing[0]!r}; one per trait is needed: {', '.join(traits)}"
         )
     if not 1 <= len(frame) <= MOST_USERS:
         raise InvalidInputError(

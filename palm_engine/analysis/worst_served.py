@@ -56,7 +56,7 @@ def furthest_behind(
 ) -> pd.DataFrame:
     """Prompts by how far `member`'s answers fall behind `best`'s at weights `w`, furthest first.
 
-    `samples` hold policy, prompt_id and a column a trait. Columns of the result: prompt_id,
+    `samples` hold policy, prompt_id and a column per trait. Columns of the result: prompt_id,
     member_value, best_value, gap (mean over a prompt's answers, reward without cost). Prompts that
     one of them didn't answer are left out.
     """

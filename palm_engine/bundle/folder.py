@@ -54,12 +54,21 @@ class Bundle:
         """Candidate names, in the order of the rows of `points`."""
         return [c.policy for c in self.manifest.candidates]
 
+    def row(self, policy: str) -> int:
+        """Row of a candidate in `points`. Raises BundleError where there is none."""
+        self.candidate(policy)
+        return self.policies.index(policy)
+
+    @cached_property
+    def rewards(self) -> Floats:
+        """Reward vectors of the candidates, shape (n, d), in [0, 1]."""
+        return np.array([[c.rewards[t] for t in self.traits] for c in self.manifest.candidates])
+
     @cached_property
     def points(self) -> Floats:
         """Candidates as points `u = v - c` (n, d) under the bundle's declared value."""
-        rewards = [[c.rewards[t] for t in self.traits] for c in self.manifest.candidates]
         costs = [c.kl_cost for c in self.manifest.candidates]
-        return policy_points(rewards, costs if self.with_cost else None)
+        return policy_points(self.rewards, costs if self.with_cost else None)
 
     def points_on(self, split: str) -> Floats | None:
         """Candidates as points, from their mean rewards on one split of prompts.
@@ -121,7 +130,7 @@ class Bundle:
         inside = self.candidate(policy).adapter
         if inside is None:
             raise BundleError(
-                f"{self.folder / MANIFEST_FILE}: {policy!r} has no adapter in this portfolio"
+                f"{self.folder / MANIFEST_FILE}: {policy!r} has no adapter in this bundle"
             )
         folder = self.folder / inside
         if not folder.resolve().is_relative_to(self.folder.resolve()) or not folder.is_dir():
@@ -138,7 +147,7 @@ class Bundle:
 
     @cached_property
     def samples(self) -> pd.DataFrame:
-        """policy, prompt_id, sample_id, text, tokens and one score column a trait.
+        """policy, prompt_id, sample_id, text, tokens and one score column per trait.
 
         Empty without texts.
         """
@@ -202,7 +211,7 @@ class Bundle:
         path = self.folder / name
         if path.is_symlink():
             raise BundleError(
-                f"{path}: is a link; a portfolio is read from its own folder only, so copy the file"
+                f"{path}: is a link; a bundle is read from its own folder only, so copy the file"
                 " there"
             )
         if not path.is_file():
@@ -220,22 +229,21 @@ class Bundle:
 
 
 def read_bundle(folder: Path | str) -> Bundle:
-    """Read and validate a portfolio folder.
+    """Read and validate a bundle folder.
 
-    Raises BundleError naming file and field, with the mend.
+    Raises BundleError naming file and field, and how to fix it.
     """
     folder = Path(folder)
     path = folder / MANIFEST_FILE
     if path.is_symlink():
         raise BundleError(
-            f"{path}: is a link; a portfolio is read from its own folder only, so copy the file"
-            " there"
+            f"{path}: is a link; a bundle is read from its own folder only, so copy the file there"
         )
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise BundleError(
-            f"{path}: no such file; a portfolio folder holds a {MANIFEST_FILE}"
+            f"{path}: no such file; a bundle folder holds a {MANIFEST_FILE}"
         ) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise BundleError(
@@ -256,7 +264,7 @@ def read_bundle(folder: Path | str) -> Bundle:
 
 
 def list_bundles(root: Path) -> list[str]:
-    """Names of the portfolio folders directly under `root`, `demo` first."""
+    """Names of the bundles directly under `root`, `demo` first."""
     names = [
         p.parent.name for p in root.glob(f"*/{MANIFEST_FILE}") if not p.parent.name.startswith(".")
     ]
@@ -268,7 +276,7 @@ def check_target(folder: Path, keeps: Collection[str] = ()) -> None:
     doesn't have.
 
     `keeps` names what the new bundle holds besides rewards: some of HOLDINGS. A folder that isn't a
-    portfolio is refused; so is a portfolio with adapters, texts or a certificate that the new one
+    bundle is refused; so is a bundle with adapters, texts or a certificate that the new one
     lacks.
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
@@ -277,7 +285,7 @@ def check_target(folder: Path, keeps: Collection[str] = ()) -> None:
         return
     if not (folder / MANIFEST_FILE).is_file():
         raise BundleError(
-            f"{folder}: it is there already and isn't a portfolio; choose a new folder, such as"
+            f"{folder}: it is there already and isn't a bundle; choose a new folder, such as"
             f" {folder}/demo"
         )
     lost = [what for what in HOLDINGS if what not in keeps and _holds(folder, what)]

@@ -47,7 +47,7 @@ def _options(
 
 @app.command()
 def show(
-    bundle: Annotated[Path, typer.Argument(help="A portfolio folder, e.g. portfolios/demo.")],
+    bundle: Annotated[Path, typer.Argument(help="A bundle folder, e.g. portfolios/demo.")],
     json: Annotated[
         bool, typer.Option("--json", help="Print the validated manifest as one JSON object.")
     ] = False,
@@ -55,7 +55,7 @@ def show(
         bool, typer.Option("--markdown", help="Print the candidates as a Markdown table.")
     ] = False,
 ) -> None:
-    """Validate a portfolio and show its candidates, members and certificate."""
+    """Validate a bundle and show its candidates, members and certificate."""
     from palm_engine.bundle.folder import read_bundle
     from palm_engine.cli.terminal import bundle_table, certificate_lines, markdown_table
 
@@ -73,7 +73,7 @@ def show(
 
 @app.command()
 def answers(
-    bundle: Annotated[Path, typer.Argument(help="A portfolio folder.")],
+    bundle: Annotated[Path, typer.Argument(help="A bundle folder.")],
     policy: Annotated[str, typer.Argument(help="One of its candidates.")],
     count: Annotated[int, typer.Option(min=1, help="How many answers.")] = 10,
     seed: Annotated[int, typer.Option(help="Which random draw.")] = 0,
@@ -98,7 +98,7 @@ def answers(
 @app.command()
 def build(
     config: Annotated[Path, typer.Argument(help="A build configuration, e.g. configs/demo.toml.")],
-    out: Annotated[Path, typer.Option("--out", help="The portfolio folder to write.")],
+    out: Annotated[Path, typer.Option("--out", help="The bundle folder to write.")],
     project: Annotated[
         Path, typer.Option(help="Folder that the configuration's data paths start from.")
     ] = Path("."),
@@ -124,7 +124,7 @@ def build(
     from palm_engine.pipeline.config import quick as quick_config
 
     settings = load_config(config)
-    require_language_models("building a portfolio")
+    require_language_models("building a bundle")
     from palm_engine.pipeline import build as pipeline
 
     with TerminalProgress(console) as progress:

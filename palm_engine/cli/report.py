@@ -5,17 +5,12 @@ One object with names in place of rows, for JSON, terminal and bundle.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from pydantic import BaseModel, ConfigDict
 
-from palm_engine._types import Floats
-from palm_engine.bundle.folder import Bundle, write_bundle
-from palm_engine.bundle.schema import Manifest
 from palm_engine.geometry.confidence import Bound, worst_gap_bound
 from palm_engine.geometry.fields import coverage
 from palm_engine.geometry.region import Region
+from palm_engine.geometry.simplex import named_weights
 from palm_engine.selection.palm import promised_size, size_upper_bound
 from palm_engine.selection.result import Selection, Target
 from palm_engine.tables.reward_table import RewardTable
@@ -55,7 +50,7 @@ class ConfidenceReport(_Part):
     prompts: int
 
 
-class Report(_Part):
+class SelectionReport(_Part):
     """A selection in names; `stopped` says what ended the search.
 
     `size_lower_bound` is proved for this table. `size_upper_bound` is what PALM's theory promises
@@ -86,7 +81,7 @@ def report(
     threshold: float,
     region: Region | None = None,
     target: Target | None = None,
-) -> Report:
+) -> SelectionReport:
     """`found` on `table` as a report.
 
     Weights a member stands for: the middle of the region where it is picked.
@@ -97,11 +92,11 @@ def report(
     bound: Bound | None = None
     if table.scores is not None and len(table.scores) > 1:
         bound = worst_gap_bound(table.scores, list(found.members), region=region)
-    return Report(
+    return SelectionReport(
         method=found.method,
         members=members,
         weights={
-            m: None if w is None else _named(w, table.traits)
+            m: None if w is None else named_weights(w, table.traits)
             for m, w in zip(members, found.stands_for(region), strict=True)
         },
         size=len(members),
@@ -111,10 +106,10 @@ def report(
         worst_gap=GapReport(
             additive=found.gap.additive,
             multiplicative=found.gap.multiplicative,
-            at_weights_additive=_named(found.gap.at_weights_additive, table.traits),
+            at_weights_additive=named_weights(found.gap.at_weights_additive, table.traits),
             at_weights_multiplicative=None
             if multiplicative is None
-            else _named(multiplicative, table.traits),
+            else named_weights(multiplicative, table.traits),
             undefined=found.gap.undefined,
         ),
         scope=found.scope,
@@ -137,33 +132,6 @@ def report(
     )
 
 
-def save_bundle(table: RewardTable, told: Report, folder: Path, source: Path) -> Bundle:
-    """Write `table` and its members as a bundle for the dashboard (no texts, no adapters)."""
-    entries = [
-        {
-            "policy": p,
-            "kind": "base" if p == "base" else "adapter",
-            "rewards": dict(zip(table.traits, table.rewards[i].tolist(), strict=True)),
-            "kl_cost": 0.0 if table.kl_cost is None else float(table.kl_cost[i]),
-        }
-        for i, p in enumerate(table.policies)
-    ]
-    middle = dict.fromkeys(table.traits, 1 / len(table.traits))
-    manifest = Manifest.model_validate(
-        {
-            "name": folder.name,
-            "title": f"{told.method} on {source.name}",
-            "value": "reward" if table.kl_cost is None else "reward_minus_kl",
-            "traits": [
-                {"name": t, "reward": t, "normalisation": "as in the table"} for t in table.traits
-            ],
-            "candidates": entries,
-            "members": [{"policy": m, "weights": told.weights[m] or middle} for m in told.members],
-        }
-    )
-    return write_bundle(folder, manifest, {})
-
-
 def _promised(table: RewardTable, target: Target | None) -> int | None:
     if target is None or target.k is not None or table.kl_cost is not None:
         return None
@@ -171,7 +139,3 @@ def _promised(table: RewardTable, target: Target | None) -> int | None:
     if target.eps > 0 and 0 < target.delta < 1:
         return size_upper_bound(d, target.eps, target.delta)
     return promised_size(d, target.delta) if target.eps == 0 and 0 < target.delta < 1 else None
-
-
-def _named(w: Floats, traits: Sequence[str]) -> Weights:
-    return {t: round(float(min(max(x, 0.0), 1.0)), 12) for t, x in zip(traits, w, strict=True)}

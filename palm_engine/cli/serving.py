@@ -21,7 +21,7 @@ commands.add_typer(export_commands, name="export")
 console = Console()
 error_console = Console(stderr=True)
 
-BundlePath = Annotated[Path, typer.Argument(help="A portfolio folder, e.g. portfolios/demo.")]
+BundlePath = Annotated[Path, typer.Argument(help="A bundle folder, e.g. portfolios/demo.")]
 Weights = Annotated[
     str, typer.Option(help='The user\'s weights, e.g. "safety=.5,humor=.3,brevity=.2".')
 ]
@@ -40,7 +40,7 @@ def generate(
         bool, typer.Option("--all", help="All members, not only the picked one.")
     ] = False,
     temperature: Annotated[
-        float | None, typer.Option(help="0 is greedy [default: the portfolio's own].")
+        float | None, typer.Option(help="0 is greedy [default: the bundle's own].")
     ] = None,
     top_p: Annotated[float | None, typer.Option(help="Share of probability to draw from.")] = None,
     max_new_tokens: Annotated[
@@ -84,21 +84,21 @@ def generate(
         found, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed
     )
     options = LoadOptions(device, dtype, threads, download)
-    asked = _backend(found, backend, url, members, options)
+    source = _backend(found, backend, url, members, options)
     shown = StreamedAnswers(console if not json else None, members, picked)
     with shown:
-        answers = answer_all(found, asked, prompt, members, settings, w, shown.update)
+        answers = answer_all(found, source, prompt, members, settings, w, shown.update)
     if json:
         import json as encoder
 
-        told = [
+        answers_json = [
             {"member": a.policy, "text": a.text, "scores": dict(a.scores), "value": a.value}
             for a in answers
         ]
         effective = dict(zip(found.traits, map(float, w), strict=True))
         typer.echo(
             encoder.dumps(
-                {"prompt": prompt, "weights": effective, "picked": picked, "answers": told}
+                {"prompt": prompt, "weights": effective, "picked": picked, "answers": answers_json}
             )
         )
         return
@@ -116,13 +116,13 @@ def route(bundle: BundlePath, weights: Weights, json: Json = False) -> None:
     if json:
         import json as encoder
 
-        said = {
+        content = {
             "member": found.policy,
             "model": found.model,
             "system": found.system,
             "value": found.value,
         }
-        typer.echo(encoder.dumps(said))
+        typer.echo(encoder.dumps(content))
     else:
         typer.echo(found.policy)
 

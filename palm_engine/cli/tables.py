@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from palm_engine.errors import InvalidInputError
+from palm_engine.geometry.simplex import weights_text
 
 if TYPE_CHECKING:
-    from palm_engine.cli.report import Report
+    from palm_engine.cli.report import SelectionReport
     from palm_engine.selection.options import Options
     from palm_engine.tables.reward_table import RewardTable
 
@@ -28,7 +30,7 @@ TablePath = Annotated[
     Path,
     typer.Argument(
         help=(
-            "Rewards as .csv or .parquet: columns policy, one a trait, and cost where there are"
+            "Rewards as .csv or .parquet: columns policy, one per trait, and cost where there are"
             " costs."
         )
     ),
@@ -84,6 +86,12 @@ def select(
         int, typer.Option(min=1, help="Oracle calls made at once (several trainers).")
     ] = 1,
     seed: Annotated[int, typer.Option(help="For the method random.")] = 0,
+    grid_eps: Annotated[
+        float, typer.Option(min=0.001, max=0.999, help="eps of the grid of the method palm.")
+    ] = 0.1,
+    grid_delta: Annotated[
+        float, typer.Option(min=0.001, max=0.999, help="delta of the grid of the method palm.")
+    ] = 0.1,
     threshold: Threshold = 0.05,
     out: Annotated[
         Path | None, typer.Option(help="Write a bundle that the dashboard opens.")
@@ -96,10 +104,11 @@ def select(
     """
     from palm_engine.bundle.folder import check_target
     from palm_engine.bundle.names import NAME_RULE, is_name
-    from palm_engine.cli.report import report, save_bundle
+    from palm_engine.cli.report import report
     from palm_engine.selection.methods import get_method
     from palm_engine.selection.result import Target
-    from palm_engine.tables.reward_table import read_table
+    from palm_engine.tables.reward_table import read_reward_table
+    from palm_engine.tables.to_bundle import save_table
 
     multiplicative = _is_multiplicative(gap)
     if multiplicative and method not in MULTIPLICATIVE:
@@ -112,17 +121,32 @@ def select(
         if not is_name(out.name):
             raise InvalidInputError(f"--out {str(out)!r}: a bundle's name has {NAME_RULE}")
         check_target(out)
-    rewards = read_table(table)
-    options = _options(rewards, where, floor, include, exclude, time_limit, budget, seed, batch)
+    rewards = read_reward_table(table)
+    options = _options(
+        rewards,
+        where,
+        floor,
+        include,
+        exclude,
+        time_limit=time_limit,
+        budget=budget,
+        batch=batch,
+        seed=seed,
+        grid_eps=grid_eps,
+        grid_delta=grid_delta,
+    )
     target = Target(k=k, eps=eps, delta=delta, multiplicative=multiplicative)
     with (
-        console.status(f"Selecting from {len(rewards.policies)} policies") if not json else _Quiet()
+        console.status(f"Selecting from {len(rewards.policies)} policies")
+        if not json
+        else nullcontext()
     ):
         chosen = get_method(method).select(rewards.points, target, options)
-        told = report(rewards, chosen, threshold, options.region, target)
-    _tell(told, rewards, json)
+        summary = report(rewards, chosen, threshold, options.region, target)
+    _print_report(summary, rewards, json)
     if out is not None:
-        save_bundle(rewards, told, out, table)
+        members = {m: summary.weights[m] for m in summary.members}
+        save_table(rewards, members, out, f"{summary.method} on {table.name}")
         if not json:
             console.print(
                 f"Wrote {out}. Open it with: streamlit run app/main.py -- --portfolios"
@@ -146,12 +170,12 @@ def certify(
     from palm_engine.cli.report import report
     from palm_engine.geometry.gap import worst_gap
     from palm_engine.selection.result import Selection
-    from palm_engine.tables.reward_table import read_table
+    from palm_engine.tables.reward_table import read_reward_table
 
-    rewards = read_table(table)
+    rewards = read_reward_table(table)
     started = time.perf_counter()
     rows = tuple(sorted({rewards.row(name.strip()) for name in members.split(",")}))
-    options = _options(rewards, where, None, None, None, None, None, 0)
+    options = _options(rewards, where)
     points = rewards.points
     exact = worst_gap(points[list(rows)], points, options.region)
     found = Selection(
@@ -162,7 +186,7 @@ def certify(
         seconds=time.perf_counter() - started,
         stopped="given",
     )
-    _tell(report(rewards, found, threshold, options.region), rewards, json)
+    _print_report(report(rewards, found, threshold, options.region), rewards, json)
 
 
 @commands.command()
@@ -183,11 +207,11 @@ def curve(
     import json as encoder
 
     from palm_engine.selection.minimum import size_curve
-    from palm_engine.tables.reward_table import read_table
+    from palm_engine.tables.reward_table import read_reward_table
 
-    rewards = read_table(table)
-    options = _options(rewards, where, floor, include, exclude, time_limit, None, 0)
-    with console.status("Finding the best portfolio of every size") if not json else _Quiet():
+    rewards = read_reward_table(table)
+    options = _options(rewards, where, floor, include, exclude, time_limit=time_limit)
+    with console.status("Finding the best portfolio of every size") if not json else nullcontext():
         found = size_curve(rewards.points, max_k, options, _is_multiplicative(gap))
     names = [[rewards.policies[m] for m in s.members] for s in found]
     rows = [
@@ -208,11 +232,7 @@ def curve(
     for column in ("size", "worst gap", "proved", "members"):
         shown.add_column(column, justify="right" if column == "size" else "left")
     for s, members in zip(found, names, strict=True):
-        proved = (
-            "optimal"
-            if s.stopped == "proved optimal"
-            else f"not below {s.gap_lower_bound or 0:.4f}"
-        )
+        proved = "optimal" if s.proved else f"not below {s.gap_lower_bound or 0:.4f}"
         own = s.gap.multiplicative if gap == "multiplicative" else s.gap.additive
         shown.add_row(
             str(len(members)), "" if own is None else f"{own:.4f}", proved, ", ".join(members)
@@ -259,20 +279,22 @@ def parse_bounds(texts: list[str] | None, option: str) -> tuple[dict[str, float]
             raise InvalidInputError(
                 f'{option} {text!r} isn\'t a bound; write "TRAIT>=NUMBER" or "TRAIT<=NUMBER"'
             )
-        (lower if match[2] == ">=" else upper)[match[1]] = bound
+        trait = match[1]
+        # Bounds on one trait hold together: the narrowest counts.
+        if match[2] == ">=":
+            lower[trait] = max(bound, lower.get(trait, bound))
+        else:
+            upper[trait] = min(bound, upper.get(trait, bound))
     return lower, upper
 
 
 def _options(
     rewards: RewardTable,
-    where: list[str] | None,
-    floor: list[str] | None,
-    include: list[str] | None,
-    exclude: list[str] | None,
-    time_limit: float | None,
-    budget: int | None,
-    seed: int,
-    batch: int = 1,
+    where: list[str] | None = None,
+    floor: list[str] | None = None,
+    include: list[str] | None = None,
+    exclude: list[str] | None = None,
+    **limits: Any,
 ) -> Options:
     from palm_engine.geometry.region import Region
     from palm_engine.selection.options import Options, below_floors
@@ -287,7 +309,7 @@ def _options(
         *(rewards.row(p) for p in exclude or []),
     ]
     kept = tuple(rewards.row(p) for p in include or [])
-    return Options(region, kept, tuple(ruled_out), time_limit, budget, batch, seed)
+    return Options(region, kept, tuple(ruled_out), **limits)
 
 
 def _is_multiplicative(gap: str) -> bool:
@@ -296,38 +318,28 @@ def _is_multiplicative(gap: str) -> bool:
     return gap == "multiplicative"
 
 
-class _Quiet:
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-
-def _tell(told: Report, rewards: RewardTable, json: bool) -> None:
+def _print_report(summary: SelectionReport, rewards: RewardTable, json: bool) -> None:
     if json:
-        typer.echo(told.model_dump_json())
+        typer.echo(summary.model_dump_json())
         return
     bound = (
         ""
-        if told.size_lower_bound is None
-        else f", at least {told.size_lower_bound} needed (proved)"
+        if summary.size_lower_bound is None
+        else f", at least {summary.size_lower_bound} needed (proved)"
     )
-    shown = Table(title=f"{told.method}: {told.size} member(s){bound}")
+    shown = Table(title=f"{summary.method}: {summary.size} member(s){bound}")
     shown.add_column("member")
     for trait in rewards.traits:
         shown.add_column(trait, justify="right")
     shown.add_column("stands for")
-    for member in told.members:
+    for member in summary.members:
         values = rewards.rewards[rewards.policies.index(member)]
-        weights = told.weights[member]
-        place = (
-            "never picked"
-            if weights is None
-            else ", ".join(f"{t} {w:.2f}" for t, w in weights.items())
-        )
+        weights = summary.weights[member]
+        place = "never picked" if weights is None else weights_text(weights)
         shown.add_row(member, *(f"{v:.3f}" for v in values), place)
     console.print(shown)
-    gap = told.worst_gap
-    at = ", ".join(f"{t} {w:.2f}" for t, w in gap.at_weights_additive.items())
+    gap = summary.worst_gap
+    at = weights_text(gap.at_weights_additive)
     multiplicative = (
         f"not defined: {gap.undefined}"
         if gap.multiplicative is None
@@ -335,25 +347,25 @@ def _tell(told: Report, rewards: RewardTable, json: bool) -> None:
     )
     lines = [
         f"Worst gap {gap.additive:.4f} at {at}; multiplicative {multiplicative}"
-        f" (scope: {told.scope})."
+        f" (scope: {summary.scope})."
     ]
-    if told.size_upper_bound is not None:
+    if summary.size_upper_bound is not None:
         lines.append(
-            f"PALM's theory promises at most {told.size_upper_bound:,} members for this tolerance,"
-            " whatever the policies are (reconstructed bound)."
+            f"PALM's theory promises at most {summary.size_upper_bound:,} members for this"
+            " tolerance, whatever the policies are (reconstructed bound)."
         )
-    if told.gap_lower_bound is not None:
+    if summary.gap_lower_bound is not None:
         lines.append(
-            f"No portfolio of this size has a gap below {told.gap_lower_bound:.4f} (proved)."
+            f"No portfolio of this size has a gap below {summary.gap_lower_bound:.4f} (proved)."
         )
-    if told.confidence is not None:
-        c, note = told.confidence, f"; {told.note}" if told.note else ""
+    if summary.confidence is not None:
+        c, note = summary.confidence, f"; {summary.note}" if summary.note else ""
         lines.append(f"{c.confidence:.0%} bound {c.upper:.4f} from {c.prompts} prompts{note}.")
-    share = told.coverage
+    share = summary.coverage
     lines.append(
         f"{share.share:.1%} of the weights have a gap of at most {share.threshold:g} (sampled)."
     )
-    calls = f", {told.oracle_calls} oracle calls" if told.oracle_calls else ""
-    lines.append(f"{told.seconds:.2f} s{calls}; stopped: {told.stopped}.")
+    calls = f", {summary.oracle_calls} oracle calls" if summary.oracle_calls else ""
+    lines.append(f"{summary.seconds:.2f} s{calls}; stopped: {summary.stopped}.")
     for line in lines:
         console.print(line, highlight=False)

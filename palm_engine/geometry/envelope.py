@@ -14,6 +14,8 @@ from palm_engine.geometry.policies import as_points
 from palm_engine.geometry.region import Region
 
 BLOCK = 100_000
+# Policies whose values differ by less tie, and the first is taken; as in the browser.
+TIE = 1e-12
 
 
 def upper_envelope(points: ArrayLike, weights: ArrayLike) -> Floats:
@@ -32,7 +34,7 @@ def best_policy(points: ArrayLike, weights: ArrayLike) -> NDArray[np.intp]:
     The first of equals (ties within 1e-12).
     """
     scores = np.asarray(weights) @ np.asarray(points).T
-    return np.asarray((scores >= scores.max(axis=1, keepdims=True) - 1e-12).argmax(axis=1))
+    return np.asarray((scores >= scores.max(axis=1, keepdims=True) - TIE).argmax(axis=1))
 
 
 def envelope_vertices(points: ArrayLike, region: Region | None = None) -> Floats:

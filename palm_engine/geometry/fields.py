@@ -130,5 +130,25 @@ def region_shares(
     return np.bincount(best_policy(p, _draw(p, count, seed, region)), minlength=len(p)) / count
 
 
+def region_centres(
+    portfolio: ArrayLike, region: Region | None = None, count: int = 20_000, seed: int = 0
+) -> list[Floats | None]:
+    """The weights that each member stands for: the middle of the weights where it is picked.
+
+    Args:
+        portfolio: points of the members, shape (k, d).
+        region: the weights that count; None is the whole simplex.
+        count: how many weights are drawn uniformly.
+        seed: of the draw.
+
+    Returns:
+        Per member weights of shape (d,), or None where it is never picked.
+    """
+    p = as_points(portfolio)
+    drawn = _draw(p, count, seed, region)
+    picked = best_policy(p, drawn)
+    return [drawn[picked == i].mean(axis=0) if (picked == i).any() else None for i in range(len(p))]
+
+
 def _draw(points: Floats, count: int, seed: int, region: Region | None) -> Floats:
     return (region or Region.whole(points.shape[1])).sample(count, np.random.default_rng(seed))

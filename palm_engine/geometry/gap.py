@@ -18,6 +18,7 @@ from palm_engine.geometry.envelope import envelope_vertices, upper_envelope
 from palm_engine.geometry.policies import as_points
 from palm_engine.geometry.programs import takes_programs, worst_by_programs, worst_ratio_by_programs
 from palm_engine.geometry.region import Region
+from palm_engine.geometry.simplex import named_weights
 
 POSITIVE = 1e-9
 
@@ -36,6 +37,13 @@ class WorstGap:
     multiplicative: float | None
     at_weights_multiplicative: Floats | None
     undefined: str | None = None
+    traits: tuple[str, ...] = ()
+
+    @property
+    def at(self) -> dict[str, float]:
+        """The weights of the additive worst gap by trait (by number where traits have no names)."""
+        names = self.traits or tuple(map(str, range(len(self.at_weights_additive))))
+        return named_weights(self.at_weights_additive, names)
 
 
 def worst_gap(

@@ -33,7 +33,7 @@ def policy_points(rewards: ArrayLike, kl_cost: ArrayLike | None = None) -> Float
     c = np.asarray(kl_cost, dtype=float)
     if c.shape != (len(v),) or not (np.isfinite(c) & (c >= 0)).all():
         raise InvalidInputError(
-            f"costs must be finite and non-negative, one a policy; got shape {c.shape}"
+            f"costs must be finite and non-negative, one per policy; got shape {c.shape}"
         )
     return np.asarray(v - c[:, None])
 

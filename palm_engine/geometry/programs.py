@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from palm_engine._types import Floats
+from palm_engine.errors import SolverError
 from palm_engine.geometry.region import Region
 
 LEAVE = 1e-12
@@ -58,7 +59,7 @@ def worst_by_programs(
             method="highs",
         )
         if solved.x is None:
-            raise ArithmeticError(f"a worst gap's linear program was not solved: {solved.message}")
+            raise SolverError(f"a worst gap's linear program was not solved: {solved.message}")
         w = np.clip(solved.x[:d], region.lower, region.upper)
         w /= w.sum()
         # Every candidate at these weights; the exact numbers, not the program's.

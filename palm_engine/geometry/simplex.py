@@ -55,17 +55,30 @@ def normalise(raw: ArrayLike) -> Floats:
     return values / total if total > 0 else np.full(len(values), 1.0 / len(values))
 
 
-def weights_from_mapping(weights: Mapping[str, float], traits: Sequence[str]) -> Floats:
-    """Weights in the order of `traits` from {trait: w}.
+def weights_of(given: Mapping[str, float] | ArrayLike, traits: Sequence[str]) -> Floats:
+    """Effective weights (d,) of what a user gives: by trait, or numbers in the order of `traits`.
 
-    Raises InvalidInputError on an unknown or missing trait.
+    Args:
+        given: non-negative numbers, one of them above 0; traits that a mapping leaves out count 0.
+        traits: names of the d traits.
+
+    Raises:
+        InvalidInputError: an unknown trait, another length, a negative number, or all zero.
     """
-    wrong = set(weights) ^ set(traits)
-    if wrong:
+    if isinstance(given, Mapping):
+        unknown = [t for t in given if t not in traits]
+        if unknown:
+            raise InvalidInputError(
+                f"{unknown[0]!r} isn't a trait; the traits are {', '.join(traits)}"
+            )
+        given = [given.get(t, 0.0) for t in traits]
+    w = np.asarray(given, dtype=float)
+    if w.shape != (len(traits),) or not np.isfinite(w).all() or (w < 0).any() or w.sum() <= 0:
         raise InvalidInputError(
-            f"weights must name exactly {', '.join(traits)}; check {', '.join(sorted(wrong))}"
+            f"weights {w.ravel().tolist()}: one number >= 0 for each of {', '.join(traits)} is "
+            "needed, one of them above 0"
         )
-    return as_weights([weights[t] for t in traits])
+    return np.asarray(w / w.sum())
 
 
 def grid(d: int, resolution: int) -> Floats:
@@ -114,3 +127,16 @@ def random_design(d: int, k: int, seed: int, resolution: int = 50) -> Floats:
     points = grid(d, resolution)
     rng = np.random.default_rng(seed)
     return points[rng.choice(len(points), size=k, replace=False)]
+
+
+def named_weights(w: ArrayLike, traits: Sequence[str], digits: int = 12) -> dict[str, float]:
+    """Weights, or rewards, (d,) by trait: clipped to [0, 1] and rounded to `digits` decimals."""
+    return {
+        trait: round(float(min(max(x, 0.0), 1.0)), digits)
+        for trait, x in zip(traits, np.asarray(w, dtype=float), strict=True)
+    }
+
+
+def weights_text(weights: Mapping[str, float]) -> str:
+    """Weights by trait for people: `safety 0.60, humor 0.40`."""
+    return ", ".join(f"{trait} {w:.2f}" for trait, w in weights.items())

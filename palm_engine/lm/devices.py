@@ -20,18 +20,18 @@ def pick_device() -> str:
 
     Raises InvalidInputError where that isn't one of this machine's.
     """
-    asked = os.environ.get("PALM_DEVICE", "auto")
-    if asked == "spread":
+    wanted = os.environ.get("PALM_DEVICE", "auto")
+    if wanted == "spread":
         raise InvalidInputError(
             "PALM_DEVICE=spread: that is a choice for loading, not a device; name one"
         )
-    return check_device(asked, f"PALM_DEVICE={asked}")
+    return check_device(wanted, f"PALM_DEVICE={wanted}")
 
 
-def check_device(asked: str, said: str = "") -> str:
-    """`asked` (`auto`: the first that works) if this machine has it; "spread" needs a CUDA GPU.
+def check_device(wanted: str, source: str = "") -> str:
+    """`wanted` (`auto`: the first that works) if this machine has it; "spread" needs a CUDA GPU.
 
-    Raises InvalidInputError beginning with `said` and naming what there is.
+    Raises InvalidInputError beginning with `source` and naming what there is.
     """
     import torch
 
@@ -40,26 +40,26 @@ def check_device(asked: str, said: str = "") -> str:
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
-    kind, _, number = asked.partition(":")
+    kind, _, number = wanted.partition(":")
     there = works["cuda"] if kind == "spread" else works.get(kind, kind == "auto")
     if number and kind == "cuda" and there:
         there = number.isdecimal() and int(number) < torch.cuda.device_count()
     if not there or (number and kind != "cuda"):
         has = ", ".join(k for k, w in works.items() if w)
-        raise InvalidInputError(f"{said or f'device {asked!r}'}: this machine has {has}")
-    return asked if kind != "auto" else next(k for k, w in works.items() if w)
+        raise InvalidInputError(f"{source or f'device {wanted!r}'}: this machine has {has}")
+    return wanted if kind != "auto" else next(k for k, w in works.items() if w)
 
 
-def pick_dtype(device: str, asked: str = "auto") -> Any:
+def pick_dtype(device: str, wanted: str = "auto") -> Any:
     """The torch dtype for `device`.
 
     Bf16 where hardware computes it fast, fp16 on older GPUs, else fp32.
 
-    `asked` is one of DTYPES; `PALM_DTYPE` overrides `auto`.
+    `wanted` is one of DTYPES; `PALM_DTYPE` overrides `auto`.
     """
     import torch
 
-    name = os.environ.get("PALM_DTYPE", asked) if asked == "auto" else asked
+    name = os.environ.get("PALM_DTYPE", wanted) if wanted == "auto" else wanted
     if name not in DTYPES:
         raise InvalidInputError(f"dtype {name!r} is not one of {', '.join(DTYPES)}")
     if name != "auto":
@@ -104,14 +104,14 @@ def default_threads() -> int:
 
     One core is left to the browser and the server's other sessions: where torch's threads have to
     share theirs, each waits for the slowest at every layer, and generation collapses (measured: 53
-    tokens a second with 1, 5 with 2).
+    tokens per second with 1, 5 with 2).
     """
-    asked = os.environ.get("PALM_THREADS")
-    if asked is None:
+    wanted = os.environ.get("PALM_THREADS")
+    if wanted is None:
         return max(1, min(usable_cores() - 1, MOST_THREADS))
-    if not asked.isdecimal() or int(asked) < 1:
-        raise InvalidInputError(f"PALM_THREADS={asked}: give a whole number of 1 or more")
-    return int(asked)
+    if not wanted.isdecimal() or int(wanted) < 1:
+        raise InvalidInputError(f"PALM_THREADS={wanted}: give a whole number of 1 or more")
+    return int(wanted)
 
 
 def set_threads(count: int | None = None) -> None:

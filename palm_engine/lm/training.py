@@ -39,7 +39,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """Mean loss a token (nats) over the first and the last epoch, and the optimiser steps taken."""
+    """Mean loss per token (nats) over the first and last epoch, and the optimiser steps taken."""
 
     first_loss: float
     last_loss: float

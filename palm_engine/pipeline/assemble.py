@@ -22,8 +22,8 @@ from palm_engine.bundle.schema import (
     Planned,
     TraitInfo,
 )
-from palm_engine.geometry.envelope import best_policy
-from palm_engine.geometry.simplex import grid
+from palm_engine.geometry.fields import region_centres
+from palm_engine.geometry.simplex import named_weights
 from palm_engine.pipeline.certify import Evaluated
 from palm_engine.pipeline.config import BuildConfig
 from palm_engine.pipeline.evaluate import KlEstimate
@@ -97,7 +97,8 @@ def _candidate(
     if policy.planned is not None:
         splits = ["train", "choose", "certify"] if policy.is_candidate else ["certify"]
     reached = {
-        s: _named(data.scores(s, [policy.name]).mean(axis=0)[0], data.traits) for s in splits
+        s: named_weights(data.scores(s, [policy.name]).mean(axis=0)[0], data.traits, 6)
+        for s in splits
     }
     planned = policy.planned
     return Candidate.model_validate(
@@ -106,14 +107,14 @@ def _candidate(
             "kind": policy.kind,
             "role": planned.role if planned else policy.kind,
             "system": policy.system or "",
-            "weights": _named(planned.weights, data.traits) if planned else None,
+            "weights": named_weights(planned.weights, data.traits, 6) if planned else None,
             "adapter": f"adapters/{policy.name}" if policy.adapter else None,
             "adapter_sha256": adapter_sha256(policy.adapter) if policy.adapter else None,
             "rewards": reached["certify"],
             "evaluated": reached,
             "planned": (
                 Planned(
-                    rewards=_named(planned.rewards, data.traits),
+                    rewards=named_weights(planned.rewards, data.traits, 6),
                     kl=planned.kl_cost / planned.beta,
                     beta=planned.beta,
                 )
@@ -132,22 +133,14 @@ def _candidate(
 def _stand_for(
     members: Sequence[str], candidates: list[Candidate], traits: list[str]
 ) -> list[dict[str, float]]:
-    """The weights each member stands for.
-
-    Where it was trained, or the middle of the region where it is picked.
-    """
+    """The weights each member stands for: where it was trained, or where it is picked."""
     by_name = {c.policy: c for c in candidates}
     points = np.array([[by_name[m].rewards[t] for t in traits] for m in members])
-    weights = grid(len(traits), 40 if len(traits) <= 3 else 12)
-    picked = best_policy(points, weights)
-    result = []
-    for i, m in enumerate(members):
-        trained = by_name[m].weights
-        region = weights[picked == i]
-        result.append(
-            trained or _named(region.mean(axis=0) if len(region) else weights.mean(axis=0), traits)
-        )
-    return result
+    even = np.full(len(traits), 1 / len(traits))
+    return [
+        by_name[m].weights or named_weights(even if centre is None else centre, traits, 6)
+        for m, centre in zip(members, region_centres(points), strict=True)
+    ]
 
 
 def _trait(name: str, reward: str) -> TraitInfo:
@@ -158,10 +151,6 @@ def _trait(name: str, reward: str) -> TraitInfo:
         normalisation=found.normalisation,
         card=getattr(found, "card", None),
     )
-
-
-def _named(values: np.ndarray, traits: Sequence[str]) -> dict[str, float]:
-    return {t: round(float(np.clip(v, 0, 1)), 6) for t, v in zip(traits, values, strict=True)}
 
 
 def package_versions() -> dict[str, str]:

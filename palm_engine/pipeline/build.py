@@ -80,8 +80,7 @@ class Build:
             held := read_bundle(out).manifest.name
         ) != self.config.name:
             raise ConfigError(
-                f"{out} holds the portfolio {held!r}, not {self.config.name!r}; choose another"
-                " --out"
+                f"{out} holds the bundle {held!r}, not {self.config.name!r}; choose another --out"
             )
         base_folder = resolve_base(self.config.base, self.progress.note)
         device = pick_device()
@@ -141,7 +140,7 @@ class Build:
         counts = pool.groupby("prompt_id").size()
         if counts.nunique() > 1:
             raise ConfigError(
-                f"the pool needs equally many answers a prompt; {counts.idxmin()} has"
+                f"the pool needs equally many answers per prompt; {counts.idxmin()} has"
                 f" {counts.min()}"
             )
         return pool, pool[self.traits].to_numpy().reshape(len(counts), -1, len(self.traits))
@@ -245,8 +244,8 @@ class Build:
 
         A file holds one policy and one split: new certify prompts need no new choose answers.
         """
-        asked = self.prompts[self.prompts["split"] == split]
-        pairs = tuple(zip(asked["prompt_id"], asked["text"], strict=True))
+        wanted = self.prompts[self.prompts["split"] == split]
+        pairs = tuple(zip(wanted["prompt_id"], wanted["text"], strict=True))
         tasks = [
             DrawTask(
                 self.config.base,

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from palm_engine._types import Floats
+from palm_engine.analysis.plan import RESOLUTION
 from palm_engine.bundle.schema import (
     Certificate,
     CornerTest,
@@ -26,7 +27,7 @@ from palm_engine.geometry.confidence import (
 )
 from palm_engine.geometry.envelope import upper_envelope
 from palm_engine.geometry.gap import worst_additive_gap, worst_gap
-from palm_engine.geometry.simplex import random_design, uniform_design
+from palm_engine.geometry.simplex import named_weights, random_design, uniform_design
 from palm_engine.pipeline.config import BuildConfig
 from palm_engine.pipeline.diversity import answer_diversity
 from palm_engine.pipeline.evaluate import prompt_means
@@ -97,7 +98,7 @@ def certify(
         certified_on=f"certify ({len(certify_scores)} prompts, opened once)",
         additive=bound,
         multiplicative=exact.multiplicative,
-        at_weights=_named(exact.at_weights_additive, data.traits),
+        at_weights=named_weights(exact.at_weights_additive, data.traits),
         tolerance=2 * TOLERANCE,
         choose_gap=chosen.gap.additive,
         choose_lower_bound=chosen.gap_lower_bound or 0.0,
@@ -161,7 +162,7 @@ def _diversity(
 ) -> tuple[Diversity, ...]:
     d, k = choose.shape[1], config.selection.k
     index = {p: i for i, p in enumerate(data.policies)}
-    resolution = config.plan.resolution
+    resolution = config.plan.resolution or RESOLUTION[d]
 
     def trained(design: Floats) -> list[int]:
         return sorted(index[policy_name(w)] for w in design if policy_name(w) in index)
@@ -196,7 +197,7 @@ def _outside_test(data: Evaluated, members: Floats) -> tuple[OutsideTest, ...]:
         tests.append(
             OutsideTest(
                 policy=policy,
-                weights=_named(weights, data.traits),
+                weights=named_weights(weights, data.traits),
                 value=value,
                 portfolio_value=ours,
                 gap=value - ours,
@@ -207,7 +208,3 @@ def _outside_test(data: Evaluated, members: Floats) -> tuple[OutsideTest, ...]:
 
 def _names(rows: Sequence[int], data: Evaluated) -> tuple[str, ...]:
     return tuple(data.policies[i] for i in rows)
-
-
-def _named(weights: Floats, traits: list[str]) -> dict[str, float]:
-    return {t: float(min(max(w, 0.0), 1.0)) for t, w in zip(traits, weights, strict=True)}

@@ -9,12 +9,21 @@ import tomllib
 from math import comb
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from palm_engine.analysis.plan import RESOLUTION
 from palm_engine.bundle.names import Name
 from palm_engine.bundle.validation import describe_validation_error
 from palm_engine.errors import ConfigError
 from palm_engine.lm.settings import SamplingSettings, TrainingSettings
+from palm_engine.rewards import reward_names
 
 MOST_GRID_WEIGHTS = 200_000
 
@@ -36,6 +45,14 @@ class Trait(Section):
     name: Name
     reward: str
 
+    @field_validator("reward")
+    @classmethod
+    def _is_known(cls, reward: str) -> str:
+        if reward not in reward_names():
+            known = ", ".join(reward_names())
+            raise ValueError(f"reward {reward!r} is not registered; known are {known}")
+        return reward
+
 
 class Data(Section):
     """Files, relative to the project's folder (`palm build --project`, else the working folder)."""
@@ -55,7 +72,12 @@ class Pool(Section):
 class Plan(Section):
     """How the closed-form plan chooses what to train."""
 
-    resolution: int = Field(50, ge=4, le=100, description="steps along an edge of the weight grid")
+    resolution: int | None = Field(
+        None,
+        ge=4,
+        le=100,
+        description="steps along an edge of the weight grid; by the number of traits if not given",
+    )
     betas: tuple[float, ...] = Field((0.05,), min_length=1)
     adapters: int = Field(14, ge=1)
     baseline_size: int = Field(
@@ -111,11 +133,12 @@ class BuildConfig(Section):
         ):
             if len(set(names)) < len(names):
                 raise ValueError(f"{label}: two entries share a name")
-        weights = comb(self.plan.resolution + len(self.traits) - 1, len(self.traits) - 1)
+        steps = self.plan.resolution or RESOLUTION[len(self.traits)]
+        weights = comb(steps + len(self.traits) - 1, len(self.traits) - 1)
         wanted = self.plan.adapters + self.plan.baseline_size + self.plan.outside
         if not wanted <= weights <= MOST_GRID_WEIGHTS:
             raise ValueError(
-                f"plan.resolution: {self.plan.resolution} steps give {weights:,} weights for"
+                f"plan.resolution: {steps} steps give {weights:,} weights for"
                 f" {len(self.traits)} traits; from {wanted} (the adapters asked for) to"
                 f" {MOST_GRID_WEIGHTS:,} are needed"
             )

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from palm_engine._types import Floats
+from palm_engine.errors import BundleError
 from palm_engine.lm.generation.conversation import Request
 from palm_engine.lm.generation.sampling import sample_answers
 from palm_engine.lm.settings import SamplingSettings
@@ -21,7 +22,7 @@ from palm_engine.rewards import get_reward
 
 
 def score(answers: pd.DataFrame, traits: Sequence[Trait], texts: dict[str, str]) -> pd.DataFrame:
-    """`answers` with one score column a trait, each in [0, 1]."""
+    """`answers` with one score column per trait, each in [0, 1]."""
     scored = answers.copy()
     prompts = [texts[p] for p in scored["prompt_id"]]
     for trait in traits:
@@ -43,7 +44,7 @@ def prompt_means(
     table = means.reindex(wanted)
     if table.isna().to_numpy().any():
         missing = table.index[table.isna().any(axis=1)][0]
-        raise ValueError(f"no answer of policy {missing[1]!r} to prompt {missing[0]!r}")
+        raise BundleError(f"no answer of policy {missing[1]!r} to prompt {missing[0]!r}")
     return table.to_numpy().reshape(len(prompts), len(policies), len(traits))
 
 

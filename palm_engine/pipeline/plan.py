@@ -8,22 +8,18 @@ candidates spread.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from palm_engine._types import Floats
+from palm_engine.analysis.plan import RESOLUTION, VirtualPolicies, plan
 from palm_engine.geometry.envelope import envelope_vertices, upper_envelope
-from palm_engine.geometry.gap import worst_gap
-from palm_engine.geometry.simplex import grid, random_design, uniform_design
-from palm_engine.oracles.gibbs import GibbsOracle
+from palm_engine.geometry.simplex import random_design, uniform_design
 from palm_engine.pipeline.config import BuildConfig
-from palm_engine.selection.minimum import minimum
-from palm_engine.selection.options import Options
 from palm_engine.selection.result import Target
-
-PLAN_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -69,73 +65,86 @@ class PoolPlan:
 
 
 def plan_pool(rewards: Floats, config: BuildConfig) -> PoolPlan:
-    """Plan from pool `rewards`, shape (prompts, samples, d).
+    """What to train: the plan's members, corners, baselines, and adapters that fill the gaps.
 
-    Deterministic given the configuration's seed.
+    Args:
+        rewards: scores of the pool, shape (prompts, samples, d).
+        config: the build's configuration; deterministic given its seed.
     """
-    d, settings = rewards.shape[2], config.plan
-    weights = grid(d, settings.resolution)
-    solutions = {beta: GibbsOracle(rewards, beta).solve(weights) for beta in settings.betas}
-    points = np.vstack([s.rewards for s in solutions.values()])
-    origin = [(beta, i) for beta in settings.betas for i in range(len(weights))]
-    best = minimum(points, Target(k=config.selection.k), Options(time_limit=PLAN_SECONDS))
-
-    chosen: dict[tuple[int, ...], PlannedPolicy] = {}
-
-    def add(index: int, role: str) -> None:
-        beta, i = origin[index]
-        solution = solutions[beta]
-        key = tuple(np.round(weights[i] * settings.resolution).astype(int))
-        chosen.setdefault(
-            key,
-            PlannedPolicy(weights[i], beta, solution.rewards[i], float(solution.kl_cost[i]), role),
-        )
-
-    def nearest(w: Floats) -> int:
-        # Trained at the smallest beta: with reward-only value a smaller beta is never worse in the
-        # pool.
-        block = settings.betas.index(min(settings.betas)) * len(weights)
-        return block + int(np.argmin(((weights - w) ** 2).sum(axis=1)))
-
+    settings = config.plan
+    d = rewards.shape[2]
+    info = plan(
+        rewards, settings.betas, Target(k=config.selection.k), resolution=settings.resolution
+    )
+    chosen = _Chosen(info.policies, settings.betas)
+    steps = settings.resolution or RESOLUTION[d]
     for corner in np.eye(d):
-        add(nearest(corner), "corner")
-    for member in best.members:
-        add(member, "plan")
-    for w in uniform_design(d, settings.baseline_size, settings.resolution):
-        add(nearest(w), "uniform")
-    while len(chosen) < settings.adapters:
-        add(
-            _worst_served(points, np.array([p.weights for p in chosen.values()]), origin, weights),
-            "spread",
-        )
-    for w in random_design(d, settings.baseline_size, config.seed, settings.resolution):
-        add(nearest(w), "random")
-    extra = random_design(d, min(50, len(weights)), config.seed + 1, settings.resolution)
-    for w in extra:
-        if sum(p.role == "outside" for p in chosen.values()) == settings.outside:
+        chosen.add(chosen.nearest(corner), "corner")
+    for member in info.chosen.members:
+        chosen.add(member, "plan")
+    for w in uniform_design(d, settings.baseline_size, steps):
+        chosen.add(chosen.nearest(w), "uniform")
+    while len(chosen.planned) < settings.adapters:
+        chosen.add(_worst_served(info.policies, chosen.weights), "spread")
+    for w in random_design(d, settings.baseline_size, config.seed, steps):
+        chosen.add(chosen.nearest(w), "random")
+    for w in random_design(d, min(50, len(chosen.grid)), config.seed + 1, steps):
+        if chosen.count("outside") == settings.outside:
             break
-        add(nearest(w), "outside")
+        chosen.add(chosen.nearest(w), "outside")
     return PoolPlan(
-        tuple(chosen.values()),
-        worst_gap(points[list(best.members)], points).additive,
-        float(best.gap_lower_bound or 0.0),
-        np.array([weights[origin[m][1]] for m in best.members]),
-        best.stopped == "proved optimal",
+        adapters=tuple(chosen.planned.values()),
+        planned_gap=info.chosen.gap.additive,
+        planned_lower_bound=float(info.chosen.gap_lower_bound or 0.0),
+        planned_weights=info.policies.weights[list(info.chosen.members)],
+        proved=info.chosen.proved,
     )
 
 
-def _worst_served(
-    points: Floats, chosen: Floats, origin: list[tuple[float, int]], weights: Floats
-) -> int:
+class _Chosen:
+    """Planned policies by their weights; the first role that asks for some weights is kept."""
+
+    def __init__(self, policies: VirtualPolicies, betas: Sequence[float]) -> None:
+        self.policies = policies
+        self.planned: dict[tuple[float, ...], PlannedPolicy] = {}
+        # With reward-only value a smaller beta is never worse in the pool.
+        self.smallest = np.flatnonzero(policies.betas == min(betas))
+        self.grid = policies.weights[self.smallest]
+
+    @property
+    def weights(self) -> Floats:
+        """Weights that are taken, (m, d)."""
+        return np.array([p.weights for p in self.planned.values()])
+
+    def add(self, row: int, role: str) -> None:
+        """Plan the virtual policy `row`, unless its weights are taken."""
+        virtual = self.policies
+        w = virtual.weights[row]
+        policy = PlannedPolicy(
+            w, float(virtual.betas[row]), virtual.rewards[row], float(virtual.kl_cost[row]), role
+        )
+        self.planned.setdefault(tuple(np.round(w, 9).tolist()), policy)
+
+    def nearest(self, w: Floats) -> int:
+        """The row of the virtual policy nearest to weights `w`, at the smallest beta."""
+        return int(self.smallest[np.argmin(((self.grid - w) ** 2).sum(axis=1))])
+
+    def count(self, role: str) -> int:
+        """How many have this role."""
+        return sum(p.role == role for p in self.planned.values())
+
+
+def _worst_served(policies: VirtualPolicies, chosen: Floats) -> int:
     """The virtual policy that is best where the chosen ones are worst, of those not chosen."""
-    taken = {int(np.argmin(((weights - w) ** 2).sum(axis=1))) for w in chosen}
-    ours = points[[i for i, (_, g) in enumerate(origin) if g in taken]]
+    points = policies.points
+    distance = ((policies.weights[:, None] - chosen[None]) ** 2).sum(axis=2).min(axis=1)
+    taken = distance < 1e-9
+    ours = points[taken]
     vertices = envelope_vertices(ours)
     gaps = upper_envelope(points, vertices) - upper_envelope(ours, vertices)
     for vertex in vertices[np.argsort(-gaps)]:
         best = int(np.argmax(points @ vertex))
-        if origin[best][1] not in taken:
+        if not taken[best]:
             return best
-    # Everything is served: take the grid weight farthest from the chosen ones.
-    distance = ((weights[:, None] - chosen[None]) ** 2).sum(2).min(1)
+    # Everything is served: take the grid weights farthest from the chosen ones.
     return int(np.argmax(np.round(distance, 9)))

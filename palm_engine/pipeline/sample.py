@@ -1,6 +1,6 @@
 """Stage 1 and the drawing half of stage 5.
 
-Answers of policies to prompts, one resumable file a policy.
+Answers of policies to prompts, one resumable file per policy.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def fit_probes(labelled: Path, outputs: Path, target: Path) -> list[dict[str, An
 
     Write `<trait>.json` and `<trait>.second.json` to `target`; return the cards.
 
-    `labelled` has columns topic, prompt, answer and one 0/1 column a trait; `outputs` the same
+    `labelled` has columns topic, prompt, answer and one 0/1 column per trait; `outputs` the same
     without topic (answers of the base model, labelled without seeing a score).
     """
     examples, own = _read(labelled, ["topic"]), _read(outputs, [])

@@ -3,7 +3,7 @@
 A demo probe, not a moderation tool.
 
 `humor` looks at the answer; `safety` at prompt, answer and their elementwise product, because
-whether an answer takes care depends on what was asked. Weights and card are one JSON file a probe
+whether an answer takes care depends on what was asked. Weights and card are one JSON file per probe
 in `weights/`.
 """
 
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palm_engine._types import Floats
+from palm_engine.errors import InvalidInputError
 from palm_engine.rewards.embedding import embed
 
 FEATURES = {"humor": ("answer",), "safety": ("prompt", "answer", "product")}
@@ -62,7 +63,7 @@ def probe_features(
         if feature == "answer":
             blocks.append(answers)
         elif prompts is None:
-            raise ValueError(f"feature {feature!r} needs prompt embeddings")
+            raise InvalidInputError(f"feature {feature!r} needs prompt embeddings")
         else:
             # The product of two unit vectors has entries about 20 times smaller than theirs.
             blocks.append(prompts if feature == "prompt" else 20.0 * prompts * answers)

@@ -23,6 +23,7 @@ from palm_engine.selection.parts.calls import Calls
 from palm_engine.selection.result import Selection, Target
 
 MOST_DESIGN = 64
+MET = 1e-9
 RESOLUTION = {2: 100, 3: 50, 4: 20, 5: 12, 6: 9, 7: 8, 8: 7}
 
 
@@ -50,26 +51,28 @@ def _design(
     target.require_additive(name)
     oracle = as_oracle(candidates)
     started = time.perf_counter()
-    sizes = [target.k] if target.k is not None else range(1, MOST_DESIGN + 1)
-    weights = _weights(name, oracle.d, max(sizes), options)
-    for size in sizes:
-        calls = Calls(oracle)
-        free = size - len(options.include) if target.k is not None else size
-        calls.ask(weights[: max(free, 0)])
+    calls = Calls(oracle)
+    if target.k is not None:
+        free = max(target.k - len(options.include), 0)
+        within = free if options.budget is None else min(free, options.budget)
+        calls.ask(_weights(name, oracle.d, target.k, options)[:within])
         pool = calls.pool(options)
-        chosen = list(range(len(pool.points)))
-        if target.k is not None:
-            return pool.selection(name, chosen, started, "design done")
+        stopped = "design done" if within == free else "budget of oracle calls"
+        return pool.selection(name, range(len(pool.points)), started, stopped)
+    most = min(MOST_DESIGN, options.budget or MOST_DESIGN)
+    for w in _weights(name, oracle.d, MOST_DESIGN, options)[:most]:
+        calls.ask(w[None])
+        pool = calls.pool(options)
         violation, _ = worst_violation(
             pool.points, pool.comparators, target.eps, target.delta, options.region
         )
-        # Only a table says whether the target is met off the weights asked.
-        if violation <= 1e-9:
-            return pool.selection(name, chosen, started, "target met")
+        # Only a table says whether the target is met off the weights that were asked.
+        if violation <= MET:
+            return pool.selection(name, range(len(pool.points)), started, "target met")
         if options.late(started):
-            return pool.selection(name, chosen, started, "time limit")
+            return pool.selection(name, range(len(pool.points)), started, "time limit")
     raise InfeasibleError(
-        f"{name}: {size} weights don't meet eps {target.eps:g}, delta {target.delta:g}; loosen them"
+        f"{name}: {most} weights don't meet eps {target.eps:g}, delta {target.delta:g}; loosen them"
     )
 
 

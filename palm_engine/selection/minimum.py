@@ -13,6 +13,7 @@ import time
 
 from numpy.typing import ArrayLike
 
+from palm_engine._types import Progress, no_progress
 from palm_engine.errors import InfeasibleError
 from palm_engine.geometry.gap import require_positive, require_target
 from palm_engine.geometry.policies import as_points
@@ -22,7 +23,7 @@ from palm_engine.selection.greedy import best_at_worst, complete
 from palm_engine.selection.options import DEFAULT, Options
 from palm_engine.selection.parts.cover import Cover
 from palm_engine.selection.parts.cuts import TOLERANCE, Cuts, worst_first
-from palm_engine.selection.result import Selection, Target
+from palm_engine.selection.result import PROVED, Selection, Target
 
 TIGHTER = (0.8, 0.9, 0.95, 0.98)
 
@@ -54,17 +55,30 @@ def minimum(
 
 
 def size_curve(
-    points: ArrayLike, max_k: int, options: Options = DEFAULT, multiplicative: bool = False
+    points: ArrayLike,
+    max_k: int,
+    options: Options = DEFAULT,
+    multiplicative: bool = False,
+    report: Progress = no_progress,
 ) -> list[Selection]:
-    """The exact best portfolio of every size up to max_k.
+    """The exact best portfolio of every size, from the number of required members (or 1) upwards.
 
-    Stops early at a size whose worst gap is 0.
+    Args:
+        points: candidates, shape (n, d).
+        max_k: the largest size; the curve ends earlier at a size whose worst gap is 0.
+        options: guardrails; the time limit is for each size.
+        multiplicative: minimise the multiplicative worst gap, else the additive one.
+        report: gets the share done and what is being done.
 
-    Sizes begin at the number of required members, or 1. The time limit is for each size.
+    Raises:
+        UndefinedGapError: a multiplicative gap where the best value is not positive everywhere.
     """
     q = as_points(points)
+    first = max(1, len(options.include))
+    last = min(max_k, len(options.eligible(len(q))))
     curve: list[Selection] = []
-    for k in range(max(1, len(options.include)), min(max_k, len(options.eligible(len(q)))) + 1):
+    for k in range(first, last + 1):
+        report((k - first) / (last - first + 1), f"best {k} of {len(q)}")
         curve.append(minimum(q, Target(k=k, multiplicative=multiplicative), options))
         if curve[-1].gap.additive <= TOLERANCE:
             break
@@ -110,7 +124,7 @@ def _fewest(
             members = list(cover.columns)
             vertices, violation = cuts.gaps(members, eps, delta)
             if violation.max() <= 10 * TOLERANCE:
-                stopped = "time limit" if len(members) > bound else "proved optimal"
+                stopped = "time limit" if len(members) > bound else PROVED
                 return cuts.selection(
                     "minimum",
                     members,
@@ -124,7 +138,7 @@ def _fewest(
                 incumbent = mended
         late = deadline is not None and time.perf_counter() > deadline
         if incumbent is not None and (len(incumbent) <= bound or late):
-            stopped = "proved optimal" if len(incumbent) <= bound else "time limit"
+            stopped = PROVED if len(incumbent) <= bound else "time limit"
             return cuts.selection(
                 "minimum",
                 incumbent,
@@ -142,7 +156,7 @@ def _best_of_size(
     if len(cuts.rows) < len(cuts.comparators):
         # What not even all eligible candidates together can serve, no k of them can.
         lower = min(max(cuts.reach(multiplicative=multiplicative), 0.0), upper)
-    stopped = "proved optimal"
+    stopped = PROVED
     # Within two tolerances a cover may neither lower the bound nor be cut off: stop there.
     while upper - lower > 2 * TOLERANCE:
         if deadline is not None and time.perf_counter() > deadline:

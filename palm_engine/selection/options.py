@@ -23,7 +23,8 @@ class Options:
     `region` of weights that count (None: all); candidate rows that must (`include`) or may not
     (`exclude`) be members. Excluded candidates still count as comparators: what they would give is
     part of the best value. `time_limit` in seconds; `budget` of oracle calls, of which `batch` may
-    be made at once (several trainers); `seed` for methods that draw.
+    be made at once (several trainers); `seed` for methods that draw; `grid_eps` and `grid_delta`
+    for the grid of `palm`.
     """
 
     region: Region | None = None
@@ -33,6 +34,8 @@ class Options:
     budget: int | None = None
     batch: int = 1
     seed: int = 0
+    grid_eps: float = 0.1
+    grid_delta: float = 0.1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "include", tuple(sorted(set(self.include))))

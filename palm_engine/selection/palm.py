@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from itertools import product
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,7 +24,7 @@ from palm_engine.oracles.interface import Oracle
 from palm_engine.oracles.table import as_oracle
 from palm_engine.selection.options import DEFAULT, Options
 from palm_engine.selection.parts.calls import Calls
-from palm_engine.selection.parts.cover import greedy_cover, smallest_cover
+from palm_engine.selection.parts.cover import greedy_cover
 from palm_engine.selection.result import Selection, Target
 
 MOST_WEIGHTS = 1_000_000
@@ -50,8 +48,8 @@ def palm_grid(d: int, eps: float, delta: float) -> Floats:
     size = grid_size(d, eps, delta)
     if size > MOST_WEIGHTS:
         raise InvalidInputError(
-            f"the PALM grid would have {size:,} weights (limit {MOST_WEIGHTS:,}); raise eps or"
-            " delta"
+            f"the PALM grid would have {size:,} weights (limit {MOST_WEIGHTS:,}); raise the"
+            " grid's eps or delta (--grid-eps, --grid-delta)"
         )
     steps = max(0, math.ceil(math.log((d - 1) / delta) / -math.log(1 - eps)))
     levels = np.concatenate([[1.0], (1 - eps) ** np.arange(1, steps + 1), [0.0]])
@@ -92,10 +90,7 @@ def palm(
     candidates: ArrayLike | Oracle,
     target: Target,
     options: Options = DEFAULT,
-    grid_eps: float = 0.1,
-    grid_delta: float = 0.1,
     lazy: bool = False,
-    prune: Literal["greedy", "ilp"] = "greedy",
 ) -> Selection:
     """Grid, oracle at each weight, set-cover pruning to the target on that grid.
 
@@ -107,15 +102,17 @@ def palm(
     oracle = as_oracle(candidates)
     started, stopped = time.perf_counter(), "grid done"
     region = options.region or Region.whole(oracle.d)
-    weights = palm_grid(oracle.d, grid_eps, grid_delta)
+    weights = palm_grid(oracle.d, options.grid_eps, options.grid_delta)
     weights = weights[region.contains(weights)] if options.region else weights
     if not len(weights):
         weights = region.corners()
     calls = Calls(oracle)
     if lazy:
-        _lazy_calls(calls, weights, grid_eps, grid_delta, lambda: options.late(started))
+        _lazy_calls(calls, weights, options, started)
     else:
-        calls.ask(weights)
+        calls.ask(_within_budget(weights, options.budget))
+    if options.budget is not None and len(calls) >= options.budget:
+        stopped = "budget of oracle calls"
     pool = calls.pool(options)
     best = upper_envelope(pool.comparators, weights)
     deficit = best[:, None] - weights @ pool.points.T
@@ -129,8 +126,7 @@ def palm(
                 "the eligible candidates can't meet this target on the grid; loosen target or"
                 " limits"
             )
-        columns = greedy_cover(rest) if prune == "greedy" else smallest_cover(rest).columns or ()
-        return sorted({*forced, *columns})
+        return sorted({*forced, *greedy_cover(rest)})
 
     if target.k is None:
         chosen = cover(target.eps * best + target.delta)
@@ -154,16 +150,24 @@ def palm(
     return pool.selection("palm", chosen, started, stopped)
 
 
-def _lazy_calls(
-    calls: Calls, weights: Floats, eps: float, delta: float, late: Callable[[], bool]
-) -> None:
+def _within_budget(weights: Floats, budget: int | None) -> Floats:
+    """All grid weights, or as many as may be asked, evenly spread over the grid's order."""
+    if budget is None or budget >= len(weights):
+        return weights
+    spread = np.linspace(0, len(weights) - 1, budget).astype(int)
+    return np.asarray(weights[spread])
+
+
+def _lazy_calls(calls: Calls, weights: Floats, options: Options, started: float) -> None:
     """Ask at a grid weight only where what is found so far doesn't certainly do."""
-    calls.ask(np.eye(weights.shape[1]))
+    d = weights.shape[1]
+    budget = options.budget or len(weights) + d
+    calls.ask(np.eye(d)[:budget])
     for w in weights:
-        if late():
+        if options.late(started) or len(calls) >= budget:
             break
-        optimistic = float(
-            w @ calls.optima[: weights.shape[1]]
-        )  # V is convex: below the corners' interpolation
-        if float((calls.points @ w).max()) < (1 - eps) * optimistic - delta:
+        # V is convex: below the interpolation of the corners.
+        optimistic = float(w[: len(calls.optima[:d])] @ calls.optima[:d])
+        enough = (1 - options.grid_eps) * optimistic - options.grid_delta
+        if float((calls.points @ w).max()) < enough:
             calls.ask(w[None])

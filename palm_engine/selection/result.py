@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-import numpy as np
+from numpy.typing import ArrayLike
 
 from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
-from palm_engine.geometry.envelope import best_policy
+from palm_engine.geometry.fields import region_centres
 from palm_engine.geometry.gap import WorstGap, check_tolerance
+from palm_engine.geometry.pick import pick_info
 from palm_engine.geometry.region import Region
+from palm_engine.geometry.simplex import named_weights, weights_of
+
+PROVED = "proved optimal"
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,27 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Pick:
+    """What a user gets.
+
+    Attributes:
+        policy: the picked member.
+        value: its value at the weights.
+        best: the best candidate; the picked member where they tie.
+        gap: how much less the member gives, additive.
+        multiplicative_gap: the gap as a share of the best value, None where that is not positive.
+        weights: the effective weights by trait.
+    """
+
+    policy: str
+    value: float
+    best: str
+    gap: float
+    multiplicative_gap: float | None
+    weights: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Selection:
     """A portfolio chosen from candidates.
 
@@ -71,9 +97,59 @@ class Selection:
     scope: str = "candidates"
     oracle_calls: int = 0
     seconds: float = 0.0
-    stopped: str = "proved optimal"
+    stopped: str = PROVED
     found: Floats | None = None
     weights: Floats | None = None
+    policies: tuple[str, ...] = ()
+    traits: tuple[str, ...] = ()
+    candidates: Floats | None = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def proved(self) -> bool:
+        """Whether no other choice from the candidates is better, proved."""
+        return self.stopped == PROVED
+
+    def with_names(
+        self, names: Sequence[str], traits: Sequence[str], candidates: Floats
+    ) -> Selection:
+        """The same with names.
+
+        Args:
+            names: of the n candidates.
+            traits: of the d traits.
+            candidates: their points, shape (n, d).
+        """
+        return replace(
+            self,
+            policies=tuple(names[m] for m in self.members),
+            traits=tuple(traits),
+            candidates=candidates,
+            names=tuple(names),
+            gap=replace(self.gap, traits=tuple(traits)),
+        )
+
+    def pick(self, weights: Mapping[str, float] | ArrayLike) -> Pick:
+        """Which member answers a user, and how much is lost against the best candidate.
+
+        Args:
+            weights: by trait, or in the order of the traits; non-negative, scaled to sum 1.
+
+        Raises:
+            InvalidInputError: weights that make no sense, or a selection without names.
+        """
+        if self.candidates is None:
+            raise InvalidInputError("this selection has no names; use palm_engine.select")
+        w = weights_of(weights, self.traits)
+        info = pick_info(self.candidates, self.members, w)
+        return Pick(
+            policy=self.names[info.member],
+            value=info.member_value,
+            best=self.names[info.best],
+            gap=info.gap,
+            multiplicative_gap=info.multiplicative_gap,
+            weights=named_weights(w, self.traits),
+        )
 
     def stands_for(self, region: Region | None = None, draws: int = 20_000) -> list[Floats | None]:
         """The weights each member stands for, shape (d,) each.
@@ -83,11 +159,4 @@ class Selection:
         """
         if self.weights is not None:
             return [self.weights[m] for m in self.members]
-        drawn = (region or Region.whole(self.points.shape[1])).sample(
-            draws, np.random.default_rng(0)
-        )
-        picked = best_policy(self.points, drawn)
-        return [
-            drawn[picked == i].mean(axis=0) if (picked == i).any() else None
-            for i in range(len(self.points))
-        ]
+        return region_centres(self.points, region, draws)

@@ -136,15 +136,19 @@ def _base(
     folder = resolve_base(source, report, download)
     if wanted and fingerprint(folder) != wanted:
         raise ModelSourceError(
-            f"{folder}: isn't the base that this portfolio's adapters were trained on (fingerprint"
+            f"{folder}: isn't the base that this bundle's adapters were trained on (fingerprint"
             f" {wanted[:12]}...); restore it, or fetch it anew with palm base"
         )
     report("Copying the base model")
     target = part / BASE_NAME
     target.mkdir()
     for file in sorted(folder.iterdir()):
-        told = file.name.upper().startswith(("LICENSE", "LICENCE", "NOTICE", "README"))
-        if (file.suffix in SUFFIXES or told) and file.name != "fingerprint.json" and file.is_file():
+        is_notice = file.name.upper().startswith(("LICENSE", "LICENCE", "NOTICE", "README"))
+        if (
+            (file.suffix in SUFFIXES or is_notice)
+            and file.name != "fingerprint.json"
+            and file.is_file()
+        ):
             shutil.copyfile(file, target / file.name)
     return BASE_NAME
 

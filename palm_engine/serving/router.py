@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.envelope import best_policy
+from palm_engine.geometry.simplex import weights_of
 
 if TYPE_CHECKING:
     from palm_engine.bundle.folder import Bundle
@@ -67,7 +68,7 @@ class Router:
         """
         if not bundle.members:
             raise InvalidInputError(
-                f"{bundle.folder}: nothing is selected in this portfolio, so nothing can be picked"
+                f"{bundle.folder}: nothing is selected in this bundle, so nothing can be picked"
             )
         candidates = [bundle.manifest.candidates[i] for i in bundle.members]
         return cls(
@@ -122,29 +123,8 @@ class Router:
         return {"format_version": FORMAT_VERSION, "traits": list(self.traits), "members": members}
 
     def weights(self, given: Mapping[str, float] | ArrayLike) -> np.ndarray:
-        """Effective weights (d,), summing to 1; traits that a mapping leaves out count 0.
-
-        Raises InvalidInputError.
-        """
-        if isinstance(given, Mapping):
-            unknown = [t for t in given if t not in self.traits]
-            if unknown:
-                raise InvalidInputError(
-                    f"{unknown[0]!r} isn't a trait; there are {', '.join(self.traits)}"
-                )
-            given = [given.get(t, 0.0) for t in self.traits]
-        w = np.asarray(given, dtype=float)
-        if (
-            w.shape != (len(self.traits),)
-            or not np.isfinite(w).all()
-            or (w < 0).any()
-            or w.sum() <= 0
-        ):
-            raise InvalidInputError(
-                f"weights {[float(x) for x in w.ravel()]}: one number >= 0 for each of"
-                f" {', '.join(self.traits)} is needed, one of them above 0"
-            )
-        return np.asarray(w / w.sum())
+        """Effective weights (d,); see `geometry.simplex.weights_of`."""
+        return weights_of(given, self.traits)
 
     def pick(self, given: Mapping[str, float] | ArrayLike) -> Route:
         """The member for these weights. Raises InvalidInputError."""

@@ -43,14 +43,13 @@ def self_check(backend: LocalBackend, policies: Sequence[str]) -> SelfCheck:
     if wanted is not None and wanted.fingerprint and wanted.fingerprint != base.fingerprint:
         warnings.append(
             f"The base model in {base.folder} isn't the one that these adapters were trained and"
-            f" evaluated on (fingerprint {base.fingerprint[:12]}..., the portfolio's is"
-            f" {wanted.fingerprint[:12]}...). Answers may differ, and no figure of this portfolio"
+            f" evaluated on (fingerprint {base.fingerprint[:12]}..., the bundle's is"
+            f" {wanted.fingerprint[:12]}...). Answers may differ, and no figure of this bundle"
             " holds for them."
         )
     if wanted is not None and not wanted.fingerprint:
         warnings.append(
-            "The portfolio doesn't record which base its adapters belong to, so that wasn't"
-            " checked."
+            "The bundle doesn't record which base its adapters belong to, so that wasn't checked."
         )
     unknown = [
         c.policy

@@ -1,8 +1,8 @@
 """A reward table from CSV or Parquet.
 
-One row a policy, or one a policy and prompt (long, for confidence).
+One row per policy, or one per policy and prompt (long, for confidence).
 
-Columns: `policy`, one a trait with rewards in [0, 1], optionally `cost` (>= 0; then the value is
+Columns: `policy`, one per trait with rewards in [0, 1], optionally `cost` (>= 0; then the value is
 reward minus cost), optionally `prompt_id`. Every refusal names file, row and column.
 """
 
@@ -51,7 +51,7 @@ class RewardTable:
         return self.policies.index(policy)
 
 
-def read_table(path: Path) -> RewardTable:
+def read_reward_table(path: Path) -> RewardTable:
     """Read and validate `path` (.csv or .parquet).
 
     Raises InvalidInputError naming file, row and column.

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from palm_engine.analysis.curves import pick_info
 from palm_engine.bundle.folder import read_bundle
+from palm_engine.geometry.pick import pick_info
 from tests.support.browser_tools import drag, open_panel, picked, wait_for
 
 pytestmark = pytest.mark.browser

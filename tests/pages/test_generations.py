@@ -76,7 +76,7 @@ def loaded(app: AppTest) -> AppTest:
     return settled(app, "Cancel")
 
 
-def said(app: AppTest) -> str:
+def text_of(app: AppTest) -> str:
     parts = [
         str(e.value)
         for kind in ("text", "info", "warning", "caption", "error")
@@ -92,11 +92,11 @@ def ask(app: AppTest, prompt: str, name: str = "demo") -> AppTest:
 
 
 def test_load_ask_compare_and_keep(app: AppTest, portfolios: Path) -> None:
-    assert "No model is loaded yet" in said(app)
+    assert "No model is loaded yet" in text_of(app)
     loaded(app)
-    assert "3 adapters" in said(app)
+    assert "3 adapters" in text_of(app)
     ask(app, NASTY)
-    shown = said(app)
+    shown = text_of(app)
     assert shown.count("<article") == 3
     assert not any("<script>" in h.proto.body for h in app.get("html"))
     assert not any(NASTY in str(m.value) for m in app.markdown)
@@ -104,9 +104,9 @@ def test_load_ask_compare_and_keep(app: AppTest, portfolios: Path) -> None:
     assert "value 0." in shown
     first = shown[shown.index("<article") :]
     ask(app, "Another question")
-    assert "“Another question”" in said(app)
+    assert "“Another question”" in text_of(app)
     app.selectbox(key="live.history.demo.1").set_value(0).run()
-    assert said(app)[said(app).index("<article") :] == first
+    assert text_of(app)[text_of(app).index("<article") :] == first
     for raw, weights in (([100, 0, 0], [1, 0, 0]), ([0, 50, 50], [0, 0.5, 0.5])):
         app.session_state["raw.demo"] = raw
         app.run()
@@ -114,14 +114,14 @@ def test_load_ask_compare_and_keep(app: AppTest, portfolios: Path) -> None:
         kept = app.session_state[f"history.demo.{stamp}"]
         for answer in kept[0].answers:
             value = sum(w * x for w, x in zip(weights, answer.scores.values(), strict=True))
-            assert f"value {value:.3f}" in said(app)
+            assert f"value {value:.3f}" in text_of(app)
 
 
 def test_the_same_seed_gives_the_same_answers_and_another_other_ones(app: AppTest) -> None:
     loaded(app)
 
     def answers() -> str:
-        shown = said(ask(app, "Say something"))
+        shown = text_of(ask(app, "Say something"))
         return shown[shown.index("<article") :]
 
     first = answers()
@@ -134,21 +134,21 @@ def test_chosen_policies_answer_the_base_among_them(app: AppTest) -> None:
     loaded(app)
     app.segmented_control(key="live.who.demo").set_value("Chosen").run()
     app.multiselect(key="live.chosen.demo").set_value(["base", "short", "b"]).run()
-    shown = said(ask(app, "Hello?"))
+    shown = text_of(ask(app, "Hello?"))
     assert all(f">{name}</div>" in shown for name in ("base", "short", "b"))
     app.segmented_control(key="live.who.demo").set_value("Picked and runner-up").run()
-    assert said(ask(app, "Hello?")).count("<article") == 2
+    assert text_of(ask(app, "Hello?")).count("<article") == 2
 
 
 def test_empty_prompts_and_nobody_are_told(app: AppTest) -> None:
     loaded(app)
     button(app, "Ask").click().run()
-    assert "prompt is empty" in said(app)
+    assert "prompt is empty" in text_of(app)
     app.segmented_control(key="live.who.demo").set_value("Chosen").run()
     app.multiselect(key="live.chosen.demo").set_value([]).run()
     app.text_area(key="live.prompt.demo").set_value("Hello?")
     button(app, "Ask").click().run()
-    assert "Nobody is chosen" in said(app)
+    assert "Nobody is chosen" in text_of(app)
 
 
 def test_a_portfolio_on_the_same_base_needs_no_new_load_and_a_wrong_base_is_told(
@@ -159,8 +159,8 @@ def test_a_portfolio_on_the_same_base_needs_no_new_load_and_a_wrong_base_is_told
     live(app, "same-base")
     settled(app, "Cancel")
     assert "Load the model" not in [b.label for b in app.button]
-    assert "fingerprint" in said(app)
-    assert said(ask(app, "Hello?", "same-base")).count("<article") == 3
+    assert "fingerprint" in text_of(app)
+    assert text_of(ask(app, "Hello?", "same-base")).count("<article") == 3
 
 
 def test_a_changed_adapter_is_refused_in_a_sentence(app: AppTest) -> None:
@@ -168,16 +168,16 @@ def test_a_changed_adapter_is_refused_in_a_sentence(app: AppTest) -> None:
     live(app, "changed")
     button(app, "Load the model").click().run()
     settled(app, "Cancel")
-    assert "was evaluated" in said(app)
+    assert "was evaluated" in text_of(app)
     assert "Load the model" in [b.label for b in app.button]
 
 
 def test_unload_frees_and_can_be_loaded_again(app: AppTest) -> None:
     loaded(app)
     button(app, "Unload").click().run()
-    assert "No model is loaded yet" in said(app)
+    assert "No model is loaded yet" in text_of(app)
     loaded(app)
-    assert said(ask(app, "Hello?")).count("<article") == 3
+    assert text_of(ask(app, "Hello?")).count("<article") == 3
 
 
 def test_members_can_be_changed_and_unloaded_in_any_order(app: AppTest) -> None:
@@ -191,18 +191,18 @@ def test_members_can_be_changed_and_unloaded_in_any_order(app: AppTest) -> None:
     del app.session_state["members.demo"]
     app.run()
     loaded(app)
-    assert "3 adapters" in said(app)
-    assert said(ask(app, "Hello?")).count("<article") == 3
+    assert "3 adapters" in text_of(app)
+    assert text_of(ask(app, "Hello?")).count("<article") == 3
 
 
 def test_a_refused_load_can_be_mended_with_other_settings(app: AppTest) -> None:
     app.selectbox(key="load.device").set_value("cuda").run()
     button(app, "Load the model").click().run()
     settled(app, "Cancel")
-    assert "this machine has cpu" in said(app)
+    assert "this machine has cpu" in text_of(app)
     app.selectbox(key="load.device").set_value("auto").run()
     loaded(app)
-    assert said(ask(app, "Hello?")).count("<article") == 3
+    assert text_of(ask(app, "Hello?")).count("<article") == 3
 
 
 def test_a_question_of_one_portfolio_is_kept_while_another_is_asked(app: AppTest) -> None:
@@ -213,11 +213,11 @@ def test_a_question_of_one_portfolio_is_kept_while_another_is_asked(app: AppTest
     live(app, "same-base")
     settled(app, "Cancel")
     ask(app, "Second?", "same-base")
-    assert "“Second?”" in said(app)
+    assert "“Second?”" in text_of(app)
     app.selectbox(key="bundle").set_value("demo").run()
     live(app, "demo")
     settled(app, "Stop")
-    assert "“First?”" in said(app)
+    assert "“First?”" in text_of(app)
 
 
 def test_without_the_extra_the_page_says_what_to_install(
@@ -227,7 +227,7 @@ def test_without_the_extra_the_page_says_what_to_install(
 
     monkeypatch.setattr(model, "missing_packages", lambda: ["torch"])
     app.run()
-    assert "torch not installed" in said(app)
+    assert "torch not installed" in text_of(app)
     assert "Load the model" not in [b.label for b in app.button]
 
 
@@ -237,4 +237,4 @@ def test_portfolios_without_a_base_say_so(bundles: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("PALM_PUBLIC", "1")
     app = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60).run()
     app.switch_page("../pages/generations.py").run()
-    assert "names no base model" in said(live(app, "demo"))
+    assert "names no base model" in text_of(live(app, "demo"))

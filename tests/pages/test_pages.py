@@ -16,9 +16,9 @@ from streamlit.testing.v1 import AppTest
 
 from app.components.figure import csv_text
 from app.jobs import Job
-from palm_engine.analysis.curves import pick_info
 from palm_engine.bundle.folder import read_bundle
 from palm_engine.geometry.gap import worst_gap
+from palm_engine.geometry.pick import pick_info
 
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = ROOT / "app" / "main.py"

@@ -26,6 +26,16 @@ def sphere(count: int, d: int, seed: int) -> np.ndarray:
     return points / np.linalg.norm(points, axis=1, keepdims=True)
 
 
+class CountingTable(TableOracle):
+    """A table that counts how often it is asked."""
+
+    calls = 0
+
+    def answer(self, weights: np.ndarray) -> Answers:
+        self.calls += len(np.atleast_2d(weights))
+        return super().answer(weights)
+
+
 class NoisyTable(TableOracle):
     """A table whose answers are any policy within `eta` of the best, drawn by `rng`."""
 

@@ -1,21 +1,34 @@
 // The Streamlit side: called on mount and on every rerun; the panel lives on its element and keeps what the user does.
+const VIEW_VERSION = 1;
+
 export default function ({ data, parentElement, setStateValue }) {
   let host = parentElement.querySelector(".atlas-host");
   if (!host) {
     host = element("div", { class: "atlas-host" });
     parentElement.append(host);
   }
+  if (data.version !== VIEW_VERSION) {
+    host.textContent = "This page and the server are of different versions. Reload the page.";
+    return;
+  }
   const send = (raw) => {
     // A map of a plan, over some of the traits, says nothing about the user's weights.
-    if (!host.panel.data.follow) return;
-    // The address follows at once; replaced, not pushed, or every move of a slider would be a step for Back.
-    const url = new URL(window.location.href);
-    url.searchParams.set("w", raw.map((r) => Number(r.toFixed(1))).join("-"));
-    window.history.replaceState(window.history.state, "", url);
+    if (!data.follow) return;
+    writeWeights(raw);
     setStateValue("raw", raw);
   };
   if (host.panel) {
     host.panel.send = send;
     host.panel.update(data);
   } else host.panel = new Panel(host, data, send);
+  if (data.follow) writeWeights(host.panel.raw);
+}
+
+// The only writer of the weights in the address; replaced, not pushed, or every move of a slider would be a step for Back.
+function writeWeights(raw) {
+  const url = new URL(window.location.href);
+  const weights = raw.map((r) => Number(r.toFixed(1))).join("-");
+  if (url.searchParams.get("w") === weights) return;
+  url.searchParams.set("w", weights);
+  window.history.replaceState(window.history.state, "", url);
 }

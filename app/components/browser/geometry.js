@@ -14,30 +14,21 @@ function normalise(raw) {
   return raw.map((r) => (total > 0 ? r / total : 1 / raw.length));
 }
 
-function bestOf(points, w) {
-  let index = 0, top = -Infinity;
-  for (let i = 0; i < points.length; i++) {
-    const value = dot(points[i], w);
-    if (value > top + TIE) { top = value; index = i; }
-  }
-  return { index, value: top };
-}
-
-function secondOf(points, w, first) {
-  let index = -1, top = -Infinity;
-  for (let i = 0; i < points.length; i++) {
-    const value = dot(points[i], w);
-    if (i !== first && value > top + TIE) { top = value; index = i; }
-  }
-  return index;
+// The first point whose value is within TIE of the largest: as best_policy in the engine.
+function bestOf(points, w, without = -1) {
+  const values = points.map((u, i) => (i === without ? -Infinity : dot(u, w)));
+  const top = Math.max(...values);
+  const index = top === -Infinity ? -1 : values.findIndex((value) => value >= top - TIE);
+  return { index, value: index < 0 ? top : values[index] };
 }
 
 // What a user with weights w gets: the picked member, the runner-up, the best candidate, the gap.
 function pickAt(members, candidates, w) {
-  const ours = bestOf(members, w), best = bestOf(candidates, w);
+  const ours = bestOf(members, w);
+  const best = bestOf(candidates, w);
   const gap = Math.max(best.value - ours.value, 0);
   return {
-    member: ours.index, value: ours.value, runnerUp: secondOf(members, w, ours.index),
+    member: ours.index, value: ours.value, runnerUp: bestOf(members, w, ours.index).index,
     best: best.index, bestValue: best.value, gap, multiplicative: best.value > 0 ? gap / best.value : null,
   };
 }

@@ -25,7 +25,7 @@ function percent(x) {
 
 class Panel {
   constructor(host, data, send) {
-    this.host = host; this.send = send; this.raw = data.raw.slice(); this.version = data.version;
+    this.host = host; this.send = send; this.raw = data.raw.slice();
     this.free = data.traits.map((_, i) => i).slice(0, 3);
     this.build(data);
     this.update(data);
@@ -120,12 +120,11 @@ class Panel {
       downloads(this, "bars", "trait bars"));
   }
 
-  // New data from the server. What the user is doing wins; weights are taken only where the server set them itself.
+  // New data from the server. The sliders stay where the user has them.
   update(data) {
     if (JSON.stringify([data.traits, data.layout]) !== this.structure) {
       this.parts = {}; this.free = data.traits.map((_, i) => i).slice(0, 3); this.raw = data.raw.slice(); this.build(data);
     }
-    if (data.version !== this.version && !this.dragging) { this.raw = data.raw.slice(); this.version = data.version; }
     // Most reruns bring nothing new: then nothing but the weights can have changed.
     const same = data.stamp === this.stamp;
     this.data = data; this.stamp = data.stamp;
@@ -257,10 +256,10 @@ class Panel {
     parts.puck.setAttribute("transform", `translate(${x.toFixed(2)},${y.toFixed(2)})`);
     parts.puck.setAttribute("aria-label", `Weights on the map. Arrow keys move between ${data.traits.join(", ")}`);
     parts.puck.setAttribute("aria-valuenow", Math.round(100 * w[this.free[0]]));
-    const said = `${named(data.traits, w)}; picked ${data.names[pick.member]}, gap ${pick.gap.toFixed(4)}`;
-    parts.puck.setAttribute("aria-valuetext", said);
+    const sentence = `${named(data.traits, w)}; picked ${data.names[pick.member]}, gap ${pick.gap.toFixed(4)}`;
+    parts.puck.setAttribute("aria-valuetext", sentence);
     clearTimeout(this.saying);
-    this.saying = setTimeout(() => { parts.live.textContent = said; }, 700);
+    this.saying = setTimeout(() => { parts.live.textContent = sentence; }, 700);
     if (data.layout === "full") this.paintNumbers(w, pick);
   }
 

@@ -29,7 +29,7 @@ def ready(bundle: Bundle, members: Sequence[str]) -> bool:
     """
     if bundle.manifest.base is None:
         st.info(
-            "This portfolio names no base model, so nothing can answer live.",
+            "This bundle names no base model, so nothing can answer live.",
             icon=":material/memory:",
         )
         return False
@@ -46,7 +46,7 @@ def ready(bundle: Bundle, members: Sequence[str]) -> bool:
         return False
     for warning in check.warnings:
         st.warning(
-            "The loaded members aren't quite what the portfolio describes.",
+            "The loaded members aren't quite what the bundle describes.",
             icon=":material/warning:",
         )
         st.text(warning)
@@ -54,7 +54,7 @@ def ready(bundle: Bundle, members: Sequence[str]) -> bool:
     return True
 
 
-def _offer(bundle: Bundle, wanted: str) -> None:
+def _offer(bundle: Bundle) -> None:
     """What would be loaded, from where and how large.
 
     A click begins a load, noted under the session's key `wanted`.
@@ -68,9 +68,11 @@ def _offer(bundle: Bundle, wanted: str) -> None:
         st.text(str(error))
         return
     other = cache.host().info()
-    said = info.words + (f" {other.source} is loaded now and would be unloaded." if other else "")
+    sentence = info.words + (
+        f" {other.source} is loaded now and would be unloaded." if other else ""
+    )
     left, right = st.columns([3, 1], vertical_alignment="center")
-    left.text(f"No model is loaded yet. {said}")
+    left.text(f"No model is loaded yet. {sentence}")
     with right.popover("Settings", icon=":material/tune:"):
         device = st.selectbox(
             "Device",
@@ -90,15 +92,15 @@ def _offer(bundle: Bundle, wanted: str) -> None:
         count = st.number_input(
             "CPU threads", 1, max(usable_cores(), threads), threads, key="load.threads"
         )
-    st.session_state["load.options"] = LoadOptions(
-        str(device), str(dtype), int(count), download=not info.ready
+    state.set_load_options(
+        LoadOptions(str(device), str(dtype), int(count), download=not info.ready)
     )
     size = "" if info.download_bytes is None else f" {info.download_bytes / 1e6:,.0f} MB"
     label = "Load the model" if info.ready else f"Fetch{size} and load"
     if info.exists and st.button(label, type="primary", icon=":material/memory:"):
         cache.source_info.clear()
         # Every click is a load of its own: what an earlier one gave isn't true of this one.
-        st.session_state[wanted] = time.monotonic()
+        state.want_load(bundle, time.monotonic())
         st.rerun()
 
 
@@ -108,12 +110,12 @@ def _loaded(bundle: Bundle, members: Sequence[str]) -> SelfCheck | None:
     None until it is there.
     """
     host, name, session = cache.host(), bundle.folder.name, state.session_id()
-    wanted = f"load_wanted.{name}"
-    cold = st.session_state.get(wanted) is not None
+    wanted = state.load_wanted(bundle)
+    cold = wanted is not None
     if not cold and not host.serves(bundle):
-        _offer(bundle, wanted)
+        _offer(bundle)
         return None
-    options = st.session_state.get("load.options", LoadOptions())
+    options = state.load_options()
 
     def work(report: Progress) -> SelfCheck:
         check = host.load(
@@ -126,18 +128,18 @@ def _loaded(bundle: Bundle, members: Sequence[str]) -> SelfCheck | None:
         return check
 
     if cold:
-        key, label = f"load.{name}.{st.session_state[wanted]}", "Loading the model"
+        key, label = f"load.{name}.{wanted}", "Loading the model"
     else:
         # Which members are loaded and checked, of which bundle, on which load of the base.
         key = f"check.{name}.{cache.stamp(bundle)}.{host.generation}.{','.join(sorted(members))}"
         label = "Loading members"
     check = jobs.result_of(key, label, work)
     if cold and (check is not None or jobs.failed(key)):
-        st.session_state[wanted] = None
+        state.want_load(bundle, None)
         if check is None:
             jobs.forget(key)
-            # The settings, beside the message: another device or number format may be the mend.
-            _offer(bundle, wanted)
+            # The settings, beside the message: another device or number format may help.
+            _offer(bundle)
             return None
         st.rerun()
     return check
@@ -149,18 +151,18 @@ def _memory(bundle: Bundle, check: SelfCheck) -> None:
     info = host.info()
     if info is None:
         return
-    said = f"{info.source} on {info.device} in {info.dtype}: {info.base_bytes / 1e6:,.0f} MB; "
-    said += f"{info.adapters} adapters {info.adapter_bytes / 1e6:,.0f} MB"
+    sentence = f"{info.source} on {info.device} in {info.dtype}: {info.base_bytes / 1e6:,.0f} MB; "
+    sentence += f"{info.adapters} adapters {info.adapter_bytes / 1e6:,.0f} MB"
     if info.process_bytes is not None:
-        said += f"; the whole server {info.process_bytes / 1e6:,.0f} MB"
+        sentence += f"; the whole server {info.process_bytes / 1e6:,.0f} MB"
     if check.closest is not None:
-        said += (
+        sentence += (
             f". Closest two members: {check.closest[0]} and {check.closest[1]}, whose first tokens"
             " differ by "
         )
-        said += f"{check.least_distance:.2f} (0 to 1)"
+        sentence += f"{check.least_distance:.2f} (0 to 1)"
     left, middle, right = st.columns([5, 1.3, 1], vertical_alignment="center")
-    left.text(said + ".")
+    left.text(sentence + ".")
     with middle.popover("Members", icon=":material/group:"):
         _members(bundle)
     if right.button(
@@ -202,7 +204,7 @@ def _members(bundle: Bundle) -> None:
             if policy not in wanted:
                 backend.unload(policy)
     except PalmError as error:
-        st.warning("That wasn't possible.")
+        st.warning("The adapters could not be changed.")
         st.text(str(error))
         return
     if set(wanted) != set(loaded):

@@ -15,10 +15,10 @@ from app import cache, state
 from app.colours import palette
 from app.components import answers, figure
 from app.components.live import model
-from app.errors import told
-from palm_engine.analysis.curves import pick_info
+from app.errors import shows_errors
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import PalmError
+from palm_engine.geometry.pick import pick_info
 from palm_engine.serving.answering import LiveAnswer
 from palm_engine.serving.backends.interface import LiveSettings, live_settings
 from palm_engine.serving.scoring import Scorer, answer_value
@@ -32,8 +32,8 @@ def live(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """The live half of the Generations page."""
     if not model.ready(bundle, _runnable(bundle, portfolio.rows)):
         return
-    asked = state.ticket(bundle)
-    running = asked is not None and not _settle(bundle, asked)
+    question = state.ticket(bundle)
+    running = question is not None and not _settle(bundle, question)
     _question(bundle, portfolio, running)
     if running:
         _watch(bundle, portfolio)
@@ -69,7 +69,7 @@ def _question(bundle: Bundle, portfolio: state.Portfolio, running: bool) -> None
             index=None,
             key=f"live.example.{name}",
             on_change=take,
-            placeholder="take a prompt from the portfolio",
+            placeholder="take a prompt from the bundle",
         )
     prompt = st.text_area(
         "Your prompt",
@@ -141,7 +141,7 @@ def _sampling(bundle: Bundle) -> LiveSettings:
         2**31,
         0,
         key=f"live.seed.{name}",
-        help="The same seed gives a member the same answer, whoever else is asked.",
+        help="The same seed gives a member the same answer, whoever else is question.",
     )
     return live_settings(
         bundle, temperature=temperature, top_p=top_p, max_new_tokens=int(tokens), seed=int(seed)
@@ -152,7 +152,7 @@ def _ask(bundle: Bundle, prompt: str, members: list[str], settings: LiveSettings
     host = cache.host()
     try:
         scorer = Scorer(bundle)
-        asked = host.queue.submit(
+        question = host.queue.submit(
             state.session_id(),
             host.backend(bundle),
             [prompt],
@@ -161,34 +161,36 @@ def _ask(bundle: Bundle, prompt: str, members: list[str], settings: LiveSettings
             None if scorer.missing else scorer,
         )
     except PalmError as error:
-        st.warning("This can't be asked.", icon=":material/error:")
+        st.warning("This can't be question.", icon=":material/error:")
         st.text(str(error))
         return
-    state.set_ticket(bundle, asked)
+    state.set_ticket(bundle, question)
     st.rerun()
 
 
-def _settle(bundle: Bundle, asked: Ticket) -> bool:
+def _settle(bundle: Bundle, question: Ticket) -> bool:
     """Whether the question is over; its answers then go to the history, once."""
-    if not asked.look().ended:
+    if not question.look().ended:
         return False
-    settings = {k: float(v) for k, v in asked.settings.model_dump().items()}
+    settings = {k: float(v) for k, v in question.settings.model_dump().items()}
     _history(bundle).append(
         state.Asked(
-            asked.prompts[0],
-            _so_far(asked),
+            question.prompts[0],
+            _so_far(question),
             settings,
-            asked.tokens_a_second,
-            asked.state != "done",
-            asked.error,
+            question.tokens_a_second,
+            question.state != "done",
+            question.error,
         )
     )
     state.set_ticket(bundle, None)
     return True
 
 
-def _so_far(asked: Ticket) -> tuple[LiveAnswer, ...]:
-    return tuple(LiveAnswer(r.policy, r.text, r.tokens, dict(r.scores or {})) for r in asked.rows)
+def _so_far(question: Ticket) -> tuple[LiveAnswer, ...]:
+    return tuple(
+        LiveAnswer(r.policy, r.text, r.tokens, dict(r.scores or {})) for r in question.rows
+    )
 
 
 def _history(bundle: Bundle) -> list[state.Asked]:
@@ -196,29 +198,29 @@ def _history(bundle: Bundle) -> list[state.Asked]:
 
 
 @st.fragment(run_every=POLL)
-@told
+@shows_errors
 def _watch(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """Columns that grow; runs by itself until the answers are whole."""
-    asked = state.ticket(bundle)
-    if asked is None or asked.look().ended:
+    question = state.ticket(bundle)
+    if question is None or question.look().ended:
         st.rerun()
-    assert asked is not None
+    assert question is not None
     left, right = st.columns([4, 1], vertical_alignment="center")
-    if asked.state == "waiting":
+    if question.state == "waiting":
         before = (
-            f"{asked.ahead} question{'s' if asked.ahead != 1 else ''} before yours"
-            if asked.ahead
+            f"{question.ahead} question{'s' if question.ahead != 1 else ''} before yours"
+            if question.ahead
             else "you are next"
         )
         left.text(f"In the queue: {before}.")
     else:
-        speed = asked.tokens_a_second
-        open_rows = sum(not row.done for row in asked.rows)
-        said = f"{open_rows} still answering" if open_rows else "Scoring"
-        left.text(said + (f", {speed:.0f} tokens a second" if speed else ""))
+        speed = question.tokens_a_second
+        open_rows = sum(not row.done for row in question.rows)
+        sentence = f"{open_rows} still answering" if open_rows else "Scoring"
+        left.text(sentence + (f", {speed:.0f} tokens per second" if speed else ""))
     if right.button("Stop", icon=":material/stop:", width="stretch"):
-        asked.cancel()
-    _cards(bundle, portfolio, _so_far(asked), [not row.done for row in asked.rows])
+        question.cancel()
+    _cards(bundle, portfolio, _so_far(question), [not row.done for row in question.rows])
 
 
 def _cards(
@@ -312,21 +314,21 @@ def _shown(bundle: Bundle, portfolio: state.Portfolio, done: list[state.Asked]) 
 
 def _verdict(bundle: Bundle, one: state.Asked, values: dict[str, float | None]) -> str:
     """Which of these answers is best at the weights, beside the member that the rewards predict."""
-    said = f"“{one.prompt}” " + ("Stopped. " if one.stopped else "")
+    sentence = f"“{one.prompt}” " + ("Stopped. " if one.stopped else "")
     if one.tokens_a_second:
-        said += (
+        sentence += (
             f"{sum(a.tokens for a in one.answers)} tokens at {one.tokens_a_second:.0f} a second. "
         )
     scored = {m: v for m, v in values.items() if v is not None}
     if not scored:
         return (
-            said + "These answers have no trait scores: the portfolio's rewards aren't known here."
+            sentence + "These answers have no trait scores: the bundle's rewards aren't known here."
         )
     best = max(scored, key=scored.__getitem__)
     here = bundle.points @ state.weights(bundle)
     predicted = max(scored, key=lambda m: round(float(here[bundle.policies.index(m)]), 12))
-    said += f"Best at your weights: {best} ({scored[best]:.3f}); "
-    said += (
+    sentence += f"Best at your weights: {best} ({scored[best]:.3f}); "
+    sentence += (
         "as predicted from its rewards."
         if best == predicted
         else (
@@ -334,7 +336,7 @@ def _verdict(bundle: Bundle, one: state.Asked, values: dict[str, float | None]) 
             " One answer is one draw."
         )
     )
-    return said
+    return sentence
 
 
 def _as_json(bundle: Bundle, done: list[state.Asked]) -> str:

@@ -105,7 +105,7 @@ class Group:
 
     @property
     def element_size(self) -> int:
-        """Bytes a number."""
+        """Bytes per element."""
         return self.parts[0].up.element_size()
 
     @property

@@ -94,7 +94,7 @@ def resolve_base(source: str, report: Notice = print, download: bool = True) -> 
             )
         return folder
     if hub.is_hub_id(source):
-        # Without leave to download, nobody is asked either: a newer revision would be fetched.
+        # Without permission to download, no request is sent: a newer revision would be fetched.
         cached = hub.cached_folder(source)
         return cached if cached is not None and not download else hub.resolve(source, report)
     raise ModelSourceError(

@@ -1,6 +1,6 @@
 """Sampling answers from a causal language model: an own decode loop over a batch of conversations.
 
-`stream_tokens` yields one token id a row a step, so that a page can show text as it comes;
+`stream_tokens` yields one token id per row and step, so that a page can show text as it comes;
 `sample_answers` consumes it for whole pools. Every row has its own stream of random numbers, keyed
 by its seed: which other rows share the batch does not change what a row draws.
 """
@@ -135,7 +135,7 @@ def _choose(logits: Any, drawn: Any, uniform: Any, settings: SamplingSettings) -
     """Pick a token a row from logits (rows, vocabulary) by inverting the nucleus' cumulative
     distribution.
 
-    What `logits` holds is used up.
+    Modifies `logits` in place.
     """
     import torch
 

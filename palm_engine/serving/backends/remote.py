@@ -1,4 +1,4 @@
-"""Members on a server with OpenAI's interface, such as vLLM with one adapter a policy
+"""Members on a server with OpenAI's interface, such as vLLM with one adapter per policy
 (docs/serving.md).
 
 Every row is a stream of its own; an event loop in a thread reads them all, and cancelling closes
@@ -55,7 +55,7 @@ class RemoteBackend:
                 self.served = tuple(model.id for model in client.models.list())
         except openai.OpenAIError as error:
             raise GenerationError(
-                f"{url}: the server can't be asked ({_reason(error)}); is it running?"
+                f"{url}: the server can't be rows_wanted ({_reason(error)}); is it running?"
             ) from error
         self._models = dict(models) if models is not None else self._found()
 
@@ -69,13 +69,15 @@ class RemoteBackend:
     ) -> Iterator[Piece]:
         """See Backend.stream."""
         check_request(self.policies, prompts, policies)
-        asked = [(m, p) for m in policies for p in prompts]
-        return self._merged(asked, settings)
+        rows_wanted = [(m, p) for m in policies for p in prompts]
+        return self._merged(rows_wanted, settings)
 
-    def _merged(self, asked: list[tuple[str, str]], settings: LiveSettings) -> Iterator[Piece]:
+    def _merged(
+        self, rows_wanted: list[tuple[str, str]], settings: LiveSettings
+    ) -> Iterator[Piece]:
         pieces: queue.Queue[Piece | BaseException] = queue.Queue()
         loop = asyncio.new_event_loop()
-        work = loop.create_task(self._ask_all(asked, settings, pieces))
+        work = loop.create_task(self._ask_all(rows_wanted, settings, pieces))
 
         def turn() -> None:
             asyncio.set_event_loop(loop)
@@ -86,7 +88,7 @@ class RemoteBackend:
         thread = threading.Thread(target=turn, name="palm-remote", daemon=True)
         thread.start()
         try:
-            left = len(asked)
+            left = len(rows_wanted)
             while left:
                 piece = pieces.get()
                 if isinstance(piece, BaseException):
@@ -99,14 +101,15 @@ class RemoteBackend:
             thread.join(10)
 
     async def _ask_all(
-        self, asked: list[tuple[str, str]], settings: LiveSettings, pieces: Any
+        self, rows_wanted: list[tuple[str, str]], settings: LiveSettings, pieces: Any
     ) -> None:
         import openai
 
         try:
             async with openai.AsyncOpenAI(**self._options) as client:
                 rows = [
-                    self._ask(client, i, m, p, settings, pieces) for i, (m, p) in enumerate(asked)
+                    self._ask(client, i, m, p, settings, pieces)
+                    for i, (m, p) in enumerate(rows_wanted)
                 ]
                 await asyncio.gather(*rows)
         except Exception as error:

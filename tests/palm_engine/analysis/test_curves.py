@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from palm_engine.analysis.curves import best_of_every_size, coarse_grid, compare_methods
+from palm_engine.analysis.comparison import coarse_grid, compare_methods
+from palm_engine.analysis.curves import best_of_every_size
 from palm_engine.analysis.guarantee import as_json, planned_and_reached, statements
 from palm_engine.analysis.hosting_cost import Assumptions, cost_of
 from palm_engine.analysis.plan import REFERENCE, plan, plan_config, virtual_policies
@@ -82,7 +83,7 @@ def test_the_promised_size_is_no_larger_than_an_even_split(d: int, gap: float) -
 def test_a_plan_is_of_gibbs_policies_and_its_gap_is_theirs() -> None:
     rewards = np.random.default_rng(3).random((5, 6, 3))
     for with_kl_cost in (False, True):
-        info = plan(rewards, 0.1, Target(k=3), with_kl_cost, most=4)
+        info = plan(rewards, [0.1], Target(k=3), with_kl_cost, most=4)
         policies = info.policies
         oracle = GibbsOracle(rewards, 0.1)
         solved = oracle.solve(policies.weights[:5])
@@ -106,7 +107,7 @@ def test_a_plan_is_of_gibbs_policies_and_its_gap_is_theirs() -> None:
 
 def test_a_tolerance_is_planned_with_the_fewest() -> None:
     rewards = np.random.default_rng(4).random((5, 6, 3))
-    info = plan(rewards, 0.1, Target(delta=0.02))
+    info = plan(rewards, [0.1], Target(delta=0.02), most=8)
     size = len(info.chosen.members)
     assert info.chosen.gap.additive <= 0.02 + 1e-6
     assert size == 1 or info.curve[size - 2].gap.additive > 0.02
@@ -208,7 +209,7 @@ def test_the_demo_says_its_own_numbers() -> None:
 
 
 def test_virtual_policies_name_their_weights() -> None:
-    policies = virtual_policies(np.random.default_rng(0).random((2, 3, 2)), 0.1)
+    policies = virtual_policies(np.random.default_rng(0).random((2, 3, 2)), [0.1])
     assert policies.names[0] == "plan-" + "-".join(
         f"{round(100 * x):02d}" for x in policies.weights[0]
     )

@@ -120,9 +120,9 @@ def test_a_folder_that_is_no_portfolio_is_never_replaced(tmp_path: Path) -> None
     made = make_bundle(tmp_path / "demo")
     (tmp_path / "documents").mkdir()
     (tmp_path / "documents" / "thesis.txt").write_text("years of work")
-    with pytest.raises(BundleError, match="isn't a portfolio"):
+    with pytest.raises(BundleError, match="isn't a bundle"):
         write_bundle(tmp_path / "documents", made.manifest, {})
-    with pytest.raises(BundleError, match="isn't a portfolio"):
+    with pytest.raises(BundleError, match="isn't a bundle"):
         write_bundle(tmp_path, made.manifest, {})
     assert (tmp_path / "documents" / "thesis.txt").read_text() == "years of work"
 

@@ -32,8 +32,8 @@ def palm(
         main()
     except SystemExit as stopped:
         code = int(stopped.code or 0)
-    told = capsys.readouterr()
-    return code, told.out, told.err
+    output = capsys.readouterr()
+    return code, output.out, output.err
 
 
 def test_generate_streams_the_picked_member_and_all(folder: Path, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]

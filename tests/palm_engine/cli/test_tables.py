@@ -15,7 +15,7 @@ from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.selection.minimum import minimum
 from palm_engine.selection.result import Target
-from palm_engine.tables.reward_table import read_table
+from palm_engine.tables.reward_table import read_reward_table
 from tests.support.bundles import sphere
 
 TRAITS = ["safety", "humor", "brevity"]
@@ -35,9 +35,9 @@ def run(
     monkeypatch.setattr("sys.argv", ["palm", *arguments])
     with pytest.raises(SystemExit) as stop:
         cli.main()
-    told = capsys.readouterr()
+    output = capsys.readouterr()
     code = stop.value.code
-    return (0 if code is None else int(code)), told.out + told.err
+    return (0 if code is None else int(code)), output.out + output.err
 
 
 @pytest.fixture
@@ -47,23 +47,23 @@ def palm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  
 
 def test_select_prints_one_object_with_the_promised_fields(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
     code, out = palm("select", table, "--delta", "0.05", "--json")
-    told = json.loads(out)
-    points = read_table(table).points
+    output = json.loads(out)
+    points = read_reward_table(table).points
     best = minimum(points, Target(delta=0.05))
     assert code == 0
-    assert told["members"] == [f"p{m}" for m in best.members]
-    assert set(told["weights"]) == set(told["members"])
-    assert told["size"] == told["size_lower_bound"] == len(best.members)
-    assert told["gap_lower_bound"] is None
-    assert told["worst_gap"]["additive"] == pytest.approx(best.gap.additive)
-    assert sum(told["worst_gap"]["at_weights_additive"].values()) == pytest.approx(1)
-    assert set(told["coverage"]) == {"threshold", "share"}
-    assert told["coverage"]["share"] == 1
-    assert told["scope"] == "candidates"
+    assert output["members"] == [f"p{m}" for m in best.members]
+    assert set(output["weights"]) == set(output["members"])
+    assert output["size"] == output["size_lower_bound"] == len(best.members)
+    assert output["gap_lower_bound"] is None
+    assert output["worst_gap"]["additive"] == pytest.approx(best.gap.additive)
+    assert sum(output["worst_gap"]["at_weights_additive"].values()) == pytest.approx(1)
+    assert set(output["coverage"]) == {"threshold", "share"}
+    assert output["coverage"]["share"] == 1
+    assert output["scope"] == "candidates"
     code, out = palm("select", table, "--k", "3", "--json")
-    told = json.loads(out)
-    assert told["size_lower_bound"] is None
-    assert told["gap_lower_bound"] == pytest.approx(told["worst_gap"]["additive"])
+    output = json.loads(out)
+    assert output["size_lower_bound"] is None
+    assert output["gap_lower_bound"] == pytest.approx(output["worst_gap"]["additive"])
 
 
 def test_select_minimises_the_relative_gap_when_asked(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
@@ -92,7 +92,7 @@ def test_every_method_runs_and_prints_a_table(palm, table: Path, method: str) ->
 
 
 def test_guardrails(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
-    rewards = read_table(table)
+    rewards = read_reward_table(table)
     kept = rewards.policies[int(np.argmax(rewards.rewards[:, 0]))]
     code, out = palm(
         "select",
@@ -107,11 +107,11 @@ def test_guardrails(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
         kept,
         "--json",
     )
-    told = json.loads(out)
+    output = json.loads(out)
     assert code == 0
-    assert kept in told["members"]
-    assert all(rewards.rewards[rewards.row(m), 0] >= 0.3 for m in told["members"])
-    assert told["worst_gap"]["at_weights_additive"]["safety"] >= 0.4 - 1e-9
+    assert kept in output["members"]
+    assert all(rewards.rewards[rewards.row(m), 0] >= 0.3 for m in output["members"])
+    assert output["worst_gap"]["at_weights_additive"]["safety"] >= 0.4 - 1e-9
 
 
 @pytest.mark.parametrize(
@@ -153,13 +153,13 @@ def test_out_writes_a_bundle_with_the_members(palm, table: Path) -> None:  # typ
     assert palm("select", table, "--k", "3", "--out", folder)[0] == 0
     bundle = read_bundle(folder)
     assert len(bundle.members) == 3
-    assert bundle.points == pytest.approx(read_table(table).points)
+    assert bundle.points == pytest.approx(read_reward_table(table).points)
 
 
 def test_certify_and_curve(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
-    points = read_table(table).points
-    told = json.loads(palm("certify", table, "--members", "p0,p3", "--json")[1])
-    assert told["worst_gap"]["additive"] == pytest.approx(
+    points = read_reward_table(table).points
+    output = json.loads(palm("certify", table, "--members", "p0,p3", "--json")[1])
+    assert output["worst_gap"]["additive"] == pytest.approx(
         worst_gap(points[[0, 3]], points).additive
     )
     rows = json.loads(palm("curve", table, "--max-k", "4", "--json")[1])["curve"]
@@ -176,9 +176,9 @@ def test_a_long_table_gives_a_confidence_bound(palm, tmp_path: Path) -> None:  #
         for j in range(30)
     ]
     pd.DataFrame(rows, columns=["policy", "prompt_id", *TRAITS]).to_parquet(tmp_path / "l.parquet")
-    told = json.loads(palm("certify", tmp_path / "l.parquet", "--members", "p0,p1", "--json")[1])
-    assert told["confidence"]["prompts"] == 30
-    assert told["confidence"]["upper"] > told["worst_gap"]["additive"]
+    output = json.loads(palm("certify", tmp_path / "l.parquet", "--members", "p0,p1", "--json")[1])
+    assert output["confidence"]["prompts"] == 30
+    assert output["confidence"]["upper"] > output["worst_gap"]["additive"]
 
 
 @pytest.mark.parametrize(
@@ -198,11 +198,11 @@ def test_a_long_table_gives_a_confidence_bound(palm, tmp_path: Path) -> None:  #
 def test_bad_tables_are_refused_naming_the_place(tmp_path: Path, text: str, say: str) -> None:
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(InvalidInputError, match=say):
-        read_table(tmp_path / "t.csv")
+        read_reward_table(tmp_path / "t.csv")
 
 
 def test_costs_are_subtracted(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("policy,a,b,cost\nx,0.5,0.6,0.1\ny,0.2,0.9,0\n")
-    assert read_table(tmp_path / "t.csv").points == pytest.approx(
+    assert read_reward_table(tmp_path / "t.csv").points == pytest.approx(
         np.array([[0.4, 0.5], [0.2, 0.9]])
     )

@@ -17,7 +17,7 @@ from palm_engine.geometry.simplex import (
     normalise,
     random_design,
     uniform_design,
-    weights_from_mapping,
+    weights_of,
 )
 
 
@@ -51,7 +51,7 @@ def test_bad_weights_are_refused_by_row_and_by_name() -> None:
     with pytest.raises(InvalidInputError, match="row 1"):
         as_weights([[0.5, 0.5], [0.9, 0.9]])
     with pytest.raises(InvalidInputError, match="humour"):
-        weights_from_mapping({"safety": 0.5, "humour": 0.5}, ["safety", "humor"])
+        weights_of({"safety": 0.5, "humour": 0.5}, ["safety", "humor"])
 
 
 def test_coverage_and_regions_match_areas_known_in_closed_form() -> None:

@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from palm_engine.analysis.plan import plan
 from palm_engine.errors import ConfigError
 from palm_engine.pipeline.config import load_config
 from palm_engine.pipeline.plan import plan_pool
 from palm_engine.pipeline.sample import read_prompts
 from palm_engine.pipeline.store import Store, key_of
 from palm_engine.pipeline.train import draw_pairs, policy_name
+from palm_engine.selection.result import Target
 
 ROOT = Path(__file__).resolve().parents[3]
 DEMO = ROOT / "configs" / "demo.toml"
@@ -34,6 +36,9 @@ def test_the_demo_configuration_is_valid() -> None:
         ("temperature = 0.7", "temperature = 7", "sampling.temperature"),
         ("[[styles]]\nname = ", "[[styles]]\nname = 'base' #", "kept for the unadapted"),
         ("rank = 4", 'rank = "four"', "training.rank"),
+        ('name = "demo"', 'name = ".demo"', "name: String should match"),
+        ('name = "safety"', 'name = ".."', r"traits\.0\.name"),
+        ('reward = "humor"', 'reward = "humour"', r"traits\.1\.reward: .*'humour'.*known are"),
         ('name = "demo"', "name = 'a b'", "name"),
         ("[pool]", "[pool", "not valid TOML"),
     ],
@@ -134,3 +139,21 @@ def test_pairs_are_drawn_by_the_gibbs_policy() -> None:
     pairs = draw_pairs(pool, rewards, 0.01, np.array([1.0, 0.0]), 10, None, texts, 64, seed=1)
     assert [(p.prompt, p.answer, p.weight) for p in pairs] == [("A?", "v", 5.0), ("B?", "y", 5.0)]
     assert policy_name(np.array([0.6, 0.06, 0.34])) == "lora-60-06-34"
+
+
+def test_the_build_plans_what_the_plan_page_shows() -> None:
+    rewards = np.random.default_rng(1).random((6, 8, 3))
+    config = load_config(DEMO)
+    config = config.model_copy(
+        update={
+            "plan": config.plan.model_copy(update={"resolution": 12}),
+            "selection": config.selection.model_copy(update={"k": 3}),
+        }
+    )
+    built = plan_pool(rewards, config)
+    page = plan(rewards, config.plan.betas, Target(k=3), resolution=12, most=4)
+    members = page.policies.weights[list(page.chosen.members)]
+    assert np.array_equal(built.planned_weights, members)
+    assert built.planned_gap == page.chosen.gap.additive
+    roles = {tuple(p.weights): p.role for p in built.adapters}
+    assert all(roles[tuple(w)] in ("plan", "corner") for w in members)

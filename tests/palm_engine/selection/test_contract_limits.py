@@ -19,9 +19,9 @@ from palm_engine.oracles.gibbs import GibbsOracle
 from palm_engine.selection.methods import METHODS
 from palm_engine.selection.minimum import minimum, size_curve
 from palm_engine.selection.options import Options
-from palm_engine.selection.palm import palm
+from palm_engine.selection.palm import grid_size, palm
 from palm_engine.selection.result import Target
-from tests.support.bundles import NoisyTable, sphere
+from tests.support.bundles import CountingTable, NoisyTable, sphere
 
 NAMES = sorted(METHODS)
 BOUNDARY = np.vstack([np.eye(4), np.zeros((1, 4)), np.full((1, 4), 1.0), np.eye(4)[::-1] * 0.5])
@@ -48,7 +48,7 @@ def test_many_traits_work_with_every_method(name: str, d: int) -> None:
         if d > 5:
             with pytest.raises(InvalidInputError, match="1,000,000"):
                 palm(points, Target(k=3))
-        found = palm(points, Target(k=3), grid_eps=0.7, grid_delta=0.7)
+        found = palm(points, Target(k=3), Options(grid_eps=0.7, grid_delta=0.7))
     else:
         found = METHODS[name].select(points, Target(k=3), options)
     assert 1 <= len(found.members) <= 3
@@ -105,12 +105,21 @@ def test_targets_that_make_no_sense_are_refused_before_any_method(
         Target(k=k, eps=eps, delta=delta)
 
 
-@pytest.mark.parametrize("name", ["adaptive", "placement", "uniform", "random"])
+@pytest.mark.parametrize("name", ["adaptive", "placement", "uniform", "random", "palm"])
 @pytest.mark.parametrize("batch", [1, 4])
-def test_a_budget_of_oracle_calls_is_kept_whatever_the_batch(name: str, batch: int) -> None:
-    points = sphere(60, 3, 2)
-    found = METHODS[name].select(points, Target(k=5), Options(budget=9, batch=batch))
-    assert 1 <= found.oracle_calls <= 9
+@pytest.mark.parametrize("target", [Target(k=5), Target(k=12), Target(delta=0.9)])
+def test_a_budget_of_oracle_calls_is_kept_and_counted(
+    name: str, batch: int, target: Target
+) -> None:
+    oracle = CountingTable(sphere(60, 3, 2))
+    found = METHODS[name].select(oracle, target, Options(budget=9, batch=batch))
+    assert 1 <= found.oracle_calls == oracle.calls <= 9
+
+
+def test_palm_asks_at_every_weight_of_the_grid_it_is_given() -> None:
+    oracle = CountingTable(sphere(60, 3, 2))
+    found = palm(oracle, Target(k=3), Options(grid_eps=0.3, grid_delta=0.3))
+    assert found.oracle_calls == oracle.calls == grid_size(3, 0.3, 0.3)
 
 
 def test_the_seed_is_what_random_depends_on() -> None:

@@ -238,7 +238,7 @@ def test_lazy_palm_calls_less_and_keeps_its_promise() -> None:
     points = sphere(60, 3, 1)
     eager, lazy = (
         palm(points, Target(delta=0.1)),
-        palm(points, Target(delta=0.1), lazy=True, prune="ilp"),
+        palm(points, Target(delta=0.1), lazy=True),
     )
     assert lazy.oracle_calls < eager.oracle_calls
     assert worst_violation(lazy.points, points, 0.19, 0.3)[0] <= 1e-9

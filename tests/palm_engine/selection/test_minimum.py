@@ -116,4 +116,4 @@ def test_near_ties_of_1e_10_end() -> None:
     circle = np.column_stack([np.cos(angles), np.sin(angles)])
     table = np.vstack([circle, circle - 1e-10, circle - 1.5e-10, circle - 2e-10])
     for k in (2, 3):
-        assert minimum(table, Target(k=k)).stopped == "proved optimal"
+        assert minimum(table, Target(k=k)).proved

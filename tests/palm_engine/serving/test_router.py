@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palm_engine.analysis.curves import pick_info
 from palm_engine.bundle.folder import Bundle, read_bundle
 from palm_engine.errors import BundleError, InvalidInputError, ModelSourceError
+from palm_engine.geometry.pick import pick_info
 from palm_engine.serving.router import Router, parse_weights
 from tests.support.fakes import tiny_bundle
 

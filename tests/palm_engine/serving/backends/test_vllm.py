@@ -1,4 +1,4 @@
-"""The remote backend against a real vLLM with one adapter a member: `make test-vllm`.
+"""The remote backend against a real vLLM with one adapter per member: `make test-vllm`.
 
 Not in the default run.
 

@@ -1,0 +1,107 @@
+"""What the browser's panel gets: one versioned schema, for Explore, Coverage, Plan and Share.
+
+`browser/view.schema.json` is written from it; the panel refuses another version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+FieldKind = Literal["member", "gap", "multiplicative", "best", "trait", "difference"]
+Layout = Literal["full", "map"]
+Vector = list[float]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=to_camel, validate_by_name=True
+    )
+
+
+class Field(_Part):
+    """What the map shows: a kind, the unit that hover and legend give, the trait for "trait"."""
+
+    kind: FieldKind = "member"
+    unit: str = ""
+    trait: int = 0
+
+
+class Worst(_Part):
+    """The worst gap, the weights where it is (d), and a sentence with scope and bound."""
+
+    additive: float
+    at: Vector
+    text: str
+
+
+class PanelView(_Part):
+    """A portfolio on the map; points are rows of d numbers, in the order of `traits`.
+
+    Attributes:
+        id: keeps presets of one bundle apart from another's.
+        file: name of downloaded files.
+        layout: "full" (sliders, card, map, bars) or "map".
+        title: heading of the map.
+        traits: names of the d traits.
+        trait_colours: one colour per trait.
+        unit: what gaps are counted in.
+        scope: scope of the gaps.
+        rival: what gaps are measured against, in words.
+        follow: whether the sliders are the user's weights.
+        names: what members are called.
+        about: a sentence per member.
+        colours: one colour per member.
+        members: points of the members.
+        rewards: reward vectors of the members.
+        trained: weights that each member was trained at, or None.
+        candidates: points of the candidates that can be best somewhere.
+        candidate_names: what they are called.
+        candidate_rewards: their reward vectors.
+        base: the base model's reward vector, or None.
+        other: points of a second portfolio, for the field "difference".
+        field: what the map shows.
+        threshold: gap at which a line is drawn, or None.
+        worst: the worst gap, or None.
+        raw: slider positions, 0 to 100.
+    """
+
+    version: Literal[1] = 1
+    id: str
+    file: str
+    layout: Layout
+    title: str
+    traits: list[str]
+    trait_colours: list[str] = []
+    unit: str
+    scope: str
+    rival: str
+    follow: bool
+    names: list[str]
+    about: list[str] = []
+    colours: list[str]
+    members: list[Vector]
+    rewards: list[Vector]
+    trained: list[Vector | None]
+    candidates: list[Vector]
+    candidate_names: list[str] = []
+    candidate_rewards: list[Vector] = []
+    base: Vector | None = None
+    other: list[Vector] = []
+    field: Field = Field()
+    threshold: float | None = None
+    worst: Worst | None = None
+    raw: Vector = []
+
+    def for_browser(self, raw: Vector) -> dict[str, object]:
+        """The view as JSON, with the slider positions of now.
+
+        `stamp` changes with everything but `raw`: the browser redraws only where it did.
+        """
+        content = self.model_dump_json(by_alias=True, exclude={"raw"})
+        stamp = hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
+        shown = self.model_dump(mode="json", by_alias=True)
+        return shown | {"raw": raw, "stamp": stamp}

@@ -1,0 +1,186 @@
+"""Select, certify and plan by names: what `import palm_engine` offers over bundles and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from palm_engine._types import Floats, Progress, no_progress
+from palm_engine.analysis import plan as planner
+from palm_engine.analysis.plan import PlanInfo
+from palm_engine.bundle.folder import Bundle
+from palm_engine.errors import InvalidInputError
+from palm_engine.geometry.confidence import Bound, worst_gap_bound
+from palm_engine.geometry.region import Region
+from palm_engine.selection.methods import get_method
+from palm_engine.selection.options import Options, below_floors
+from palm_engine.selection.result import Selection, Target
+from palm_engine.tables.reward_table import RewardTable
+
+Bounds = Mapping[str, tuple[float, float]]
+GapKind = Literal["additive", "multiplicative"]
+
+
+def select(
+    source: Bundle | RewardTable,
+    *,
+    k: int | None = None,
+    eps: float = 0.0,
+    delta: float = 0.0,
+    method: str = "minimum",
+    gap: GapKind = "additive",
+    where: Bounds | None = None,
+    floors: Mapping[str, float] | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    split: str | None = None,
+    options: Options | None = None,
+) -> Selection:
+    """Choose a portfolio from the evaluated policies of a bundle or table.
+
+    Args:
+        source: a bundle, or a reward table.
+        k: how many members: the best k. Or give a tolerance instead.
+        eps: multiplicative tolerance, 0 to 1: the fewest members that keep it.
+        delta: additive tolerance, in reward units: the fewest members that keep it.
+        method: a name of `METHODS`.
+        gap: what `k` minimises the worst of.
+        where: weights that count: `{trait: (least, most)}`.
+        floors: least reward that a member must have, by trait.
+        include: policies that must be members.
+        exclude: policies that may not be members.
+        split: of a bundle, choose on the rewards of this split of prompts ("choose", so that
+            `certify` on the others holds); None chooses on the rewards that the bundle shows.
+        options: further limits (time, oracle calls, seed, PALM's grid); its region, included and
+            excluded rows are replaced.
+
+    Returns:
+        The selection, with names: `policies`, `gap.additive`, `gap.at`, `pick({trait: weight})`.
+
+    Raises:
+        InvalidInputError: an unknown name, or limits that make no sense.
+        InfeasibleError: no portfolio meets the target.
+        UndefinedGapError: a multiplicative gap where the best value is not positive everywhere.
+    """
+    points = _points(source, split)
+    traits = source.traits
+    excluded = [*below_floors(source.rewards, floors or {}, traits), *_rows(source, exclude)]
+    limits = replace(
+        options or Options(),
+        region=region_of(where, traits),
+        include=tuple(_rows(source, include)),
+        exclude=tuple(excluded),
+    )
+    target = Target(k=k, eps=eps, delta=delta, multiplicative=gap == "multiplicative")
+    selection = get_method(method).select(points, target, limits)
+    return selection.with_names(source.policies, traits, points)
+
+
+def certify(
+    source: Bundle | RewardTable,
+    portfolio: Selection | Sequence[str],
+    *,
+    where: Bounds | None = None,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Bound:
+    """A confidence bound on a portfolio's additive worst gap, from the scores of single prompts.
+
+    It holds for a portfolio that was chosen on other prompts: of a bundle, the certify prompts are
+    used, so choose with `select(..., split="choose")`.
+
+    Args:
+        source: a bundle with recorded scores, or a table with one row per policy and prompt.
+        portfolio: a selection, or names of policies.
+        where: weights that count: `{trait: (least, most)}`.
+        confidence: of each side of the bound by itself, between 0.5 and 1.
+        resamples: bootstrap samples of whole prompts.
+        seed: of the resampling.
+
+    Raises:
+        InvalidInputError: the source has no scores by prompt, or a policy is unknown.
+    """
+    scores = source.scores if isinstance(source, RewardTable) else source.scores_on("certify")
+    if scores is None:
+        raise InvalidInputError(
+            "a bound needs scores by prompt: a bundle with answers to certify prompts, or a table "
+            "with a column prompt_id"
+        )
+    names = portfolio.policies if isinstance(portfolio, Selection) else portfolio
+    region = region_of(where, source.traits)
+    rows = _rows(source, names)
+    return worst_gap_bound(scores, rows, confidence, resamples, seed, region)
+
+
+def plan(
+    source: Bundle | ArrayLike,
+    *,
+    k: int | None = None,
+    eps: float = 0.0,
+    delta: float = 0.0,
+    betas: Sequence[float] | None = None,
+    most: int = 0,
+    report: Progress = no_progress,
+) -> PlanInfo:
+    """Plan a portfolio in closed form on a scored pool, before any training (scope: pool).
+
+    Args:
+        source: a bundle with a pool, or scores of shape (prompts, samples, d) in [0, 1].
+        k: how many members. Or give a tolerance instead.
+        eps: multiplicative tolerance, 0 to 1.
+        delta: additive tolerance, in reward units.
+        betas: temperatures; None takes the bundle's own, or 0.05.
+        most: also plan every size up to this one.
+        report: gets the share done and what is being done.
+
+    Raises:
+        InvalidInputError: the bundle has no pool, or the scores have another shape.
+        InfeasibleError: no portfolio meets the target.
+    """
+    target = Target(k=k, eps=eps, delta=delta)
+    if not isinstance(source, Bundle):
+        rewards = np.asarray(source, dtype=float)
+        if rewards.ndim != 3 or not ((rewards >= 0) & (rewards <= 1)).all():
+            raise InvalidInputError(
+                f"a pool has shape (prompts, samples, traits), in [0, 1]; got {rewards.shape}"
+            )
+        return planner.plan(rewards, betas or (0.05,), target, most=most, report=report)
+    pool = source.pool_rewards
+    if pool is None:
+        raise InvalidInputError(f"{source.folder}: has no pool.parquet to plan on")
+    return planner.plan(
+        pool,
+        betas or source.manifest.beta or (0.05,),
+        target,
+        source.with_cost,
+        planner.built_resolution(source.manifest.built.config),
+        most,
+        report,
+    )
+
+
+def region_of(where: Bounds | None, traits: Sequence[str]) -> Region | None:
+    """The region of `{trait: (least, most)}`; None where nothing is bounded."""
+    if not where:
+        return None
+    lower = {trait: low for trait, (low, _) in where.items()}
+    upper = {trait: high for trait, (_, high) in where.items()}
+    return Region.from_mappings(lower, upper, traits)
+
+
+def _points(source: Bundle | RewardTable, split: str | None) -> Floats:
+    if split is None:
+        return source.points
+    points = source.points_on(split) if isinstance(source, Bundle) else None
+    if points is None:
+        raise InvalidInputError(f"not every candidate was evaluated on the split {split!r}")
+    return points
+
+
+def _rows(source: Bundle | RewardTable, names: Sequence[str]) -> list[int]:
+    return sorted({source.row(name) for name in names})

@@ -1,0 +1,104 @@
+"""Selection methods side by side: worst gap by size of each, chosen and measured alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from palm_engine._types import Progress, no_progress
+from palm_engine.geometry.gap import require_positive, worst_gap
+from palm_engine.geometry.policies import as_points
+from palm_engine.selection.methods import METHODS
+from palm_engine.selection.options import Options
+from palm_engine.selection.palm import grid_size, palm
+from palm_engine.selection.result import Selection, Target
+
+RANDOM_DRAWS = 20
+MOST_GRID = 20_000
+GRIDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 0.9)
+
+
+@dataclass(frozen=True)
+class MethodCurve:
+    """Worst gap by size for one method.
+
+    `low` and `high` are its range over draws (random only), else None.
+    """
+
+    method: str
+    label: str
+    sizes: tuple[int, ...]
+    members: tuple[tuple[int, ...], ...]
+    gaps: tuple[float, ...]
+    low: tuple[float, ...] | None = None
+    high: tuple[float, ...] | None = None
+
+
+def coarse_grid(d: int) -> float:
+    """The smallest eps = delta of GRIDS whose PALM grid has at most MOST_GRID weights."""
+    return next(e for e in GRIDS if grid_size(d, e, e) <= MOST_GRID or e == GRIDS[-1])
+
+
+def compare_methods(
+    chosen_on: ArrayLike,
+    points: ArrayLike,
+    sizes: tuple[int, ...],
+    multiplicative: bool = False,
+    report: Progress = no_progress,
+    without: tuple[str, ...] = (),
+) -> list[MethodCurve]:
+    """Worst gap by size of every method but those `without`, exact.
+
+    Each chooses on `chosen_on` (n, d) and is measured on `points` (n, d). `multiplicative` compares
+    multiplicative gaps; raises UndefinedGapError where the best value isn't positive everywhere.
+    """
+    seen, true = as_points(chosen_on), as_points(points)
+    if multiplicative:
+        require_positive(seen)
+        require_positive(true)
+    side = coarse_grid(seen.shape[1])
+
+    def choose(method: str, k: int, seed: int = 0) -> Selection:
+        if method == "palm":
+            return palm(seen, Target(k=k), Options(grid_eps=side, grid_delta=side))
+        target = Target(k=k, multiplicative=multiplicative and method == "minimum")
+        return METHODS[method].select(seen, target, Options(time_limit=10.0, seed=seed))
+
+    def measured(rows: tuple[int, ...]) -> float:
+        gap = worst_gap(true[list(rows)], true)
+        return (
+            gap.additive if not multiplicative or gap.multiplicative is None else gap.multiplicative
+        )
+
+    labels = {
+        "minimum": "exact best",
+        "greedy": "greedy",
+        "palm": f"PALM (grid eps = delta = {side:g})",
+        "uniform": "uniform weights",
+        "random": f"random weights, mean of {RANDOM_DRAWS}",
+    }
+    labels = {method: label for method, label in labels.items() if method not in without}
+    curves = []
+    for i, (method, label) in enumerate(labels.items()):
+        picked, gaps = [], []
+        for j, k in enumerate(sizes):
+            report((i + j / len(sizes)) / len(labels), f"{label}, {k} member{'s' if k > 1 else ''}")
+            draws = range(RANDOM_DRAWS if method == "random" else 1)
+            found = [choose(method, k, seed).members for seed in draws]
+            picked.append(tuple(found[0]))
+            gaps.append([measured(tuple(rows)) for rows in found])
+        spread = method == "random"
+        curves.append(
+            MethodCurve(
+                method,
+                label,
+                sizes,
+                tuple(picked),
+                tuple(float(np.mean(g)) for g in gaps),
+                tuple(min(g) for g in gaps) if spread else None,
+                tuple(max(g) for g in gaps) if spread else None,
+            )
+        )
+    return curves
