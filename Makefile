@@ -3,6 +3,7 @@
 .PHONY: help app test test-slow test-vllm check format demo bench model clean
 SHELL := /bin/sh
 BIN := .venv/bin
+BIOME := npx --yes @biomejs/biome@2.6.8
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help: ## this list
@@ -29,14 +30,18 @@ test-vllm: .venv/.dev model .venv-vllm/.ready ## the remote backend against a re
 	@.venv-vllm/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
 	@touch $@
 
-check: .venv/.dev ## format, lint and types, as in CI
+check: .venv/.dev ## format, lint and types, as in CI (JavaScript and CSS too, where npx is there)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@if command -v npx >/dev/null 2>&1; then $(BIOME) check app/components/browser; \
+	elif [ -n "$$CI" ]; then echo "make check needs npx (Node.js) for JavaScript and CSS"; exit 1; \
+	else echo "JavaScript and CSS were not checked: install Node.js (npx) to check them too."; fi
 
 format: .venv/.dev ## put the code into its format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+	@if command -v npx >/dev/null 2>&1; then $(BIOME) check --write app/components/browser; fi
 
 demo: .venv/.app model ## rebuild the demo portfolio (hours on a laptop; goes on where it was stopped)
 	@$(BIN)/palm build configs/demo.toml --out portfolios/demo

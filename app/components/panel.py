@@ -25,7 +25,7 @@ from palm_engine.geometry.simplex import named_weights, weights_text
 from palm_engine.selection.parts.cuts import comparator_rows
 
 HERE = Path(__file__).resolve().parent
-ENGINE = ("geometry.js", "draw.js", "panel.js", "export.js")
+ENGINE = ("dom.js", "geometry.js", "draw.js", "build.js", "paint.js", "panel.js", "export.js")
 TRAIT_COLOURS = (
     "#2f5d8a",
     "#c96f4a",

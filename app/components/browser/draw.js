@@ -1,13 +1,33 @@
 // Drawing: an SVG triangle (three traits) or segment (two), with exact regions, fields, lines, dots and a puck.
 const SVG = "http://www.w3.org/2000/svg";
-const TOP = [260, 34], LEFT = [40, 415], RIGHT = [480, 415];
+const TOP = [260, 34],
+  LEFT = [40, 415],
+  RIGHT = [480, 415];
 const STEPS = 72;
 // Viridis: even steps of lightness, so it reads in grey and with every colour blindness (van der Walt and Smith 2015).
-const SHADES = [[68, 1, 84], [72, 40, 120], [62, 74, 137], [49, 104, 142], [38, 130, 142], [31, 158, 137],
-  [53, 183, 121], [109, 205, 89], [180, 222, 44], [253, 231, 37]];
+const SHADES = [
+  [68, 1, 84],
+  [72, 40, 120],
+  [62, 74, 137],
+  [49, 104, 142],
+  [38, 130, 142],
+  [31, 158, 137],
+  [53, 183, 121],
+  [109, 205, 89],
+  [180, 222, 44],
+  [253, 231, 37],
+];
 
 // For signed fields: blue below 0, white at 0, orange above (Brewer, "PuOr" turned; safe with every colour blindness).
-const SIGNED = [[33, 72, 142], [92, 134, 190], [166, 189, 219], [247, 247, 247], [253, 184, 99], [224, 130, 20], [153, 79, 0]];
+const SIGNED = [
+  [33, 72, 142],
+  [92, 134, 190],
+  [166, 189, 219],
+  [247, 247, 247],
+  [253, 184, 99],
+  [224, 130, 20],
+  [153, 79, 0],
+];
 
 function node(name, attributes = {}, text = null) {
   const element = document.createElementNS(SVG, name);
@@ -17,7 +37,8 @@ function node(name, attributes = {}, text = null) {
 }
 
 function shade(t, shades = SHADES) {
-  const x = Math.min(Math.max(t, 0), 1) * (shades.length - 1), i = Math.min(Math.floor(x), shades.length - 2);
+  const x = Math.min(Math.max(t, 0), 1) * (shades.length - 1),
+    i = Math.min(Math.floor(x), shades.length - 2);
   return shades[i].map((a, c) => Math.round(a + (x - i) * (shades[i + 1][c] - a)));
 }
 
@@ -29,7 +50,8 @@ function toXY(share) {
 function toShare(x, y) {
   const a = (LEFT[1] - y) / (LEFT[1] - TOP[1]);
   const c = (x - LEFT[0] - a * (TOP[0] - LEFT[0])) / (RIGHT[0] - LEFT[0]);
-  const share = [a, 1 - a - c, c].map((s) => Math.max(s, 0)), total = share[0] + share[1] + share[2];
+  const share = [a, 1 - a - c, c].map((s) => Math.max(s, 0)),
+    total = share[0] + share[1] + share[2];
   return share.map((s) => s / total);
 }
 
@@ -39,17 +61,23 @@ function short(value) {
 
 // A field as an image that fills the triangle's box; scale [low, high] to the shades.
 function fieldImage(rows, low, high, shades) {
-  const width = 352, height = Math.round((width * (LEFT[1] - TOP[1])) / (RIGHT[0] - LEFT[0]));
+  const width = 352,
+    height = Math.round((width * (LEFT[1] - TOP[1])) / (RIGHT[0] - LEFT[0]));
   const canvas = document.createElement("canvas");
-  canvas.width = width; canvas.height = height;
+  canvas.width = width;
+  canvas.height = height;
   const pixels = canvas.getContext("2d").createImageData(width, height);
   for (let row = 0; row < height; row++) {
     const a = 1 - (row + 0.5) / height;
     for (let column = 0; column < width; column++) {
-      const c = (column + 0.5) / width - a / 2, b = 1 - a - c;
+      const c = (column + 0.5) / width - a / 2,
+        b = 1 - a - c;
       if (c < -0.004 || b < -0.004) continue;
-      const colour = shade((interpolate(rows, [a, b, c]) - low) / (high - low || 1), shades), at = 4 * (row * width + column);
-      pixels.data[at] = colour[0]; pixels.data[at + 1] = colour[1]; pixels.data[at + 2] = colour[2];
+      const colour = shade((interpolate(rows, [a, b, c]) - low) / (high - low || 1), shades),
+        at = 4 * (row * width + column);
+      pixels.data[at] = colour[0];
+      pixels.data[at + 1] = colour[1];
+      pixels.data[at + 2] = colour[2];
       pixels.data[at + 3] = 255;
     }
   }
@@ -60,7 +88,15 @@ function fieldImage(rows, low, high, shades) {
 function colourBar(layer, low, high, title, shades) {
   const bar = node("g", { "aria-hidden": "true" });
   for (let i = 0; i < 60; i++) {
-    bar.append(node("rect", { x: 396 + i * 1.8, y: 8, width: 2.2, height: 9, fill: `rgb(${shade(i / 59, shades)})` }));
+    bar.append(
+      node("rect", {
+        x: 396 + i * 1.8,
+        y: 8,
+        width: 2.2,
+        height: 9,
+        fill: `rgb(${shade(i / 59, shades)})`,
+      }),
+    );
   }
   bar.append(node("text", { x: 396, y: 29, class: "small" }, short(low)));
   bar.append(node("text", { x: 504, y: 29, class: "small", "text-anchor": "end" }, short(high)));
@@ -70,12 +106,25 @@ function colourBar(layer, low, high, title, shades) {
 
 // A polygon of shares as the points of an SVG polygon.
 function pointsOf(polygon) {
-  return polygon.map((p) => toXY(p).map((x) => x.toFixed(2)).join(",")).join(" ");
+  return polygon
+    .map((p) =>
+      toXY(p)
+        .map((x) => x.toFixed(2))
+        .join(","),
+    )
+    .join(" ");
 }
 
 // Where member `i` was trained, at (cx, cy); fainter where only a part of its weight is on these traits.
 function trainingDot(layer, scene, i, cx, cy) {
-  const made = node("circle", { cx, cy, r: 6, fill: scene.colours[i], class: "dot", opacity: scene.dots[i].part });
+  const made = node("circle", {
+    cx,
+    cy,
+    r: 6,
+    fill: scene.colours[i],
+    class: "dot",
+    opacity: scene.dots[i].part,
+  });
   made.append(node("title", {}, `${scene.names[i]} was trained here`));
   layer.append(made);
 }
@@ -86,10 +135,27 @@ function centroid(polygon) {
 
 function areaOf(polygon) {
   const p = polygon.map(toXY);
-  return Math.abs(p.reduce((s, [x, y], i) => {
-    const [u, v] = p[(i + 1) % p.length];
-    return s + x * v - u * y;
-  }, 0)) / 2;
+  return (
+    Math.abs(
+      p.reduce((s, [x, y], i) => {
+        const [u, v] = p[(i + 1) % p.length];
+        return s + x * v - u * y;
+      }, 0),
+    ) / 2
+  );
+}
+
+// The least and the largest number of a lattice.
+function extremes(rows) {
+  let low = Infinity;
+  let high = -Infinity;
+  for (const row of rows) {
+    for (const x of row) {
+      low = Math.min(low, x);
+      high = Math.max(high, x);
+    }
+  }
+  return [low, high];
 }
 
 // Everything under the puck for three traits. `scene`: members, candidates (sliced points), names, colours, dots
@@ -98,10 +164,12 @@ function drawTriangle(layer, scene) {
   layer.replaceChildren();
   const regions = regionsOf(scene.members);
   const outline = [TOP, LEFT, RIGHT].map((p) => p.join(",")).join(" ");
-  const steps = scene.field && scene.field.steps;
+  const steps = scene.field?.steps;
   if (steps) {
     // One value a region: the exact regions are filled, nothing is interpolated across a border.
-    const used = steps.filter((_, i) => regions[i].length > 2), low = Math.min(...used), high = Math.max(...used);
+    const used = steps.filter((_, i) => regions[i].length > 2),
+      low = Math.min(...used),
+      high = Math.max(...used);
     regions.forEach((polygon, i) => {
       if (polygon.length < 3) return;
       const fill = `rgb(${shade(high > low ? (steps[i] - low) / (high - low) : 0.5)})`;
@@ -110,13 +178,22 @@ function drawTriangle(layer, scene) {
     colourBar(layer, low, high, scene.field.unit, SHADES);
   } else if (scene.field) {
     const rows = lattice(STEPS, scene.field.at);
-    let low = Infinity, high = -Infinity;
-    rows.forEach((row) => row.forEach((x) => { low = Math.min(low, x); high = Math.max(high, x); }));
+    let [low, high] = extremes(rows);
     if (scene.field.low !== undefined) low = Math.min(scene.field.low, low);
-    const signed = scene.field.kind === "difference", shades = signed ? SIGNED : SHADES;
-    if (signed) { high = Math.max(Math.abs(low), Math.abs(high), 1e-9); low = -high; }
-    const image = node("image", { x: LEFT[0], y: TOP[1], width: RIGHT[0] - LEFT[0], height: LEFT[1] - TOP[1],
-      preserveAspectRatio: "none", href: fieldImage(rows, low, high, shades) });
+    const signed = scene.field.kind === "difference",
+      shades = signed ? SIGNED : SHADES;
+    if (signed) {
+      high = Math.max(Math.abs(low), Math.abs(high), 1e-9);
+      low = -high;
+    }
+    const image = node("image", {
+      x: LEFT[0],
+      y: TOP[1],
+      width: RIGHT[0] - LEFT[0],
+      height: LEFT[1] - TOP[1],
+      preserveAspectRatio: "none",
+      href: fieldImage(rows, low, high, shades),
+    });
     const hole = node("clipPath", { id: "inside" });
     hole.append(node("polygon", { points: outline }));
     image.setAttribute("clip-path", "url(#inside)");
@@ -127,26 +204,49 @@ function drawTriangle(layer, scene) {
   }
   regions.forEach((polygon, i) => {
     if (polygon.length < 3) return;
-    layer.append(node("polygon", { points: pointsOf(polygon), fill: scene.field ? "none" : scene.colours[i], class: scene.field ? "border" : "region" }));
+    layer.append(
+      node("polygon", {
+        points: pointsOf(polygon),
+        fill: scene.field ? "none" : scene.colours[i],
+        class: scene.field ? "border" : "region",
+      }),
+    );
   });
   if (!scene.field) {
-    const gaps = lattice(STEPS, (w) => bestOf(scene.candidates, w).value - bestOf(scene.members, w).value);
+    const gaps = lattice(
+      STEPS,
+      (w) => bestOf(scene.candidates, w).value - bestOf(scene.members, w).value,
+    );
     const most = Math.max(...gaps.map((row) => Math.max(...row)));
     drawLines(layer, gaps, roundLevels(0, most, 3), "iso");
   }
   layer.append(node("polygon", { points: outline, class: "outline" }));
-  scene.dots.forEach((dot_, i) => { if (dot_) trainingDot(layer, scene, i, ...toXY(dot_.at)); });
+  scene.dots.forEach((dot_, i) => {
+    if (dot_) trainingDot(layer, scene, i, ...toXY(dot_.at));
+  });
   regions.forEach((polygon, i) => {
     if (polygon.length < 3 || areaOf(polygon) < 2500) return;
     const [x, middle] = toXY(centroid(polygon));
     // A name doesn't hide where a member was trained.
-    const hides = scene.dots.some((d) => d && Math.abs(toXY(d.at)[0] - x) < 60 && Math.abs(toXY(d.at)[1] - middle + 4) < 14);
+    const hides = scene.dots.some(
+      (d) => d && Math.abs(toXY(d.at)[0] - x) < 60 && Math.abs(toXY(d.at)[1] - middle + 4) < 14,
+    );
     const y = middle + (hides ? 24 : 0);
     layer.append(node("text", { x, y, class: "name", "text-anchor": "middle" }, scene.names[i]));
   });
-  [[TOP, "middle", -14], [LEFT, "start", 26], [RIGHT, "end", 26]].forEach(([[x, y], anchor, shift], i) => {
+  [
+    [TOP, "middle", -14],
+    [LEFT, "start", 26],
+    [RIGHT, "end", 26],
+  ].forEach(([[x, y], anchor, shift], i) => {
     const dx = i === 1 ? -30 : i === 2 ? 30 : 0;
-    layer.append(node("text", { x: x + dx, y: y + shift, class: "corner", "text-anchor": anchor }, scene.corners[i]));
+    layer.append(
+      node(
+        "text",
+        { x: x + dx, y: y + shift, class: "corner", "text-anchor": anchor },
+        scene.corners[i],
+      ),
+    );
   });
 }
 
@@ -155,31 +255,47 @@ function drawLines(layer, rows, levels, kind) {
   levels.forEach((level) => {
     const pieces = isoLine(rows, level);
     if (!pieces.length) return;
-    const path = joined(pieces).map((line) => line.map((p, i) => `${i ? "L" : "M"}${toXY(p).map((x) => x.toFixed(1))}`).join(""));
+    const path = joined(pieces).map((line) =>
+      line.map((p, i) => `${i ? "L" : "M"}${toXY(p).map((x) => x.toFixed(1))}`).join(""),
+    );
     layer.append(node("path", { d: path.join(""), class: kind }));
     if (kind === "threshold") return;
     const [x, y] = toXY(pieces[Math.floor(pieces.length / 2)][0]);
     // Steep fields bring their lines together: of labels on one spot the first is enough.
     if (placed.some(([u, v]) => Math.abs(u - x) < 34 && Math.abs(v - y) < 14)) return;
     placed.push([x, y]);
-    layer.append(node("text", { x, y: y - 3, class: `level ${kind}-level`, "text-anchor": "middle" }, short(level)));
+    layer.append(
+      node(
+        "text",
+        { x, y: y - 3, class: `level ${kind}-level`, "text-anchor": "middle" },
+        short(level),
+      ),
+    );
   });
 }
 
 // Two traits: value against the first trait's share; the best candidate dotted, the members' envelope in colour.
 function drawSegment(layer, scene) {
   layer.replaceChildren();
-  const count = 240, xs = Array.from({ length: count + 1 }, (_, i) => i / count);
+  const count = 240,
+    xs = Array.from({ length: count + 1 }, (_, i) => i / count);
   const at = scene.field ? scene.field.at : (w) => bestOf(scene.members, w).value;
   const upper = (w) => (scene.field ? at(w) : bestOf(scene.candidates, w).value);
   const values = xs.flatMap((x) => [at([x, 1 - x]), upper([x, 1 - x])]);
-  const low = Math.min(...values), high = Math.max(...values) + 1e-9;
-  const X = (x) => 64 + 416 * x, Y = (v) => 380 - (330 * (v - low)) / (high - low);
-  const line = (f, from, to) => xs.filter((x) => x >= from && x <= to)
-    .map((x, i) => `${i ? "L" : "M"}${X(x).toFixed(1)},${Y(f([x, 1 - x])).toFixed(1)}`).join("");
+  const low = Math.min(...values),
+    high = Math.max(...values) + 1e-9;
+  const X = (x) => 64 + 416 * x,
+    Y = (v) => 380 - (330 * (v - low)) / (high - low);
+  const line = (f, from, to) =>
+    xs
+      .filter((x) => x >= from && x <= to)
+      .map((x, i) => `${i ? "L" : "M"}${X(x).toFixed(1)},${Y(f([x, 1 - x])).toFixed(1)}`)
+      .join("");
   roundLevels(low, high).forEach((v) => {
     layer.append(node("line", { x1: 64, x2: 480, y1: Y(v), y2: Y(v), class: "grid" }));
-    layer.append(node("text", { x: 58, y: Y(v) + 4, class: "small", "text-anchor": "end" }, short(v)));
+    layer.append(
+      node("text", { x: 58, y: Y(v) + 4, class: "small", "text-anchor": "end" }, short(v)),
+    );
   });
   layer.heightAt = (x) => Y(at([x, 1 - x]));
   layer.append(node("path", { d: line(upper, 0, 1), class: "bestline" }));
@@ -188,18 +304,47 @@ function drawSegment(layer, scene) {
     const now = i <= count ? bestOf(scene.members, [xs[i], 1 - xs[i]]).index : -1;
     const before = bestOf(scene.members, [xs[start], 1 - xs[start]]).index;
     if (now === before) continue;
-    layer.append(node("path", { d: line(at, xs[start], xs[Math.min(i, count)]), class: "valueline",
-      stroke: scene.colours[before] }));
-    if (i - start > 24) layer.append(node("text", { x: X((xs[start] + xs[Math.min(i, count)]) / 2), y: 398,
-      class: "small", "text-anchor": "middle" }, scene.names[before]));
+    layer.append(
+      node("path", {
+        d: line(at, xs[start], xs[Math.min(i, count)]),
+        class: "valueline",
+        stroke: scene.colours[before],
+      }),
+    );
+    if (i - start > 24)
+      layer.append(
+        node(
+          "text",
+          {
+            x: X((xs[start] + xs[Math.min(i, count)]) / 2),
+            y: 398,
+            class: "small",
+            "text-anchor": "middle",
+          },
+          scene.names[before],
+        ),
+      );
     start = i;
   }
-  scene.dots.forEach((dot_, i) => { if (dot_) trainingDot(layer, scene, i, X(dot_.at[0]), layer.heightAt(dot_.at[0])); });
+  scene.dots.forEach((dot_, i) => {
+    if (dot_) trainingDot(layer, scene, i, X(dot_.at[0]), layer.heightAt(dot_.at[0]));
+  });
   if (scene.threshold != null && scene.threshold <= high) {
     layer.append(node("path", { d: `M64,${Y(scene.threshold)}H480`, class: "threshold" }));
   }
   layer.append(node("text", { x: 64, y: 425, class: "corner" }, `all ${scene.corners[1]}`));
-  layer.append(node("text", { x: 480, y: 425, class: "corner", "text-anchor": "end" }, `all ${scene.corners[0]}`));
-  layer.append(node("text", { x: 64, y: 22, class: "small" }, scene.field ? scene.field.unit
-    : `value (${scene.unit}); dotted: ${scene.rival}`));
+  layer.append(
+    node(
+      "text",
+      { x: 480, y: 425, class: "corner", "text-anchor": "end" },
+      `all ${scene.corners[0]}`,
+    ),
+  );
+  layer.append(
+    node(
+      "text",
+      { x: 64, y: 22, class: "small" },
+      scene.field ? scene.field.unit : `value (${scene.unit}); dotted: ${scene.rival}`,
+    ),
+  );
 }

@@ -1,6 +1,19 @@
 // Downloads of map and trait bars: SVG and PNG, and the numbers behind them as CSV (the map's on a grid of weights).
-const KEPT = ["fill", "fill-opacity", "stroke", "stroke-opacity", "stroke-width", "stroke-dasharray", "opacity",
-  "font-size", "font-weight", "font-family", "paint-order", "text-anchor", "color"];
+const KEPT = [
+  "fill",
+  "fill-opacity",
+  "stroke",
+  "stroke-opacity",
+  "stroke-width",
+  "stroke-dasharray",
+  "opacity",
+  "font-size",
+  "font-weight",
+  "font-family",
+  "paint-order",
+  "text-anchor",
+  "color",
+];
 
 function saveBlob(blob, name) {
   const link = element("a", { href: URL.createObjectURL(blob), download: name });
@@ -11,41 +24,75 @@ function saveBlob(blob, name) {
 // The theme's colours: an image shows its text on the ground that it was made for.
 function inkAndPaper(panel) {
   const style = getComputedStyle(panel.host.querySelector(".atlas"));
-  return { ink: style.color, paper: style.getPropertyValue("--st-background-color").trim() || "#fff" };
+  return {
+    ink: style.color,
+    paper: style.getPropertyValue("--st-background-color").trim() || "#fff",
+  };
 }
 
 function mapAsSvg(panel) {
-  const copy = panel.parts.svg.cloneNode(true), from = [panel.parts.svg, ...panel.parts.svg.querySelectorAll("*")];
+  const copy = panel.parts.svg.cloneNode(true),
+    from = [panel.parts.svg, ...panel.parts.svg.querySelectorAll("*")];
   [copy, ...copy.querySelectorAll("*")].forEach((target, i) => {
     const style = getComputedStyle(from[i]);
-    KEPT.forEach((property) => target.style.setProperty(property, style.getPropertyValue(property)));
-    ["tabindex", "role", "class"].forEach((name) => target.removeAttribute(name));
+    for (const property of KEPT) {
+      target.style.setProperty(property, style.getPropertyValue(property));
+    }
+    for (const name of ["tabindex", "role", "class"]) target.removeAttribute(name);
   });
   copy.setAttribute("width", 1040);
   copy.setAttribute("height", 930);
   copy.setAttribute("viewBox", "0 -20 520 465");
   const { ink, paper } = inkAndPaper(panel);
-  copy.prepend(node("rect", { x: 0, y: -20, width: 520, height: 465, fill: paper }),
-    node("text", { x: 8, y: -6, "font-size": 13, "font-family": "sans-serif", fill: ink }, panel.data.title));
+  copy.prepend(
+    node("rect", { x: 0, y: -20, width: 520, height: 465, fill: paper }),
+    node(
+      "text",
+      { x: 8, y: -6, "font-size": 13, "font-family": "sans-serif", fill: ink },
+      panel.data.title,
+    ),
+  );
   return new XMLSerializer().serializeToString(copy);
 }
 
 // A cell that a spreadsheet would run as a formula gets a quote in front.
 function cell(value) {
-  const text = String(value), safe = /^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text;
+  const text = String(value),
+    safe = /^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text;
   return /[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
 function mapAsCsv(panel) {
-  const { data, free } = panel, now = panel.weights, steps = 40, kind = data.field.kind;
-  const lines = [[...data.traits, "picked", "value", "best", "gap", ...(kind === "member" ? [] : [data.field.unit])]];
+  const { data, free } = panel,
+    now = panel.weights,
+    steps = 40,
+    kind = data.field.kind;
+  const lines = [
+    [
+      ...data.traits,
+      "picked",
+      "value",
+      "best",
+      "gap",
+      ...(kind === "member" ? [] : [data.field.unit]),
+    ],
+  ];
   const rows = data.traits.length > 2 ? steps : 0;
   for (let a = 0; a <= steps; a++) {
     for (let c = rows ? 0 : steps - a; c <= steps - a; c++) {
-      const share = rows ? [a / steps, (steps - a - c) / steps, c / steps] : [a / steps, 1 - a / steps];
-      const w = fullWeights(share, now, free), pick = pickAt(data.members, data.candidates, w);
-      lines.push([...w.map((x) => x.toFixed(4)), data.names[pick.member], pick.value.toFixed(6), pick.bestValue.toFixed(6),
-        pick.gap.toFixed(6), ...(kind === "member" ? [] : [panel.fieldAt(w).toFixed(6)])]);
+      const share = rows
+        ? [a / steps, (steps - a - c) / steps, c / steps]
+        : [a / steps, 1 - a / steps];
+      const w = fullWeights(share, now, free),
+        pick = pickAt(data.members, data.candidates, w);
+      lines.push([
+        ...w.map((x) => x.toFixed(4)),
+        data.names[pick.member],
+        pick.value.toFixed(6),
+        pick.bestValue.toFixed(6),
+        pick.gap.toFixed(6),
+        ...(kind === "member" ? [] : [panel.fieldAt(w).toFixed(6)]),
+      ]);
     }
   }
   return lines.map((line) => line.map(cell).join(",")).join("\n");
@@ -53,31 +100,63 @@ function mapAsCsv(panel) {
 
 // What the trait bars show: one [name, colour, reward a trait] for picked member, best candidate and base.
 function barRows(panel) {
-  const { data } = panel, pick = pickAt(data.members, data.candidates, panel.weights);
-  return [[data.names[pick.member], data.colours[pick.member], data.rewards[pick.member]],
-    [`best candidate: ${data.candidateNames[pick.best]}`, "#8494a4", data.candidateRewards[pick.best]],
-    ...(data.base ? [["base model", "#c3ccd5", data.base]] : [])];
+  const { data } = panel,
+    pick = pickAt(data.members, data.candidates, panel.weights);
+  return [
+    [data.names[pick.member], data.colours[pick.member], data.rewards[pick.member]],
+    [
+      `best candidate: ${data.candidateNames[pick.best]}`,
+      "#8494a4",
+      data.candidateRewards[pick.best],
+    ],
+    ...(data.base ? [["base model", "#c3ccd5", data.base]] : []),
+  ];
 }
 
 function barsAsSvg(panel) {
-  const rows = barRows(panel), { traits } = panel.data, band = 16 * rows.length + 14, height = 60 + 16 * rows.length + band * traits.length;
-  const { ink, paper } = inkAndPaper(panel), at = { "font-family": "sans-serif", fill: ink };
+  const rows = barRows(panel),
+    { traits } = panel.data,
+    band = 16 * rows.length + 14,
+    height = 60 + 16 * rows.length + band * traits.length;
+  const { ink, paper } = inkAndPaper(panel),
+    at = { "font-family": "sans-serif", fill: ink };
   const svg = node("svg", { width: 1040, height: 2 * height, viewBox: `0 0 520 ${height}` });
   svg.append(node("rect", { x: 0, y: 0, width: 520, height, fill: paper }));
-  svg.append(node("text", { ...at, x: 8, y: 18, "font-size": 13 }, `Expected reward on each trait (0 to 1) at ${named(traits, panel.weights)}`));
-  rows.forEach(([name, colour], i) => svg.append(node("rect", { x: 8, y: 28 + 16 * i, width: 10, height: 10, fill: colour }),
-    node("text", { ...at, x: 24, y: 37 + 16 * i, "font-size": 11 }, name)));
-  traits.forEach((trait, t) => rows.forEach(([, colour, rewards], i) => {
-    const y = 44 + 16 * rows.length + band * t + 16 * i;
-    if (!i) svg.append(node("text", { ...at, x: 8, y: y + 10, "font-size": 12 }, trait));
-    svg.append(node("rect", { x: 120, y, width: 340 * rewards[t], height: 11, fill: colour }),
-      node("text", { ...at, x: 126 + 340 * rewards[t], y: y + 10, "font-size": 11 }, rewards[t].toFixed(3)));
-  }));
+  svg.append(
+    node(
+      "text",
+      { ...at, x: 8, y: 18, "font-size": 13 },
+      `Expected reward on each trait (0 to 1) at ${named(traits, panel.weights)}`,
+    ),
+  );
+  for (const [i, [name, colour]] of rows.entries()) {
+    svg.append(
+      node("rect", { x: 8, y: 28 + 16 * i, width: 10, height: 10, fill: colour }),
+      node("text", { ...at, x: 24, y: 37 + 16 * i, "font-size": 11 }, name),
+    );
+  }
+  for (const [t, trait] of traits.entries()) {
+    for (const [i, [, colour, rewards]] of rows.entries()) {
+      const y = 44 + 16 * rows.length + band * t + 16 * i;
+      if (!i) svg.append(node("text", { ...at, x: 8, y: y + 10, "font-size": 12 }, trait));
+      svg.append(
+        node("rect", { x: 120, y, width: 340 * rewards[t], height: 11, fill: colour }),
+        node(
+          "text",
+          { ...at, x: 126 + 340 * rewards[t], y: y + 10, "font-size": 11 },
+          rewards[t].toFixed(3),
+        ),
+      );
+    }
+  }
   return [new XMLSerializer().serializeToString(svg), 2 * height];
 }
 
 function barsAsCsv(panel) {
-  const lines = [["model", ...panel.data.traits], ...barRows(panel).map(([name, , rewards]) => [name, ...rewards])];
+  const lines = [
+    ["model", ...panel.data.traits],
+    ...barRows(panel).map(([name, , rewards]) => [name, ...rewards]),
+  ];
   return lines.map((line) => line.map(cell).join(",")).join("\n");
 }
 
@@ -85,15 +164,23 @@ function barsAsCsv(panel) {
 function download(panel, what, kind) {
   const name = `${panel.data.file}${what === "map" ? "" : "-traits"}.${kind.toLowerCase()}`;
   if (kind === "CSV") {
-    saveBlob(new Blob([what === "map" ? mapAsCsv(panel) : barsAsCsv(panel)], { type: "text/csv" }), name);
+    saveBlob(
+      new Blob([what === "map" ? mapAsCsv(panel) : barsAsCsv(panel)], { type: "text/csv" }),
+      name,
+    );
     return;
   }
   const [svg, height] = what === "map" ? [mapAsSvg(panel), 930] : barsAsSvg(panel);
-  if (kind === "SVG") { saveBlob(new Blob([svg], { type: "image/svg+xml" }), name); return; }
+  if (kind === "SVG") {
+    saveBlob(new Blob([svg], { type: "image/svg+xml" }), name);
+    return;
+  }
   const image = new Image();
   image.onload = () => {
-    const canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
-    canvas.width = 1040; canvas.height = height;
+    const canvas = document.createElement("canvas"),
+      pen = canvas.getContext("2d");
+    canvas.width = 1040;
+    canvas.height = height;
     pen.fillStyle = inkAndPaper(panel).paper;
     pen.fillRect(0, 0, 1040, height);
     pen.drawImage(image, 0, 0);
@@ -103,6 +190,15 @@ function download(panel, what, kind) {
 }
 
 function downloads(panel, what, name) {
-  return element("div", { class: "chips" }, ...["SVG", "PNG", "CSV"].map((kind) => element("button",
-    { text: kind, "aria-label": `Download the ${name} as ${kind}`, onclick: () => download(panel, what, kind) })));
+  return element(
+    "div",
+    { class: "chips" },
+    ...["SVG", "PNG", "CSV"].map((kind) =>
+      element("button", {
+        text: kind,
+        "aria-label": `Download the ${name} as ${kind}`,
+        onclick: () => download(panel, what, kind),
+      }),
+    ),
+  );
 }

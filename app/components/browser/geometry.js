@@ -28,8 +28,13 @@ function pickAt(members, candidates, w) {
   const best = bestOf(candidates, w);
   const gap = Math.max(best.value - ours.value, 0);
   return {
-    member: ours.index, value: ours.value, runnerUp: bestOf(members, w, ours.index).index,
-    best: best.index, bestValue: best.value, gap, multiplicative: best.value > 0 ? gap / best.value : null,
+    member: ours.index,
+    value: ours.value,
+    runnerUp: bestOf(members, w, ours.index).index,
+    best: best.index,
+    bestValue: best.value,
+    gap,
+    multiplicative: best.value > 0 ? gap / best.value : null,
   };
 }
 
@@ -38,12 +43,18 @@ function pickAt(members, candidates, w) {
 function slicePoints(points, w, free) {
   const held = w.map((x, i) => (free.includes(i) ? 0 : x));
   const left = 1 - held.reduce((a, b) => a + b, 0);
-  return points.map((u) => { const fixed = dot(u, held); return free.map((i) => left * u[i] + fixed); });
+  return points.map((u) => {
+    const fixed = dot(u, held);
+    return free.map((i) => left * u[i] + fixed);
+  });
 }
 
 function fullWeights(share, w, free) {
-  const left = free.reduce((sum, i) => sum + w[i], 0), out = w.slice();
-  free.forEach((trait, i) => { out[trait] = left * share[i]; });
+  const left = free.reduce((sum, i) => sum + w[i], 0),
+    out = w.slice();
+  free.forEach((trait, i) => {
+    out[trait] = left * share[i];
+  });
   return out;
 }
 
@@ -56,7 +67,10 @@ function sharesOf(w, free) {
 function clip(polygon, f) {
   const out = [];
   for (let i = 0; i < polygon.length; i++) {
-    const a = polygon[i], b = polygon[(i + 1) % polygon.length], fa = f(a), fb = f(b);
+    const a = polygon[i],
+      b = polygon[(i + 1) % polygon.length],
+      fa = f(a),
+      fb = f(b);
     if (fa >= 0) out.push(a);
     if (fa >= 0 !== fb >= 0) {
       const t = fa / (fa - fb);
@@ -69,12 +83,19 @@ function clip(polygon, f) {
 // Exact regions of the members on a triangle: one convex polygon a member, empty where it is never picked.
 function regionsOf(points) {
   return points.map((u, i) => {
-    let polygon = [[1, 0, 0], [0, 1, 0], [0, 0, 1]];
+    let polygon = [
+      [1, 0, 0],
+      [0, 1, 0],
+      [0, 0, 1],
+    ];
     points.forEach((other, j) => {
       if (j === i || polygon.length === 0) return;
       const difference = u.map((x, t) => x - other[t]);
       const same = difference.every((x) => Math.abs(x) < TIE);
-      if (same) { if (j < i) polygon = []; return; }
+      if (same) {
+        if (j < i) polygon = [];
+        return;
+      }
       polygon = clip(polygon, (w) => dot(difference, w));
     });
     return polygon;
@@ -94,15 +115,20 @@ function lattice(n, f) {
 
 // Pieces of the line f = level on the lattice's small triangles: pairs of shares.
 function isoLine(rows, level) {
-  const n = rows.length - 1, pieces = [];
+  const n = rows.length - 1,
+    pieces = [];
   const at = (down, c) => [(n - down) / n, (down - c) / n, c / n];
   const cross = (...corners) => {
     const ends = [];
     for (let i = 0; i < 3; i++) {
-      const [r1, c1] = corners[i], [r2, c2] = corners[(i + 1) % 3];
-      const a = rows[r1][c1] - level, b = rows[r2][c2] - level;
+      const [r1, c1] = corners[i],
+        [r2, c2] = corners[(i + 1) % 3];
+      const a = rows[r1][c1] - level,
+        b = rows[r2][c2] - level;
       if (a >= 0 === b >= 0) continue;
-      const p = at(r1, c1), q = at(r2, c2), t = a / (a - b);
+      const p = at(r1, c1),
+        q = at(r2, c2),
+        t = a / (a - b);
       ends.push(p.map((x, j) => x + t * (q[j] - x)));
     }
     if (ends.length === 2) pieces.push(ends);
@@ -118,34 +144,75 @@ function isoLine(rows, level) {
 
 // Pieces that share an end, joined into lines of shares: a dash then runs on along the whole line.
 function joined(pieces) {
-  const name = (p) => p.map((x) => x.toFixed(9)).join(","), ends = new Map();
-  const note = (line) => [line[0], line.at(-1)].forEach((p) => ends.set(name(p), [...(ends.get(name(p)) || []), line]));
-  const drop = (line) => [line[0], line.at(-1)].forEach((p) => {
-    ends.set(name(p), (ends.get(name(p)) || []).filter((other) => other !== line));
-  });
-  const lines = new Set();
+  const lines = new Lines();
   for (const piece of pieces) {
+    // A level that meets a node of the lattice leaves pieces without length there.
+    if (pointName(piece[0]) === pointName(piece[1])) continue;
     let line = piece.slice();
-    for (const at of [0, 1]) {
-      const p = at ? line.at(-1) : line[0], other = (ends.get(name(p)) || []).find((l) => l !== line);
+    for (let side = 0; side < 2; side++) {
+      line = line.reverse();
+      const other = lines.at(line.at(-1));
       if (!other) continue;
-      drop(other); lines.delete(other);
-      const tail = name(other[0]) === name(p) ? other : other.slice().reverse();
-      line = at ? [...line, ...tail.slice(1)] : [...tail.slice(1).reverse(), ...line];
+      lines.drop(other);
+      line = extended(line, other);
     }
-    note(line); lines.add(line);
+    lines.keep(line);
   }
-  return [...lines];
+  return [...lines.all];
+}
+
+// `line` continued by `other`, which begins or ends where it ends.
+function extended(line, other) {
+  const begins = pointName(other[0]) === pointName(line.at(-1));
+  return [...line, ...(begins ? other : other.slice().reverse()).slice(1)];
+}
+
+function pointName(p) {
+  return p.map((x) => x.toFixed(9)).join(",");
+}
+
+// Lines by their two ends.
+class Lines {
+  constructor() {
+    this.all = new Set();
+    this.ends = new Map();
+  }
+
+  at(p) {
+    return this.ends.get(pointName(p))?.[0];
+  }
+
+  keep(line) {
+    this.all.add(line);
+    for (const p of [line[0], line.at(-1)]) {
+      this.ends.set(pointName(p), [...(this.ends.get(pointName(p)) ?? []), line]);
+    }
+  }
+
+  drop(line) {
+    this.all.delete(line);
+    for (const p of [line[0], line.at(-1)]) {
+      const others = (this.ends.get(pointName(p)) ?? []).filter((other) => other !== line);
+      this.ends.set(pointName(p), others);
+    }
+  }
 }
 
 // The lattice's value at any share, linear between its nodes.
 function interpolate(rows, share) {
-  const n = rows.length - 1, y = Math.min(Math.max(1 - share[0], 0) * n, n), x = Math.min(Math.max(share[2], 0) * n, y);
-  const down = Math.min(Math.floor(y), n - 1), c = Math.min(Math.floor(x), down), fy = y - down, fx = x - c;
+  const n = rows.length - 1,
+    y = Math.min(Math.max(1 - share[0], 0) * n, n),
+    x = Math.min(Math.max(share[2], 0) * n, y);
+  const down = Math.min(Math.floor(y), n - 1),
+    c = Math.min(Math.floor(x), down),
+    fy = y - down,
+    fx = x - c;
   const low = rows[down + 1];
   if (fx <= fy) return rows[down][c] * (1 - fy) + low[c] * (fy - fx) + low[c + 1] * fx;
   const right = Math.min(c + 1, down);
-  return rows[down][c] * (1 - fx) + rows[down][right] * (fx - fy) + low[Math.min(c + 1, down + 1)] * fy;
+  return (
+    rows[down][c] * (1 - fx) + rows[down][right] * (fx - fy) + low[Math.min(c + 1, down + 1)] * fy
+  );
 }
 
 // Three round levels inside (low, high) for lines.
@@ -155,6 +222,7 @@ function roundLevels(low, high, count = 4) {
   const power = 10 ** Math.floor(Math.log10(span / count));
   const step = [1, 2, 5, 10].map((m) => m * power).find((s) => span / s <= count + 1);
   const levels = [];
-  for (let x = Math.ceil(low / step) * step; x < high; x += step) if (x > low + 1e-12) levels.push(x);
+  for (let x = Math.ceil(low / step) * step; x < high; x += step)
+    if (x > low + 1e-12) levels.push(x);
   return levels;
 }

@@ -1,0 +1,19 @@
+// Elements and words. Every text is set as text, never as markup.
+function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key === "text") made.textContent = value;
+    else if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
+    else made.setAttribute(key, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+function named(traits, w) {
+  return traits.map((t, i) => `${t} ${w[i].toFixed(2)}`).join(", ");
+}
+
+function percent(x) {
+  return `${(100 * x).toFixed(x > 0.9995 || x < 0.0005 ? 0 : 1)} %`;
+}

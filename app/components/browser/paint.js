@@ -1,0 +1,161 @@
+// What the panel shows: the scene of the map, the puck, the card and the bars, from the data and the weights.
+// For two, three, and more traits.
+const LEGEND = [
+  "dotted line: best candidate; dots: trained here",
+  "dashed lines: equal gap; dots: trained here",
+  "dashed lines: equal gap; dots: trained here (faint: mostly for the other traits)",
+];
+
+class PaintedPanel extends PanelParts {
+  // New data from the server. The sliders stay where the user has them.
+  update(data) {
+    if (JSON.stringify([data.traits, data.layout]) !== this.structure) {
+      this.parts = {};
+      this.free = data.traits.map((_, i) => i).slice(0, 3);
+      this.raw = data.raw.slice();
+      this.build(data);
+    }
+    // Most reruns bring nothing new: then nothing but the weights can have changed.
+    const same = data.stamp === this.stamp;
+    this.data = data;
+    this.stamp = data.stamp;
+    if (same) {
+      this.paint();
+      return;
+    }
+    this.drawn = null;
+    this.parts.title.textContent = data.title;
+    this.parts.legend.replaceChildren(
+      ...data.names.map((name, i) =>
+        element("span", { text: name, style: `--c:${data.colours[i]}` }),
+      ),
+      ...(data.layout === "full"
+        ? [
+            element("span", {
+              text: LEGEND[Math.min(data.traits.length, 4) - 2],
+              style: "--c:transparent",
+            }),
+          ]
+        : []),
+    );
+    if (data.layout === "full") {
+      this.parts.worst.textContent = data.worst.additive.toFixed(4);
+      this.parts.where.textContent = data.worst.text;
+      this.fillPresets();
+    }
+    this.fillHeld();
+    this.paint();
+  }
+
+  fieldAt(w) {
+    const { field, members, candidates, rewards, other } = this.data,
+      pick = pickAt(members, candidates, w);
+    if (field.kind === "gap") return pick.gap;
+    if (field.kind === "multiplicative") return pick.multiplicative ?? NaN;
+    if (field.kind === "best") return pick.bestValue;
+    if (field.kind === "trait") return rewards[pick.member][field.trait];
+    return pick.value - bestOf(other, w).value;
+  }
+
+  // The slice only changes with the held traits: while the puck moves inside it, nothing but the puck is redrawn.
+  drawScene(w) {
+    const { data, free } = this,
+      cut = (points) => slicePoints(points, w, free);
+    const key = JSON.stringify(w.map((x, i) => (free.includes(i) ? 0 : Number(x.toFixed(6)))));
+    if (this.drawn === key) return;
+    this.drawn = key;
+    const dots = data.trained.map((t) => {
+      const part = t ? free.reduce((s, i) => s + t[i], 0) : 0;
+      return part > 0.02 ? { at: sharesOf(t, free), part: 0.25 + 0.75 * part } : null;
+    });
+    const field =
+      data.field.kind === "member"
+        ? null
+        : {
+            ...data.field,
+            at: (share) => this.fieldAt(fullWeights(share, w, free)),
+            low: ["best", "difference"].includes(data.field.kind) ? undefined : 0,
+            steps:
+              data.field.kind === "trait" ? data.rewards.map((r) => r[data.field.trait]) : null,
+          };
+    (data.traits.length > 2 ? drawTriangle : drawSegment)(this.parts.layer, {
+      members: cut(data.members),
+      candidates: cut(data.candidates),
+      names: data.names,
+      colours: data.colours,
+      dots,
+      field,
+      threshold: data.threshold,
+      corners: free.map((i) => data.traits[i]),
+      unit: data.unit,
+      rival: data.rival,
+    });
+  }
+
+  paint() {
+    const { data, parts } = this,
+      w = this.weights,
+      pick = pickAt(data.members, data.candidates, w);
+    this.drawScene(w);
+    const share = sharesOf(w, this.free),
+      [x, y] =
+        data.traits.length > 2
+          ? toXY(share)
+          : [64 + 416 * share[0], parts.layer.heightAt(share[0])];
+    parts.puck.setAttribute("transform", `translate(${x.toFixed(2)},${y.toFixed(2)})`);
+    parts.puck.setAttribute(
+      "aria-label",
+      `Weights on the map. Arrow keys move between ${data.traits.join(", ")}`,
+    );
+    parts.puck.setAttribute("aria-valuenow", Math.round(100 * w[this.free[0]]));
+    const sentence = `${named(data.traits, w)}; picked ${data.names[pick.member]}, gap ${pick.gap.toFixed(4)}`;
+    parts.puck.setAttribute("aria-valuetext", sentence);
+    clearTimeout(this.saying);
+    this.saying = setTimeout(() => {
+      parts.live.textContent = sentence;
+    }, 700);
+    if (data.layout === "full") this.paintNumbers(w, pick);
+  }
+
+  paintNumbers(w, pick) {
+    const { data, parts } = this;
+    parts.sliders.forEach(([input, output], i) => {
+      input.value = this.raw[i];
+      output.textContent = Math.round(this.raw[i]);
+    });
+    [...parts.bar.children].forEach((cell, i) => {
+      cell.style.width = `${100 * w[i]}%`;
+    });
+    parts.effective.textContent =
+      `Effective weights: ${named(data.traits, w)}` +
+      (this.raw.some((r) => r > 0)
+        ? ""
+        : ". All sliders are at zero: no preference is taken as equal weights.");
+    parts.picked.textContent = data.names[pick.member];
+    parts.about.textContent = data.about[pick.member];
+    parts.card.style.borderLeftColor = data.colours[pick.member];
+    parts.gap.textContent = pick.gap.toFixed(4);
+    parts.words.textContent = shareInWords(pick);
+    const rows = barRows(this);
+    parts.barLegend.replaceChildren(
+      ...rows.map(([name, colour]) => element("span", { text: name, style: `--c:${colour}` })),
+    );
+    for (const [t, group] of parts.bars.entries()) {
+      for (const [i, [bar, number]] of group.entries()) {
+        const value = rows[i] ? rows[i][2][t] : null;
+        bar.style.cssText =
+          value === null ? "display:none" : `width:${100 * value}%;background:${rows[i][1]}`;
+        number.textContent = value === null ? "" : value.toFixed(2);
+      }
+    }
+    this.host.dispatchEvent(new CustomEvent("picked", { detail: { pick, weights: w } }));
+  }
+}
+
+function shareInWords(pick) {
+  if (pick.multiplicative === null) {
+    return "The best value here isn't positive, so no share of it is given.";
+  }
+  if (pick.gap < TIE) return "As good as the best candidate there is.";
+  return `${percent(1 - pick.multiplicative)} of what the best candidate would give you.`;
+}
