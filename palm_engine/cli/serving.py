@@ -40,7 +40,7 @@ def generate(
         bool, typer.Option("--all", help="All members, not only the picked one.")
     ] = False,
     temperature: Annotated[
-        float | None, typer.Option(help="0 is greedy [default: the bundle's own].")
+        float | None, typer.Option(help="0 is greedy (default: the bundle's own).")
     ] = None,
     top_p: Annotated[float | None, typer.Option(help="Share of probability to draw from.")] = None,
     max_new_tokens: Annotated[

@@ -73,15 +73,21 @@ def chromium(path: str) -> Iterator[Any]:
         browser.close()
 
 
+def free_port() -> int:
+    """A port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
 @contextmanager
 def serve(script: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A Streamlit server of `script` on a free port, from when it answers.
 
     Its address and process.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port)]
     server = subprocess.Popen(
         [*command, "--server.headless", "true", "--server.address", "localhost", "--", *arguments],

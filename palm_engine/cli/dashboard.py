@@ -1,0 +1,78 @@
+"""`palm app`: opens the dashboard, from a clone or a wheel, on the bundles of any folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from palm_engine.errors import DependencyError
+
+commands = typer.Typer()
+PACKAGE = "palm_dashboard"
+
+
+def dashboard_home() -> Path:
+    """The folder that holds `app/main.py`: the clone, or what the wheel installed.
+
+    Raises:
+        DependencyError: the dashboard is not installed.
+    """
+    clone = Path(__file__).resolve().parents[2]
+    if (clone / "app" / "main.py").is_file() and (clone / "pyproject.toml").is_file():
+        return clone
+    spec = find_spec(PACKAGE)
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        if (Path(place) / "app" / "main.py").is_file():
+            return Path(place)
+    raise DependencyError(
+        "the dashboard is not installed: pip install 'palm-atlas[app]', or run it in a clone"
+    )
+
+
+def bundles_folder(named: Path | None, home: Path) -> Path:
+    """The folder of bundles: as named, PALM_PORTFOLIOS, ./portfolios, or the demo's."""
+    if named is not None:
+        return named.expanduser().resolve()
+    if os.environ.get("PALM_PORTFOLIOS"):
+        return Path(os.environ["PALM_PORTFOLIOS"]).expanduser().resolve()
+    here = Path("portfolios").resolve()
+    return here if here.is_dir() else home / "portfolios"
+
+
+def command_line(home: Path, folder: Path, port: int | None) -> list[str]:
+    """The command that serves the dashboard, to run in `home`, where its settings are."""
+    words = [sys.executable, "-m", "streamlit", "run", str(home / "app" / "main.py")]
+    if port is not None:
+        words += ["--server.port", str(port)]
+    return [*words, "--", "--portfolios", str(folder)]
+
+
+@commands.command()
+def app(
+    portfolios: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of bundles (default: PALM_PORTFOLIOS, ./portfolios, or the demo's)."
+        ),
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on.")] = None,
+) -> None:
+    """Open the dashboard in the browser; it listens on this machine only. Ctrl-C ends it.
+
+    Examples: `palm app`, `palm app --portfolios results --port 8600`.
+    """
+    if find_spec("streamlit") is None or find_spec("plotly") is None:
+        raise DependencyError("the dashboard needs the extra 'app': pip install 'palm-atlas[app]'")
+    home = dashboard_home()
+    folder = bundles_folder(portfolios, home)
+    try:
+        done = subprocess.run(command_line(home, folder, port), cwd=home, check=False)
+    except KeyboardInterrupt:
+        return
+    raise typer.Exit(done.returncode)
