@@ -1,0 +1,1 @@
+"""The dashboard: what Streamlit needs, over an engine that knows nothing of it."""

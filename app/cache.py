@@ -50,7 +50,8 @@ def planned_value(of: Bundle, w: tuple[float, ...]) -> float | None:
 
     None without a pool.
     """
-    rewards, betas = of.pool_rewards, of.manifest.beta
+    rewards = of.pool_rewards
+    betas = of.manifest.beta
     if rewards is None or not betas:
         return None
     from palm_engine.oracles.gibbs import GibbsOracle
@@ -97,8 +98,7 @@ def used(points: np.ndarray, portfolio: tuple[int, ...], users: np.ndarray) -> U
 
 
 def curve(of: Bundle) -> explore.CurveInfo:
-    """Size against worst gap: recorded in the certificate, or computed (exactly) from the reward
-    table.
+    """Size against worst gap: recorded in the certificate, or computed from the rewards.
 
     While it is computed, progress is shown and the page stops here.
     """
@@ -128,9 +128,11 @@ def _computed_curve(of: Bundle) -> explore.CurveInfo:
 
     The page stops until it is.
     """
-    known, key = _curves(), (str(of.folder), stamp(of))
+    known = _curves()
+    key = (str(of.folder), stamp(of))
     if key not in known:
-        points, names = of.points, tuple(of.policies)
+        points = of.points
+        names = tuple(of.policies)
         info = jobs.result_of(
             f"curve.{key}",
             "Finding the best portfolio of every size",

@@ -171,9 +171,7 @@ def usage_bars(names: Sequence[str], shares: Sequence[float]) -> go.Figure:
 
 
 def reached(rows: Sequence[Reached]) -> go.Figure:
-    """What was planned against what was reached for every trained candidate, at the weights it was
-    trained for.
-    """
+    """What was planned against what was reached, for every trained candidate at its weights."""
     values = [x for r in rows for x in (r.planned, r.reached)]
     ends = [min(values) - 0.03, max(values) + 0.03]
     figure = go.Figure(

@@ -11,9 +11,7 @@ FALLBACK_PALETTE = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#AA3377", "#66C
 
 
 def palette(count: int) -> list[str]:
-    """Colours of the members of a portfolio, in its order, from the theme in
-    .streamlit/config.toml.
-    """
+    """Colours of the members of a portfolio, in its order, from the theme."""
     colours = list(st.get_option("theme.chartCategoricalColors") or FALLBACK_PALETTE)
     return [_varied(colours[i % len(colours)], i // len(colours)) for i in range(count)]
 

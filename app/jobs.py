@@ -41,10 +41,15 @@ class Job:
     thread: threading.Thread | None = None
 
     def report(self, share: float, note: str) -> None:
-        """Called by the work as it goes on; raises CancelledError once it is to stop."""
+        """Called by the work as it goes on.
+
+        Raises:
+            CancelledError: the work is to stop.
+        """
         if self.cancelled.is_set():
             raise CancelledError
-        self.share, self.note = share, note
+        self.share = share
+        self.note = note
 
     def run(self, work: Callable[[Progress], Any]) -> None:
         """Start `work` in a thread of its own."""

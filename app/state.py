@@ -46,8 +46,13 @@ def _key(kind: str, bundle: str) -> str:
 
 @dataclass(frozen=True)
 class Portfolio:
-    """The portfolio in use: candidate rows, where it comes from, and its bound where one was
-    certified.
+    """The portfolio in use.
+
+    Attributes:
+        rows: of its members among the candidates.
+        label: where it comes from.
+        bound: on its worst gap, where one was certified.
+        scope: of the gap.
     """
 
     rows: tuple[int, ...]
@@ -60,7 +65,13 @@ class Portfolio:
 class Asked:
     """A live question that is over.
 
-    Its answers as far as they came, its settings, and how fast it went.
+    Attributes:
+        prompt: the question.
+        answers: as far as they came.
+        settings: how they were drawn.
+        tokens_a_second: how fast it went, or None.
+        stopped: whether it was stopped.
+        error: why it failed, or "".
     """
 
     prompt: str

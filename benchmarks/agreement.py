@@ -14,7 +14,8 @@ def agreement(instances: int = 1000) -> Row:
     worst = 0.0
     for i in range(instances):
         d = 2 + i % 5
-        portfolio, candidates = rng.random((4, d)), rng.random((6, d))
+        portfolio = rng.random((4, d))
+        candidates = rng.random((6, d))
         worst = max(
             worst, abs(lp_gap(portfolio, candidates) - worst_additive_gap(portfolio, candidates))
         )

@@ -14,7 +14,12 @@ from benchmarks.common import write_whole
 FOLDER = Path(__file__).resolve().parent / "plots"
 COLOURS = ("#4477AA", "#EE6677", "#228833", "#AA3377", "#CCBB44", "#66CCEE")
 DASHES = ("", "6 4", "2 3", "8 3 2 3", "12 4", "1 4")
-WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 640, 360, 70, 44, 20, 56
+WIDTH = 640
+HEIGHT = 360
+LEFT = 70
+TOP = 44
+RIGHT = 20
+BOTTOM = 56
 
 
 def line_chart(
@@ -22,7 +27,8 @@ def line_chart(
 ) -> None:
     """Draw `lines` (label to a y for each of `xs`, from 0 up) into `plots/NAME.svg`."""
     top = max(max(values) for values in lines.values()) * 1.05 or 1.0
-    low, high = min(xs), max(xs)
+    low = min(xs)
+    high = max(xs)
 
     def at(a: float, b: float) -> tuple[float, float]:
         share = (a - low) / (high - low or 1.0)
@@ -62,7 +68,8 @@ def line_chart(
         points = " ".join(
             f"{p:.1f},{q:.1f}" for p, q in (at(a, b) for a, b in zip(xs, values, strict=True))
         )
-        colour, dash = COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)]
+        colour = COLOURS[i % len(COLOURS)]
+        dash = DASHES[i % len(DASHES)]
         parts.append(
             f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2.5"'
             f' stroke-dasharray="{dash}"/><text x="{LEFT + 8}" y="{TOP + 14 + 16 * i}"'

@@ -12,7 +12,8 @@ from palm_engine.oracles.gibbs import GibbsOracle
 def gibbs() -> Row:
     """1,330 weights on 64 prompts x 24 samples x 3 traits, beside one weight at a time."""
     rewards = np.random.default_rng(0).random((64, 24, 3))
-    oracle, weights = GibbsOracle(rewards, 0.1), grid(3, 50)
+    oracle = GibbsOracle(rewards, 0.1)
+    weights = grid(3, 50)
     together = median_seconds(lambda: oracle.solve(weights), 5)
     alone = median_seconds(lambda: [oracle.solve(w) for w in weights], 1)
     return (

@@ -14,7 +14,9 @@ from palm_engine.selection.result import Target
 
 def placed() -> Row:
     """Worst multiplicative gap with five members and at most 35 calls."""
-    ours, theirs, calls = [], [], []
+    ours = []
+    theirs = []
+    calls = []
     for seed in range(3):
         oracle = GibbsOracle(pool(seed), BETA)
         found = placement(oracle, Target(k=5, multiplicative=True), Options(budget=35))

@@ -11,7 +11,8 @@ from palm_engine.geometry.simplex import sample_uniform
 
 def field() -> Row:
     """A gap field on 20,000 weights."""
-    points, weights = sphere(200, 3), sample_uniform(3, 20_000, np.random.default_rng(0))
+    points = sphere(200, 3)
+    weights = sample_uniform(3, 20_000, np.random.default_rng(0))
     ours = median_seconds(lambda: gap_field(points[:5], points, weights), 20)
 
     def plainly() -> np.ndarray:

@@ -45,7 +45,8 @@ class Bench:
         from palm_engine.serving.backends.interface import live_settings
         from palm_engine.serving.backends.local import LocalBackend, LocalModel
 
-        self.bundle, self.members = bundle, members_of(bundle, 6)
+        self.bundle = bundle
+        self.members = members_of(bundle, 6)
         assert bundle.manifest.base is not None
         source = bundle.manifest.base.source
         self.backend = LocalBackend(
@@ -314,7 +315,8 @@ def _growth(bench: Bench) -> list[tuple[str, str, str]]:
     everyone = members_of(bench.bundle, max(STEPS))
     for member in everyone:
         bench.backend.unload(member)
-    ours, base = [], []
+    ours = []
+    base = []
     for count in STEPS:
         members = everyone[:count]
         bench.backend.load(members)  # a step pays for what is stacked: exactly these

@@ -25,7 +25,8 @@ from palm_engine.selection.adaptive import adaptive
 from palm_engine.selection.parts.sandwich import sandwich
 from palm_engine.selection.result import Target
 
-EPS, DELTA = 0.05, 0.01
+EPS = 0.05
+DELTA = 0.01
 MOST_CALLS = 200
 
 
@@ -52,7 +53,11 @@ def linear_support(oracle: GibbsOracle) -> int:
 
 def rows() -> list[Row]:
     """All claims: (what, result, reference)."""
-    calls, theirs, certify, choose, slow = [], [], [], [], []
+    calls = []
+    theirs = []
+    certify = []
+    choose = []
+    slow = []
     for seed in range(3):
         oracle = GibbsOracle(pool(seed), BETA)
         if not seed:
@@ -65,11 +70,9 @@ def rows() -> list[Row]:
         choose.append(
             median_seconds(lambda o=oracle: adaptive(o, Target(eps=EPS, delta=DELTA)), 15)
         )
-    peer, ours, whole = (
-        statistics.median(slow),
-        statistics.median(certify),
-        statistics.median(choose),
-    )
+    peer = statistics.median(slow)
+    ours = statistics.median(certify)
+    whole = statistics.median(choose)
     return [
         (
             (

@@ -17,7 +17,10 @@ from palm_engine.selection.result import Target
 
 def certified() -> Row:
     """Oracle calls to a certified (.05, .01)."""
-    calls, lazy, seconds, histories = [], [], [], []
+    calls = []
+    lazy = []
+    seconds = []
+    histories = []
     for seed in range(3):
         oracle = GibbsOracle(pool(seed), BETA)
         started = time.perf_counter()

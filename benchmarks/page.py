@@ -181,7 +181,8 @@ def rows() -> list[tuple[str, str, str]]:
     found: list[tuple[str, str, str]] = []
     with tempfile.TemporaryDirectory() as name, chromium(path) as browser:
         folder = Path(name)
-        bare, main = folder / "bare.py", ROOT / "app" / "main.py"
+        bare = folder / "bare.py"
+        main = ROOT / "app" / "main.py"
         bare.write_text(BARE)
         shutil.copytree(
             ROOT / "portfolios" / "demo", folder / "demo", ignore=shutil.ignore_patterns("adapters")
@@ -193,7 +194,8 @@ def rows() -> list[tuple[str, str, str]]:
         assert len(large.answers("p0", ["c0"])) == 1
         opened = time.perf_counter() - started
 
-        cold_bare, cold = first_paint(browser, bare), first_paint(browser, main)
+        cold_bare = first_paint(browser, bare)
+        cold = first_paint(browser, main)
         found.append(
             (
                 f"server start to first heading (median of {REPEATS}; goal 3 s)",

@@ -38,7 +38,8 @@ def scaled(front: np.ndarray) -> np.ndarray:
 
     Objectives without any spread are left out.
     """
-    low, high = front.min(axis=0), front.max(axis=0)
+    low = front.min(axis=0)
+    high = front.max(axis=0)
     return (front - low)[:, high > low] / (high - low)[high > low]
 
 
@@ -67,7 +68,9 @@ def fronts() -> dict[str, np.ndarray]:
 
 def row(name: str, points: np.ndarray) -> Row:
     """k-curve to 5, and sizes for (.05, .01), of the exact method beside greedy and PALM's grid."""
-    d, target, limit = points.shape[1], Target(eps=0.05, delta=0.01), Options(time_limit=SECONDS)
+    d = points.shape[1]
+    target = Target(eps=0.05, delta=0.01)
+    limit = Options(time_limit=SECONDS)
     curve = size_curve(points, 5, limit)
     side = PALM_GRID[d]
     on_grid = Options(grid_eps=side, grid_delta=side)

@@ -20,7 +20,8 @@ from benchmarks.common import write_whole
 from palm_engine.pipeline.assemble import package_versions
 
 HERE = Path(__file__).resolve().parent
-TARGET, KEPT = HERE / "RESULTS.md", HERE / "results.json"
+TARGET = HERE / "RESULTS.md"
+KEPT = HERE / "results.json"
 SCRIPTS = {
     "exact_gap": "Exact gaps",
     "agreement": "Exact gaps",

@@ -30,7 +30,9 @@ def smallest() -> Row:
     into a round.
     """
     target = Target(eps=0.05, delta=0.01)
-    ours, plain, proved = [], [], 0
+    ours = []
+    plain = []
+    proved = 0
     for seed in range(4):
         points = sphere(1000, 3, seed)
         started = time.perf_counter()

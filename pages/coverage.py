@@ -1,6 +1,4 @@
-"""Coverage: fields over the simplex, the share within a threshold, and how a population of users
-spreads.
-"""
+"""Coverage: fields over the simplex, the share within a threshold, how users spread."""
 
 from __future__ import annotations
 
@@ -161,7 +159,8 @@ def choose_users(bundle: Bundle) -> tuple[NDArray[np.float64] | None, str]:
 
     None while nothing was uploaded.
     """
-    name, d = bundle.folder.name, len(bundle.traits)
+    name = bundle.folder.name
+    d = len(bundle.traits)
     kind = st.segmented_control(
         "Users' weights", USERS, default=USERS[0], key=f"users.{name}", required=True
     )

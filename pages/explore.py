@@ -1,6 +1,4 @@
-"""Explore: drag the sliders or the map, see which member answers, how much is lost, and read the
-answers.
-"""
+"""Explore: drag the sliders or the map, see who answers, how much is lost, and read it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Guarantee: the certificate in words and numbers, what is lost and where, how differently the
-members answer.
-"""
+"""Guarantee: the certificate in words and numbers, what is lost and where, diversity."""
 
 from __future__ import annotations
 
@@ -30,7 +28,8 @@ TRAINED_AT = {
 
 def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """The figures, the promise in sentences, and the downloads."""
-    exact, bound = cache.exact_gap(bundle, portfolio.rows), portfolio.bound
+    exact = cache.exact_gap(bundle, portfolio.rows)
+    bound = portfolio.bound
     one, two, three = st.columns(3)
     one.metric(
         "Worst gap anywhere (scope: candidates)",
@@ -119,9 +118,7 @@ def where_text(bundle: Bundle, served: WorstServed) -> str:
 
 
 def losses(bundle: Bundle, portfolio: state.Portfolio) -> None:
-    """The worst-served weights, and the prompts where the picked member falls furthest behind
-    there.
-    """
+    """The worst-served weights, and the prompts where the member falls furthest behind there."""
     st.subheader("What is lost")
     found = worst_served(bundle.points, list(portfolio.rows))
     if not found:
@@ -156,7 +153,8 @@ def losses(bundle: Bundle, portfolio: state.Portfolio) -> None:
         key=f"worst_at.{bundle.folder.name}",
     )
     served = found[int(at or 0)]
-    member, best = bundle.policies[served.member], bundle.policies[served.best]
+    member = bundle.policies[served.member]
+    best = bundle.policies[served.best]
     behind = furthest_behind(bundle.samples, member, best, served.weights, bundle.traits)
     behind = behind[behind["prompt_id"].isin(answers.prompt_order(bundle).index)].head(MOST_PROMPTS)
     texts = answers.prompt_order(bundle)

@@ -17,7 +17,8 @@ from palm_engine.errors import ConfigError
 from palm_engine.selection.result import Target
 
 BETAS = (0.003, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
-LEAST, MOST = 6, 8
+LEAST = 6
+MOST = 8
 
 
 def choose_beta(bundle: Bundle) -> float:
@@ -63,7 +64,8 @@ def results(
     bundle: Bundle, traits: list[str], beta: float, info: PlanInfo, with_kl_cost: bool
 ) -> None:
     """The predicted gap, the members on the map, what one more costs, and the files to build it."""
-    chosen, policies = info.chosen, info.policies
+    chosen = info.chosen
+    policies = info.policies
     k = len(chosen.members)
     proved = chosen.proved
     one, two, three, four = st.columns(4)
@@ -96,7 +98,8 @@ def results(
             atlas.plan_view(bundle, traits, info, title, with_kl_cost),
             f"plan.{'-'.join(traits)}",
         )
-    sizes, gaps = [len(s.members) for s in info.curve], [s.gap.additive for s in info.curve]
+    sizes = [len(s.members) for s in info.curve]
+    gaps = [s.gap.additive for s in info.curve]
     numbers = pd.DataFrame(
         {
             "members": sizes,

@@ -21,7 +21,8 @@ from palm_engine.selection.result import Target
 
 OWN = "portfolio's own"
 BAND_RESAMPLES = 400
-ADDITIVE, MULTIPLICATIVE = "Additive (delta)", "Multiplicative (eps)"
+ADDITIVE = "Additive (delta)"
+MULTIPLICATIVE = "Multiplicative (eps)"
 
 
 def table(info: CurveInfo, others: list[MethodCurve]) -> pd.DataFrame:
@@ -219,7 +220,8 @@ def candidates_view(bundle: Bundle, info: CurveInfo) -> None:
 
 def plan_view(bundle: Bundle) -> None:
     """The same trade-off in closed form, over the pool's planned policies: before any training."""
-    rewards, betas = bundle.pool_rewards, bundle.manifest.beta
+    rewards = bundle.pool_rewards
+    betas = bundle.manifest.beta
     if rewards is None or not betas:
         st.info(
             "This bundle has no pool to plan on; `palm build` makes one.",

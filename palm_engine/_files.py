@@ -22,8 +22,9 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to, renamed to `path` at the end of the block,
-    removed on an error.
+    """A temporary path beside `path`, renamed to it at the end of the block.
+
+    On an error it is removed, and the old file stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = _beside(path)
@@ -38,10 +39,13 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder` to fill, put in its place at the end of the block, removed
-    on an error.
+    """A temporary folder beside `folder`, put in its place at the end of the block.
 
-    What `folder` held before is deleted only once the new one is in its place.
+    On an error it is removed, and the old folder stays. What `folder` held before is deleted only
+    once the new one is in its place.
+
+    Raises:
+        OSError: the new folder could not be put in its place.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = _beside(folder)

@@ -20,8 +20,15 @@ from palm_engine.bundle.folder import Bundle
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer to show: who gave it, why it is shown, its text and trait scores (None: none was
-    recorded).
+    """One answer to show.
+
+    Attributes:
+        policy: who gave it.
+        why: why it is shown.
+        colour: of the card.
+        text: None where none was recorded.
+        tokens: its length.
+        scores: by trait.
     """
 
     policy: str

@@ -1,6 +1,4 @@
-"""The cost panel: what one more member buys, and what it costs under assumptions that can be
-edited.
-"""
+"""The cost panel: what one more member buys, and what it costs under editable assumptions."""
 
 from __future__ import annotations
 
@@ -28,7 +26,8 @@ def adapter_megabytes(bundle: Bundle) -> float | None:
 
 def ask(bundle: Bundle) -> Assumptions:
     """The assumptions; an adapter's size is measured where there are some."""
-    name, measured = bundle.folder.name, adapter_megabytes(bundle)
+    name = bundle.folder.name
+    measured = adapter_megabytes(bundle)
     one, two, three, four = st.columns(4)
     base = one.number_input(
         "Base model on the GPU (GB)", 0.0, 2000.0, 1.0, 0.5, key=f"base_gb.{name}"

@@ -165,7 +165,15 @@ def plan(
 
 
 def region_of(where: Bounds | None, traits: Sequence[str]) -> Region | None:
-    """The region of `{trait: (least, most)}`; None where nothing is bounded."""
+    """The region within bounds by trait; None where nothing is bounded.
+
+    Args:
+        where: `{trait: (least, most)}`, or None.
+        traits: names of the d traits.
+
+    Raises:
+        InvalidInputError: an unknown trait, or bounds that leave no room.
+    """
     if not where:
         return None
     lower = {trait: low for trait, (low, _) in where.items()}

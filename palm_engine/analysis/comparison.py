@@ -24,7 +24,14 @@ GRIDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 0.9)
 class MethodCurve:
     """Worst gap by size for one method.
 
-    `low` and `high` are its range over draws (random only), else None.
+    Attributes:
+        method: its name.
+        label: for people.
+        sizes: numbers of members.
+        members: rows of the candidates, by size.
+        gaps: worst gap, by size; for random draws the mean.
+        low: least over random draws, or None.
+        high: largest over random draws, or None.
     """
 
     method: str
@@ -49,12 +56,21 @@ def compare_methods(
     report: Progress = no_progress,
     without: tuple[str, ...] = (),
 ) -> list[MethodCurve]:
-    """Worst gap by size of every method but those `without`, exact.
+    """Worst gap by size of every method, exact.
 
-    Each chooses on `chosen_on` (n, d) and is measured on `points` (n, d). `multiplicative` compares
-    multiplicative gaps; raises UndefinedGapError where the best value isn't positive everywhere.
+    Args:
+        chosen_on: points that methods choose on, shape (n, d).
+        points: points that all are measured on, shape (n, d).
+        sizes: numbers of members.
+        multiplicative: compare multiplicative gaps, else additive ones.
+        report: gets the share done and what is being done.
+        without: names of methods to leave out.
+
+    Raises:
+        UndefinedGapError: a multiplicative gap where the best value is not positive everywhere.
     """
-    seen, true = as_points(chosen_on), as_points(points)
+    seen = as_points(chosen_on)
+    true = as_points(points)
     if multiplicative:
         require_positive(seen)
         require_positive(true)
@@ -82,7 +98,8 @@ def compare_methods(
     labels = {method: label for method, label in labels.items() if method not in without}
     curves = []
     for i, (method, label) in enumerate(labels.items()):
-        picked, gaps = [], []
+        picked = []
+        gaps = []
         for j, k in enumerate(sizes):
             report((i + j / len(sizes)) / len(labels), f"{label}, {k} member{'s' if k > 1 else ''}")
             draws = range(RANDOM_DRAWS if method == "random" else 1)

@@ -14,9 +14,16 @@ from palm_engine.selection.options import Options
 
 @dataclass(frozen=True)
 class CurveInfo:
-    """Size against worst gap: `choose` where sizes were chosen.
+    """Size against worst gap.
 
-    `certify` and its `upper` bound, or None.
+    Attributes:
+        sizes: numbers of members.
+        members: names of the members, by size.
+        choose: worst gap where the sizes were chosen.
+        certify: worst gap on the certify prompts, or None.
+        upper: its bound, for all sizes at once, or None.
+        confidence: of the bound, or None.
+        proved: whether every size is proved the best.
     """
 
     sizes: tuple[int, ...]

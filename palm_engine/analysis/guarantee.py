@@ -17,7 +17,12 @@ from palm_engine.geometry.simplex import named_weights, weights_text
 
 @dataclass(frozen=True)
 class Statement:
-    """A heading, and what it says in a sentence or two."""
+    """A heading, and what it says in a sentence or two.
+
+    Attributes:
+        heading: one or two words.
+        text: the sentences.
+    """
 
     heading: str
     text: str
@@ -25,7 +30,14 @@ class Statement:
 
 @dataclass(frozen=True)
 class Reached:
-    """Planned and reached value of a trained candidate at the weights it was trained for."""
+    """A trained candidate at the weights it was trained for.
+
+    Attributes:
+        policy: its name.
+        planned: the value that the plan expected.
+        reached: the value it has.
+        is_member: whether it is in the portfolio.
+    """
 
     policy: str
     planned: float
@@ -37,8 +49,13 @@ class Reached:
 class DiversityRow:
     """How differently a portfolio's members answer.
 
-    Mean pairwise embedding distance, Vendi score (1 to k), and how evenly uniform users use them
-    (perplexity, 1 to k); with its worst gap.
+    Attributes:
+        portfolio: its name.
+        members: their names.
+        distance: mean pairwise embedding distance, 1 - cosine.
+        vendi: Vendi score, 1 to k, or None.
+        usage_perplexity: how evenly uniform users use them, 1 to k.
+        worst_gap: of the portfolio.
     """
 
     portfolio: str
@@ -54,10 +71,15 @@ def _one_of(count: int) -> str:
 
 
 def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> list[Statement]:
-    """The guarantee of `portfolio` (candidate rows) in plain words, each sentence from this
-    bundle's numbers.
+    """The guarantee of a portfolio in plain words, each sentence from this bundle's numbers.
+
+    Args:
+        bundle: that holds the candidates.
+        portfolio: rows of the members.
+        bound: on its worst gap, or None.
     """
-    rows, certificate = list(portfolio), bundle.manifest.certificate
+    rows = list(portfolio)
+    certificate = bundle.manifest.certificate
     exact = worst_gap(bundle.points[rows], bundle.points)
     unit = "reward minus KL cost" if bundle.with_cost else "reward"
     where = weights_text(named_weights(exact.at_weights_additive, bundle.traits))

@@ -9,8 +9,13 @@ from palm_engine.errors import InvalidInputError
 
 @dataclass(frozen=True)
 class Assumptions:
-    """GPU memory of the base in GB and of one adapter in MB, GPU hours to train one adapter, price
-    of a GPU hour.
+    """What a user assumes.
+
+    Attributes:
+        base_gb: GPU memory of the base, in GB.
+        adapter_mb: of one adapter, in MB.
+        train_hours: GPU hours to train one adapter.
+        price_per_hour: price of a GPU hour.
     """
 
     base_gb: float
@@ -26,7 +31,13 @@ class Assumptions:
 
 @dataclass(frozen=True)
 class Cost:
-    """GPU `memory_gb` to serve all members from one base, `train_hours` and their `price`."""
+    """What a portfolio takes.
+
+    Attributes:
+        memory_gb: GPU memory to serve all members from one base, in GB.
+        train_hours: GPU hours to train them.
+        price: of these.
+    """
 
     memory_gb: float
     train_hours: float

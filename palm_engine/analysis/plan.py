@@ -158,9 +158,20 @@ def built_resolution(config: dict[str, Any]) -> int | None:
 
 
 def plan_config(config: dict[str, Any], name: str, traits: list[str], beta: float, k: int) -> str:
-    """TOML of a build configuration like `config`, for these traits, this beta and k members.
+    """A build configuration like a given one, for some traits, one beta and k members.
 
-    Raises ConfigError where `config` is empty (the portfolio wasn't built by `palm build`).
+    Args:
+        config: what a bundle was built from.
+        name: of the new bundle.
+        traits: to keep.
+        beta: temperature.
+        k: number of members.
+
+    Returns:
+        TOML.
+
+    Raises:
+        ConfigError: `config` is no build configuration.
     """
     import tomli_w
 

@@ -1,4 +1,4 @@
-"""A population of users from a table: one row a user, one column of weights a trait."""
+"""A population of users from a table: one row per user, one column of weights per trait."""
 
 from __future__ import annotations
 
@@ -14,10 +14,18 @@ MOST_USERS = 1_000_000
 
 
 def read_users(file: IO[bytes] | str, traits: list[str], name: str) -> NDArray[np.float64]:
-    """Weights of every user, shape (users, d), each row scaled to sum 1, from a CSV with a column a
-    trait.
+    """Weights of users from a CSV with one column per trait.
 
-    Raises InvalidInputError naming `name`, row and column.
+    Args:
+        file: the CSV, or its path.
+        traits: names of the d traits.
+        name: of the file, for messages.
+
+    Returns:
+        Shape (users, d), each row scaled to sum 1.
+
+    Raises:
+        InvalidInputError: names the file, row and column.
     """
     try:
         frame = pd.read_csv(file, nrows=MOST_USERS + 1, encoding="utf-8")

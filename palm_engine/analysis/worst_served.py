@@ -19,8 +19,13 @@ from palm_engine.geometry.policies import as_points
 
 @dataclass(frozen=True)
 class WorstServed:
-    """At `weights` (d,) the `gap` between the picked `member` and the `best` candidate (rows of the
-    candidates).
+    """Weights where much is lost.
+
+    Attributes:
+        weights: shape (d,).
+        gap: additive.
+        member: row of the picked member.
+        best: row of the best candidate.
     """
 
     weights: Floats
@@ -30,16 +35,20 @@ class WorstServed:
 
 
 def worst_served(points: ArrayLike, portfolio: list[int], count: int = 5) -> list[WorstServed]:
-    """The weights where the gap is largest, one for each best candidate, worst first.
+    """The weights where the gap is largest, one per best candidate, worst first.
 
-    Gaps of 0 are left out.
+    Exact: between the members' envelope vertices the gap is never larger. Gaps of 0 are left out.
 
-    Exact: between the members' envelope vertices the gap is never larger (see geometry/gap.py).
+    Args:
+        points: candidates, shape (n, d).
+        portfolio: rows of the members.
+        count: at most this many.
     """
     u = as_points(points)
     ours = u[portfolio]
     vertices = envelope_vertices(ours)
-    member, best = best_policy(ours, vertices), best_policy(u, vertices)
+    member = best_policy(ours, vertices)
+    best = best_policy(u, vertices)
     gaps = (vertices * (u[best] - ours[member])).sum(axis=1)
     found: dict[int, WorstServed] = {}
     for i in np.argsort(-gaps, kind="stable"):
@@ -54,11 +63,21 @@ def worst_served(points: ArrayLike, portfolio: list[int], count: int = 5) -> lis
 def furthest_behind(
     samples: pd.DataFrame, member: str, best: str, w: Floats, traits: list[str]
 ) -> pd.DataFrame:
-    """Prompts by how far `member`'s answers fall behind `best`'s at weights `w`, furthest first.
+    """Prompts by how far a member's answers fall behind another policy's, furthest first.
 
-    `samples` hold policy, prompt_id and a column per trait. Columns of the result: prompt_id,
-    member_value, best_value, gap (mean over a prompt's answers, reward without cost). Prompts that
-    one of them didn't answer are left out.
+    Args:
+        samples: policy, prompt_id and one score column per trait.
+        member: name of the member.
+        best: name of the other policy.
+        w: weights, shape (d,).
+        traits: names of the d traits.
+
+    Returns:
+        prompt_id, member_value, best_value, gap: means over a prompt's answers, without KL cost;
+        prompts that one of them didn't answer are left out.
+
+    Raises:
+        InvalidInputError: a policy has no answers.
     """
     rows = samples[samples["policy"].isin([member, best])]
     value = rows[traits].to_numpy(dtype=float) @ np.asarray(w, dtype=float)

@@ -1,4 +1,4 @@
-"""The on-disk portfolio: a folder that is read, validated and written whole.
+"""The bundle on disk: a folder that is read, validated and written whole.
 
 Texts and adapters are optional: a reward table alone is a valid bundle. Nothing outside the folder
 is ever read.
@@ -34,7 +34,12 @@ HOLDINGS = ("trained adapters", "recorded texts", "a certificate")
 
 @dataclass(frozen=True)
 class Bundle:
-    """A validated portfolio folder; tables are read on first use."""
+    """A validated bundle; tables are read on first use.
+
+    Attributes:
+        folder: where it is.
+        manifest: the content of its portfolio.json.
+    """
 
     folder: Path
     manifest: Manifest
@@ -55,7 +60,11 @@ class Bundle:
         return [c.policy for c in self.manifest.candidates]
 
     def row(self, policy: str) -> int:
-        """Row of a candidate in `points`. Raises BundleError where there is none."""
+        """The row of a candidate in `points`.
+
+        Raises:
+            BundleError: there is none of that name.
+        """
         self.candidate(policy)
         return self.policies.index(policy)
 
@@ -116,16 +125,21 @@ class Bundle:
         return [self.policies.index(m.policy) for m in self.manifest.members]
 
     def candidate(self, policy: str) -> Candidate:
-        """The candidate called `policy`. Raises BundleError."""
+        """The candidate of a name.
+
+        Raises:
+            BundleError: there is none.
+        """
         for c in self.manifest.candidates:
             if c.policy == policy:
                 return c
         raise BundleError(f"{self.folder}: there is no candidate {policy!r}")
 
     def adapter_folder(self, policy: str) -> Path:
-        """The folder of the policy's adapter.
+        """The folder of a policy's adapter.
 
-        Raises BundleError where it has none, or it isn't inside the bundle.
+        Raises:
+            BundleError: it has none, or it isn't inside the bundle.
         """
         inside = self.candidate(policy).adapter
         if inside is None:
@@ -159,8 +173,8 @@ class Bundle:
     def pool_rewards(self) -> Floats | None:
         """Scores of the pool's answers, shape (prompts, samples, d); None without a pool.
 
-        Raises BundleError where prompts have different numbers of answers, or a score isn't in [0,
-        1].
+        Raises:
+            BundleError: prompts have different numbers of answers, or a score isn't in [0, 1].
         """
         pool = self._table("pool.parquet", ["source", "prompt_id", "sample_id", *self.traits])
         if pool.empty:
@@ -229,9 +243,13 @@ class Bundle:
 
 
 def read_bundle(folder: Path | str) -> Bundle:
-    """Read and validate a bundle folder.
+    """Read and validate a bundle.
 
-    Raises BundleError naming file and field, and how to fix it.
+    Args:
+        folder: with a portfolio.json of format version 1 or 2.
+
+    Raises:
+        BundleError: names the file and field, and how to fix it.
     """
     folder = Path(folder)
     path = folder / MANIFEST_FILE
@@ -272,12 +290,15 @@ def list_bundles(root: Path) -> list[str]:
 
 
 def check_target(folder: Path, keeps: Collection[str] = ()) -> None:
-    """Raise BundleError if writing a bundle to `folder` would delete something that the new one
-    doesn't have.
+    """Check that writing a bundle would delete nothing that the new one doesn't have.
 
-    `keeps` names what the new bundle holds besides rewards: some of HOLDINGS. A folder that isn't a
-    bundle is refused; so is a bundle with adapters, texts or a certificate that the new one
-    lacks.
+    Args:
+        folder: to write to.
+        keeps: what the new bundle holds besides rewards: some of HOLDINGS.
+
+    Raises:
+        BundleError: the folder is something else than a bundle, or holds adapters, texts or a
+            certificate that the new one lacks.
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise BundleError(f"{folder}: is a file or a link; choose a new folder, such as {folder}-2")
@@ -314,11 +335,16 @@ def write_bundle(
     tables: dict[str, pd.DataFrame],
     adapters: dict[str, Path] | None = None,
 ) -> Bundle:
-    """Write a bundle whole: into a temporary folder beside it, read back, then renamed over the old
-    one.
+    """Write a bundle whole: into a temporary folder beside it, read back, then put in its place.
 
-    Raises BundleError where it would replace a bundle that holds more kinds of things (see
-    `check_target`).
+    Args:
+        folder: to write to.
+        manifest: the content of portfolio.json.
+        tables: `prompts`, `pool`, `samples`, as far as there are some.
+        adapters: folders to copy, by policy.
+
+    Raises:
+        BundleError: it would replace a bundle that holds more (see `check_target`).
     """
     keeps = [
         what

@@ -25,6 +25,8 @@ ValueKind = Literal["reward", "reward_minus_kl"]
 
 
 class Part(BaseModel):
+    """A part of portfolio.json: unknown keys are refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -37,6 +39,8 @@ class BaseInfo(Part):
 
 
 class TraitInfo(Part):
+    """A trait: the reward that measures it, how it becomes [0, 1], and the reward's card."""
+
     name: Name
     reward: str
     normalisation: str
@@ -102,6 +106,8 @@ class Candidate(Part):
 
 
 class Member(Part):
+    """A member and the weights it stands for."""
+
     policy: Name
     weights: Weights
 
@@ -171,8 +177,9 @@ class Certificate(Part):
 
 
 class OutsideTest(Part):
-    """Scope `sampled`: how far an adapter kept out of the candidates is ahead of the portfolio, at
-    its weights.
+    """An adapter kept out of the candidates, at its own weights (scope: sampled).
+
+    `gap` is how far it is ahead of the portfolio.
     """
 
     policy: Name
@@ -183,6 +190,8 @@ class OutsideTest(Part):
 
 
 class Built(Part):
+    """How the bundle was made."""
+
     config: dict[str, object] = Field(default_factory=dict)
     seed: int | None = None
     versions: dict[str, str] = Field(default_factory=dict)

@@ -80,9 +80,7 @@ def answers(
     count: Annotated[int, typer.Option(min=1, help="How many answers.")] = 10,
     seed: Annotated[int, typer.Option(help="Which random draw.")] = 0,
 ) -> None:
-    """Print recorded answers of one candidate to randomly drawn held-out prompts, with their
-    scores.
-    """
+    """Print recorded answers of a candidate to randomly drawn held-out prompts, with scores."""
     from palm_engine.bundle.folder import read_bundle
 
     found = read_bundle(bundle)

@@ -265,7 +265,8 @@ def methods(json: Json = False) -> None:
 def parse_bounds(texts: list[str] | None, option: str) -> tuple[dict[str, float], dict[str, float]]:
     """`["safety>=.2", "humor<=.5"]` as lower and upper bounds by trait.
 
-    Raises InvalidInputError naming the option.
+    Raises:
+        InvalidInputError: naming the option.
     """
     lower: dict[str, float] = {}
     upper: dict[str, float] = {}
@@ -359,7 +360,8 @@ def _print_report(summary: SelectionReport, rewards: RewardTable, json: bool) ->
             f"No portfolio of this size has a gap below {summary.gap_lower_bound:.4f} (proved)."
         )
     if summary.confidence is not None:
-        c, note = summary.confidence, f"; {summary.note}" if summary.note else ""
+        c = summary.confidence
+        note = f"; {summary.note}" if summary.note else ""
         lines.append(f"{c.confidence:.0%} bound {c.upper:.4f} from {c.prompts} prompts{note}.")
     share = summary.coverage
     lines.append(

@@ -54,7 +54,8 @@ class TerminalProgress:
     def stage(self, title: str, total: float) -> Callable[[float], None]:
         """Begin a stage; the returned function is given the amounts done."""
         bar = self.bars.add_task(title, total=total)
-        finished, next_line = 0.0, 0.1
+        finished = 0.0
+        next_line = 0.1
 
         def done(amount: float) -> None:
             nonlocal finished, next_line
@@ -152,7 +153,9 @@ class StreamedAnswers:
     """
 
     def __init__(self, console: Console | None, members: Sequence[str], picked: str) -> None:
-        self.console, self.members, self.picked = console, members, picked
+        self.console = console
+        self.members = members
+        self.picked = picked
         self.texts = [""] * len(members)
         on_terminal = console is not None and console.is_terminal
         self.live = (

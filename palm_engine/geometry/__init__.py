@@ -1,0 +1,1 @@
+"""Exact geometry of portfolios on the simplex: numpy and scipy only."""

@@ -22,9 +22,15 @@ from palm_engine.geometry.region import Region
 
 @dataclass(frozen=True)
 class Bound:
-    """A point estimate with a one-sided percentile bound at `confidence`, from `prompts` prompts.
+    """A point estimate with a one-sided percentile bound on either side.
 
-    `upper` bounds from above and `lower` from below, each at that confidence by itself.
+    Attributes:
+        estimate: from all prompts.
+        lower: bounds from below, at `confidence` by itself.
+        upper: bounds from above, at `confidence` by itself.
+        confidence: of each side, between 0 and 1.
+        prompts: how many prompts it rests on.
+        resamples: bootstrap samples.
     """
 
     # How pydantic validates it where a file holds it.
@@ -42,7 +48,19 @@ class Bound:
 
 
 def resampled_means(scores: Floats, resamples: int, seed: int) -> Floats:
-    """Bootstrap means over prompts: scores (prompts, policies, d) to (resamples, policies, d)."""
+    """Bootstrap means over prompts.
+
+    Args:
+        scores: shape (prompts >= 2, policies, d).
+        resamples: how many bootstrap samples.
+        seed: of the resampling.
+
+    Returns:
+        Means of shape (resamples, policies, d).
+
+    Raises:
+        InvalidInputError: `scores` has another shape.
+    """
     if scores.ndim != 3 or len(scores) < 2:
         raise InvalidInputError(
             f"scores must have shape (prompts >= 2, policies, traits), got {scores.shape}"
@@ -60,11 +78,19 @@ def worst_gap_bound(
     seed: int = 0,
     region: Region | None = None,
 ) -> Bound:
-    """Bound on the exact additive worst gap of `members` against all policies, over all weights or
-    `region`.
+    """Bound on the exact additive worst gap of a portfolio against all policies.
 
-    `scores`: (prompts, policies, d), averaged over a prompt's answers, costs taken off where the
-    value has them; prompts not used to choose the members.
+    Args:
+        scores: shape (prompts, policies, d), averaged over a prompt's answers, KL costs taken off
+            where the value counts them; of prompts that were not used to choose the members.
+        members: rows of the policies that are members.
+        confidence: of each side, between 0 and 1.
+        resamples: bootstrap samples of whole prompts.
+        seed: of the resampling.
+        region: the weights that count; None is the whole simplex.
+
+    Raises:
+        InvalidInputError: `scores` has another shape.
     """
     mean = scores.mean(axis=0)
     draws = [
@@ -84,12 +110,22 @@ def simultaneous_bounds(
     multiplicative: bool = False,
     report: Callable[[float], None] = lambda share: None,
 ) -> list[Bound]:
-    """Bounds that hold for all `portfolios` at once (max-t), each side by itself.
+    """Bounds that hold for several portfolios at once (max-t), each side by itself.
 
-    For picking one by its figures.
+    For a portfolio that somebody picks by looking at these figures.
 
-    `multiplicative` bounds multiplicative worst gaps; raises UndefinedGapError where one isn't
-    defined in some resample.
+    Args:
+        scores: shape (prompts, policies, d), as for `worst_gap_bound`.
+        portfolios: rows of the members of each.
+        confidence: of each side for all portfolios together, between 0 and 1.
+        resamples: bootstrap samples of whole prompts.
+        seed: of the resampling.
+        multiplicative: bound multiplicative worst gaps, else additive ones.
+        report: gets the share done.
+
+    Raises:
+        InvalidInputError: `scores` has another shape.
+        UndefinedGapError: a multiplicative gap that is not defined in some resample.
     """
     mean = scores.mean(axis=0)
     gap = worst_multiplicative_gap if multiplicative else worst_additive_gap
@@ -126,7 +162,19 @@ def gap_difference_bound(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Bound:
-    """Paired bound on worst gap(first) - worst gap(second), both on the same resampled prompts."""
+    """Paired bound on the worst gap of one portfolio minus that of another.
+
+    Args:
+        scores: shape (prompts, policies, d), as for `worst_gap_bound`.
+        first: rows of the one.
+        second: rows of the other; both are measured on the same resampled prompts.
+        confidence: of each side, between 0 and 1.
+        resamples: bootstrap samples of whole prompts.
+        seed: of the resampling.
+
+    Raises:
+        InvalidInputError: `scores` has another shape.
+    """
     mean = scores.mean(axis=0)
 
     def difference(m: Floats) -> float:
@@ -139,7 +187,17 @@ def gap_difference_bound(
 def mean_bound(
     differences: Floats, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Bound:
-    """Bound on the mean of paired per-prompt differences, shape (prompts,)."""
+    """Bound on the mean of paired differences.
+
+    Args:
+        differences: one per prompt, shape (prompts >= 2,).
+        confidence: of each side, between 0 and 1.
+        resamples: bootstrap samples.
+        seed: of the resampling.
+
+    Raises:
+        InvalidInputError: fewer than two prompts.
+    """
     draws = resampled_means(differences[:, None, None], resamples, seed)[:, 0, 0]
     return _bound(float(differences.mean()), draws, confidence, len(differences))
 

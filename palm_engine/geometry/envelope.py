@@ -1,7 +1,9 @@
-"""The upper envelope `V_P(w) = max over P of w·u` on the simplex, and its vertices (qhull).
+"""The upper envelope `V_P(w) = max over P of w·u` on the simplex, and its vertices.
 
 V_P is convex and piecewise linear; the cells where one member is best are polytopes. A convex
 function minus V_P is largest at one of their vertices, which is what makes worst gaps exact.
+Vertices are those of a half-space intersection, dual to a convex hull (Quickhull, Barber, Dobkin
+and Huhdanpaa 1996, doi:10.1145/235815.235821).
 """
 
 from __future__ import annotations
@@ -19,8 +21,17 @@ TIE = 1e-12
 
 
 def upper_envelope(points: ArrayLike, weights: ArrayLike) -> Floats:
-    """V(w) for each row of `weights` (m, d) over policies `points` (n, d): shape (m,)."""
-    w, u = np.asarray(weights), np.asarray(points)
+    """The best value at given weights.
+
+    Args:
+        points: policies, shape (n, d).
+        weights: shape (m, d).
+
+    Returns:
+        V(w) at each row of `weights`, shape (m,).
+    """
+    w = np.asarray(weights)
+    u = np.asarray(points)
     if len(w) * len(u) <= BLOCK:
         return np.asarray((w @ u.T).max(axis=1))
     # In blocks that stay in the processor's cache: several times faster on large fields.
@@ -29,20 +40,33 @@ def upper_envelope(points: ArrayLike, weights: ArrayLike) -> Floats:
 
 
 def best_policy(points: ArrayLike, weights: ArrayLike) -> NDArray[np.intp]:
-    """Index of the best policy at each row of `weights`, shape (m,).
+    """The best policy at given weights; the first of those that tie within TIE.
 
-    The first of equals (ties within 1e-12).
+    Args:
+        points: policies, shape (n, d).
+        weights: shape (m, d).
+
+    Returns:
+        A row of `points` for each row of `weights`, shape (m,).
     """
     scores = np.asarray(weights) @ np.asarray(points).T
     return np.asarray((scores >= scores.max(axis=1, keepdims=True) - TIE).argmax(axis=1))
 
 
 def envelope_vertices(points: ArrayLike, region: Region | None = None) -> Floats:
-    """All vertices of the cells of `points`' upper envelope over `region` (None: the simplex), its
-    corners included.
+    """All vertices of the cells of an upper envelope, the corners of the region included.
 
-    Shape (m, d); worst case O(n^(d/2)) vertices. Points off the envelope, duplicates and ties are
-    harmless.
+    Points off the envelope, duplicates and ties are harmless.
+
+    Args:
+        points: policies, shape (n, d).
+        region: the weights that count; None is the whole simplex.
+
+    Returns:
+        Weights of shape (m, d); m grows like n^(d/2) at worst.
+
+    Raises:
+        InvalidInputError: `points` is no matrix of finite numbers.
     """
     u = np.unique(as_points(points), axis=0)
     d = u.shape[1]
@@ -51,15 +75,18 @@ def envelope_vertices(points: ArrayLike, region: Region | None = None) -> Floats
         return corners
     if d == 2:
         cuts = _vertices_segment(u)
-        low, high = corners[:, 0].min(), corners[:, 0].max()
+        low = corners[:, 0].min()
+        high = corners[:, 0].max()
         return np.vstack([cuts[(cuts[:, 0] > low) & (cuts[:, 0] < high)], corners])
     return _unique_rows(np.vstack([corners, _vertices_qhull(u, region)]))
 
 
 def _vertices_segment(u: Floats) -> Floats:
     # d = 2: the envelope of lines over w_1 in [0, 1], swept from left to right.
-    slope, intercept = u[:, 0] - u[:, 1], u[:, 1]
-    here, value = 0.0, intercept.max()
+    slope = u[:, 0] - u[:, 1]
+    intercept = u[:, 1]
+    here = 0.0
+    value = intercept.max()
     current = int(np.lexsort((slope, np.isclose(intercept, value, rtol=0, atol=1e-15)))[-1])
     cuts = [0.0]
     while True:
@@ -72,7 +99,8 @@ def _vertices_segment(u: Floats) -> Floats:
         if nearest >= 1.0:
             break
         tied = steeper[crossing <= nearest + 1e-15]
-        here, current = float(nearest), int(tied[np.argmax(slope[tied])])
+        here = float(nearest)
+        current = int(tied[np.argmax(slope[tied])])
         cuts.append(here)
     w = np.unique([*cuts, 1.0])
     return np.column_stack([w, 1 - w])

@@ -1,6 +1,4 @@
-"""Fields over the simplex: gap and picked member at given weights, coverage and each member's
-region.
-"""
+"""Fields over the simplex: gap and picked member, coverage, usage, each member's region."""
 
 from __future__ import annotations
 
@@ -19,8 +17,14 @@ from palm_engine.geometry.simplex import as_weights
 
 @dataclass(frozen=True)
 class GapField:
-    """Values at m weights: `best` V_Q, `value` V_P, additive `gap`, and index of the picked
-    `member`, all (m,).
+    """A portfolio at m weights.
+
+    Attributes:
+        weights: shape (m, d).
+        best: the best candidate's value V_Q, (m,).
+        value: the picked member's value V_P, (m,).
+        gap: additive gap, (m,).
+        member: index of the picked member in the portfolio, (m,).
     """
 
     weights: Floats
@@ -32,8 +36,13 @@ class GapField:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Share of the simplex (by volume) whose gap is at most `threshold`, estimated on `count`
-    weights.
+    """The share of weights whose gap is at most a threshold, estimated from drawn weights.
+
+    Attributes:
+        threshold: the gap that counts as served.
+        share: between 0 and 1.
+        standard_error: of the share.
+        count: how many weights were drawn.
     """
 
     threshold: float
@@ -43,11 +52,21 @@ class Coverage:
 
 
 def gap_field(portfolio: ArrayLike, candidates: ArrayLike, weights: ArrayLike) -> GapField:
-    """Evaluate portfolio (k, d) against candidates (n, d) at `weights` (m, d)."""
+    """A portfolio against the candidates at given weights.
+
+    Args:
+        portfolio: members, shape (k, d).
+        candidates: shape (n, d).
+        weights: shape (m, d), rows summing to 1.
+
+    Raises:
+        InvalidInputError: shapes don't fit, or a row of `weights` is not in the simplex.
+    """
     p = as_points(portfolio)
     q = as_points(candidates, p.shape[1])
     w = np.atleast_2d(as_weights(weights, p.shape[1]))
-    best, value = upper_envelope(q, w), upper_envelope(p, w)
+    best = upper_envelope(q, w)
+    value = upper_envelope(p, w)
     return GapField(w, best, value, best - value, best_policy(p, w))
 
 
@@ -60,11 +79,20 @@ def coverage(
     region: Region | None = None,
     multiplicative: bool = False,
 ) -> Coverage:
-    """Share of `region` with additive gap <= `threshold`, from uniformly drawn weights (standard
-    error given).
+    """The share of the weights, by volume, whose gap is at most a threshold.
 
-    With `multiplicative` the gap is a share of the best value; weights where the best value is not
-    positive never count as covered.
+    Args:
+        portfolio: members, shape (k, d).
+        candidates: shape (n, d).
+        threshold: in reward units, or as a share of the best value.
+        count: how many weights are drawn uniformly.
+        seed: of the draw.
+        region: the weights that count; None is the whole simplex.
+        multiplicative: the gap is a share of the best value; weights where that is not positive
+            never count as covered.
+
+    Raises:
+        InvalidInputError: shapes don't fit.
     """
     field = gap_field(portfolio, candidates, _draw(as_points(portfolio), count, seed, region))
     if multiplicative:
@@ -79,8 +107,11 @@ def coverage(
 class Usage:
     """How a population of users spreads over the members.
 
-    `shares` (k,) sum to 1; `entropy` in nats; `perplexity` = exp(entropy), the effective number of
-    members used (1 to k); `mean_gap` is the average additive loss.
+    Attributes:
+        shares: share of the users who get each member, (k,), summing to 1.
+        entropy: of the shares, in nats.
+        perplexity: exp(entropy), the effective number of members in use, 1 to k.
+        mean_gap: average additive loss.
     """
 
     shares: Floats
@@ -90,9 +121,15 @@ class Usage:
 
 
 def usage(portfolio: ArrayLike, candidates: ArrayLike, weights: ArrayLike) -> Usage:
-    """Usage of `portfolio` (k, d) by users with `weights` (m, d).
+    """How users spread over the members of a portfolio.
 
-    Drawn (see `population`), or a table of real ones.
+    Args:
+        portfolio: members, shape (k, d).
+        candidates: shape (n, d).
+        weights: of the users, shape (m, d): drawn (see `population`), or a table of real ones.
+
+    Raises:
+        InvalidInputError: shapes don't fit, or a row of `weights` is not in the simplex.
     """
     p = as_points(portfolio)
     field = gap_field(p, candidates, weights)
@@ -105,11 +142,19 @@ def usage(portfolio: ArrayLike, candidates: ArrayLike, weights: ArrayLike) -> Us
 def population(
     d: int, count: int = 20_000, concentration: ArrayLike | None = None, seed: int = 0
 ) -> Floats:
-    """`count` users' weights, shape (count, d), drawn from Dirichlet(`concentration`).
+    """Weights of users drawn from a Dirichlet distribution.
 
-    None is uniform.
+    Args:
+        d: number of traits.
+        count: number of users.
+        concentration: one positive number, or one per trait; None is uniform.
+        seed: of the draw.
 
-    Raises InvalidInputError for a concentration that isn't positive or has another length.
+    Returns:
+        Shape (count, d), rows summing to 1.
+
+    Raises:
+        InvalidInputError: a concentration that is not positive.
     """
     alpha = np.broadcast_to(
         np.asarray(1.0 if concentration is None else concentration, dtype=float), (d,)
@@ -122,9 +167,16 @@ def population(
 def region_shares(
     portfolio: ArrayLike, count: int = 20_000, seed: int = 0, region: Region | None = None
 ) -> Floats:
-    """Share of `region` where each member is picked, shape (k,), from uniformly drawn weights.
+    """The share of the weights where each member is picked.
 
-    Sums to 1.
+    Args:
+        portfolio: members, shape (k, d).
+        count: how many weights are drawn uniformly.
+        seed: of the draw.
+        region: the weights that count; None is the whole simplex.
+
+    Returns:
+        Shape (k,), summing to 1.
     """
     p = as_points(portfolio)
     return np.bincount(best_policy(p, _draw(p, count, seed, region)), minlength=len(p)) / count

@@ -27,9 +27,14 @@ POSITIVE = 1e-9
 class WorstGap:
     """A worst gap over the simplex and where it happens.
 
-    `additive` in reward units. `multiplicative` is a share of the best value (0.03 is 3 %); None
-    where it is not defined, with the reason in `undefined`; above 1 where the portfolio's value is
-    negative.
+    Attributes:
+        additive: in reward units.
+        at_weights_additive: where it is reached, (d,).
+        multiplicative: as a share of the best value (0.03 is 3 %); above 1 where the portfolio's
+            value is negative; None where it is not defined.
+        at_weights_multiplicative: where that is reached, (d,), or None.
+        undefined: why the multiplicative gap is not defined, or None.
+        traits: names of the traits, for `at`; may be empty.
     """
 
     additive: float
@@ -49,11 +54,17 @@ class WorstGap:
 def worst_gap(
     portfolio: ArrayLike, candidates: ArrayLike, region: Region | None = None
 ) -> WorstGap:
-    """Exact worst additive and multiplicative gap of `portfolio` (k, d) against `candidates` (n,
-    d).
+    """The exact worst additive and multiplicative gap of a portfolio (scope: candidates).
 
-    Scope: candidates, the whole simplex or `region`. A portfolio that isn't among the candidates
-    may have a negative additive gap.
+    Args:
+        portfolio: members, shape (k, d); if they are not among the candidates, the additive gap may
+            be negative.
+        candidates: shape (n, d).
+        region: the weights that count; None is the whole simplex.
+
+    Raises:
+        InvalidInputError: shapes don't fit, or a number is not finite.
+        SolverError: a linear program could not be solved.
     """
     p = as_points(portfolio)
     q = as_points(candidates, p.shape[1])
@@ -63,7 +74,8 @@ def worst_gap(
     else:
         vertices, ours, best = _at_vertices(p, q, region)
         worst = int(np.argmax(best - ours))
-        additive, at_additive = float(best[worst] - ours[worst]), vertices[worst]
+        additive = float(best[worst] - ours[worst])
+        at_additive = vertices[worst]
     lowest = _at_least(q)
     if lowest <= 1e-12:
         lowest, _ = minimum_of_envelope(q, region)
@@ -83,8 +95,18 @@ def worst_gap(
 def worst_additive_gap(
     portfolio: ArrayLike, candidates: ArrayLike, region: Region | None = None
 ) -> float:
-    """The additive part of `worst_gap` alone: no linear program, for bootstraps and searches."""
-    p, q = np.asarray(portfolio, dtype=float), np.asarray(candidates, dtype=float)
+    """The additive part of `worst_gap` alone: for bootstraps and searches.
+
+    Args:
+        portfolio: members, shape (k, d).
+        candidates: shape (n, d).
+        region: the weights that count; None is the whole simplex.
+
+    Returns:
+        The gap in reward units.
+    """
+    p = np.asarray(portfolio, dtype=float)
+    q = np.asarray(candidates, dtype=float)
     if takes_programs(len(p), p.shape[1]):
         return worst_by_programs(p, q, region)[0]
     _, ours, best = _at_vertices(p, q, region)
@@ -96,7 +118,16 @@ def worst_multiplicative_gap(
 ) -> float:
     """The multiplicative part of `worst_gap`.
 
-    Raises UndefinedGapError with the reason where it is not defined.
+    Args:
+        portfolio: members, shape (k, d).
+        candidates: shape (n, d).
+        region: the weights that count; None is the whole simplex.
+
+    Returns:
+        The gap as a share of the best value.
+
+    Raises:
+        UndefinedGapError: the best value is not positive everywhere.
     """
     found = worst_gap(portfolio, candidates, region)
     if found.multiplicative is None:
@@ -111,11 +142,21 @@ def worst_violation(
     delta: float,
     region: Region | None = None,
 ) -> tuple[float, Floats]:
-    """Largest `(1-eps) V_Q - delta - V_P` over `region`, and its weights.
+    """How far a portfolio is from an (eps, delta)-portfolio, at worst.
 
-    <= 0 means an (eps, delta)-portfolio.
+    Args:
+        portfolio: members, shape (k, d).
+        candidates: shape (n, d).
+        eps: multiplicative tolerance, in [0, 1).
+        delta: additive tolerance, at least 0.
+        region: the weights that count; None is the whole simplex.
 
-    Raises UndefinedGapError where eps > 0 and V_Q is negative somewhere.
+    Returns:
+        The largest `(1-eps) V_Q - delta - V_P`, at most 0 for an (eps, delta)-portfolio, and its
+        weights (d,).
+
+    Raises:
+        UndefinedGapError: eps > 0 and V_Q is negative somewhere.
     """
     p = as_points(portfolio)
     q = as_points(candidates, p.shape[1])
@@ -134,7 +175,11 @@ def _at_vertices(p: Floats, q: Floats, region: Region | None) -> tuple[Floats, F
 
 
 def check_tolerance(eps: float, delta: float) -> None:
-    """Raise UndefinedGapError unless 0 <= eps < 1 and delta >= 0, both finite."""
+    """Check a tolerance.
+
+    Raises:
+        UndefinedGapError: not 0 <= eps < 1 and delta >= 0, both finite.
+    """
     if not (0 <= eps < 1 and 0 <= delta < np.inf):
         raise UndefinedGapError(
             f"a target needs 0 <= eps < 1 and delta >= 0, got eps={eps}, delta={delta}"
@@ -142,9 +187,14 @@ def check_tolerance(eps: float, delta: float) -> None:
 
 
 def require_positive(points: Floats, region: Region | None = None) -> None:
-    """Raise UndefinedGapError unless the best value is above 0 everywhere.
+    """Check that the best value is above 0 everywhere, as a multiplicative gap needs.
 
-    A multiplicative gap needs that.
+    Args:
+        points: candidates, shape (n, d).
+        region: the weights that count; None is the whole simplex.
+
+    Raises:
+        UndefinedGapError: it is not.
     """
     if _at_least(points) <= POSITIVE and minimum_of_envelope(points, region)[0] <= POSITIVE:
         raise UndefinedGapError(
@@ -155,7 +205,17 @@ def require_positive(points: Floats, region: Region | None = None) -> None:
 def require_target(
     candidates: Floats, eps: float, delta: float, region: Region | None = None
 ) -> None:
-    """Raise UndefinedGapError unless (eps, delta) is a meaningful target for `candidates`."""
+    """Check that a tolerance is a meaningful target for these candidates.
+
+    Args:
+        candidates: shape (n, d).
+        eps: multiplicative tolerance, in [0, 1).
+        delta: additive tolerance, at least 0.
+        region: the weights that count; None is the whole simplex.
+
+    Raises:
+        UndefinedGapError: it is not.
+    """
     check_tolerance(eps, delta)
     if eps > 0 and _at_least(candidates) < 0:
         lowest, _ = minimum_of_envelope(candidates, region)
@@ -175,9 +235,17 @@ def _at_least(points: Floats) -> float:
 
 
 def minimum_of_envelope(points: ArrayLike, region: Region | None = None) -> tuple[float, Floats]:
-    """Minimum over `region` of V(w) = max w·u, and a weight where it is reached.
+    """The minimum over weights of the best value, by one linear program.
 
-    One linear program.
+    Args:
+        points: policies, shape (n, d).
+        region: the weights that count; None is the whole simplex.
+
+    Returns:
+        The minimum, and weights (d,) where it is reached.
+
+    Raises:
+        UndefinedGapError: the program could not be solved.
     """
     from scipy.optimize import linprog
 

@@ -1,5 +1,6 @@
-"""Policies as points: on the simplex `w·v - c` equals `w·(v - c·1)`, so a policy is one row of a
-matrix U.
+"""Policies as points: on the simplex `w·v - c` equals `w·(v - c·1)`.
+
+So a policy is one row of a matrix U, with or without a KL cost.
 """
 
 from __future__ import annotations
@@ -12,10 +13,17 @@ from palm_engine.errors import InvalidInputError
 
 
 def policy_points(rewards: ArrayLike, kl_cost: ArrayLike | None = None) -> Floats:
-    """Points `u = v - c`, shape (n, d), from reward vectors `rewards` in [0, 1] (n, d) and costs >=
-    0 (n,).
+    """Points `u = v - c` of policies.
 
-    Raises InvalidInputError naming row and column of a value that is NaN or out of range.
+    Args:
+        rewards: reward vectors, shape (n, d), in [0, 1].
+        kl_cost: beta KL of each policy, shape (n,), at least 0; None where it is not counted.
+
+    Returns:
+        Shape (n, d).
+
+    Raises:
+        InvalidInputError: NaN or a number out of range; names row and column.
     """
     v = np.asarray(rewards, dtype=float)
     if v.ndim != 2 or v.shape[0] < 1 or v.shape[1] < 2:
@@ -39,9 +47,17 @@ def policy_points(rewards: ArrayLike, kl_cost: ArrayLike | None = None) -> Float
 
 
 def as_points(points: ArrayLike, d: int | None = None) -> Floats:
-    """Validate a matrix of points, shape (n >= 1, d >= 2), all finite.
+    """Check a matrix of points; NaN is refused, never skipped.
 
-    NaN is refused, never skipped.
+    Args:
+        points: shape (n >= 1, d >= 2).
+        d: the number of columns that is needed, or None.
+
+    Returns:
+        The points as floats, shape (n, d).
+
+    Raises:
+        InvalidInputError: another shape, or a number that is not finite.
     """
     u = np.asarray(points, dtype=float)
     if u.ndim != 2 or u.shape[0] < 1 or u.shape[1] < 2 or (d is not None and u.shape[1] != d):

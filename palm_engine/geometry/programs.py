@@ -1,11 +1,10 @@
-"""Exact worst gaps by linear programs, for envelopes with too many vertices to list (d = 8 and some
-200 members).
+"""Exact worst gaps by linear programs, for envelopes with too many vertices to list.
 
-One program a candidate q: the largest `w·q - t` over the region with `t >= w·p` for every member p.
-Most are never solved: a program's multipliers mix the members into a point z that no portfolio
-value is below (`V_P(w) >= w·z`), so every other candidate's gap is at most the largest `w·(q - z)`
-over the region, which is a maximum over its corners. Candidates whose bound is not above the worst
-gap found so far are left out.
+That is d = 8 and some 200 members. One program per candidate q: the largest `w·q - t` over the
+region with `t >= w·p` for every member p. Most are never solved: a program's multipliers mix the
+members into a point z that no portfolio value is below (`V_P(w) >= w·z`), so every other
+candidate's gap is at most the largest `w·(q - z)` over the region, which is a maximum over its
+corners. Candidates whose bound is not above the worst gap found so far are left out.
 """
 
 from __future__ import annotations
@@ -24,10 +23,20 @@ FROM_MEMBERS = {7: 500, 8: 180}
 def worst_by_programs(
     portfolio: Floats, candidates: Floats, region: Region | None = None, constant: float = 0.0
 ) -> tuple[float, Floats]:
-    """Largest `w·q - constant - V_P(w)` over the region's w and all candidates q, and its weights.
+    """The largest `w·q - constant - V_P(w)` over weights and candidates.
 
-    `candidates` may be scaled beforehand: (1-eps) q with `constant` delta is a violation of (eps,
-    delta).
+    Args:
+        portfolio: members, shape (k, d).
+        candidates: shape (n, d); may be scaled beforehand: (1-eps) q with `constant` delta is a
+            violation of (eps, delta).
+        region: the weights that count; None is the whole simplex.
+        constant: taken off the candidates' values.
+
+    Returns:
+        The maximum, and its weights (d,).
+
+    Raises:
+        SolverError: HiGHS could not solve a program.
     """
     from scipy.optimize import linprog
 
@@ -44,7 +53,8 @@ def worst_by_programs(
     for z in p:
         np.minimum(bound, (at_corners - corners @ z).max(axis=1), out=bound)
     values = at_corners.max(axis=0) - (p @ corners.T).max(axis=0)
-    best, at = float(values.max()), corners[int(np.argmax(values))]
+    best = float(values.max())
+    at = corners[int(np.argmax(values))]
     while True:
         q = int(np.argmax(bound))
         if bound[q] <= best + LEAVE:
@@ -65,7 +75,8 @@ def worst_by_programs(
         # Every candidate at these weights; the exact numbers, not the program's.
         reached = float((candidates @ w).max() - (p @ w).max())
         if reached > best:
-            best, at = reached, w
+            best = reached
+            at = w
         mix = np.maximum(-solved.ineqlin.marginals, 0.0)
         z = mix @ p / mix.sum()
         np.minimum(bound, (at_corners - corners @ z).max(axis=1), out=bound)
@@ -75,11 +86,19 @@ def worst_by_programs(
 def worst_ratio_by_programs(
     portfolio: Floats, candidates: Floats, region: Region | None = None
 ) -> tuple[float, Floats]:
-    """Largest `1 - V_P / V_Q` over the region and its weights, where V_Q is above 0 on all of it.
+    """The largest `1 - V_P / V_Q` over weights, where V_Q is positive on all of them.
 
     Dinkelbach's method (1967, doi:10.1287/mnsc.13.7.492): the ratio is above r exactly where `(1-r)
     V_Q - V_P` is above 0, whose maximum is found as above. Ends after a few steps; above 1 it stops
     at what it has found.
+
+    Args:
+        portfolio: members, shape (k, d).
+        candidates: shape (n, d).
+        region: the weights that count; None is the whole simplex.
+
+    Returns:
+        The ratio, and its weights (d,).
     """
     _, at = worst_by_programs(portfolio, candidates, region)
     ratio = -np.inf
@@ -96,7 +115,12 @@ def worst_ratio_by_programs(
 
 
 def takes_programs(members: int, d: int) -> bool:
-    """Whether programs are expected to be faster than listing vertices (measured: beyond some
-    50,000 vertices).
+    """Whether programs are expected to be faster than listing vertices.
+
+    Measured: beyond some 50,000 vertices.
+
+    Args:
+        members: number of members.
+        d: number of traits.
     """
     return members >= FROM_MEMBERS.get(d, np.inf)

@@ -1,5 +1,4 @@
-"""The weights that matter: the whole simplex, or the part within bounds on single weights (`safety
->= .2`).
+"""The weights that matter: the whole simplex, or the part within bounds on single weights.
 
 Worst gaps and selection on such a polytope are as exact as on the simplex: its facets become facets
 of the cells, its corners vertices.
@@ -23,24 +22,30 @@ LEAST_WIDTH = 1e-6
 
 @dataclass(frozen=True)
 class Region:
-    """Weights w of the simplex with `lower <= w <= upper`, each shape (d,).
+    """Weights w of the simplex with `lower <= w <= upper`.
 
-    Raises InvalidInputError where the bounds leave less than a sliver: exact vertices need an
+    Bounds that leave less than a sliver are refused with InvalidInputError: exact vertices need an
     interior.
+
+    Attributes:
+        lower: shape (d,).
+        upper: shape (d,).
     """
 
     lower: Floats
     upper: Floats
 
     def __post_init__(self) -> None:
-        lower, upper = np.asarray(self.lower, dtype=float), np.asarray(self.upper, dtype=float)
+        lower = np.asarray(self.lower, dtype=float)
+        upper = np.asarray(self.upper, dtype=float)
         if lower.ndim != 1 or lower.shape != upper.shape or len(lower) < 2:
             raise InvalidInputError(
                 f"bounds need shape (d >= 2,), got {lower.shape} and {upper.shape}"
             )
         if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
             raise InvalidInputError("bounds on weights must be finite numbers")
-        lower, upper = np.maximum(lower, 0.0), np.minimum(upper, 1.0)
+        lower = np.maximum(lower, 0.0)
+        upper = np.minimum(upper, 1.0)
         # What the other bounds leave of each weight.
         upper = np.minimum(upper, 1 - (lower.sum() - lower))
         lower = np.maximum(lower, 1 - (upper.sum() - upper))
@@ -64,7 +69,13 @@ class Region:
     ) -> Region:
         """Bounds by trait name; a trait that isn't named is unbounded.
 
-        Raises InvalidInputError on an unknown one.
+        Args:
+            lower: least weight by trait.
+            upper: largest weight by trait.
+            traits: names of the d traits.
+
+        Raises:
+            InvalidInputError: an unknown trait, or bounds that leave no room.
         """
         unknown = [t for t in [*lower, *upper] if t not in traits]
         if unknown:
@@ -107,14 +118,30 @@ class Region:
         return np.asarray(self.corners().mean(axis=0))
 
     def contains(self, weights: Floats, tolerance: float = 1e-9) -> NDArray[np.bool_]:
-        """Which rows of `weights` (m, d) lie inside."""
+        """Which weights lie inside.
+
+        Args:
+            weights: shape (m, d) or (d,).
+            tolerance: how far outside still counts as inside.
+
+        Returns:
+            Shape (m,).
+        """
         w = np.atleast_2d(weights)
         return np.asarray(
             ((w >= self.lower - tolerance) & (w <= self.upper + tolerance)).all(axis=1)
         )
 
     def sample(self, count: int, rng: np.random.Generator) -> Floats:
-        """`count` weights uniform by volume, shape (count, d)."""
+        """Weights drawn uniformly by volume.
+
+        Args:
+            count: how many.
+            rng: source of randomness.
+
+        Returns:
+            Shape (count, d).
+        """
         room = 1 - self.lower.sum()
         if (self.upper >= self.lower + room - 1e-12).all():  # a smaller copy of the simplex
             return np.asarray(self.lower + room * sample_uniform(self.d, count, rng))

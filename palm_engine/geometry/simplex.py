@@ -1,6 +1,4 @@
-"""Points of the simplex: validation, grids, uniform samples, and the designs that baselines train
-at.
-"""
+"""Points of the simplex: validation, grids, uniform samples, designs of the baselines."""
 
 from __future__ import annotations
 
@@ -17,9 +15,17 @@ TOLERANCE = 1e-9
 
 
 def as_weights(w: ArrayLike, d: int | None = None) -> Floats:
-    """Validate weights of shape (d,) or (m, d): finite, non-negative, rows summing to 1.
+    """Check weights; rows within 1e-6 of sum 1 are rescaled exactly.
 
-    Raises InvalidInputError naming the row. Rows within 1e-6 of sum 1 are rescaled exactly.
+    Args:
+        w: shape (d,) or (m, d): finite, non-negative, rows summing to 1.
+        d: the number of traits that is needed, or None.
+
+    Returns:
+        The weights, in the same shape.
+
+    Raises:
+        InvalidInputError: names the row that is not in the simplex, or the shape.
     """
     array = np.asarray(w, dtype=float)
     if array.ndim not in (1, 2) or (d is not None and array.shape[-1] != d):
@@ -42,9 +48,16 @@ def as_weights(w: ArrayLike, d: int | None = None) -> Floats:
 
 
 def normalise(raw: ArrayLike) -> Floats:
-    """Effective weights of non-negative raw slider values, shape (d,).
+    """Effective weights of raw slider values; all zero means no preference: equal weights.
 
-    All zero means no preference: equal weights.
+    Args:
+        raw: non-negative numbers, shape (d,).
+
+    Returns:
+        Shape (d,), summing to 1.
+
+    Raises:
+        InvalidInputError: a negative number, or one that is not finite.
     """
     values = np.asarray(raw, dtype=float)
     if not np.isfinite(values).all() or values.min(initial=0.0) < 0:
@@ -82,9 +95,17 @@ def weights_of(given: Mapping[str, float] | ArrayLike, traits: Sequence[str]) ->
 
 
 def grid(d: int, resolution: int) -> Floats:
-    """All weights that are multiples of 1/resolution.
+    """All weights that are multiples of 1/resolution, corners included.
 
-    Shape (C(resolution+d-1, d-1), d), corners included.
+    Args:
+        d: number of traits.
+        resolution: steps along an edge.
+
+    Returns:
+        Shape (C(resolution+d-1, d-1), d).
+
+    Raises:
+        InvalidInputError: fewer than one step or trait.
     """
     if d < 2 or resolution < 1:
         raise InvalidInputError(f"grid needs d >= 2 and resolution >= 1, got {d} and {resolution}")
@@ -98,16 +119,32 @@ def grid(d: int, resolution: int) -> Floats:
 
 
 def sample_uniform(d: int, count: int, rng: np.random.Generator) -> Floats:
-    """`count` weights uniform over the simplex by volume, shape (count, d)."""
+    """Weights drawn uniformly over the simplex by volume.
+
+    Args:
+        d: number of traits.
+        count: how many.
+        rng: source of randomness.
+
+    Returns:
+        Shape (count, d).
+    """
     return rng.dirichlet(np.ones(d), size=count)
 
 
 def uniform_design(d: int, k: int, resolution: int = 50) -> Floats:
-    """k well-spread grid weights, shape (k, d).
+    """Well-spread grid weights: the corners, the centre, then repeatedly the farthest point.
 
-    The corners, then the centre, then repeatedly the farthest point.
+    What somebody without a plan would train: the `uniform` baseline. Deterministic. The greedy
+    farthest-point design is that of Gonzalez (1985, doi:10.1016/0304-3975(85)90224-5).
 
-    What somebody without a plan would train: the `uniform` baseline. Deterministic.
+    Args:
+        d: number of traits.
+        k: how many weights.
+        resolution: steps along an edge of the grid.
+
+    Returns:
+        Shape (k, d).
     """
     points = grid(d, resolution)
     start = np.vstack([np.eye(d), np.full((1, d), 1.0 / d)])
@@ -120,9 +157,16 @@ def uniform_design(d: int, k: int, resolution: int = 50) -> Floats:
 
 
 def random_design(d: int, k: int, seed: int, resolution: int = 50) -> Floats:
-    """k distinct grid weights drawn uniformly, shape (k, d): the `random` baseline.
+    """Distinct grid weights drawn uniformly: the `random` baseline.
 
-    Deterministic given the seed.
+    Args:
+        d: number of traits.
+        k: how many weights.
+        seed: of the draw.
+        resolution: steps along an edge of the grid.
+
+    Returns:
+        Shape (k, d).
     """
     points = grid(d, resolution)
     rng = np.random.default_rng(seed)
@@ -130,7 +174,13 @@ def random_design(d: int, k: int, seed: int, resolution: int = 50) -> Floats:
 
 
 def named_weights(w: ArrayLike, traits: Sequence[str], digits: int = 12) -> dict[str, float]:
-    """Weights, or rewards, (d,) by trait: clipped to [0, 1] and rounded to `digits` decimals."""
+    """Weights or rewards by trait, clipped to [0, 1].
+
+    Args:
+        w: shape (d,).
+        traits: names of the d traits.
+        digits: decimals to round to.
+    """
     return {
         trait: round(float(min(max(x, 0.0), 1.0)), digits)
         for trait, x in zip(traits, np.asarray(w, dtype=float), strict=True)

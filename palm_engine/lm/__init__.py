@@ -1,6 +1,6 @@
-"""The language model side: base model, adapters, sampling, training.
+"""The language model side: base model, adapters, generation, training.
 
-Torch is imported only inside functions.
+`settings.py` and this file need no torch; the others import it where a model is touched.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from palm_engine.errors import DependencyError
 
 
 def require_language_models(what: str) -> None:
-    """Raise DependencyError naming the extra to install unless torch, transformers and peft can be
-    imported.
+    """Check that torch, transformers and peft can be imported.
+
+    Raises:
+        DependencyError: names the extra to install.
     """
     try:
         import peft  # noqa: F401

@@ -18,7 +18,8 @@ MOST_THREADS = 4
 def pick_device() -> str:
     """`cuda`, `mps` or `cpu`: the first that works, or what `PALM_DEVICE` names.
 
-    Raises InvalidInputError where that isn't one of this machine's.
+    Raises:
+        InvalidInputError: that isn't one of this machine's.
     """
     wanted = os.environ.get("PALM_DEVICE", "auto")
     if wanted == "spread":
@@ -31,7 +32,8 @@ def pick_device() -> str:
 def check_device(wanted: str, source: str = "") -> str:
     """`wanted` (`auto`: the first that works) if this machine has it; "spread" needs a CUDA GPU.
 
-    Raises InvalidInputError beginning with `source` and naming what there is.
+    Raises:
+        InvalidInputError: beginning with `source` and naming what there is.
     """
     import torch
 
@@ -56,6 +58,9 @@ def pick_dtype(device: str, wanted: str = "auto") -> Any:
     Bf16 where hardware computes it fast, fp16 on older GPUs, else fp32.
 
     `wanted` is one of DTYPES; `PALM_DTYPE` overrides `auto`.
+
+    Raises:
+        InvalidInputError: an unknown number format.
     """
     import torch
 
@@ -100,11 +105,12 @@ def usable_cores() -> int:
 def default_threads() -> int:
     """`PALM_THREADS`, or one less than the cores this process may use, 1 to MOST_THREADS.
 
-    Raises InvalidInputError.
-
     One core is left to the browser and the server's other sessions: where torch's threads have to
     share theirs, each waits for the slowest at every layer, and generation collapses (measured: 53
     tokens per second with 1, 5 with 2).
+
+    Raises:
+        InvalidInputError: PALM_THREADS is no number of 1 or more.
     """
     wanted = os.environ.get("PALM_THREADS")
     if wanted is None:

@@ -47,10 +47,16 @@ def estimate(
     tokens: int,
     free: int | None,
 ) -> Estimate:
-    """Memory of a base with `parameters`, adapters with `adapters` parameters, `rows` answers of
-    `tokens` in all.
+    """Memory that a model will take.
 
-    `config` is the model's config.json; `dtype` one of BYTES.
+    Args:
+        parameters: of the base.
+        dtype: one of BYTES.
+        adapters: parameters of all adapters.
+        config: the model's config.json.
+        rows: answers at once.
+        tokens: of each answer with its prompt.
+        free: bytes that the device has free; None where it doesn't say.
     """
     size = BYTES[dtype]
     heads = int(config.get("num_key_value_heads") or config.get("num_attention_heads") or 1)
@@ -92,7 +98,11 @@ def resident_bytes() -> int | None:
 
 
 def require_fits(needed: Estimate, dtype: str, device: str, policies: int) -> None:
-    """Raise ModelSourceError, naming what would fit, where `needed` is more than the device has."""
+    """Raise ModelSourceError, naming what would fit, where `needed` is more than the device has.
+
+    Raises:
+        ModelSourceError: , naming what would fit, where `needed` is more than the device has.
+    """
     if needed.fits or needed.free is None:
         return
     ways = []

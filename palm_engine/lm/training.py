@@ -104,9 +104,11 @@ def _optimise(
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0)
     total = settings.epochs * math.ceil(len(rows) / settings.batch_size)
     rng = np.random.default_rng(seed)
-    epoch_losses, step = [], 0
+    epoch_losses = []
+    step = 0
     for _ in range(settings.epochs):
-        loss_sum, token_sum = 0.0, 0.0
+        loss_sum = 0.0
+        token_sum = 0.0
         for batch in _batches(rows, settings.batch_size, rng):
             loss, weight = _weighted_loss(adapted, tokenizer, batch)
             warm = min(1.0, (step + 1) / max(1, total // 10))
@@ -116,11 +118,9 @@ def _optimise(
             (loss / weight).backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimiser.step()
-            loss_sum, token_sum, step = (
-                loss_sum + float(loss.detach()),
-                token_sum + weight,
-                step + 1,
-            )
+            loss_sum = loss_sum + float(loss.detach())
+            token_sum = token_sum + weight
+            step = step + 1
             progress(step / total)
         epoch_losses.append(loss_sum / token_sum)
     return TrainingReport(epoch_losses[0], epoch_losses[-1], step)

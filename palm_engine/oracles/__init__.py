@@ -1,0 +1,1 @@
+"""Oracles: given weights, a (near-)optimal policy."""

@@ -1,7 +1,6 @@
-"""The closed-form oracle: KL-regularised optima over a scored pool, for any weights, without
-training.
+"""The closed-form oracle: KL-regularised optima over a scored pool, without training.
 
-Over N samples a prompt drawn from a reference, with rewards r(x, y_n) in [0, 1]^d, the optimum of
+Over N samples per prompt drawn from a reference, with rewards r(x, y_n) in [0, 1]^d, the optimum of
 `E[w·r] - beta * KL(pi || reference)` is the Gibbs policy `pi_w(n|x) ~ p_n exp(w·r(x, y_n) / beta)`,
 its value `V(w) = beta * mean_x log sum_n p_n exp(w·r / beta)` (for example Korbak et al. 2022,
 arXiv 2206.00761). Scope of everything here: all policies over the sampled pool. Finitely many
@@ -23,7 +22,10 @@ from palm_engine.oracles.interface import Answers
 class GibbsSolution:
     """Optima for m weight vectors.
 
-    Rewards `rewards` (m, d), `kl_cost` = beta KL (m,), `optimum` V(w) (m,).
+    Attributes:
+        rewards: expected rewards over the pool, (m, d), in [0, 1].
+        kl_cost: beta KL to the reference, (m,), at least 0.
+        optimum: V(w), (m,).
     """
 
     rewards: Floats
@@ -32,13 +34,11 @@ class GibbsSolution:
 
 
 class GibbsOracle:
-    """Closed-form oracle over a pool of `rewards`, shape (prompts, samples, d), at temperature
-    `beta` > 0.
+    """Closed-form oracle over a scored pool.
 
-    `reference` (prompts, samples) are the pool's probabilities under the reference (uniform when
-    None; 0 pads prompts that have fewer samples). Exact over the pool for the KL-inclusive value
-    (`with_kl_cost`): tolerance 0. Without the cost it answers with reward vectors, whose best value
-    over the pool isn't known: its tolerance is beta ln N, the most that KL can have cost.
+    Exact over the pool for the KL-inclusive value: tolerance 0. Without the KL cost it answers with
+    reward vectors, whose best value over the pool isn't known: its tolerance is beta ln N, the most
+    that KL can have cost.
     """
 
     def __init__(
@@ -48,6 +48,18 @@ class GibbsOracle:
         reference: Floats | None = None,
         with_kl_cost: bool = True,
     ) -> None:
+        """Make an oracle.
+
+        Args:
+            rewards: scores of the pool, shape (prompts, samples, d), in [0, 1].
+            beta: temperature, above 0.
+            reference: probabilities of the samples under the reference, (prompts, samples); None is
+                uniform; 0 pads prompts that have fewer samples.
+            with_kl_cost: count the KL cost in the value.
+
+        Raises:
+            InvalidInputError: another shape, a score out of range, or a beta that is not positive.
+        """
         if rewards.ndim != 3 or min(rewards.shape) < 1:
             raise InvalidInputError(
                 f"pool rewards must have shape (prompts, samples, traits), got {rewards.shape}"
@@ -77,13 +89,15 @@ class GibbsOracle:
         self._most_kl = float(-np.log(probabilities[probabilities > 0].min()))
 
     def solve(self, weights: Floats) -> GibbsSolution:
-        """Optima for `weights`, shape (m, d).
+        """Optima at given weights, in blocks that fit the cache.
 
-        Vectorised over weights, in blocks that fit the cache.
+        Args:
+            weights: shape (m, d).
         """
         weights = np.atleast_2d(np.asarray(weights, dtype=float))
         prompts, samples, d = self.rewards.shape
-        rewards, optimum = np.empty((len(weights), d)), np.empty(len(weights))
+        rewards = np.empty((len(weights), d))
+        optimum = np.empty(len(weights))
         block = max(1, 400_000 // (prompts * samples))
         flat = self.rewards.reshape(prompts * samples, d)
         for start in range(0, len(weights), block):
@@ -119,9 +133,13 @@ class GibbsOracle:
         return -min(1.0, self.beta * self._most_kl) if self.with_kl_cost else 0.0
 
     def answer(self, weights: Floats) -> Answers:
-        """Points for `weights` (m, d): v - c with `with_kl_cost`, whose optimum is V(w).
+        """The Gibbs policies at given weights.
 
-        Else v at this beta.
+        Args:
+            weights: shape (m, d).
+
+        Returns:
+            Points v - c with the KL cost, whose optimum is V(w); else v at this beta.
         """
         solved = self.solve(weights)
         if self.with_kl_cost:
@@ -131,7 +149,14 @@ class GibbsOracle:
         )
 
     def policy(self, w: Floats) -> Floats:
-        """The Gibbs policy at `w`: probabilities of shape (prompts, samples)."""
+        """The Gibbs policy at some weights.
+
+        Args:
+            w: shape (d,).
+
+        Returns:
+            Probabilities of the pool's samples, shape (prompts, samples).
+        """
         logits = self.rewards @ np.asarray(w, dtype=float) / self.beta + self._log_reference
         mass = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(mass / mass.sum(axis=1, keepdims=True))

@@ -18,9 +18,10 @@ from palm_engine._types import Floats
 class Answers:
     """What an oracle found at m weights.
 
-    `points` u = v - c (m, d), and `optimum` (m,), the value w·u reached there.
-
-    `rows` (m,) are the policies' rows where the oracle is a table, else None.
+    Attributes:
+        points: u = v - c, shape (m, d).
+        optimum: the value w·u reached there, (m,).
+        rows: rows of the policies where the oracle is a table, (m,), else None.
     """
 
     points: Floats
@@ -52,5 +53,9 @@ class Oracle(Protocol):
         ...
 
     def answer(self, weights: Floats) -> Answers:
-        """Policies for `weights`, shape (m, d)."""
+        """Policies for given weights.
+
+        Args:
+            weights: shape (m, d), rows summing to 1.
+        """
         ...

@@ -15,11 +15,19 @@ from palm_engine.oracles.interface import Answers, Oracle
 
 
 class TableOracle:
-    """Answers with the best of `points` (n, d); ties go to the first row."""
+    """Answers with the best of the points of a table; ties go to the first row."""
 
     tolerance = 0.0
 
     def __init__(self, points: ArrayLike) -> None:
+        """Make an oracle of a table.
+
+        Args:
+            points: policies, shape (n, d).
+
+        Raises:
+            InvalidInputError: another shape, or a number that is not finite.
+        """
         self.points = as_points(points)
 
     @property
@@ -33,7 +41,11 @@ class TableOracle:
         return float(self.points.min())
 
     def answer(self, weights: Floats) -> Answers:
-        """The best row at each of `weights`, shape (m, d)."""
+        """The best row at given weights.
+
+        Args:
+            weights: shape (m, d).
+        """
         rows = best_policy(self.points, np.atleast_2d(weights))
         points = self.points[rows]
         return Answers(points, np.einsum("md,md->m", np.atleast_2d(weights), points), rows)
@@ -54,9 +66,16 @@ def as_oracle(candidates: ArrayLike | Oracle) -> Oracle:
 
 
 def as_table(candidates: ArrayLike | Oracle) -> Floats:
-    """The points of a table, shape (n, d).
+    """The points of a table.
 
-    Raises InvalidInputError for an oracle that can't list its policies.
+    Args:
+        candidates: points (n, d), or an oracle over a table.
+
+    Returns:
+        Shape (n, d).
+
+    Raises:
+        InvalidInputError: an oracle that can't list its policies.
     """
     if not is_oracle(candidates):
         return as_points(cast(ArrayLike, candidates))

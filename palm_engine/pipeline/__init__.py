@@ -1,0 +1,1 @@
+"""`palm build`: one file per stage, each resumable."""

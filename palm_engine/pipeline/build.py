@@ -1,6 +1,4 @@
-"""`palm build`: runs the stages in order, each resumable, and writes the bundle when all are
-complete.
-"""
+"""`palm build`: runs the stages in order, each resumable; then the bundle is written."""
 
 from __future__ import annotations
 
@@ -53,7 +51,9 @@ class Build:
     """One build: configuration, project folder (for data paths), work folder and progress."""
 
     def __init__(self, config: BuildConfig, project: Path, work: Path, progress: Progress) -> None:
-        self.config, self.project, self.progress = config, project, progress
+        self.config = config
+        self.project = project
+        self.progress = progress
         self.store = Store(work)
         self.prompts = read_prompts(project / config.data.prompts)
         self.texts: dict[str, str] = dict(
@@ -70,7 +70,11 @@ class Build:
                 )
 
     def run(self, out: Path) -> Bundle:
-        """All stages, then the bundle at `out`."""
+        """All stages, then the bundle at `out`.
+
+        Raises:
+            ConfigError: another bundle is where this one is to be written.
+        """
         from palm_engine.lm.base_model.places import fingerprint
         from palm_engine.lm.base_model.source import resolve_base
         from palm_engine.lm.devices import build_dtype, pick_device, pick_dtype
@@ -118,8 +122,13 @@ class Build:
         return write_bundle(out, manifest, tables, kept)
 
     def pool(self, sources: list[Policy]) -> tuple[pd.DataFrame, Floats]:
-        """Stages 1 and 2: the scored pool, sorted by prompt and source, and its rewards (prompts,
-        samples, d).
+        """Stages 1 and 2: the scored pool, sorted by prompt and source.
+
+        Returns:
+            The pool, and its rewards (prompts, samples, d).
+
+        Raises:
+            ConfigError: prompts have different numbers of answers.
         """
         frames = self.draw(sources, "pool", "train", self.config.pool.samples_per_source)
         frames.append(self._demonstrations())
@@ -343,8 +352,18 @@ class Build:
 def build(
     config: BuildConfig, project: Path, out: Path, progress: Progress, work: Path | None = None
 ) -> Bundle:
-    """Build the bundle `out`; `work` (default: `.<name>.build` beside it) keeps stage results for a
-    repeated run.
+    """Build a bundle.
+
+    Args:
+        config: the build's configuration.
+        project: folder that the configuration's data paths start from.
+        out: the bundle's folder.
+        progress: what the build reports to.
+        work: folder of stage results, reused by a repeated run; `.<name>.build` beside `out` if not
+            given.
+
+    Raises:
+        PalmError: a stage failed; says which and how to fix it.
     """
     return Build(config, project, work or out.with_name(f".{config.name}.build"), progress).run(out)
 

@@ -1,5 +1,7 @@
-"""Stage 6: choose the members on `choose` prompts, then open the `certify` prompts once and bound
-what was chosen.
+"""Stage 6: choose on the `choose` prompts, then open the `certify` prompts once.
+
+The certificate holds the worst gap with its bound, the curve by size, the corner tests, diversity,
+and adapters kept outside.
 """
 
 from __future__ import annotations
@@ -160,7 +162,8 @@ def _corner_tests(data: Evaluated, config: BuildConfig) -> tuple[CornerTest, ...
 def _diversity(
     data: Evaluated, config: BuildConfig, choose: Floats, certify_mean: Floats, members: list[int]
 ) -> tuple[Diversity, ...]:
-    d, k = choose.shape[1], config.selection.k
+    d = choose.shape[1]
+    k = config.selection.k
     index = {p: i for i, p in enumerate(data.policies)}
     resolution = config.plan.resolution or RESOLUTION[d]
 

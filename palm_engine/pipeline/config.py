@@ -29,6 +29,8 @@ MOST_GRID_WEIGHTS = 200_000
 
 
 class Section(BaseModel):
+    """A table of the file: unknown keys are refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
@@ -62,8 +64,9 @@ class Data(Section):
 
 
 class Pool(Section):
-    """Answers a prompt that each source contributes (the base under each style, and the plain
-    base).
+    """Answers per prompt that each source contributes.
+
+    Sources are the base under each style, and the plain base.
     """
 
     samples_per_source: int = Field(4, ge=1)
@@ -89,17 +92,23 @@ class Plan(Section):
 
 
 class Evaluation(Section):
+    """Answers of every policy to held-out prompts."""
+
     answers_per_prompt: int = Field(2, ge=1)
     kl_prompts: int = Field(40, ge=2, description="held-out prompts for the KL diagnostic")
 
 
 class Selection(Section):
+    """How many members are chosen, and how their gap is bounded."""
+
     k: int = Field(5, ge=1)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     resamples: int = Field(1000, ge=100)
 
 
 class Run(Section):
+    """How the build runs on this machine."""
+
     workers: int = Field(2, ge=1, description="processes that sample and train, one thread each")
     batch_size: int = Field(96, ge=1, description="answers drawn at once in a process")
 
@@ -148,7 +157,11 @@ class BuildConfig(Section):
 
 
 def load_config(path: Path) -> BuildConfig:
-    """Read and validate a build configuration. Raises ConfigError naming the file and the field."""
+    """Read and validate a build configuration.
+
+    Raises:
+        ConfigError: naming the file and the field.
+    """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

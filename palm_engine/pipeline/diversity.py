@@ -42,8 +42,15 @@ def _cosine(vectors: Floats) -> Floats:
 def answer_diversity(
     samples: pd.DataFrame, prompt_ids: Sequence[str], portfolios: Mapping[str, Sequence[str]]
 ) -> dict[str, tuple[float, float]]:
-    """(mean distance, Vendi score) of each portfolio of policy names, from first answers to
-    `prompt_ids`.
+    """Diversity of portfolios, from first answers to prompts.
+
+    Args:
+        samples: recorded answers.
+        prompt_ids: prompts to compare on.
+        portfolios: names of the members, by portfolio.
+
+    Returns:
+        Mean distance (1 - cosine) and Vendi score, by portfolio.
     """
     from palm_engine.rewards.embedding import embed
 

@@ -1,6 +1,4 @@
-"""Stage 5: every candidate's answers are scored, averaged by prompt, and compared with what was
-planned.
-"""
+"""Stage 5: answers are scored and averaged by prompt; the KL diagnostic."""
 
 from __future__ import annotations
 
@@ -38,6 +36,9 @@ def prompt_means(
     """Scores averaged over a prompt's answers.
 
     Shape (prompts, policies, traits), in the order given.
+
+    Raises:
+        BundleError: a policy has no answer to some prompt.
     """
     means = samples.groupby(["prompt_id", "policy"], sort=False, observed=True)[list(traits)].mean()
     wanted = pd.MultiIndex.from_product([prompts, policies])
@@ -75,11 +76,9 @@ class KlEstimate:
 
 
 def estimate_kl(task: KlTask) -> KlEstimate:
-    """Mean of log pi(y|x) - log mean over sources of p(y|x, source), over the policy's own answers
-    at temperature 1.
+    """KL to the mixture of sources, from the policy's own answers at temperature 1.
 
-    The sources are the base under each style prompt; written demonstrations have no likelihood and
-    are left out.
+    The mean of log pi(y|x) - log mean over sources of p(y|x, source).
     """
     from palm_engine.lm.adapters.files import with_adapter
     from palm_engine.lm.generation.likelihood import log_likelihoods, log_mixture

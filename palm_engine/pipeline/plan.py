@@ -1,9 +1,7 @@
-"""Stage 3: which weights to train at, decided in closed form from the scored pool, before any
-training.
+"""Stage 3: which weights to train at, decided in closed form from the scored pool.
 
-Scope `pool`: all policies over the sampled pool, whole simplex. The exact best k of a fine grid of
-Gibbs policies is the plan; further adapters are added where the planned set is worst, so that the
-candidates spread.
+Scope `pool`: all policies over the sampled pool, whole simplex. The planner's exact best k is
+trained; further adapters are added where the planned set is worst, so that the candidates spread.
 """
 
 from __future__ import annotations

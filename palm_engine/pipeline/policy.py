@@ -10,8 +10,14 @@ from palm_engine.pipeline.plan import PlannedPolicy
 
 @dataclass(frozen=True)
 class Policy:
-    """A policy to evaluate: the base, the base under a style, or an adapter that the plan asked
-    for.
+    """A policy to evaluate: the base, the base under a style, or a planned adapter.
+
+    Attributes:
+        name: of the policy.
+        kind: base, prompted or adapter.
+        system: its system prompt, or None.
+        planned: what the plan expected of it, or None.
+        adapter: its folder, or None.
     """
 
     name: str
@@ -22,4 +28,5 @@ class Policy:
 
     @property
     def is_candidate(self) -> bool:
+        """Whether it may be a member; adapters kept outside as a test may not."""
         return self.planned is None or self.planned.role != "outside"

@@ -62,7 +62,11 @@ def draw(task: DrawTask) -> pd.DataFrame:
 
 
 def read_prompts(path: Path) -> pd.DataFrame:
-    """The prompts file: prompt_id, kind, split, text. Raises ConfigError naming row and column."""
+    """The prompts file: prompt_id, kind, split, text.
+
+    Raises:
+        ConfigError: naming row and column.
+    """
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError as error:

@@ -1,6 +1,4 @@
-"""The build's work folder: each result is kept under a key of what it was made from, and reused
-while that holds.
-"""
+"""The build's work folder: results are kept under a key of what they were made from."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Stage 4: one LoRA adapter for each planned weights, by reward-weighted regression on the scored
-pool.
-"""
+"""Stage 4: one LoRA adapter per planned weights, by reward-weighted regression."""
 
 from __future__ import annotations
 
@@ -66,11 +64,20 @@ def draw_pairs(
     max_new_tokens: int,
     seed: int,
 ) -> tuple[Pair, ...]:
-    """Draw `count` (prompt, sample) pairs, prompts in turn and samples by the Gibbs policy at
-    `weights`.
+    """Draw (prompt, sample) pairs: prompts in turn, samples by the Gibbs policy.
 
-    `pool` is sorted by prompt, `rewards` its scores with shape (prompts, samples, d). Repeated
-    draws of one pair become its weight: the same gradient for less work.
+    Repeated draws of one pair become its weight: the same gradient for less work.
+
+    Args:
+        pool: answers, sorted by prompt.
+        rewards: their scores, shape (prompts, samples, d).
+        beta: temperature.
+        weights: shape (d,).
+        count: how many draws.
+        system: system prompt to train under, or None.
+        texts: prompts by id.
+        max_new_tokens: answers this long did not end by themselves.
+        seed: of the draws.
     """
     probabilities = GibbsOracle(rewards, beta).policy(weights)
     prompts, samples, _ = rewards.shape

@@ -13,9 +13,7 @@ FEWEST_WORDS = 3
 
 
 class Brevity:
-    """`1 - min(tokens, 64)/64`; an answer of fewer than three words scores 0, so that silence
-    doesn't win.
-    """
+    """`1 - min(tokens, 64)/64`; fewer than three words score 0, so that silence doesn't win."""
 
     name = "brevity"
     normalisation = "1 - min(tokens, 64)/64, and 0 below three words"

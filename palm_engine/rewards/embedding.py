@@ -43,10 +43,18 @@ _MOST_KNOWN = 40_000
 
 
 def embed(texts: Sequence[str], batch_size: int = 64) -> NDArray[np.float32]:
-    """Unit-length embeddings, shape (n, 384). Deterministic on one machine.
+    """Sentence embeddings; texts seen before in this process are not embedded again.
 
-    Texts seen before in this process are not embedded again: prompts repeat, and several rewards
-    read one answer.
+    Args:
+        texts: n of them.
+        batch_size: texts per pass of the encoder.
+
+    Returns:
+        Unit vectors, shape (n, 384); deterministic on one machine.
+
+    Raises:
+        DependencyError: the extra 'lm' is not installed.
+        ModelSourceError: the encoder is not the pinned one.
     """
     missing = sorted({t for t in texts if t not in _known}, key=len)
     if missing:

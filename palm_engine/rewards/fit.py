@@ -1,5 +1,4 @@
-"""Fits the humor and safety probes on labelled examples and writes weights with their cards (`palm
-probes`).
+"""Fits the humor and safety probes on labelled examples (`palm probes`).
 
 The topics are split in two disjoint parts: the probe that scores everything is fitted on the first,
 and an independent second probe on the other, so that a trained member's advantage can be checked by
@@ -52,9 +51,12 @@ def fit_probes(labelled: Path, outputs: Path, target: Path) -> list[dict[str, An
     `labelled` has columns topic, prompt, answer and one 0/1 column per trait; `outputs` the same
     without topic (answers of the base model, labelled without seeing a score).
     """
-    examples, own = _read(labelled, ["topic"]), _read(outputs, [])
-    prompts, answers = embed(list(examples["prompt"])), embed(list(examples["answer"]))
-    own_prompts, own_answers = embed(list(own["prompt"])), embed(list(own["answer"]))
+    examples = _read(labelled, ["topic"])
+    own = _read(outputs, [])
+    prompts = embed(list(examples["prompt"]))
+    answers = embed(list(examples["answer"]))
+    own_prompts = embed(list(own["prompt"]))
+    own_answers = embed(list(own["answer"]))
     topics = sorted(examples["topic"].unique())
     first = examples["topic"].isin([t for i, t in enumerate(topics) if i % 5 < 3]).to_numpy()
     cards = []

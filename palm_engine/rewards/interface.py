@@ -1,7 +1,4 @@
-"""The reward interface and the registry by name.
-
-Each maps (prompt, answer) to a number in [0, 1].
-"""
+"""The reward interface: each maps (prompt, answer) to a number in [0, 1]."""
 
 from __future__ import annotations
 
@@ -27,8 +24,14 @@ class Reward(Protocol):
     def score(
         self, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]
     ) -> Floats:
-        """Scores in [0, 1], shape (n,).
+        """Score answers.
 
-        `tokens` are the answers' lengths in the base model's tokens.
+        Args:
+            prompts: n of them.
+            answers: one per prompt.
+            tokens: lengths of the answers, in the base model's tokens.
+
+        Returns:
+            Scores in [0, 1], shape (n,).
         """
         ...

@@ -48,7 +48,14 @@ class LinearProbe:
         return self.score_features(x)
 
     def score_features(self, x: NDArray[np.floating[Any]]) -> Floats:
-        """Scores of features already computed, shape (n, number of features)."""
+        """Scores of features that are computed already.
+
+        Args:
+            x: shape (n, features).
+
+        Returns:
+            In [0, 1], shape (n,).
+        """
         return np.asarray(
             1.0 / (1.0 + np.exp(-(x @ self.coefficients + self.intercept))), dtype=np.float64
         )
@@ -57,7 +64,16 @@ class LinearProbe:
 def probe_features(
     features: Sequence[str], prompts: NDArray[np.float32] | None, answers: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Stack the named blocks of features, each scaled so that it has comparable spread."""
+    """The named blocks of features side by side, scaled to comparable spread.
+
+    Args:
+        features: names of the blocks: answer, prompt, product.
+        prompts: embeddings, shape (n, 384), or None where no block needs them.
+        answers: embeddings, shape (n, 384).
+
+    Raises:
+        InvalidInputError: a block needs the prompts.
+    """
     blocks = []
     for feature in features:
         if feature == "answer":
@@ -71,9 +87,7 @@ def probe_features(
 
 
 def load_probe(name: str) -> LinearProbe:
-    """The shipped probe `humor` or `safety`, or its independent second fit, `humor.second`,
-    `safety.second`.
-    """
+    """A shipped probe: `humor`, `safety`, or an independent second fit, `humor.second`."""
     text = (
         resources.files("palm_engine.rewards")
         .joinpath("weights", f"{name}.json")

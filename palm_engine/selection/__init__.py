@@ -1,1 +1,1 @@
-"""Selection methods: one a file, one signature, one result."""
+"""Selection methods: one per file, one signature, one result; `parts/` is what they are made of."""

@@ -32,12 +32,20 @@ BUDGET_CALLS = 40
 def adaptive(
     candidates: ArrayLike | Oracle, target: Target, options: Options = DEFAULT
 ) -> Selection:
-    """Sandwich to the target (for a budget k: to a gap of .005 or 40 calls), then the best or
-    fewest of what it found.
+    """A certified portfolio from few oracle calls: the sandwich finds, the exact method chooses.
 
-    The gap is certified: against every policy that the oracle could give, tolerance included. Where
-    the sandwich stops before the target, all found policies are kept and `stopped` says why.
-    Excluding candidates is refused: the oracle's optimum would be one that can't be used.
+    The gap is certified: against every policy that the oracle could give, its tolerance included.
+    Where the sandwich stops before the target, all found policies are kept and `stopped` says why.
+
+    Args:
+        candidates: points (n, d), or an oracle.
+        target: for a budget k the sandwich goes to a gap of .005 or 40 calls.
+        options: guardrails; excluding candidates is refused, since the oracle's optimum would be
+            one that can't be used.
+
+    Raises:
+        InvalidInputError: options that make no sense here.
+        InfeasibleError: the target can't be met.
     """
     if options.exclude:
         raise InvalidInputError(
@@ -61,7 +69,7 @@ def choose_certified(
     started: float,
     stopped: str | None = None,
 ) -> Selection:
-    """The exact choice among the policies that `between` found, against its upper bound."""
+    """The exact choice among the policies that a sandwich found, against its upper bound."""
     pool: FoundPool = between.calls.pool(options)
     count = len(pool.points)
     both = np.vstack([pool.points, between.upper])

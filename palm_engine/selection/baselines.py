@@ -30,17 +30,31 @@ RESOLUTION = {2: 100, 3: 50, 4: 20, 5: 12, 6: 9, 7: 8, 8: 7}
 def uniform(
     candidates: ArrayLike | Oracle, target: Target, options: Options = DEFAULT
 ) -> Selection:
-    """The oracle at k well-spread weights.
+    """The oracle at well-spread weights; for a tolerance, more of them until it is met.
 
-    For (eps, delta), more of them until the target is met.
+    Args:
+        candidates: points (n, d), or an oracle.
+        target: an additive one.
+        options: guardrails.
+
+    Raises:
+        InfeasibleError: the tolerance is not met by the largest design or the budget.
+        InvalidInputError: a multiplicative target.
     """
     return _design("uniform", candidates, target, options)
 
 
 def random(candidates: ArrayLike | Oracle, target: Target, options: Options = DEFAULT) -> Selection:
-    """The oracle at k random weights (`options.seed`).
+    """The oracle at random weights (`options.seed`); for a tolerance, more until it is met.
 
-    For (eps, delta), more of them until the target is met.
+    Args:
+        candidates: points (n, d), or an oracle.
+        target: an additive one.
+        options: guardrails.
+
+    Raises:
+        InfeasibleError: the tolerance is not met by the largest design or the budget.
+        InvalidInputError: a multiplicative target.
     """
     return _design("random", candidates, target, options)
 
@@ -87,7 +101,8 @@ def _weights(name: str, d: int, count: int, options: Options) -> Floats:
     region = options.region or Region.whole(d)
     # Into the region: shrunk towards its centre until inside.
     for i, w in enumerate(design):
-        low, high = 0.0, 1.0
+        low = 0.0
+        high = 1.0
         if not region.contains(w)[0]:
             for _ in range(40):
                 middle = (low + high) / 2

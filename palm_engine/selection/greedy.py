@@ -1,9 +1,9 @@
-"""Certified greedy: add the candidate that is best where the portfolio is worst, then delete what
-isn't needed.
+"""Certified greedy: add the best candidate where the portfolio is worst, then drop members.
 
-Unlike greedy set cover on a finite weight set, the worst weights come from the exact gap over the
-whole region, so the result does meet its target everywhere. It needn't be smallest; in many
-dimensions it is fast, and sometimes better than an exact search that ran out of time.
+Unlike greedy set cover on a finite weight set, the worst weights come from the exact gap, so what
+it returns meets the target everywhere. Greedy set cover and its bound: Johnson (1974,
+doi:10.1016/S0022-0000(74)80044-9), Chvatal (1979, doi:10.1287/moor.4.3.233); here rows are
+generated as they are needed.
 """
 
 from __future__ import annotations
@@ -24,12 +24,17 @@ from palm_engine.selection.result import Selection, Target
 
 
 def greedy(candidates: ArrayLike | Oracle, target: Target, options: Options = DEFAULT) -> Selection:
-    """Few members for (eps, delta), or k members with a small gap.
+    """Few members for a tolerance, or k members with a small gap; the gap is exact.
 
-    The gap is exact, the choice not optimal.
+    Args:
+        candidates: points (n, d), or a table oracle.
+        target: an additive one.
+        options: guardrails; stopped by a time limit, it returns what it has, whose exact gap is
+            then above the target.
 
-    Raises InfeasibleError where the eligible candidates can't meet the target. Stopped by a time
-    limit it returns what it has, whose gap (exact) is then above the target.
+    Raises:
+        InfeasibleError: the eligible candidates can't meet the target.
+        InvalidInputError: options that make no sense here.
     """
     target.require_additive("greedy")
     q = as_table(candidates)
@@ -56,10 +61,17 @@ def complete(
     delta: float,
     late: Callable[[], bool] = lambda: False,
 ) -> list[int]:
-    """Add the best candidate at the worst weights until the target is met, then drop what isn't
-    needed.
+    """Add the best candidate at the worst weights until the target is met, then drop the needless.
 
-    Once it is `late`, what is there is returned.
+    Args:
+        members: columns to begin with.
+        cuts: the weights so far; more are added.
+        eps: multiplicative tolerance, in [0, 1).
+        delta: additive tolerance, at least 0.
+        late: once it says so, what is there is returned.
+
+    Raises:
+        InfeasibleError: the eligible candidates can't meet the target.
     """
     chosen = sorted({*members, *cuts.require}) or [int(np.argmin(cuts.deficit.max(axis=0)))]
     while True:
@@ -87,9 +99,12 @@ def complete(
 
 
 def best_at_worst(k: int, cuts: Cuts, late: Callable[[], bool] = lambda: False) -> list[int]:
-    """Add the best candidate for the currently worst weights until there are k.
+    """Add the best candidate at the worst weights until there are k; weights met become cuts.
 
-    The weights met become cuts.
+    Args:
+        k: number of members.
+        cuts: the weights so far; more are added.
+        late: once it says so, what is there is returned.
     """
     members = list(cuts.require) or [int(np.argmin(cuts.deficit.max(axis=0)))]
     while True:

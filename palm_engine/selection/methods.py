@@ -34,8 +34,13 @@ class Select(Protocol):
 
 @dataclass(frozen=True)
 class Method:
-    """A method, what it does in a line, whether it proves its result optimal, and whether it can
-    exclude candidates.
+    """A selection method.
+
+    Attributes:
+        select: `(candidates, target, options)` to a `Selection`.
+        summary: what it does, in a line.
+        proves: what its result is proved to be.
+        excludes: whether candidates can be excluded.
     """
 
     select: Select
@@ -62,7 +67,11 @@ METHODS: dict[str, Method] = {
 
 
 def get_method(name: str) -> Method:
-    """The method `name`. Raises InvalidInputError listing those there are."""
+    """The method of a name.
+
+    Raises:
+        InvalidInputError: there is none; the message lists the names.
+    """
     if name not in METHODS:
         raise InvalidInputError(f"unknown method {name!r}; choose one of {', '.join(METHODS)}")
     return METHODS[name]

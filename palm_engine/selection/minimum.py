@@ -1,10 +1,10 @@
-"""Exact selection: the provably smallest (eps, delta)-portfolio, and the provably best k of the
-candidates.
+"""Exact selection: the smallest (eps, delta)-portfolio and the best k, both proved.
 
-Cutting planes: a set-cover problem on finitely many weights is a relaxation; the exact worst gap of
-its solution finds violated envelope vertices, which are added, until none is left. The relaxation's
-bound holds for the whole simplex, so the result is optimal among subsets of the candidates, and
-proved so.
+Cutting planes: a set-cover problem on finitely many weights is a relaxation; the exact worst gap
+finds the weights that are violated, which become rows of it. The finite problem is an integer
+program (HiGHS, Huangfu and Hall 2018, doi:10.1007/s12532-017-0130-5); generating rows as they are
+violated is that of Dantzig, Fulkerson and Johnson (1954, doi:10.1287/opre.2.4.393). For a budget k
+the gap is bisected, with the weights carried along.
 """
 
 from __future__ import annotations
@@ -31,13 +31,18 @@ TIGHTER = (0.8, 0.9, 0.95, 0.98)
 def minimum(
     candidates: ArrayLike | Oracle, target: Target, options: Options = DEFAULT
 ) -> Selection:
-    """Best k, or fewest for (eps, delta), of `candidates` (n, d) or a table oracle.
+    """The best k, or the fewest for a tolerance, exact over the whole region.
 
-    Exact over the whole region.
+    Args:
+        candidates: points (n, d), or a table oracle.
+        target: a budget or a tolerance.
+        options: which weights count, who may or must be a member; with a time limit it may stop
+            early, with the best found and the bound proved so far.
 
-    `options` restrict the weights that count and who may or must be a member. With a time limit it
-    may stop early, with the best found and the bound proved so far. Raises InfeasibleError where
-    the eligible candidates can't meet the target.
+    Raises:
+        InfeasibleError: the eligible candidates can't meet the target.
+        InvalidInputError: options that make no sense here.
+        UndefinedGapError: a multiplicative gap where the best value is not positive everywhere.
     """
     q = as_table(candidates)
     started = time.perf_counter()
@@ -94,11 +99,13 @@ def _fewest(
     # necessary is
     # first tried at a tighter tolerance; only where that is impossible (it stays so: cuts only
     # grow) at a looser one.
-    tightness, tried = 0, bound
+    tightness = 0
+    tried = bound
     while True:
         left = None if deadline is None else deadline - time.perf_counter()
         if bound > tried:
-            tightness, tried = 0, bound
+            tightness = 0
+            tried = bound
         if tightness < len(TIGHTER):
             share = TIGHTER[tightness]
             cover = cuts.smallest(
@@ -152,7 +159,8 @@ def _best_of_size(
     cuts: Cuts, k: int, multiplicative: bool, started: float, deadline: float | None
 ) -> Selection:
     members = best_at_worst(k, cuts)
-    lower, upper = 0.0, max(float(cuts.gaps(members, multiplicative=multiplicative)[1].max()), 0.0)
+    lower = 0.0
+    upper = max(float(cuts.gaps(members, multiplicative=multiplicative)[1].max()), 0.0)
     if len(cuts.rows) < len(cuts.comparators):
         # What not even all eligible candidates together can serve, no k of them can.
         lower = min(max(cuts.reach(multiplicative=multiplicative), 0.0), upper)
@@ -177,7 +185,8 @@ def _best_of_size(
         found = list(cover.columns)
         vertices, gaps = cuts.gaps(found, multiplicative=multiplicative)
         if gaps.max() < upper:
-            members, upper = found, max(float(gaps.max()), lower)
+            members = found
+            upper = max(float(gaps.max()), lower)
         if gaps.max() > level + TOLERANCE:
             cuts.add(worst_first(vertices, gaps, level + TOLERANCE))
     return cuts.selection(

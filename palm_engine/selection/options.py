@@ -1,6 +1,4 @@
-"""How a selection is done: guardrails on weights and members, limits on time and oracle calls, the
-seed.
-"""
+"""How a selection is done: guardrails on weights and members, limits, the seed."""
 
 from __future__ import annotations
 
@@ -20,11 +18,17 @@ from palm_engine.selection.result import Target
 class Options:
     """Guardrails and limits that every method takes.
 
-    `region` of weights that count (None: all); candidate rows that must (`include`) or may not
-    (`exclude`) be members. Excluded candidates still count as comparators: what they would give is
-    part of the best value. `time_limit` in seconds; `budget` of oracle calls, of which `batch` may
-    be made at once (several trainers); `seed` for methods that draw; `grid_eps` and `grid_delta`
-    for the grid of `palm`.
+    Attributes:
+        region: the weights that count; None is the whole simplex.
+        include: candidate rows that must be members.
+        exclude: candidate rows that may not; they still count as comparators: what they would give
+            is part of the best value.
+        time_limit: in seconds; then the best found is returned.
+        budget: of oracle calls.
+        batch: oracle calls made at once (several trainers).
+        seed: for methods that draw.
+        grid_eps: eps of the grid of `palm`.
+        grid_delta: delta of the grid of `palm`.
     """
 
     region: Region | None = None
@@ -56,8 +60,14 @@ class Options:
         return np.flatnonzero(allowed)
 
     def check_rows(self, count: int) -> None:
-        """Raise InvalidInputError where a row isn't one of `count`, InfeasibleError where one is
-        kept and ruled out.
+        """Check included and excluded rows.
+
+        Args:
+            count: number of candidates.
+
+        Raises:
+            InvalidInputError: a row that doesn't exist.
+            InfeasibleError: a row that is both required and excluded, or nobody is eligible.
         """
         wrong = [i for i in (*self.include, *self.exclude) if not 0 <= i < count]
         if wrong:
@@ -73,8 +83,16 @@ class Options:
             )
 
     def check(self, count: int, d: int, target: Target) -> None:
-        """Raise InvalidInputError or InfeasibleError where these options make no sense for `count`
-        candidates.
+        """Check that these options make sense.
+
+        Args:
+            count: number of candidates.
+            d: number of traits.
+            target: what is asked for.
+
+        Raises:
+            InvalidInputError: rows or bounds that don't fit.
+            InfeasibleError: more members are required than the budget allows.
         """
         self.check_rows(count)
         if target.k is not None and len(self.include) > target.k:
@@ -89,9 +107,18 @@ DEFAULT = Options()
 def below_floors(
     rewards: NDArray[np.float64], floors: Mapping[str, float], traits: Sequence[str]
 ) -> tuple[int, ...]:
-    """Rows of reward vectors `rewards` (n, d) that miss a floor.
+    """Candidates that miss a floor, and so may not be members.
 
-    Candidates that may not be members.
+    Args:
+        rewards: reward vectors, shape (n, d).
+        floors: least reward by trait.
+        traits: names of the d traits.
+
+    Returns:
+        Rows, ascending.
+
+    Raises:
+        InvalidInputError: an unknown trait.
     """
     unknown = [t for t in floors if t not in traits]
     if unknown:

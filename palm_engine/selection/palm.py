@@ -1,8 +1,8 @@
-"""PALM as published, reconstructed.
+"""PALM, reconstructed: the best candidate at each weight of a grid, then pruned by set cover.
 
-Best candidate at each weight of a geometric grid, then pruned by set cover.
-
-After the abstract and public summaries of arXiv 2604.04144 (its full text was not at hand). It is
+After the abstract and public summaries of "Many Preferences, Few Policies: Compact Portfolios for
+Multi-Objective LLM Alignment" (arXiv 2604.04144, version 3; its full text was not at hand): a
+structured grid, a lazy search, pruning by set cover. Grid size, cut-off and bound are ours. It is
 the baseline that the exact method is compared with: what it proves on the grid composes to
 `e1+e2-e1*e2, d1+d2` off it.
 """
@@ -31,7 +31,16 @@ MOST_WEIGHTS = 1_000_000
 
 
 def grid_size(d: int, eps: float, delta: float) -> int:
-    """Number of grid weights: `(K+2)^d - (K+1)^d`, `K = ceil(ln((d-1)/delta) / -ln(1-eps))`."""
+    """Number of grid weights: `(K+2)^d - (K+1)^d`, `K = ceil(ln((d-1)/delta) / -ln(1-eps))`.
+
+    Args:
+        d: number of traits.
+        eps: of the grid, in (0, 1).
+        delta: of the grid, in (0, 1).
+
+    Raises:
+        InvalidInputError: eps or delta out of range.
+    """
     if not (0 < eps < 1 and 0 < delta < 1):
         raise InvalidInputError(
             f"the PALM grid needs 0 < eps < 1 and 0 < delta < 1, got {eps} and {delta}"
@@ -41,9 +50,18 @@ def grid_size(d: int, eps: float, delta: float) -> int:
 
 
 def palm_grid(d: int, eps: float, delta: float) -> Floats:
-    """The grid as weights summing to 1, shape (grid_size, d).
+    """The grid: before rescaling the largest weight is 1, each other one 0 or a power of 1-eps.
 
-    Before rescaling the largest coordinate is 1 and each other one is 0 or a power of 1-eps.
+    Args:
+        d: number of traits.
+        eps: of the grid, in (0, 1).
+        delta: of the grid, in (0, 1).
+
+    Returns:
+        Shape (grid_size, d), rows summing to 1.
+
+    Raises:
+        InvalidInputError: eps or delta out of range, or more weights than MOST_WEIGHTS.
     """
     size = grid_size(d, eps, delta)
     if size > MOST_WEIGHTS:
@@ -58,24 +76,36 @@ def palm_grid(d: int, eps: float, delta: float) -> Floats:
 
 
 def size_upper_bound(d: int, eps: float, delta: float) -> int:
-    """The a-priori bound on the size of an (eps, delta)-portfolio.
+    """How many members an (eps, delta)-portfolio needs at most, whatever the policies are.
 
-    One policy a grid weight is enough.
+    One policy per grid weight is enough (ours, reconstructed), for rewards in [0, 1] without a KL
+    cost. What is needed is far less.
 
-    Holds for rewards in [0, 1] without a KL cost, whatever the policies are. What is needed is far
-    less.
+    Args:
+        d: number of traits.
+        eps: multiplicative tolerance, in (0, 1).
+        delta: additive tolerance, in (0, 1).
+
+    Raises:
+        InvalidInputError: eps or delta out of range.
     """
     return grid_size(d, eps, delta)
 
 
 def promised_size(d: int, gap: float, least: float | None = None) -> int:
-    """The least size that PALM's theory promises for an additive worst gap of `gap`, whatever the
-    policies are.
+    """How many members the grid needs at most for a worst gap, whatever the policies are.
 
-    With `least`, a number above 0 that the best value is nowhere below, for a multiplicative worst
-    gap of `gap`: there a tolerance delta is a share of at most delta / `least`. Rewards in [0, 1],
-    no KL cost: an (eps, delta)-portfolio has a gap of at most eps + delta, so the best split of
-    `gap` is taken. Raises InvalidInputError where `gap` isn't in (0, 1).
+    An (eps, delta)-portfolio has a gap of at most eps + delta, so the best split of `gap` is taken.
+    For rewards in [0, 1] without a KL cost.
+
+    Args:
+        d: number of traits.
+        gap: additive worst gap, in (0, 1); multiplicative with `least`.
+        least: a number above 0 that the best value is nowhere below; a tolerance delta is then a
+            share of at most delta / `least`.
+
+    Raises:
+        InvalidInputError: `gap` is not in (0, 1).
     """
     if not 0 < gap < 1:
         raise InvalidInputError(f"a worst gap in (0, 1) is needed, got {gap}")
@@ -94,13 +124,23 @@ def palm(
 ) -> Selection:
     """Grid, oracle at each weight, set-cover pruning to the target on that grid.
 
-    `lazy` skips the oracle where a policy found before reaches the upper bound that convexity gives
-    within the grid's own tolerance. For a budget k: the smallest additive tolerance at which
-    pruning needs at most k members.
+    Args:
+        candidates: points (n, d), or an oracle.
+        target: an additive one; for a budget k, the smallest additive tolerance at which pruning
+            needs at most k members.
+        options: guardrails, with the grid's eps and delta; with a budget, calls are spread evenly
+            over the grid.
+        lazy: skip the oracle where a policy found before reaches the upper bound that convexity
+            gives within the grid's own tolerance.
+
+    Raises:
+        InfeasibleError: the eligible candidates can't meet the target on the grid.
+        InvalidInputError: a grid that is too large, or a multiplicative target.
     """
     target.require_additive("palm")
     oracle = as_oracle(candidates)
-    started, stopped = time.perf_counter(), "grid done"
+    started = time.perf_counter()
+    stopped = "grid done"
     region = options.region or Region.whole(oracle.d)
     weights = palm_grid(oracle.d, options.grid_eps, options.grid_delta)
     weights = weights[region.contains(weights)] if options.region else weights
@@ -131,7 +171,8 @@ def palm(
     if target.k is None:
         chosen = cover(target.eps * best + target.delta)
     else:
-        low, high = 0.0, float(deficit.min(axis=1).max() + deficit.max())
+        low = 0.0
+        high = float(deficit.min(axis=1).max() + deficit.max())
         chosen = cover(np.full(len(weights), high))
         for _ in range(40):
             if options.late(started):
@@ -144,7 +185,8 @@ def palm(
                 low = middle
                 continue
             if len(found) <= target.k:
-                high, chosen = middle, found
+                high = middle
+                chosen = found
             else:
                 low = middle
     return pool.selection("palm", chosen, started, stopped)

@@ -49,12 +49,20 @@ SETTLED = 1e-3
 def placement(
     candidates: ArrayLike | Oracle, target: Target, options: Options = DEFAULT
 ) -> Selection:
-    """The best k that planning on interpolated policies finds within the budget of calls (default
-    35).
+    """The best k that planning on interpolated policies finds within few oracle calls.
 
-    For (eps, delta), sizes are tried upwards until the certified target is met; raises
-    InfeasibleError where the budget is used up before. A time limit returns all that was found,
-    with its certified gap. Excluding candidates is refused, as for `adaptive`.
+    For a tolerance, sizes are tried upwards until the certified target is met. A time limit returns
+    all that was found, with its certified gap.
+
+    Args:
+        candidates: points (n, d), or an oracle.
+        target: a budget or a tolerance.
+        options: guardrails; 35 calls by default; excluding candidates is refused, as for
+            `adaptive`.
+
+    Raises:
+        InfeasibleError: the budget is used up before the target is certified.
+        InvalidInputError: options that make no sense here.
     """
     if options.exclude:
         raise InvalidInputError(

@@ -20,10 +20,13 @@ PROVED = "proved optimal"
 
 @dataclass(frozen=True)
 class Target:
-    """Either a budget `k` of members (least worst gap), or a tolerance (eps, delta) (fewest
-    members).
+    """What is asked for: a budget of members, or a tolerance.
 
-    With `k`, `multiplicative` minimises the multiplicative worst gap; the additive one otherwise.
+    Attributes:
+        k: number of members, for the least worst gap; None with a tolerance.
+        eps: multiplicative tolerance, in [0, 1), for the fewest members.
+        delta: additive tolerance, at least 0, for the fewest members.
+        multiplicative: with `k`, minimise the multiplicative worst gap; else the additive one.
     """
 
     k: int | None = None
@@ -45,8 +48,13 @@ class Target:
             )
 
     def require_additive(self, method: str) -> None:
-        """Raise InvalidInputError where a method that only minimises the additive gap is asked for
-        the multiplicative one.
+        """Check that the additive gap is asked for.
+
+        Args:
+            method: name of the method, for the message.
+
+        Raises:
+            InvalidInputError: the multiplicative one is.
         """
         if self.multiplicative:
             raise InvalidInputError(
@@ -79,13 +87,23 @@ class Pick:
 class Selection:
     """A portfolio chosen from candidates.
 
-    `members` are row indices, sorted (for an oracle: of `found`); `points` (k, d) are theirs.
-
-    `found` (n, d) are the points and `weights` (n, d) the weights of an oracle's calls; None for a
-    table's method. `gap` is exact over the whole simplex against the candidates (`scope`).
-    `size_lower_bound` is a proved bound on the size for an (eps, delta) target, `gap_lower_bound`
-    one on the worst gap (as the target asked) of any k candidates; None where not asked or not
-    proved. `stopped` says what ended the search.
+    Attributes:
+        method: name of the method.
+        members: rows of the members, sorted (for an oracle: of `found`).
+        points: their points, (k, d).
+        gap: the worst gap, exact within its scope.
+        size_lower_bound: proved bound on the size for a tolerance, or None.
+        gap_lower_bound: proved bound on the worst gap of any k candidates, or None.
+        scope: what the gap is measured against: candidates, certified or sampled.
+        oracle_calls: how many were made.
+        seconds: how long it took.
+        stopped: what ended the search.
+        found: points of an oracle's calls, (n, d); None for a table.
+        weights: weights of an oracle's calls, (n, d); None for a table.
+        policies: names of the members, where it has names.
+        traits: names of the traits, where it has names.
+        candidates: points of all candidates, (n, d), where it has names.
+        names: names of all candidates, where it has names.
     """
 
     method: str
@@ -152,10 +170,14 @@ class Selection:
         )
 
     def stands_for(self, region: Region | None = None, draws: int = 20_000) -> list[Floats | None]:
-        """The weights each member stands for, shape (d,) each.
+        """The weights each member stands for: where the oracle found it, or where it is picked.
 
-        Where the oracle found it, or else the middle of the part of `region` where it is picked (by
-        `draws` weights drawn uniformly); None where it is never picked.
+        Args:
+            region: the weights that count; None is the whole simplex.
+            draws: how many weights are drawn to find the middle of a member's region.
+
+        Returns:
+            Shape (d,) each; None for a member that is never picked.
         """
         if self.weights is not None:
             return [self.weights[m] for m in self.members]

@@ -1,6 +1,4 @@
-"""Answers of several policies to one prompt, as they come, then scored and valued at the user's
-weights.
-"""
+"""Answers of several policies to one prompt, then scored and valued at a user's weights."""
 
 from __future__ import annotations
 
@@ -16,8 +14,14 @@ from palm_engine.serving.scoring import Scorer, answer_value
 
 @dataclass(frozen=True)
 class LiveAnswer:
-    """A whole answer: `value` is `w·scores` at the user's weights, None where it could not be
-    scored.
+    """A whole answer.
+
+    Attributes:
+        policy: who gave it.
+        text: what it says.
+        tokens: its length.
+        scores: by trait; empty where it could not be scored.
+        value: `w·scores` at the user's weights, or None.
     """
 
     policy: str
@@ -40,7 +44,8 @@ def answer_all(
 
     In the order of `policies`.
     """
-    texts, tokens = [""] * len(policies), [0] * len(policies)
+    texts = [""] * len(policies)
+    tokens = [0] * len(policies)
     for piece in backend.stream([prompt], policies, settings):
         texts[piece.row] += piece.text
         tokens[piece.row] += piece.tokens

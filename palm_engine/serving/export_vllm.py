@@ -19,7 +19,8 @@ from palm_engine.serving.router import Router
 
 # What vLLM takes for --max-lora-rank.
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-ROUTING_FILE, START_FILE = "routing.json", "start.sh"
+ROUTING_FILE = "routing.json"
+START_FILE = "start.sh"
 BASE_NAME = "base"
 MOST_TOKENS = 2048
 SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja")
@@ -33,8 +34,11 @@ exec {command} "$@"
 
 @dataclass(frozen=True)
 class VllmExport:
-    """Where it was written, and the command that serves it, as a list of words and quoted for a
-    shell.
+    """What was written.
+
+    Attributes:
+        folder: where.
+        command: that serves it, as a list of words.
     """
 
     folder: Path
@@ -58,6 +62,10 @@ def export_vllm(
 
     The base is copied where it is a folder (the demo's converted one); a Hugging Face id stays an
     id.
+
+    Raises:
+        BundleError: `out` holds something already.
+        ModelSourceError: the bundle names no base, or another base is on this machine.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BundleError(f"{out}: is there already; choose a new folder")
@@ -174,9 +182,7 @@ def _adapter(bundle: Bundle, policy: str, target: Path) -> int:
 
 
 def _licences(bundle: Bundle, target: Path) -> None:
-    """This project's licence and notice (they name SmolLM2 and its packaging), and what the bundle
-    says of its base.
-    """
+    """Write this project's licence and notice, and what the bundle says of its base."""
     from importlib.metadata import distribution
 
     target.mkdir()

@@ -26,10 +26,13 @@ MOST_ADAPTERS = 16
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """How to load: `device` and `dtype` "auto" or named, "spread" over several GPUs, CPU threads
-    (None: default).
+    """How to load a model.
 
-    `download` is the user's word that a model which isn't on this machine may be fetched.
+    Attributes:
+        device: "auto", a device's name, or "spread" over several GPUs.
+        dtype: "auto" or a name.
+        threads: of the CPU, or None.
+        download: whether the base may be fetched.
     """
 
     device: str = "auto"
@@ -40,8 +43,16 @@ class LoadOptions:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is loaded: source, device, dtype, bytes of the base's weights, adapters loaded, memory
-    of the process.
+    """What is loaded.
+
+    Attributes:
+        source: of the base.
+        device: it runs on.
+        dtype: of its weights.
+        base_bytes: memory of its weights.
+        adapters: how many are loaded.
+        adapter_bytes: memory of these.
+        process_bytes: memory of the process, or None.
     """
 
     source: str
@@ -67,13 +78,15 @@ class ModelHost:
 
     def serves(self, bundle: Bundle) -> bool:
         """Whether the loaded base is the one that the bundle names."""
-        model, base = self._model, bundle.manifest.base
+        model = self._model
+        base = bundle.manifest.base
         return model is not None and base is not None and model.base.source == base.source
 
     def backend(self, bundle: Bundle) -> LocalBackend:
         """The bundle's policies on the loaded model.
 
-        Raises GenerationError where it isn't loaded.
+        Raises:
+            GenerationError: it isn't loaded.
         """
         from palm_engine.serving.backends.local import LocalBackend
 
@@ -84,7 +97,11 @@ class ModelHost:
 
     @property
     def queue(self) -> FairQueue:
-        """Where sessions ask. Raises GenerationError where no model is loaded."""
+        """Where sessions ask.
+
+        Raises:
+            GenerationError: no model is loaded.
+        """
         if self._queue is None:
             raise GenerationError("the model isn't loaded; load it first")
         return self._queue
@@ -101,8 +118,10 @@ class ModelHost:
 
         A failed load changes nothing else.
 
-        Raises ModelSourceError, DependencyError, or GenerationError while another session uses the
-        loaded model.
+        Raises:
+            ModelSourceError: the base or an adapter can't be had, or doesn't fit the device.
+            DependencyError: the extra 'lm' is not installed.
+            GenerationError: another session uses the loaded model.
         """
         from palm_engine.lm import require_language_models
 
@@ -118,7 +137,8 @@ class ModelHost:
             raise ModelSourceError(
                 f"{bundle.folder.name}: names no base model, so it holds nothing to load"
             )
-        source, options = bundle.manifest.base.source, options or LoadOptions()
+        source = bundle.manifest.base.source
+        options = options or LoadOptions()
         with self._lock:
             if not self.serves(bundle):
                 report(0.05, "Looking for the base model")
@@ -136,7 +156,8 @@ class ModelHost:
                     threads=options.threads,
                     download=False,
                 )
-                self._model, self._queue = LocalModel.of(base), FairQueue(self.limits)
+                self._model = LocalModel.of(base)
+                self._queue = FairQueue(self.limits)
                 self.generation += 1
             assert self._model is not None
             report(0.7, "Stacking the policies' adapters and checking them")
@@ -151,7 +172,8 @@ class ModelHost:
     def unload(self, session: str = "") -> None:
         """Free the model.
 
-        Raises GenerationError while a session other than `session` has a question.
+        Raises:
+            GenerationError: while a session other than `session` has a question.
         """
         with self._lock:
             if self._queue is not None:

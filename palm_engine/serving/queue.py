@@ -47,6 +47,9 @@ class FairQueue:
         """Ask; returns at once.
 
         Raises InvalidInputError or GenerationError, each naming the limit it meets.
+
+        Raises:
+            GenerationError: the queue is full or closed.
         """
         check_request(backend.policies, prompts, policies)
         longest = max(len(p) for p in prompts)
@@ -91,6 +94,9 @@ class FairQueue:
         """Stop what runs, refuse what waits and what comes.
 
         Returns when the model is no longer used.
+
+        Raises:
+            GenerationError: a question is running.
         """
         with self._changed:
             self._closed = True
@@ -118,7 +124,9 @@ class FairQueue:
                 ticket = self._next()
                 if ticket is None:
                     continue
-                self._running, ticket.state, ticket.ahead = ticket, "running", 0
+                self._running = ticket
+                ticket.state = "running"
+                ticket.ahead = 0
             try:
                 self._run(ticket)
             finally:
@@ -146,14 +154,13 @@ class FairQueue:
             stream = ticket.backend.stream(ticket.prompts, ticket.policies, ticket.settings)
             try:
                 for piece in stream:
-                    row, now = ticket.rows[piece.row], time.monotonic() - begun
+                    row = ticket.rows[piece.row]
+                    now = time.monotonic() - begun
                     row.text += piece.text
                     row.tokens += piece.tokens
-                    row.first, row.last, ticket.seconds = (
-                        row.first if row.first is not None else now,
-                        now,
-                        now,
-                    )
+                    row.first = row.first if row.first is not None else now
+                    row.last = now
+                    ticket.seconds = now
                     if piece.done:
                         row.done = True
                         if ticket.score is not None:
@@ -196,7 +203,8 @@ class FairQueue:
 
     @staticmethod
     def _end(ticket: Ticket, state: State, error: str = "") -> None:
-        ticket.state, ticket.error = state, error
+        ticket.state = state
+        ticket.error = error
         # Who keeps the ticket must not keep the model.
         ticket.backend = ticket.score = None
         ticket._ended.set()

@@ -30,8 +30,13 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class Route:
-    """The picked member: its policy, the name it is served under, its system prompt, and its value
-    at the weights.
+    """The picked member.
+
+    Attributes:
+        policy: its name.
+        model: the name it is served under.
+        system: its system prompt.
+        value: at the weights.
     """
 
     policy: str
@@ -65,6 +70,9 @@ class Router:
         """Of a bundle's own members.
 
         Adapters are served under their policy's name, others as `base_model`.
+
+        Raises:
+            InvalidInputError: nothing is selected in the bundle.
         """
         if not bundle.members:
             raise InvalidInputError(
@@ -81,7 +89,11 @@ class Router:
 
     @classmethod
     def from_file(cls, path: str | Path) -> Router:
-        """Read a routing file. Raises InvalidInputError naming the file and the field."""
+        """Read a routing file.
+
+        Raises:
+            InvalidInputError: naming the file and the field.
+        """
         try:
             raw = json.loads(Path(path).read_text(encoding="utf-8"))
             if raw["format_version"] != FORMAT_VERSION:
@@ -138,7 +150,8 @@ class Router:
 def parse_weights(text: str) -> dict[str, float]:
     """`safety=.5,humor=.3` as a mapping.
 
-    Raises InvalidInputError naming the part that isn't one.
+    Raises:
+        InvalidInputError: naming the part that isn't one.
     """
     found: dict[str, float] = {}
     for part in filter(None, (p.strip() for p in text.split(","))):

@@ -33,13 +33,15 @@ class SelfCheck:
 
 
 def self_check(backend: LocalBackend, policies: Sequence[str]) -> SelfCheck:
-    """Check the base's fingerprint, and that every two of `policies` (loaded, or loaded now) are
-    different models.
+    """Check the base's fingerprint, and that every two policies answer differently.
 
-    Adapter hashes are checked by `LocalBackend.load`, which refuses a changed one.
+    Args:
+        backend: with the model loaded.
+        policies: to check; loaded now if they aren't.
     """
     warnings = []
-    wanted, base = backend.bundle.manifest.base, backend.model.base
+    wanted = backend.bundle.manifest.base
+    base = backend.model.base
     if wanted is not None and wanted.fingerprint and wanted.fingerprint != base.fingerprint:
         warnings.append(
             f"The base model in {base.folder} isn't the one that these adapters were trained and"

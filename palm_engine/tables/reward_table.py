@@ -26,9 +26,14 @@ MOST_TRAITS = 8
 
 @dataclass(frozen=True)
 class RewardTable:
-    """Mean rewards `rewards` (n, d) and `kl_cost` (n,) or None.
+    """Evaluated policies.
 
-    For a long table also `scores` (prompts, n, d): rewards less costs, by prompt.
+    Attributes:
+        policies: their n names.
+        traits: names of the d traits.
+        rewards: mean rewards, (n, d), in [0, 1].
+        kl_cost: of each, (n,), or None where it is not counted.
+        scores: by prompt, rewards less KL costs, (prompts, n, d); None without prompts.
     """
 
     policies: list[str]
@@ -39,11 +44,15 @@ class RewardTable:
 
     @property
     def points(self) -> Floats:
-        """u = v - c, shape (n, d)."""
+        """Points u = v - c, shape (n, d)."""
         return policy_points(self.rewards, self.kl_cost)
 
     def row(self, policy: str) -> int:
-        """Row of `policy`. Raises InvalidInputError where there is none."""
+        """The row of a policy.
+
+        Raises:
+            InvalidInputError: there is none of that name.
+        """
         if policy not in self.policies:
             raise InvalidInputError(
                 f"no policy {policy!r} in the table; it holds {', '.join(self.policies[:8])} ..."
@@ -52,9 +61,14 @@ class RewardTable:
 
 
 def read_reward_table(path: Path) -> RewardTable:
-    """Read and validate `path` (.csv or .parquet).
+    """Read a reward table (.csv or .parquet).
 
-    Raises InvalidInputError naming file, row and column.
+    Args:
+        path: one row per policy, or one per policy and prompt; columns `policy`, one per trait with
+            rewards in [0, 1], optionally `cost` and `prompt_id`.
+
+    Raises:
+        InvalidInputError: names the file, row and column.
     """
     frame = _frame(path)
     traits = [str(c) for c in frame.columns if c not in RESERVED]

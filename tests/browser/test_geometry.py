@@ -57,7 +57,8 @@ def test_picks_gaps_and_runners_up_are_the_engines(geometry: Any, d: int) -> Non
 
 def area(polygon: list[list[float]]) -> float:
     """Share of the triangle that a polygon of shares covers."""
-    a, b = np.array(polygon)[:, 0], np.array(polygon)[:, 1]
+    a = np.array(polygon)[:, 0]
+    b = np.array(polygon)[:, 1]
     return abs(float((a * np.roll(b, -1) - np.roll(a, -1) * b).sum()))
 
 

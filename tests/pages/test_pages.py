@@ -91,7 +91,8 @@ def test_answers_are_escaped_never_markup(open_app: Any) -> None:
 
 
 def test_the_panel_gets_every_member_and_where_it_was_trained(open_app: Any, bundles: Path) -> None:
-    shown, bundle = panel(open_app()), read_bundle(bundles / "demo")
+    shown = panel(open_app())
+    bundle = read_bundle(bundles / "demo")
     assert shown["names"] == ["m1", "m2", "m3"]
     assert shown["members"] == bundle.points[bundle.members].round(9).tolist()
     assert shown["trained"][0] == [bundle.manifest.members[0].weights[t] for t in bundle.traits]
@@ -373,7 +374,8 @@ def test_csv_cells_that_a_spreadsheet_would_run_are_escaped() -> None:
 
 
 def test_work_is_cancelled_between_its_steps() -> None:
-    job, steps = Job(), []
+    job = Job()
+    steps = []
 
     def work(report: Any) -> str:
         for i in range(1000):

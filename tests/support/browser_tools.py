@@ -141,7 +141,8 @@ def picked(page: Any) -> list[str]:
 def drag(page: Any, steps: int) -> Iterator[int]:
     """Drag the puck across several regions of the map; yields after each step."""
     box = page.locator("svg.map").bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + 0.6 * box["height"]
+    x = box["x"] + box["width"] / 2
+    y = box["y"] + 0.6 * box["height"]
     page.mouse.move(x, y)
     page.mouse.down()
     for i in range(1, steps + 1):

@@ -41,7 +41,8 @@ class NoisyTable(TableOracle):
 
     def __init__(self, points: np.ndarray, eta: float, rng: np.random.Generator) -> None:
         super().__init__(points)
-        self.tolerance, self.rng = eta, rng
+        self.tolerance = eta
+        self.rng = rng
 
     def answer(self, weights: np.ndarray) -> Answers:
         values = np.atleast_2d(weights) @ self.points.T

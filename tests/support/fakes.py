@@ -24,7 +24,8 @@ SYSTEM = "be brief"
 class ByteTokenizer:
     """One token a byte; 0 pads, 1 ends."""
 
-    pad_token_id, eos_token_id = 0, 1
+    pad_token_id = 0
+    eos_token_id = 1
 
     def apply_chat_template(self, messages: list[dict[str, str]], **_: Any) -> str:
         return "".join(f"{m['role'][0]}:{m['content']}\n" for m in messages)
@@ -66,10 +67,8 @@ def tiny_base(folder: Path) -> Path:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {"<pad>": 0, "<end>": 1} | {letter: i + 2 for i, letter in enumerate(alphabet)}
     made = Tokenizer(models.BPE(vocabulary, []))
-    made.pre_tokenizer, made.decoder = (
-        pre_tokenizers.ByteLevel(add_prefix_space=False),
-        decoders.ByteLevel(),
-    )
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", eos_token="<end>")
     tokenizer.chat_template = (
         "{% for m in messages %}{{ m['role'][0] }}:{{ m['content'] }}\n{% endfor %}"
@@ -147,7 +146,8 @@ def tiny_bundle(folder: Path) -> Bundle:
         entries.append(entry)
     import pandas as pd
 
-    ids, texts = ["p0", "p1"], ["Hello there?", "What now?"]
+    ids = ["p0", "p1"]
+    texts = ["Hello there?", "What now?"]
     samples = [
         {
             "policy": e["policy"],

@@ -20,8 +20,12 @@ MOST_PROMPTS = 12
 
 
 def shared_page(bundle: Bundle, shown: dict[str, Any], prompt_ids: list[str]) -> str:
-    """The HTML of `shown` (from `atlas.view`), with recorded answers of members and base to
-    `prompt_ids`.
+    """The HTML of a view, with recorded answers of members and base to some prompts.
+
+    Args:
+        bundle: that is open.
+        shown: the view, from `panel.view`.
+        prompt_ids: prompts to show; the first MOST_PROMPTS of them.
     """
     policies = [
         *shown["names"],

@@ -109,7 +109,9 @@ def _loaded(bundle: Bundle, members: Sequence[str]) -> SelfCheck | None:
 
     None until it is there.
     """
-    host, name, session = cache.host(), bundle.folder.name, state.session_id()
+    host = cache.host()
+    name = bundle.folder.name
+    session = state.session_id()
     wanted = state.load_wanted(bundle)
     cold = wanted is not None
     if not cold and not host.serves(bundle):
@@ -128,7 +130,8 @@ def _loaded(bundle: Bundle, members: Sequence[str]) -> SelfCheck | None:
         return check
 
     if cold:
-        key, label = f"load.{name}.{wanted}", "Loading the model"
+        key = f"load.{name}.{wanted}"
+        label = "Loading the model"
     else:
         # Which members are loaded and checked, of which bundle, on which load of the base.
         key = f"check.{name}.{cache.stamp(bundle)}.{host.generation}.{','.join(sorted(members))}"

@@ -118,7 +118,8 @@ def _members(bundle: Bundle, portfolio: state.Portfolio, who: str) -> list[str]:
 
 
 def _sampling(bundle: Bundle) -> LiveSettings:
-    usual, name = live_settings(bundle), bundle.folder.name
+    usual = live_settings(bundle)
+    name = bundle.folder.name
     temperature = st.slider(
         "Temperature",
         0.0,
@@ -263,7 +264,8 @@ def _cards(
 
 def _shown(bundle: Bundle, portfolio: state.Portfolio, done: list[state.Asked]) -> None:
     """A question of the history with its answers, and the winner beside the predicted one."""
-    name, last = bundle.folder.name, len(done) - 1
+    name = bundle.folder.name
+    last = len(done) - 1
     i = last
     if last:
         i = int(

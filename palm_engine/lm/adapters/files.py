@@ -49,7 +49,11 @@ class LoraWeights:
 
 
 def check_adapter_folder(folder: Path) -> None:
-    """Raise ModelSourceError unless `folder` holds a LoRA adapter in safetensors."""
+    """Raise ModelSourceError unless `folder` holds a LoRA adapter in safetensors.
+
+    Raises:
+        ModelSourceError: it does not.
+    """
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file() or (folder / name).is_symlink():
             raise ModelSourceError(
@@ -97,7 +101,8 @@ def require_evaluated(folder: Path, wanted: str | None, wanted_weights: str | No
 def read_adapter(folder: Path) -> LoraWeights:
     """Read a LoRA adapter; the base path inside adapter_config.json is ignored.
 
-    Raises ModelSourceError.
+    Raises:
+        ModelSourceError: the files are damaged, or the adapter is no plain LoRA.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load

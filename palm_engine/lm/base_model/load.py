@@ -16,8 +16,14 @@ from palm_engine.lm.base_model.source import resolve_base
 
 @dataclass(frozen=True)
 class BaseModel:
-    """A loaded base: `model` and `tokenizer` are transformers objects, `fingerprint` a sha256 of
-    its tensors.
+    """A loaded base.
+
+    Attributes:
+        source: its name.
+        folder: where it was loaded from.
+        fingerprint: sha256 of its tensors.
+        model: a transformers model.
+        tokenizer: a transformers tokenizer.
     """
 
     source: str

@@ -1,6 +1,4 @@
-"""Where base models are kept on this machine, and the fingerprint that says which base an adapter
-belongs to.
-"""
+"""Where base models are kept, and the fingerprint that says which base an adapter is for."""
 
 from __future__ import annotations
 
@@ -27,9 +25,7 @@ def cache_folder() -> Path:
 
 
 def fingerprint(folder: Path) -> str:
-    """Sha256 over the names and bytes of the folder's safetensors files, kept beside them once
-    computed.
-    """
+    """Sha256 over the names and bytes of a folder's safetensors files; kept beside them."""
     files = sorted(folder.glob("*.safetensors"))
     stamp = [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files]
     kept = folder / "fingerprint.json"

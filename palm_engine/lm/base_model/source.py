@@ -21,10 +21,14 @@ from palm_engine.lm.base_model.places import DEMO_BASE, cache_folder
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """`origin` in words; `download_bytes` is None where it is unknown, 0 where nothing needs to be
-    fetched.
+    """Where a base model would come from.
 
-    `exists` is False for a source that is neither a folder here nor anything that could be fetched.
+    Attributes:
+        source: its name.
+        ready: whether it is on this machine.
+        origin: in words.
+        download_bytes: what would be fetched; None where unknown, 0 where nothing.
+        exists: False for a source that is neither a folder here nor anything that could be fetched.
     """
 
     source: str
@@ -72,11 +76,15 @@ def is_ready(source: str) -> bool:
 
 
 def resolve_base(source: str, report: Notice = print, download: bool = True) -> Path:
-    """Return the local folder of `source`, fetching and converting on first use where `download`
-    allows it.
+    """The local folder of a base model, fetched and converted on first use.
 
-    `source` is `smollm2-135m-instruct`, a local folder, or a Hugging Face id (`owner/name`). Raises
-    ModelSourceError when it cannot be had; a failed or cut fetch leaves nothing behind.
+    Args:
+        source: `smollm2-135m-instruct`, a local folder, or a Hugging Face id (`owner/name`).
+        report: gets sentences on what is done.
+        download: whether anything may be fetched; if not, no request is sent.
+
+    Raises:
+        ModelSourceError: it cannot be had; a failed or cut fetch leaves nothing behind.
     """
     if not download and not is_ready(source):
         raise ModelSourceError(
@@ -104,11 +112,10 @@ def resolve_base(source: str, report: Notice = print, download: bool = True) -> 
 
 
 def parameter_count(source: str) -> int:
-    """How many parameters a base model that is on this machine has, from its safetensors headers
-    alone.
-    """
+    """How many parameters a base model on this machine has, from its safetensors headers."""
     folder = resolve_base(source, lambda _: None, False)
-    index, whole = folder / "model.safetensors.index.json", folder / "model.safetensors"
+    index = folder / "model.safetensors.index.json"
+    whole = folder / "model.safetensors"
     if index.is_file():
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         files = [folder / name for name in sorted(names)]

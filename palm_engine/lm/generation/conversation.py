@@ -9,11 +9,16 @@ from typing import Any, NamedTuple
 
 @dataclass(frozen=True)
 class Request:
-    """One answer to draw: an optional system prompt, the user's prompt, and the seed of its random
-    stream.
+    """One answer to draw.
 
     Requests of one `policy` run under the same weights: what their conversations have in common is
     run once.
+
+    Attributes:
+        system: the system prompt, or None.
+        prompt: the user's.
+        seed: of its random stream.
+        policy: whose weights it runs under.
     """
 
     system: str | None
@@ -61,7 +66,8 @@ def padded(
     import torch
 
     device = model.get_input_embeddings().weight.device
-    longest, pad = max(len(s) for s in sequences), tokenizer.pad_token_id
+    longest = max(len(s) for s in sequences)
+    pad = tokenizer.pad_token_id
     ids = torch.tensor([[pad] * (longest - len(s)) + list(s) for s in sequences], device=device)
     mask = torch.tensor(
         [[1] * before + [0] * (longest - len(s)) + [1] * len(s) for s in sequences], device=device

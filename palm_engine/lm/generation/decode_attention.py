@@ -1,10 +1,9 @@
-"""Attention of one new token a row on CPU, where heads share keys and values, as two batched
-products.
+"""Attention of one new token per row on CPU as two batched products.
 
-torch's own kernel for it multiplies head by head, and where no row is padded transformers calls one
-that repeats the keys and values for each head: 0.4 ms a layer for six rows on one core (bf16), this
-0.1 ms; 1.0 and 0.4 for 48 rows. In bf16 it is as near to fp32 as torch's: mean KL of the next token
-.0012 both, over 240 tokens of the demo's base.
+For models whose heads share keys and values. torch's own kernel for it multiplies head by head, and
+where no row is padded transformers calls one that repeats the keys and values for each head: 0.4 ms
+per layer for six rows on one core (bf16), this 0.1 ms; 1.0 and 0.4 for 48 rows. In bf16 it is as
+near to fp32 as torch's: mean KL of the next token .0012 both, over 240 tokens of the demo's base.
 
 Imports torch and transformers: import this module only where a model is touched.
 """
@@ -73,8 +72,9 @@ def decode_attention(
 
 
 def use_decode_attention(model: Any) -> None:
-    """Have `model` attend this way, where it runs on CPU, with torch's attention now, and goes by
-    the mask alone.
+    """Have `model` attend this way where it can.
+
+    That is on CPU, with torch's attention so far, and where it goes by the mask alone.
     """
     on_cpu = model.get_input_embeddings().weight.device.type == "cpu"
     if on_cpu and takes_room(model) and model.config._attn_implementation == "sdpa":

@@ -15,12 +15,11 @@ ROOM = 16
 
 
 class GrowingLayer(DynamicLayer):  # type: ignore[misc]
-    """Keys and values (rows, heads, room, width), of which the first `get_seq_length()` are tokens,
-    the others zero.
+    """Keys and values with room, of which the first `get_seq_length()` are tokens.
 
-    As with transformers' static layers the model gets all of them, and a mask that leaves the
-    others out: whole buffers are multiplied as they are, where a view of a part would be copied
-    each time.
+    Shape (rows, heads, room, width); the others are zero. As with transformers' static layers the
+    model gets all of them, and a mask that leaves the others out: whole buffers are multiplied as
+    they are, where a view of a part would be copied each time.
     """
 
     is_compileable = True  # has transformers always make that mask
@@ -35,7 +34,8 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
         """
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        before, after = self._tokens, self._tokens + key_states.shape[-2]
+        before = self._tokens
+        after = self._tokens + key_states.shape[-2]
         self._tokens = after
         if before == 0:
             # Copies: the model's own may be views of something larger.
@@ -75,8 +75,7 @@ def _room(tokens: int) -> int:
 
 
 def takes_room(model: Any) -> bool:
-    """Whether `model` goes by the mask alone in what it attends to, so that its cache may hold more
-    than the tokens.
+    """Whether a model goes by the mask alone, so that its cache may hold more than the tokens.
 
     So do those that take transformers' static cache, but for positions by key index (ALiBi); layers
     that only look at a window, or keep something other than keys and values, have caches of their

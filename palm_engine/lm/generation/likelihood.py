@@ -20,9 +20,18 @@ def log_likelihoods(
     answers: Sequence[Answer],
     batch_size: int = 16,
 ) -> Floats:
-    """log p(answer | system, prompt) in nats at temperature 1, shape (n,).
+    """Log-likelihoods of answers at temperature 1; the end token counts where it was drawn.
 
-    The end token counts where it was drawn.
+    Args:
+        model: a transformers model.
+        tokenizer: its tokenizer.
+        system: the system prompt, or None.
+        prompts: n of them.
+        answers: one per prompt.
+        batch_size: answers per pass.
+
+    Returns:
+        In nats, shape (n,).
     """
     import torch
 
@@ -57,6 +66,13 @@ def log_likelihoods(
 
 
 def log_mixture(log_p: Floats) -> Floats:
-    """log of the mean over sources of p, from log p of shape (sources, n): shape (n,)."""
+    """Log of the mean over sources of p.
+
+    Args:
+        log_p: shape (sources, n), in nats.
+
+    Returns:
+        Shape (n,), in nats.
+    """
     peak = log_p.max(axis=0)
     return np.asarray(peak + np.log(np.exp(log_p - peak).mean(axis=0)))

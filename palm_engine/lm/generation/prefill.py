@@ -22,8 +22,13 @@ WORTH_A_PASS = 64
 
 
 class Prefilled(NamedTuple):
-    """A row a request: logits of the first token (rows, vocabulary), the cache, the tokens' mask,
-    the last position.
+    """Conversations that were run, one row per request.
+
+    Attributes:
+        logits: of the first token, (rows, vocabulary).
+        cache: of keys and values.
+        mask: of the tokens.
+        positions: the last position of each row.
     """
 
     logits: Any
@@ -91,8 +96,12 @@ def prefill(
 
 
 def common_beginning(conversations: Sequence[tuple[str, Sequence[int]]]) -> int:
-    """How many tokens the conversations (policy, ids) of each policy begin with in common, one at
-    least left over.
+    """How many tokens the conversations of each policy begin with in common.
+
+    One token at least is left over.
+
+    Args:
+        conversations: (policy, ids) each.
     """
     leaders = dict(reversed(conversations))
     common = min(len(ids) for _, ids in conversations) - 1

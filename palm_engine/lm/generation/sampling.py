@@ -21,8 +21,12 @@ from palm_engine.lm.settings import SamplingSettings
 
 @dataclass(frozen=True)
 class Answer:
-    """A drawn answer: its text, its token ids without the end token, and whether it ended by
-    itself.
+    """A drawn answer.
+
+    Attributes:
+        text: what it says.
+        token_ids: without the end token.
+        ended: whether it ended by itself.
     """
 
     text: str
@@ -86,7 +90,10 @@ def stream_tokens(
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
         if not going.all():
             keep = going.nonzero()[:, 0]
-            rows, positions, mask, drawn = rows[keep], positions[keep], mask[keep], drawn[keep]
+            rows = rows[keep]
+            positions = positions[keep]
+            mask = mask[keep]
+            drawn = drawn[keep]
             cache.batch_select_indices(keep.cpu())  # its layers may lie on several devices
 
 
@@ -132,10 +139,9 @@ def end_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
 
 
 def _choose(logits: Any, drawn: Any, uniform: Any, settings: SamplingSettings) -> Any:
-    """Pick a token a row from logits (rows, vocabulary) by inverting the nucleus' cumulative
-    distribution.
+    """Pick one token per row by inverting the nucleus' cumulative distribution.
 
-    Modifies `logits` in place.
+    `logits` (rows, vocabulary) are modified in place.
     """
     import torch
 

@@ -19,12 +19,17 @@ from palm_engine.selection.result import Selection
 
 
 class Calls:
-    """Weights asked (n, d), points found (n, d), optima (n,), and for a table the rows (n,).
+    """The oracle calls of a method, in calling order.
 
-    In calling order.
+    Attributes:
+        weights: asked, (n, d).
+        points: found, (n, d).
+        optima: values reached, (n,).
+        rows: of a table, (n,); empty otherwise.
     """
 
     def __init__(self, oracle: Oracle) -> None:
+        """No calls yet to `oracle`."""
         self.oracle = oracle
         self.weights = np.empty((0, oracle.d))
         self.points = np.empty((0, oracle.d))
@@ -35,7 +40,11 @@ class Calls:
         return len(self.weights)
 
     def ask(self, weights: Floats) -> None:
-        """Call the oracle at each row of `weights`, shape (m, d)."""
+        """Call the oracle.
+
+        Args:
+            weights: shape (m, d).
+        """
         answers = self.oracle.answer(weights)
         self.weights = np.vstack([self.weights, weights])
         self.points = np.vstack([self.points, answers.points])
@@ -48,9 +57,10 @@ class Calls:
         return bool(len(self) and (np.abs(self.weights - w).max(axis=1) <= tolerance).any())
 
     def pool(self, options: Options) -> FoundPool:
-        """What may be chosen from: the policies found.
+        """What may be chosen from: the policies found, of a table its eligible rows.
 
-        For a table its eligible rows, with those required.
+        Raises:
+            InvalidInputError: rows are included or excluded, and the oracle has none.
         """
         if isinstance(self.oracle, TableOracle):
             options.check_rows(len(self.oracle.points))
@@ -71,9 +81,15 @@ class Calls:
 
 @dataclass(frozen=True)
 class FoundPool:
-    """`points` (n, d) that may be chosen, against `comparators` (m, d).
+    """Policies that may be chosen.
 
-    `include` are rows that must be.
+    Attributes:
+        calls: that found them.
+        points: shape (n, d).
+        comparators: what the gap is measured against, (m, d).
+        rows: their rows in the table, (n,).
+        include: rows of `points` that must be members.
+        options: of the selection.
     """
 
     calls: Calls
@@ -92,12 +108,17 @@ class FoundPool:
         gap: WorstGap | None = None,
         scope: str | None = None,
     ) -> Selection:
-        """The result for `chosen` rows of `points`.
+        """The result for some rows of `points`.
 
-        The gap, unless given, is exact against `comparators`.
+        Without a table the comparators are only what was found, so the scope is `sampled`.
 
-        Without a table the comparators are only what was found, so the scope is `sampled` at the
-        weights asked.
+        Args:
+            method: its name.
+            chosen: rows of `points`.
+            started: time.perf_counter() at the start.
+            stopped: what ended the search.
+            gap: the gap, if not the exact one against `comparators`.
+            scope: the scope of that gap.
         """
         table = isinstance(self.calls.oracle, TableOracle)
         kept = sorted(chosen)

@@ -1,6 +1,8 @@
-"""Set cover on a finite set of weights, by HiGHS.
+"""Set cover on a finite set of weights: exact by HiGHS, and greedy.
 
-The finite subproblem of the exact methods, and its greedy.
+An integer program with one row per weight and one column per candidate (HiGHS, Huangfu and Hall
+2018, doi:10.1007/s12532-017-0130-5); small ones are enumerated. Dominated columns are dropped
+first. The greedy and its logarithmic bound: Chvatal (1979, doi:10.1287/moor.4.3.233).
 """
 
 from __future__ import annotations
@@ -19,9 +21,12 @@ FEW = 12
 
 @dataclass(frozen=True)
 class Cover:
-    """`columns` that cover every row (None: no cover within the limits).
+    """A set cover.
 
-    `lower_bound` is proved on their number.
+    Attributes:
+        columns: that cover every row; None where there is no cover within the limits.
+        lower_bound: proved on their number.
+        timed_out: whether time ran out.
     """
 
     columns: tuple[int, ...] | None
@@ -32,12 +37,14 @@ class Cover:
 def smallest_cover(
     covers: Booleans, at_least: int = 1, at_most: int | None = None, time_limit: float | None = None
 ) -> Cover:
-    """Fewest columns of `covers` (rows, columns) so that each row has one.
+    """The fewest columns such that each row has one; exact unless time runs out.
 
-    Exact unless time runs out.
-
-    `at_least` is a bound proved before, carried in as a cut. With `at_most`, only whether such a
-    cover exists is decided, which is faster.
+    Args:
+        covers: which column covers which row, (rows, columns).
+        at_least: a bound that was proved before, carried in as a cut.
+        at_most: only decide whether there is a cover of that many, which is faster; as many as
+            allowed are then used, which leaves smaller gaps between the rows.
+        time_limit: in seconds.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp
 
@@ -136,9 +143,11 @@ def _smallest_of_few(covers: Booleans, at_least: int, at_most: int) -> NDArray[n
 
 
 def greedy_cover(covers: Booleans, limit: int | None = None) -> tuple[int, ...]:
-    """Columns chosen by most newly covered rows (ties: first), until all rows or `limit` columns.
+    """Columns by most newly covered rows (ties: the first); not optimal.
 
-    Not optimal.
+    Args:
+        covers: which column covers which row, (rows, columns).
+        limit: most columns to take; None until all rows are covered.
     """
     open_rows = covers.any(axis=1)
     chosen: list[int] = []

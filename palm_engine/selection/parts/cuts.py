@@ -1,6 +1,4 @@
-"""The growing finite set of weights on which the exact methods solve set covers, and the check off
-that set.
-"""
+"""The growing finite set of weights that exact methods work on, and the check off that set."""
 
 from __future__ import annotations
 
@@ -24,14 +22,20 @@ MANY = 3000
 
 
 class Cuts:
-    """The growing finite set of weights, with each eligible candidate's deficit V_Q(w) - w·u at
-    each of them.
+    """The finite set of weights so far, with each eligible candidate's deficit at each of them.
 
-    Columns are the candidates that may be members; comparators are all. `require` holds columns
-    that must be kept.
+    Columns are the candidates that may be members; comparators are all.
+
+    Attributes:
+        rows: rows of the eligible candidates, (columns,).
+        weights: so far, (m, d).
+        best: V_Q at them, (m,).
+        deficit: V_Q(w) - w·u of each column, (m, columns).
+        require: columns that must be kept.
     """
 
     def __init__(self, points: Floats, options: Options) -> None:
+        """Begin with the corners of the region and its centre."""
         self.comparators = comparators(points)
         self.rows = options.eligible(len(points))
         self.points = points[self.rows]
@@ -43,12 +47,14 @@ class Cuts:
         self.add(np.vstack([self.region.corners(), self.region.centre()[None]]))
 
     def add(self, weights: Floats) -> None:
+        """Add weights, shape (m, d)."""
         best = upper_envelope(self.comparators, weights)
         self.weights = np.vstack([self.weights, weights])
         self.best = np.concatenate([self.best, best])
         self.deficit = np.vstack([self.deficit, best[:, None] - weights @ self.points.T])
 
     def covers(self, eps: float, delta: float) -> Booleans:
+        """Which column keeps a tolerance at which weight, (m, columns)."""
         return np.asarray(self.deficit <= (eps * self.best + delta)[:, None] + TOLERANCE)
 
     def smallest(self, covers: Booleans, **how: int | float | None) -> Cover:
@@ -73,9 +79,16 @@ class Cuts:
         delta: float = 0.0,
         multiplicative: bool = False,
     ) -> tuple[Floats, Floats]:
-        """The envelope vertices of `columns` and (1-eps) V_Q - delta - V_P at each.
+        """The gap of some columns at the vertices of their envelope.
 
-        `multiplicative`: that over V_Q.
+        Args:
+            columns: of the portfolio.
+            eps: multiplicative tolerance, in [0, 1).
+            delta: additive tolerance, at least 0.
+            multiplicative: as a share of V_Q.
+
+        Returns:
+            Vertices (m, d), and (1-eps) V_Q - delta - V_P at each, (m,).
         """
         p = self.points[list(columns)]
         vertices = envelope_vertices(p, self.region)
@@ -84,9 +97,12 @@ class Cuts:
         return vertices, gaps / best if multiplicative else gaps
 
     def reach(self, eps: float = 0.0, delta: float = 0.0, multiplicative: bool = False) -> float:
-        """The largest of `gaps` of all eligible candidates together.
+        """The largest gap of all eligible candidates together: what no portfolio is better than.
 
-        What no portfolio can be better than.
+        Args:
+            eps: multiplicative tolerance, in [0, 1).
+            delta: additive tolerance, at least 0.
+            multiplicative: as a share of V_Q.
         """
         if not takes_programs(len(self.points), self.points.shape[1]):
             return float(self.gaps(range(len(self.rows)), eps, delta, multiplicative)[1].max())
@@ -105,16 +121,24 @@ class Cuts:
 
 
 def comparators(points: Floats) -> Floats:
-    """Rows of `points` that matter for the best value (see `comparator_rows`)."""
+    """The points that matter for the best value (see `comparator_rows`).
+
+    Args:
+        points: shape (n, d).
+    """
     return points[comparator_rows(points)]
 
 
 def comparator_rows(points: Floats) -> NDArray[np.intp]:
-    """Indices of the rows that matter for the best value.
-
-    Of more than MANY rows, only the vertices of their hull.
+    """The rows that matter for the best value; of more than MANY, the vertices of their hull.
 
     Exact: a linear function is largest at a vertex. Above d = 4 the hull costs more than it saves.
+
+    Args:
+        points: shape (n, d).
+
+    Returns:
+        Rows, ascending.
     """
     if len(points) <= MANY or points.shape[1] > 4:
         return np.arange(len(points))
@@ -129,7 +153,13 @@ def comparator_rows(points: Floats) -> NDArray[np.intp]:
 
 
 def worst_first(vertices: Floats, gaps: Floats, above: float) -> Floats:
-    """Some tens of `vertices` (m, d), those of the largest gaps first; always at least one."""
+    """Some tens of vertices, those of the largest gaps first; always at least one.
+
+    Args:
+        vertices: shape (m, d).
+        gaps: at each, (m,).
+        above: only gaps above this count.
+    """
     order = np.argsort(-gaps)[:VERTICES_A_ROUND]
     return (
         vertices[order[gaps[order] > above]] if (gaps[order] > above).any() else vertices[order[:1]]

@@ -31,10 +31,14 @@ CLEAR = 1e-3
 
 @dataclass(frozen=True)
 class Sandwich:
-    """`calls` made; `upper` (m, d), points whose envelope is above every policy's value.
+    """What a sandwich found and proved.
 
-    The certified additive `gap` of all found policies; what `stopped` it; and (calls, certified
-    gap) after every round.
+    Attributes:
+        calls: that were made.
+        upper: points whose envelope is above every policy's value, (m, d).
+        gap: certified additive gap of all found policies.
+        stopped: what ended it.
+        history: (calls, certified gap) after every round.
     """
 
     calls: Calls
@@ -45,10 +49,21 @@ class Sandwich:
 
 
 def upper_points(calls: Calls) -> Floats:
-    """Vertices of {b : w_k·b <= O_k + eta for every call, b >= floor}, shape (m, d)."""
+    """Vertices of {b : w_k·b <= O_k + eta for every call, b >= floor}.
+
+    Args:
+        calls: to an oracle.
+
+    Returns:
+        Shape (m, d).
+
+    Raises:
+        InvalidInputError: the optima contradict the oracle's floor or tolerance.
+    """
     from scipy.spatial import HalfspaceIntersection, QhullError
 
-    oracle, d = calls.oracle, calls.oracle.d
+    oracle = calls.oracle
+    d = calls.oracle.d
     floor = oracle.floor - SLACK  # lower is safe, and keeps an interior where a trait is constant
     weights, index = np.unique(np.round(calls.weights, 12), axis=0, return_index=True)
     limits = calls.optima[index] + oracle.tolerance
@@ -69,7 +84,11 @@ def upper_points(calls: Calls) -> Floats:
 
 
 def _inside(sides: Floats, middle: Floats, floor: float) -> Floats:
-    """A point strictly inside all `sides` (m, d + 1; unit normal and offset), shape (d,)."""
+    """A point strictly inside all `sides` (m, d + 1; unit normal and offset), shape (d,).
+
+    Raises:
+        InvalidInputError: there is none.
+    """
     # The mean of what was found meets every limit, the lowest corner keeps clear of them: half way
     # is well inside,
     # unless a trait is all but constant.
@@ -94,12 +113,16 @@ def _inside(sides: Floats, middle: Floats, floor: float) -> Floats:
 
 
 def sandwich(oracle: Oracle, eps: float, delta: float, options: Options = DEFAULT) -> Sandwich:
-    """Call the oracle where the certified gap is worst until all found policies are an (eps,
-    delta)-portfolio.
+    """Call the oracle where the certified gap is worst, until the target is certified.
 
-    Stops at the target, at `options.budget` calls, at the time limit (anytime: the certificate it
-    has then holds), or where the oracle's tolerance hides the rest. `options.batch` worst weights
-    are asked at once.
+    Stops at the target, at the budget of calls, at the time limit (anytime: the certificate it has
+    then holds), or where the oracle's tolerance hides the rest.
+
+    Args:
+        oracle: to call.
+        eps: multiplicative tolerance, in [0, 1).
+        delta: additive tolerance, at least 0.
+        options: region, budget, time limit, and `batch` worst weights to ask at once.
     """
     region = options.region or Region.whole(oracle.d)
     started = time.perf_counter()
@@ -114,7 +137,8 @@ def sandwich(oracle: Oracle, eps: float, delta: float, options: Options = DEFAUL
     while True:
         upper = upper_points(calls)
         vertices = envelope_vertices(calls.points, options.region)
-        above, ours = upper_envelope(upper, vertices), upper_envelope(calls.points, vertices)
+        above = upper_envelope(upper, vertices)
+        ours = upper_envelope(calls.points, vertices)
         violation = (1 - eps) * above - delta - ours
         history.append((len(calls), max(float((above - ours).max()), 0.0)))
         if violation.max() <= MET:

@@ -27,10 +27,13 @@ class LiveSettings(SamplingSettings):
 
 
 class Piece(NamedTuple):
-    """What one row has new: `text` to append (may be empty), whether the row is `done`, and how
-    many `tokens` it took.
+    """What one row has new; row i is prompt `i % len(prompts)` of policy `i // len(prompts)`.
 
-    Row i is prompt `i % len(prompts)` under policy `i // len(prompts)`.
+    Attributes:
+        row: which row.
+        text: to append; may be empty.
+        done: whether the row is over.
+        tokens: how many it took.
     """
 
     row: int
@@ -62,7 +65,8 @@ class Backend(Protocol):
 def live_settings(bundle: Bundle, **changes: float | int | None) -> LiveSettings:
     """The settings that the bundle's answers were drawn with, with `changes` that aren't None.
 
-    Raises InvalidInputError naming a setting that is out of its range.
+    Raises:
+        InvalidInputError: naming a setting that is out of its range.
     """
     recorded = bundle.manifest.sampling
     settings = recorded.model_dump() if recorded is not None else {}
@@ -82,7 +86,11 @@ def row_seed(settings: LiveSettings, policy: str, prompt: str) -> tuple[int, ...
 
 
 def check_request(known: Sequence[str], prompts: Sequence[str], policies: Sequence[str]) -> None:
-    """Raise InvalidInputError for no, unknown or repeated `policies`, and for empty prompts."""
+    """Raise InvalidInputError for no, unknown or repeated `policies`, and for empty prompts.
+
+    Raises:
+        InvalidInputError: for no, unknown or repeated `policies`, and for empty prompts.
+    """
     if not policies or not prompts:
         raise InvalidInputError("give at least one prompt and one policy")
     for policy in policies:

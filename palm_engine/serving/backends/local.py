@@ -1,6 +1,4 @@
-"""Members on this machine: one base model, all adapters stacked, one batch for every policy and
-prompt.
-"""
+"""Policies on this machine: one base model, all adapters stacked, one batch for all."""
 
 from __future__ import annotations
 
@@ -42,7 +40,8 @@ class LocalBackend:
     """
 
     def __init__(self, model: LocalModel, bundle: Bundle) -> None:
-        self.model, self.bundle = model, bundle
+        self.model = model
+        self.bundle = bundle
 
     @property
     def policies(self) -> tuple[str, ...]:
@@ -127,7 +126,8 @@ class LocalBackend:
     def _decoded(
         self, requests: list[Request], running: Any, settings: LiveSettings
     ) -> Iterator[Piece]:
-        model, tokenizer = self.model.base.model, self.model.base.tokenizer
+        model = self.model.base.model
+        tokenizer = self.model.base.tokenizer
         ends = end_token_ids(model, tokenizer)
         texts = [TextStream(tokenizer) for _ in requests]
         left = [settings.max_new_tokens] * len(requests)

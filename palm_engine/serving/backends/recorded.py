@@ -23,7 +23,8 @@ class RecordedBackend:
     """
 
     def __init__(self, bundle: Bundle, delay: float = 0.0) -> None:
-        self.bundle, self.delay = bundle, delay
+        self.bundle = bundle
+        self.delay = delay
 
     @property
     def policies(self) -> tuple[str, ...]:
@@ -40,7 +41,11 @@ class RecordedBackend:
     def stream(
         self, prompts: Sequence[str], policies: Sequence[str], settings: LiveSettings
     ) -> Iterator[Piece]:
-        """See Backend.stream; temperature and the like have no effect on what was recorded."""
+        """See Backend.stream; temperature and the like have no effect on what was recorded.
+
+        Raises:
+            InvalidInputError: no answer to a prompt was recorded.
+        """
         check_request(self.policies, prompts, policies)
         table = self.bundle.prompts.drop_duplicates("text").set_index("text")["prompt_id"]
         rows: list[list[Piece]] = []
@@ -77,7 +82,8 @@ def _pieces(row: int, text: str, tokens: int, most: int) -> list[Piece]:
     words = _WORDS.findall(text.strip())
     if not words:
         return [Piece(row, "", True, min(tokens, most))]
-    found, before = [], 0
+    found = []
+    before = 0
     for i, word in enumerate(words):
         upto = round(tokens * (i + 1) / len(words))
         last = i == len(words) - 1 or upto >= most

@@ -1,9 +1,9 @@
-"""Members on a server with OpenAI's interface, such as vLLM with one adapter per policy
-(docs/serving.md).
+"""Policies on a server with OpenAI's interface, such as vLLM with one adapter per member.
 
 Every row is a stream of its own; an event loop in a thread reads them all, and cancelling closes
 the connections. A server samples in its own way: the same seed need not give the text that a local
-model gives, and its repetition penalty, where it has one, also counts the prompt's words.
+model gives, and its repetition penalty, where it has one, also counts the prompt's words. See
+docs/serving.md.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class RemoteBackend:
             raise DependencyError(
                 "a remote server needs the extra 'remote': pip install -e '.[remote]'"
             ) from error
-        self.bundle, self.url = bundle, url
+        self.bundle = bundle
+        self.url = url
         self._options: dict[str, Any] = {
             "base_url": url,
             "api_key": os.environ.get(key_variable, "none"),
@@ -141,7 +142,9 @@ class RemoteBackend:
             answer = await client.chat.completions.create(**options, extra_body=own)
         except openai.BadRequestError:
             answer = await client.chat.completions.create(**options)
-        counted, total, begun = 0, None, False
+        counted = 0
+        total = None
+        begun = False
         async with answer:
             async for chunk in answer:
                 text = (chunk.choices[0].delta.content or "") if chunk.choices else ""

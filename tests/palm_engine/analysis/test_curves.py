@@ -53,7 +53,8 @@ def test_no_method_beats_the_exact_one_where_it_chose(d: int, seed: int) -> None
                 assert gap == pytest.approx(
                     worst_additive_gap(points[list(rows)], points), abs=1e-12
                 )
-    low, high = curves["random"].low, curves["random"].high
+    low = curves["random"].low
+    high = curves["random"].high
     assert low is not None
     assert high is not None
     assert all(a <= m <= b for a, m, b in zip(low, curves["random"].gaps, high, strict=True))
@@ -153,7 +154,8 @@ def test_prompts_furthest_behind_by_hand(bundles: Path) -> None:
 def test_relative_coverage_against_a_grid() -> None:
     points = sphere(8, 3, 5)
     sampled = grid(3, 150)
-    best, ours = (sampled @ points.T).max(axis=1), (sampled @ points[:2].T).max(axis=1)
+    best = (sampled @ points.T).max(axis=1)
+    ours = (sampled @ points[:2].T).max(axis=1)
     exact = float(((best - ours) <= 0.1 * best).mean())
     found = coverage(points[:2], points, 0.1, multiplicative=True)
     assert found.share == pytest.approx(exact, abs=0.03)

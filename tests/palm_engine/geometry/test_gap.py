@@ -78,7 +78,8 @@ def test_no_sampled_weights_exceed_the_worst_gaps(case: tuple[np.ndarray, int]) 
     portfolio = candidates[: 1 + seed % len(candidates)]
     found = worst_gap(portfolio, candidates)
     w = sample_uniform(candidates.shape[1], 300, np.random.default_rng(seed))
-    best, ours = upper_envelope(candidates, w), upper_envelope(portfolio, w)
+    best = upper_envelope(candidates, w)
+    ours = upper_envelope(portfolio, w)
     assert (best - ours).max() <= found.additive + 1e-9
     if found.multiplicative is not None:
         assert (1 - ours / best).max() <= found.multiplicative + 1e-9

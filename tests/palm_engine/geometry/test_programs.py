@@ -53,7 +53,8 @@ def test_programs_and_vertices_agree(
 
 def test_negative_points_from_costs_and_outside_members() -> None:
     rng = np.random.default_rng(3)
-    q, p = rng.random((15, 4)) - 0.4, rng.random((3, 4))
+    q = rng.random((15, 4)) - 0.4
+    p = rng.random((3, 4))
     a, b = both(lambda: worst_gap(p, q))
     assert a.additive == pytest.approx(
         b.additive, abs=1e-9

@@ -42,7 +42,9 @@ def _region(rng: np.random.Generator, d: int) -> Region:
 @given(st.integers(0, 10_000), st.integers(2, 5))
 def test_the_worst_gap_on_a_region_is_that_of_the_programs(seed: int, d: int) -> None:
     rng = np.random.default_rng(seed)
-    region, p, q = _region(rng, d), rng.random((3, d)), rng.random((6, d))
+    region = _region(rng, d)
+    p = rng.random((3, d))
+    q = rng.random((6, d))
     assert worst_additive_gap(p, q, region) == pytest.approx(_by_programs(p, q, region), abs=1e-7)
 
 

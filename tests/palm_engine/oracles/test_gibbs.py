@@ -23,8 +23,10 @@ def kl(p: np.ndarray, q: np.ndarray) -> float:
 @given(st.integers(0, 10_000), st.sampled_from([0.05, 0.3, 2.0]))
 @settings(max_examples=50, deadline=None)
 def test_no_policy_over_the_pool_beats_the_closed_form(seed: int, beta: float) -> None:
-    rewards, rng = pool(seed), np.random.default_rng(seed)
-    oracle, w = GibbsOracle(rewards, beta), rng.dirichlet(np.ones(3))
+    rewards = pool(seed)
+    rng = np.random.default_rng(seed)
+    oracle = GibbsOracle(rewards, beta)
+    w = rng.dirichlet(np.ones(3))
     optimum = oracle.solve(w).optimum[0]
     uniform = np.full(rewards.shape[:2], 1 / rewards.shape[1])
     for _ in range(20):
@@ -36,7 +38,9 @@ def test_no_policy_over_the_pool_beats_the_closed_form(seed: int, beta: float) -
 @given(st.integers(0, 10_000))
 @settings(max_examples=50, deadline=None)
 def test_gap_of_a_member_trained_elsewhere_is_beta_times_kl(seed: int) -> None:
-    rewards, rng, beta = pool(seed), np.random.default_rng(seed), 0.2
+    rewards = pool(seed)
+    rng = np.random.default_rng(seed)
+    beta = 0.2
     oracle = GibbsOracle(rewards, beta)
     a, w = rng.dirichlet(np.ones(3), size=2)
     solved = oracle.solve(np.vstack([a, w]))
@@ -47,7 +51,8 @@ def test_gap_of_a_member_trained_elsewhere_is_beta_times_kl(seed: int) -> None:
 
 
 def test_many_weights_at_once_equal_one_at_a_time() -> None:
-    oracle, weights = GibbsOracle(pool(1, 64, 24), 0.1), grid(3, 12)
+    oracle = GibbsOracle(pool(1, 64, 24), 0.1)
+    weights = grid(3, 12)
     together = oracle.solve(weights)
     alone = [oracle.solve(w) for w in weights]
     assert np.allclose(together.rewards, np.vstack([s.rewards for s in alone]))

@@ -88,7 +88,8 @@ def test_the_demo_prompts_are_stratified_and_have_no_near_duplicates_across_spli
     }
     stop |= {"what", "why", "can", "me", "tell", "give", "be", "it", "and", "or", "at"}
     words = [set(t.lower().strip("?.!").replace("'s", "").split()) - stop for t in prompts["text"]]
-    splits, texts = list(prompts["split"]), list(prompts["text"])
+    splits = list(prompts["split"])
+    texts = list(prompts["text"])
     for i in range(len(words)):
         for j in range(i):
             if splits[i] != splits[j] and len(words[i] | words[j]) > 2:
@@ -97,7 +98,8 @@ def test_the_demo_prompts_are_stratified_and_have_no_near_duplicates_across_spli
 
 
 def test_a_result_is_reused_only_for_the_same_key(tmp_path: Path) -> None:
-    store, made = Store(tmp_path), []
+    store = Store(tmp_path)
+    made = []
 
     def make() -> pd.DataFrame:
         made.append(1)

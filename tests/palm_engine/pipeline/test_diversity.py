@@ -9,7 +9,8 @@ from palm_engine.pipeline.diversity import mean_distance, vendi_score
 
 
 def test_all_alike_and_all_apart() -> None:
-    alike, apart = np.ones((4, 3, 1)), np.broadcast_to(np.eye(3), (4, 3, 3))
+    alike = np.ones((4, 3, 1))
+    apart = np.broadcast_to(np.eye(3), (4, 3, 3))
     assert (mean_distance(alike), vendi_score(alike)) == (pytest.approx(0), pytest.approx(1))
     assert (mean_distance(apart), vendi_score(apart)) == (pytest.approx(1), pytest.approx(3))
 

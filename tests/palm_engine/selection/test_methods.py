@@ -67,7 +67,8 @@ def test_a_tolerance_is_met_on_the_whole_simplex(select, eps: float, delta: floa
     if (
         select is METHODS["palm"].select
     ):  # proves its target on its grid only; off it, errors compose
-        eps, delta = eps + 0.1 - eps * 0.1, delta + 0.1
+        eps = eps + 0.1 - eps * 0.1
+        delta = delta + 0.1
     assert worst_violation(found.points, points, eps, delta)[0] <= 1e-8
 
 
@@ -132,7 +133,8 @@ def test_required_members_are_kept_and_excluded_ones_not(select) -> None:  # typ
 
 
 def test_bounds_on_weights_only_count_what_is_inside(select) -> None:  # type: ignore[no-untyped-def]
-    points, region = sphere(40, 3, 5), Region(np.array([0.3, 0.0, 0.1]), np.array([0.7, 0.5, 1.0]))
+    points = sphere(40, 3, 5)
+    region = Region(np.array([0.3, 0.0, 0.1]), np.array([0.7, 0.5, 1.0]))
     found = select(points, Target(k=2), Options(region=region))
     inside = region.sample(4000, np.random.default_rng(0))
     sampled = (upper_envelope(points, inside) - upper_envelope(found.points, inside)).max()
@@ -187,7 +189,8 @@ def test_methods_that_need_a_table_say_so(name: str) -> None:
 def test_renaming_policies_and_traits_changes_nothing(seed: int, d: int) -> None:
     rng = np.random.default_rng(seed)
     points = rng.random((12, d))
-    rows, columns = rng.permutation(12), rng.permutation(d)
+    rows = rng.permutation(12)
+    columns = rng.permutation(d)
     for name in ("minimum", "greedy"):
         plain = METHODS[name].select(points, Target(delta=0.1))
         mixed = METHODS[name].select(points[rows][:, columns], Target(delta=0.1))
@@ -218,7 +221,9 @@ def test_the_grid_bound_holds_between_its_weights(seed: int, d: int) -> None:
     [0, 1]).
     """
     rng = np.random.default_rng(seed)
-    points, eps, delta = rng.random((80, d)), 0.15, 0.1
+    points = rng.random((80, d))
+    eps = 0.15
+    delta = 0.1
     kept = np.unique(TableOracle(points).answer(palm_grid(d, eps, delta)).rows)
     assert len(kept) <= size_upper_bound(d, eps, delta)
     assert worst_violation(points[kept], points, eps, delta)[0] <= 1e-9
@@ -236,10 +241,8 @@ def test_many_traits(d: int) -> None:
 
 def test_lazy_palm_calls_less_and_keeps_its_promise() -> None:
     points = sphere(60, 3, 1)
-    eager, lazy = (
-        palm(points, Target(delta=0.1)),
-        palm(points, Target(delta=0.1), lazy=True),
-    )
+    eager = palm(points, Target(delta=0.1))
+    lazy = palm(points, Target(delta=0.1), lazy=True)
     assert lazy.oracle_calls < eager.oracle_calls
     assert worst_violation(lazy.points, points, 0.19, 0.3)[0] <= 1e-9
 

@@ -47,7 +47,8 @@ def test_best_k_equals_brute_force_and_proves_it(seed: int, n: int, d: int, k: i
 def test_fewest_equals_brute_force_and_proves_it(
     seed: int, n: int, d: int, target: tuple[float, float]
 ) -> None:
-    q, (eps, delta) = points(seed, n, d), target
+    q = points(seed, n, d)
+    (eps, delta) = target
     found = minimum(q, Target(eps=eps, delta=delta))
     assert worst_violation(q[list(found.members)], q, eps, delta)[0] <= 1e-8
     assert found.size_lower_bound == len(found.members)

@@ -54,7 +54,8 @@ def local_base(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 
 def test_load_ask_unload(local_base: Bundle) -> None:
-    host, notes = ModelHost(), []
+    host = ModelHost()
+    notes = []
     with pytest.raises(GenerationError, match="load it first"):
         host.backend(local_base)
     check = host.load(

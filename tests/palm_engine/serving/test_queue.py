@@ -25,7 +25,9 @@ class Echo:
     policies = ("a", "b")
 
     def __init__(self, gate: threading.Event | None = None) -> None:
-        self.gate, self.order, self.closed = gate, [], 0
+        self.gate = gate
+        self.order = []
+        self.closed = 0
 
     def stream(
         self, prompts: Sequence[str], members: Sequence[str], settings: LiveSettings
@@ -64,7 +66,8 @@ def until(holds: Any, seconds: float = 5.0) -> None:
 
 
 def test_twenty_sessions_are_all_answered_none_mixed_none_lost(queue: FairQueue) -> None:
-    echo, found = Echo(), {}
+    echo = Echo()
+    found = {}
 
     def session(i: int) -> None:
         tickets = []
@@ -207,7 +210,8 @@ def test_a_full_queue_refuses_and_vanished_sessions_do_not_count(queue: FairQueu
 
 
 def test_closing_ends_every_question_and_refuses_new_ones() -> None:
-    queue, gate = FairQueue(), threading.Event()
+    queue = FairQueue()
+    gate = threading.Event()
     tickets: list[Ticket] = [
         queue.submit(f"s{i}", Echo(gate), ["x"], ["a"], SETTINGS) for i in range(3)
     ]

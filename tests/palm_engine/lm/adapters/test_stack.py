@@ -98,7 +98,8 @@ def test_outside_of_a_run_the_model_is_the_base(loaded: Any) -> None:
 
 
 def test_removing_one_leaves_the_others_and_closing_restores_the_layers(bundle: Bundle) -> None:
-    model, untouched = tiny_llama(), tiny_llama()
+    model = tiny_llama()
+    untouched = tiny_llama()
     stack = AdapterStack(model)
     stack.add({name: read_adapter(bundle.adapter_folder(name)) for name in "abc"})
     stack.remove("a")
@@ -161,7 +162,8 @@ def test_models_with_biases_tied_layers_and_unpacked_weights(
         )
     elif not can_pack("cpu", torch.float32):
         pytest.skip("this processor's weights aren't packed")
-    model, own = made(), made()
+    model = made()
+    own = made()
     places = ["model.layers.0.self_attn.k_proj", "model.layers.1.mlp.up_proj", "lm_head"]
     torch.manual_seed(5)
     sizes = {path: own.get_submodule(path).weight.shape for path in places}
@@ -262,7 +264,8 @@ def test_a_failed_addition_leaves_the_others_as_they_were(
     stack.add({"a": read_adapter(bundle.adapter_folder("a"))})
     before = stacked(model, stack, ["a", None, "a", None], IDS)
     more = {name: read_adapter(bundle.adapter_folder(name)) for name in "bc"}
-    usual, calls = Group.build, []
+    usual = Group.build
+    calls = []
 
     def full(group: Group) -> None:
         calls.append(group)

@@ -200,7 +200,8 @@ def tiny_neox() -> Any:
 
 def forward_sizes(model: Any, run: Callable[[], Any]) -> list[tuple[int, ...]]:
     """The shapes of what goes through the model while `run` runs: (rows, tokens) of each pass."""
-    usual, sizes = model.forward, []
+    usual = model.forward
+    sizes = []
 
     def noting(**arguments: Any) -> Any:
         sizes.append(tuple(arguments["input_ids"].shape))
@@ -294,7 +295,8 @@ def test_decode_attention_equals_torchs(
     shared, each = heads
     torch.manual_seed(data.draw(st.integers(0, 99)))
     query = torch.randn(rows, shared * each, 1, 8)
-    key, value = torch.randn(rows, shared, tokens, 8), torch.randn(rows, shared, tokens, 8)
+    key = torch.randn(rows, shared, tokens, 8)
+    value = torch.randn(rows, shared, tokens, 8)
     mask = None
     if data.draw(st.booleans()):
         mask = torch.rand(rows, 1, 1, tokens) < 0.6

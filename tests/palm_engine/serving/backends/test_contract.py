@@ -146,10 +146,8 @@ def test_the_limit_on_new_tokens_holds(case: Case) -> None:
 
 
 def test_stopping_at_every_step_leaves_nothing_behind(case: Case) -> None:
-    settings, asked = (
-        case.settings(seed=1, max_new_tokens=8),
-        (case.prompts[:1], case.adapters[::2]),
-    )
+    settings = case.settings(seed=1, max_new_tokens=8)
+    asked = (case.prompts[:1], case.adapters[::2])
     whole = texts(case, *asked, settings)
     count = len(list(case.backend.stream(*asked, settings)))
     for stop in range(count + 1):
@@ -195,10 +193,8 @@ def test_greedy_tokens_in_fp32_are_those_of_peft_one_by_one(demo_case: Case) -> 
     from palm_engine.lm.base_model.load import load_base
     from palm_engine.lm.generation.conversation import conversation_ids
 
-    backend, settings = (
-        demo_case.backend,
-        demo_case.settings(temperature=0, repetition_penalty=1.0, max_new_tokens=16),
-    )
+    backend = demo_case.backend
+    settings = demo_case.settings(temperature=0, repetition_penalty=1.0, max_new_tokens=16)
     found = texts(demo_case, demo_case.prompts, demo_case.adapters, settings)
     for member in demo_case.adapters:
         model = load_base(backend.model.base.source, lambda _: None, "float32").model
