@@ -195,7 +195,7 @@ def reached(rows: Sequence[Reached]) -> go.Figure:
             mode="markers",
             name=name,
             marker={"color": colour, "size": 11, "symbol": symbol},
-            text=[r.policy for r in some],
+            text=[r.label for r in some],
             hovertemplate="%{text}<br>planned %{x:.3f}<br>reached %{y:.3f}<extra></extra>",
         )
     title = "Planned and reached value of every trained candidate, at its own weights"

@@ -148,7 +148,7 @@ def the_map(bundle: Bundle, portfolio: state.Portfolio) -> None:
     pick = pick_info(bundle.points, list(portfolio.rows), state.weights(bundle))
     where = weights_text(named_weights(pick.weights, bundle.traits))
     here.text(
-        f"At your weights ({where}): {bundle.policies[pick.member]} is picked, gap {pick.gap:.4f}"
+        f"At your weights ({where}): {bundle.labels[pick.member]} is picked, gap {pick.gap:.4f}"
         " (scope: candidates)."
     )
     state.write_url(bundle)
@@ -220,7 +220,7 @@ def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
         "Members picked by anyone", f"{int((found.shares > 0).sum())} of {len(portfolio.rows)}"
     )
     st.caption(f"{sentence}; gaps to the candidates (scope: sampled).")
-    names = [bundle.policies[i] for i in portfolio.rows]
+    names = [bundle.labels[i] for i in portfolio.rows]
     numbers = pd.DataFrame(
         {
             "member": names,

@@ -23,7 +23,7 @@ def bespoke(bundle: Bundle, pick: PickInfo) -> str:
 
     The best candidate, and the plan's value.
     """
-    own = "the picked member itself" if pick.best == pick.member else bundle.policies[pick.best]
+    own = "the picked member itself" if pick.best == pick.member else bundle.labels[pick.best]
     line = (
         f"The best candidate at your weights is {own}, worth {pick.best_value:.3f}; your member"
         " gives "

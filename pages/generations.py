@@ -82,8 +82,8 @@ def page_of(bundle: Bundle, texts: pd.Series[str], shown: list[tuple[str, str, s
     for prompt_id in ids:
         row: dict[str, object] = {"prompt": str(texts[prompt_id])}
         for answer in answers.recorded(bundle, prompt_id, compared):
-            row[f"answer of {answer.policy}"] = answer.text
-            row |= {f"{t} of {answer.policy}": answer.scores.get(t) for t in bundle.traits}
+            row[f"answer of {answer.label}"] = answer.text
+            row |= {f"{t} of {answer.label}": answer.scores.get(t) for t in bundle.traits}
         rows.append(row)
     table = pd.DataFrame(rows)
     event = figure.table(

@@ -91,7 +91,7 @@ def plans(bundle: Bundle) -> None:
     numbers = pd.DataFrame(
         [
             {
-                "candidate": r.policy,
+                "candidate": bundle.label(r.policy),
                 "member": r.is_member,
                 "planned": r.planned,
                 "reached": r.reached,
@@ -131,8 +131,8 @@ def losses(bundle: Bundle, portfolio: state.Portfolio) -> None:
         [
             {
                 "gap": s.gap,
-                "picked member": bundle.policies[s.member],
-                "best candidate": bundle.policies[s.best],
+                "picked member": bundle.labels[s.member],
+                "best candidate": bundle.labels[s.best],
             }
             | dict(zip(bundle.traits, map(float, s.weights), strict=True))
             for s in found

@@ -39,6 +39,12 @@ def table(info: CurveInfo, others: list[MethodCurve]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def _size_label(size: int | str) -> str:
+    if isinstance(size, str):
+        return size
+    return "1 member" if size == 1 else f"{size} members"
+
+
 def pick_size(bundle: Bundle, info: CurveInfo) -> None:
     """Buttons for every size; clicking a point of the curve does the same."""
     sizes: list[int | str] = [*([OWN] if bundle.members else []), *info.sizes]
@@ -50,7 +56,7 @@ def pick_size(bundle: Bundle, info: CurveInfo) -> None:
         "Use a portfolio of this size on every page",
         sizes,
         default=current if current in sizes else None,
-        format_func=lambda s: s if isinstance(s, str) else f"{s} member{'s' if s > 1 else ''}",
+        format_func=_size_label,
         key=f"pick_size.{bundle.folder.name}.{current}",
         wrap=True,
     )
@@ -291,7 +297,7 @@ def show() -> None:
     portfolio = cache.portfolio(bundle)
     if portfolio is not None:
         st.subheader("In use now")
-        st.text(", ".join(bundle.policies[i] for i in portfolio.rows))
+        st.text(", ".join(bundle.labels[i] for i in portfolio.rows))
     cost_panel(bundle, info, len(portfolio.rows) if portfolio else None)
 
 

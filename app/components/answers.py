@@ -19,7 +19,7 @@ from palm_engine.bundle.folder import Bundle
 
 
 @dataclass(frozen=True)
-class Answer:
+class Card:
     """One answer to show.
 
     Attributes:
@@ -29,6 +29,7 @@ class Answer:
         text: None where none was recorded.
         tokens: its length.
         scores: by trait.
+        label: the policy's name for people; its id if empty.
     """
 
     policy: str
@@ -37,6 +38,7 @@ class Answer:
     text: str | None
     tokens: int
     scores: Mapping[str, float]
+    label: str = ""
 
 
 def prompt_order(bundle: Bundle) -> pd.Series[str]:
@@ -78,7 +80,7 @@ def pick_prompt(bundle: Bundle, texts: pd.Series[str] | None = None) -> str:
 
 def recorded(
     bundle: Bundle, prompt_id: str, shown: Sequence[tuple[str, str, str]], sample: int = 0
-) -> list[Answer]:
+) -> list[Card]:
     """The recorded answer number `sample` of each (policy, why, colour) in `shown`."""
     table = bundle.answers(prompt_id, [name for name, _, _ in shown])
     table = table[table.groupby("policy", observed=True).cumcount() == sample]
@@ -87,16 +89,18 @@ def recorded(
     for name, why, colour in shown:
         row = rows.get(name)
         if row is None:
-            found.append(Answer(name, why, colour, None, 0, {}))
+            found.append(Card(name, why, colour, None, 0, {}, bundle.label(name)))
             continue
         scores = {t: float(row[t]) for t in bundle.traits}
-        found.append(Answer(name, why, colour, str(row["text"]), int(row["tokens"]), scores))
+        found.append(
+            Card(
+                name, why, colour, str(row["text"]), int(row["tokens"]), scores, bundle.label(name)
+            )
+        )
     return found
 
 
-def answer_cards(
-    answers: Sequence[Answer], reference: Answer | None = None, note: str = ""
-) -> None:
+def answer_cards(answers: Sequence[Card], reference: Card | None = None, note: str = "") -> None:
     """Cards side by side; words and scores that differ from `reference`'s answer are marked.
 
     `note` stands below.
@@ -114,7 +118,7 @@ class Piece:
     marked: bool = False
 
 
-def card(answer: Answer, reference: Answer | None = None) -> dict[str, object]:
+def card(answer: Card, reference: Card | None = None) -> dict[str, object]:
     """What the template of a card is filled with."""
     other = reference if reference is not None and reference.policy != answer.policy else None
     if answer.text is None:
@@ -132,7 +136,7 @@ def card(answer: Answer, reference: Answer | None = None) -> dict[str, object]:
     words = f" · {answer.tokens} tokens" if answer.text is not None else ""
     return {
         "colour": answer.colour,
-        "title": answer.policy,
+        "title": answer.label or answer.policy,
         "subtitle": answer.why + words,
         "pieces": pieces,
         "scores": scores,

@@ -52,6 +52,7 @@ class PanelView(_Part):
         scope: scope of the gaps.
         rival: what gaps are measured against, in words.
         follow: whether the sliders are the user's weights.
+        policies: ids of the members.
         names: what members are called.
         about: a sentence per member.
         colours: one colour per member.
@@ -80,6 +81,7 @@ class PanelView(_Part):
     scope: str
     rival: str
     follow: bool
+    policies: list[str]
     names: list[str]
     about: list[str] = []
     colours: list[str]

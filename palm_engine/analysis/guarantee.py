@@ -33,13 +33,15 @@ class Reached:
     """A trained candidate at the weights it was trained for.
 
     Attributes:
-        policy: its name.
+        policy: its id.
+        label: its name for people.
         planned: the value that the plan expected.
         reached: the value it has.
         is_member: whether it is in the portfolio.
     """
 
     policy: str
+    label: str
     planned: float
     reached: float
     is_member: bool
@@ -198,7 +200,9 @@ def planned_and_reached(bundle: Bundle) -> list[Reached]:
         if bundle.with_cost:
             planned -= candidate.planned.beta * candidate.planned.kl
         reached = float(sum(x * u for x, u in zip(w, bundle.points[row], strict=True)))
-        found.append(Reached(candidate.policy, planned, reached, row in bundle.members))
+        found.append(
+            Reached(candidate.policy, candidate.label, planned, reached, row in bundle.members)
+        )
     return found
 
 

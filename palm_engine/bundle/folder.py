@@ -119,6 +119,14 @@ class Bundle:
         """Names of the candidates for people, in the order of the rows of `points`."""
         return [c.label for c in self.manifest.candidates]
 
+    def label(self, policy: str) -> str:
+        """The name of a candidate for people.
+
+        Raises:
+            BundleError: there is no such candidate.
+        """
+        return self.candidate(policy).label
+
     @property
     def members(self) -> list[int]:
         """Rows of the candidates that are members."""

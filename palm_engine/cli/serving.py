@@ -70,7 +70,7 @@ def generate(
     """
     from palm_engine.bundle.folder import read_bundle
     from palm_engine.cli.terminal import StreamedAnswers
-    from palm_engine.serving.answering import answer_all
+    from palm_engine.serving.answering import answer_all, value_at, verdict
     from palm_engine.serving.backends.interface import live_settings
     from palm_engine.serving.host import LoadOptions
     from palm_engine.serving.router import Router, parse_weights
@@ -87,12 +87,17 @@ def generate(
     source = _backend(found, backend, url, members, options)
     shown = StreamedAnswers(console if not json else None, members, picked)
     with shown:
-        answers = answer_all(found, source, prompt, members, settings, w, shown.update)
+        answers = answer_all(found, source, prompt, members, settings, shown.update)
     if json:
         import json as encoder
 
         answers_json = [
-            {"member": a.policy, "text": a.text, "scores": dict(a.scores), "value": a.value}
+            {
+                "policy": a.policy,
+                "text": a.text,
+                "scores": dict(a.scores),
+                "value": value_at(a, found.traits, w),
+            }
             for a in answers
         ]
         effective = dict(zip(found.traits, map(float, w), strict=True))
@@ -102,7 +107,7 @@ def generate(
             )
         )
         return
-    shown.summary(answers)
+    shown.summary(answers, verdict(found, answers, w))
 
 
 @commands.command()
@@ -117,7 +122,7 @@ def route(bundle: BundlePath, weights: Weights, json: Json = False) -> None:
         import json as encoder
 
         content = {
-            "member": found.policy,
+            "policy": found.policy,
             "model": found.model,
             "system": found.system,
             "value": found.value,

@@ -23,9 +23,11 @@ from rich.table import Table
 from rich.text import Text
 
 from palm_engine.bundle.folder import Bundle
+from palm_engine.bundle.schema import Candidate
+from palm_engine.geometry.simplex import weights_text
 
 if TYPE_CHECKING:
-    from palm_engine.serving.answering import LiveAnswer
+    from palm_engine.serving.answering import LiveAnswer, Verdict
 
 
 class TerminalProgress:
@@ -94,9 +96,16 @@ def bundle_table(bundle: Bundle) -> Table:
     for c in bundle.manifest.candidates:
         mark = "*" if c.policy in members else ""
         table.add_row(
-            mark, c.policy, c.kind, c.role, *(f"{c.rewards[t]:.3f}" for t in bundle.traits)
+            mark, _name(c), c.kind, c.role, *(f"{c.rewards[t]:.3f}" for t in bundle.traits)
         )
     return table
+
+
+def _name(candidate: Candidate) -> str:
+    """The id, with the name for people where it has one."""
+    if candidate.label == candidate.policy:
+        return candidate.policy
+    return f"{candidate.policy} ({candidate.label})"
 
 
 def certificate_lines(bundle: Bundle) -> list[str]:
@@ -177,22 +186,16 @@ class StreamedAnswers:
         if self.live is not None:
             self.live.update(Group(*map(self._panel, range(len(self.members)))))
 
-    def summary(self, answers: Sequence[LiveAnswer]) -> None:
-        """All answers with their scores; the best at these weights is named."""
+    def summary(self, answers: Sequence[LiveAnswer], found: Verdict | None) -> None:
+        """All answers with their scores; the best at the user's weights is named."""
         assert self.console is not None
         for row, answer in enumerate(answers):
             self.texts[row] = answer.text
-            scores = "  ".join(f"{t} {x:.2f}" for t, x in answer.scores.items())
-            value = "" if answer.value is None else f"value {answer.value:.3f}  {scores}"
-            self.console.print(self._panel(row, value))
-        if len(answers) > 1 and all(a.value is not None for a in answers):
-            best = max(answers, key=lambda a: a.value or 0.0)
-            agrees = (
-                "as predicted" if best.policy == self.picked else f"predicted was {self.picked}"
-            )
-            self.console.print(
-                f"Best of these answers at your weights: {best.policy} ({agrees}).", highlight=False
-            )
+            value = found.values.get(answer.policy) if found is not None else None
+            below = "" if value is None else f"value {value:.3f}  {weights_text(answer.scores)}"
+            self.console.print(self._panel(row, below))
+        if found is not None and len(answers) > 1:
+            self.console.print(found.words, highlight=False)
 
     def _panel(self, row: int, below: str = "") -> Panel:
         member = self.members[row]

@@ -1,13 +1,6 @@
-"""Trait scores of a fresh answer, and its value at given weights.
-
-The bundle's own rewards on new text.
-"""
+"""Trait scores of a fresh answer, by the bundle's own rewards."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
-
-import numpy as np
 
 from palm_engine.bundle.folder import Bundle
 
@@ -38,11 +31,3 @@ class Scorer:
             trait: float(get_reward(reward).score([prompt], [text], [tokens])[0])
             for trait, reward in self._rewards.items()
         }
-
-
-def answer_value(scores: Mapping[str, float], traits: Sequence[str], w: np.ndarray) -> float | None:
-    """`w·scores` of one answer, w of shape (d,) in the order of `traits`.
-
-    None where it has no scores.
-    """
-    return float(sum(scores[t] * x for t, x in zip(traits, w, strict=True))) if scores else None

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from palm_engine.serving.answering import LiveAnswer
 from palm_engine.serving.backends.interface import Backend, LiveSettings
 
 State = Literal["waiting", "running", "done", "cancelled", "failed"]
@@ -44,6 +45,10 @@ class Row:
     first: float | None = None
     last: float | None = None
     scores: Mapping[str, float] | None = None
+
+    def answer(self) -> LiveAnswer:
+        """The answer so far."""
+        return LiveAnswer(self.policy, self.text, self.tokens, dict(self.scores or {}))
 
 
 @dataclass

@@ -14,9 +14,12 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app.components.export.report import report
+from app.components.export.share import shared_page
 from app.components.figure import csv_text
 from app.jobs import Job
-from palm_engine.bundle.folder import read_bundle
+from palm_engine.analysis.guarantee import as_json
+from palm_engine.bundle.folder import read_bundle, write_bundle
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.pick import pick_info
 
@@ -452,3 +455,41 @@ def test_more_members_than_colours_can_still_be_told_apart() -> None:
     from app.colours import palette
 
     assert len(set(palette(24))) == 24
+
+
+def test_people_read_display_names_and_exports_keep_ids(
+    bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = read_bundle(bundles / "demo")
+    nasty = "Joker <b>bold</b>"
+    candidates = tuple(
+        c.model_copy(update={"display_name": nasty if c.policy == "m1" else f"Name of {c.policy}"})
+        for c in made.manifest.candidates
+    )
+    manifest = made.manifest.model_copy(update={"candidates": candidates})
+    tables = {"prompts": made.prompts, "samples": made.samples}
+    bundle = write_bundle(tmp_path / "demo", manifest, tables)
+    assert bundle.labels[1] == nasty
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PALM_PORTFOLIOS", str(tmp_path))
+    monkeypatch.setenv("PALM_PUBLIC", "1")
+    app = AppTest.from_file(MAIN, default_timeout=30).run()
+    shown = panel(app)
+    assert shown["names"] == [nasty, "Name of m2", "Name of m3"]
+    assert shown["policies"] == ["m1", "m2", "m3"]
+    app.session_state["raw.demo"] = [0, 0, 100]
+    app.run()
+    cards = next(h.proto.body for h in app.get("html") if "<article" in h.proto.body)
+    assert "Name of base" in cards
+    assert "<b>bold" not in cards
+    for page in ("tradeoff", "coverage", "generations", "guarantee"):
+        app.switch_page(f"../pages/{page}.py").run()
+        assert not app.exception, page
+    app.switch_page("../pages/tradeoff.py").run()
+    assert f"{nasty}, Name of m2, Name of m3" in texts(app)
+    exported = as_json(bundle, tuple(bundle.members), None)
+    assert exported["members"] == ["m1", "m2", "m3"]
+    assert "Joker &lt;b&gt;bold&lt;/b&gt;" in report(bundle, tuple(bundle.members), None)
+    page = shared_page(bundle, shown | {"names": shown["names"]}, ["p0"])
+    assert "<b>bold</b>" not in page
+    assert "\\u003cb\\u003ebold" in page

@@ -33,7 +33,7 @@ def _card(card: dict[str, Any]) -> str:
 
 def _members(bundle: Bundle, portfolio: tuple[int, ...]) -> dict[str, Any]:
     candidates = [bundle.manifest.candidates[i] for i in portfolio]
-    rows = [[c.policy, *(f"{c.rewards[t]:.3f}" for t in bundle.traits)] for c in candidates]
+    rows = [[c.label, *(f"{c.rewards[t]:.3f}" for t in bundle.traits)] for c in candidates]
     return {"title": "Members", "head": ["member", *bundle.traits], "rows": rows}
 
 
@@ -42,7 +42,12 @@ def _tables(bundle: Bundle, portfolio: tuple[int, ...]) -> Iterable[dict[str, An
         "title": "Planned and reached, at each adapter's own weights",
         "head": ["candidate", "planned", "reached", "member"],
         "rows": [
-            [r.policy, f"{r.planned:.3f}", f"{r.reached:.3f}", "yes" if r.is_member else ""]
+            [
+                bundle.label(r.policy),
+                f"{r.planned:.3f}",
+                f"{r.reached:.3f}",
+                "yes" if r.is_member else "",
+            ]
             for r in planned_and_reached(bundle)
         ],
     }
@@ -52,8 +57,8 @@ def _tables(bundle: Bundle, portfolio: tuple[int, ...]) -> Iterable[dict[str, An
         "rows": [
             [
                 f"{s.gap:.4f}",
-                bundle.policies[s.member],
-                bundle.policies[s.best],
+                bundle.labels[s.member],
+                bundle.labels[s.best],
                 *(f"{w:.2f}" for w in s.weights),
             ]
             for s in worst_served(bundle.points, list(portfolio))

@@ -28,8 +28,8 @@ def shared_page(bundle: Bundle, shown: dict[str, Any], prompt_ids: list[str]) ->
         prompt_ids: prompts to show; the first MOST_PROMPTS of them.
     """
     policies = [
-        *shown["names"],
-        *(["base"] if "base" in bundle.policies and "base" not in shown["names"] else []),
+        *shown["policies"],
+        *(["base"] if "base" in bundle.policies and "base" not in shown["policies"] else []),
     ]
     texts: pd.Series = bundle.prompts.set_index("prompt_id")["text"]
     answers = []
@@ -37,7 +37,7 @@ def shared_page(bundle: Bundle, shown: dict[str, Any], prompt_ids: list[str]) ->
         rows = bundle.answers(prompt_id, policies).drop_duplicates("policy")
         given = [
             {
-                "policy": str(r["policy"]),
+                "policy": bundle.label(str(r["policy"])),
                 "text": str(r["text"]),
                 "scores": [float(r[t]) for t in bundle.traits],
             }

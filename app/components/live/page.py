@@ -16,12 +16,13 @@ from app.colours import palette
 from app.components import answers, figure
 from app.components.live import model
 from app.errors import shows_errors
+from palm_engine._types import Floats
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import PalmError
 from palm_engine.geometry.pick import pick_info
-from palm_engine.serving.answering import LiveAnswer
+from palm_engine.serving.answering import LiveAnswer, value_at, verdict
 from palm_engine.serving.backends.interface import LiveSettings, live_settings
-from palm_engine.serving.scoring import Scorer, answer_value
+from palm_engine.serving.scoring import Scorer
 from palm_engine.serving.ticket import Ticket
 
 POLL = 0.12
@@ -106,7 +107,11 @@ def _members(bundle: Bundle, portfolio: state.Portfolio, who: str) -> list[str]:
         options = _runnable(bundle, range(len(bundle.policies)))
         first = [p for p in (bundle.policies[picked.member], "base") if p in options]
         chosen = st.multiselect(
-            "Policies", options, default=first, key=f"live.chosen.{bundle.folder.name}"
+            "Policies",
+            options,
+            default=first,
+            format_func=bundle.label,
+            key=f"live.chosen.{bundle.folder.name}",
         )
         return [str(p) for p in chosen]
     rows = list(portfolio.rows)
@@ -208,11 +213,9 @@ def _watch(bundle: Bundle, portfolio: state.Portfolio) -> None:
     assert question is not None
     left, right = st.columns([4, 1], vertical_alignment="center")
     if question.state == "waiting":
-        before = (
-            f"{question.ahead} question{'s' if question.ahead != 1 else ''} before yours"
-            if question.ahead
-            else "you are next"
-        )
+        before = "you are next"
+        if question.ahead:
+            before = f"{question.ahead} before yours"
         left.text(f"In the queue: {before}.")
     else:
         speed = question.tokens_a_second
@@ -238,20 +241,22 @@ def _cards(
     for i, answer in enumerate(found):
         grows = growing is not None and growing[i]
         row = bundle.policies.index(answer.policy)
-        why = (
-            "picked at your weights"
-            if answer.policy == picked
-            else "member"
-            if row in colours
-            else "not a member"
-        )
-        value = answer_value(answer.scores, bundle.traits, w)
+        why = "member" if row in colours else "not a member"
+        if answer.policy == picked:
+            why = "picked at your weights"
+        value = value_at(answer, bundle.traits, w)
         if value is not None:
             why += f" · value {value:.3f}"
         text = answer.text + (" ▍" if grows else "")
         shown.append(
-            answers.Answer(
-                answer.policy, why, colours.get(row, "#8494a4"), text, answer.tokens, answer.scores
+            answers.Card(
+                answer.policy,
+                why,
+                colours.get(row, "#8494a4"),
+                text,
+                answer.tokens,
+                answer.scores,
+                bundle.label(answer.policy),
             )
         )
     base = next((a for a in shown if a.policy == "base"), None) if growing is None else None
@@ -278,11 +283,11 @@ def _shown(bundle: Bundle, portfolio: state.Portfolio, done: list[state.Asked]) 
         )
     one = done[i]
     w = state.weights(bundle)
-    values = {a.policy: answer_value(a.scores, bundle.traits, w) for a in one.answers}
+    values = {a.policy: value_at(a, bundle.traits, w) for a in one.answers}
     if one.error:
         st.warning("This question wasn't answered to the end.", icon=":material/error:")
         st.text(one.error)
-    st.text(_verdict(bundle, one, values))
+    st.text(_summary(bundle, one, w))
     order = sorted(one.answers, key=lambda a: -(values[a.policy] or 0.0))
     _cards(bundle, portfolio, tuple(order))
     left, right = st.columns(2)
@@ -296,7 +301,7 @@ def _shown(bundle: Bundle, portfolio: state.Portfolio, done: list[state.Asked]) 
     )
     table = [
         {
-            "member": a.policy,
+            "policy": a.policy,
             "value": values[a.policy],
             **a.scores,
             "tokens": a.tokens,
@@ -314,31 +319,16 @@ def _shown(bundle: Bundle, portfolio: state.Portfolio, done: list[state.Asked]) 
     )
 
 
-def _verdict(bundle: Bundle, one: state.Asked, values: dict[str, float | None]) -> str:
-    """Which of these answers is best at the weights, beside the member that the rewards predict."""
+def _summary(bundle: Bundle, one: state.Asked, w: Floats) -> str:
+    """The question, how fast it went, and which of its answers is best at the weights."""
     sentence = f"“{one.prompt}” " + ("Stopped. " if one.stopped else "")
     if one.tokens_a_second:
-        sentence += (
-            f"{sum(a.tokens for a in one.answers)} tokens at {one.tokens_a_second:.0f} a second. "
-        )
-    scored = {m: v for m, v in values.items() if v is not None}
-    if not scored:
-        return (
-            sentence + "These answers have no trait scores: the bundle's rewards aren't known here."
-        )
-    best = max(scored, key=scored.__getitem__)
-    here = bundle.points @ state.weights(bundle)
-    predicted = max(scored, key=lambda m: round(float(here[bundle.policies.index(m)]), 12))
-    sentence += f"Best at your weights: {best} ({scored[best]:.3f}); "
-    sentence += (
-        "as predicted from its rewards."
-        if best == predicted
-        else (
-            f"predicted from rewards over many prompts was {predicted} ({scored[predicted]:.3f})."
-            " One answer is one draw."
-        )
-    )
-    return sentence
+        tokens = sum(a.tokens for a in one.answers)
+        sentence += f"{tokens} tokens at {one.tokens_a_second:.0f} per second. "
+    found = verdict(bundle, one.answers, w)
+    if found is None:
+        return sentence + "These answers have no trait scores: the bundle's rewards aren't here."
+    return sentence + found.words
 
 
 def _as_json(bundle: Bundle, done: list[state.Asked]) -> str:
@@ -352,11 +342,11 @@ def _as_json(bundle: Bundle, done: list[state.Asked]) -> str:
             "error": one.error,
             "answers": [
                 {
-                    "member": a.policy,
+                    "policy": a.policy,
                     "text": a.text,
                     "tokens": a.tokens,
                     "scores": dict(a.scores),
-                    "value": answer_value(a.scores, bundle.traits, w),
+                    "value": value_at(a, bundle.traits, w),
                 }
                 for a in one.answers
             ],

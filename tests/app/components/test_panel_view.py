@@ -24,6 +24,7 @@ def view(**changes: object) -> PanelView:
         "scope": "candidates",
         "rival": "best candidate",
         "follow": True,
+        "policies": ["m"],
         "names": ["m"],
         "colours": ["#4477AA"],
         "members": [[0.1, 0.2]],

@@ -44,11 +44,11 @@ def test_generate_streams_the_picked_member_and_all(folder: Path, monkeypatch, c
     one = json.loads(out)
     assert one["picked"] == "b"
     assert one["weights"] == {"safety": 0.2, "humor": 0.8, "brevity": 0.0}
-    assert [set(a) for a in one["answers"]] == [{"member", "text", "scores", "value"}]
+    assert [set(a) for a in one["answers"]] == [{"policy", "text", "scores", "value"}]
     code, out, _ = palm(monkeypatch, capsys, *asked, "--json", "--all")
     everyone = json.loads(out)["answers"]
-    assert everyone[0]["member"] == "b"
-    assert {a["member"] for a in everyone} == {"a", "b", "c"}
+    assert everyone[0]["policy"] == "b"
+    assert {a["policy"] for a in everyone} == {"a", "b", "c"}
     assert everyone[0] == one["answers"][0]
     for answer in everyone:
         assert answer["value"] == pytest.approx(
@@ -57,7 +57,7 @@ def test_generate_streams_the_picked_member_and_all(folder: Path, monkeypatch, c
     code, out, _ = palm(monkeypatch, capsys, *asked, "--all")
     assert code == 0
     assert "(picked)" in out
-    assert "Best of these answers" in out
+    assert "Best at your weights" in out
 
 
 def test_settings_reach_the_model(folder: Path, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
@@ -135,7 +135,7 @@ def test_route_names_the_member(folder: Path, monkeypatch, capsys) -> None:  # t
     assert out.strip() == "c"
     _, out, _ = palm(monkeypatch, capsys, "route", str(folder), "--weights", "brevity=1", "--json")
     assert json.loads(out) == {
-        "member": "c",
+        "policy": "c",
         "model": "c",
         "system": "be brief",
         "value": pytest.approx(0.9),
