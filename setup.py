@@ -7,7 +7,7 @@ DASHBOARD = "palm_dashboard"
 ROOMS = ("app", "pages", "portfolios")
 
 
-class Build(build_py):
+class Build(build_py):  # type: ignore[misc]
     """Leaves this file out of the dashboard, whose settings lie beside it."""
 
     def find_package_modules(self, package: str, package_dir: str) -> list[tuple[str, str, str]]:

@@ -37,25 +37,26 @@ def median_seconds(work: Callable[[], object], repeats: int) -> float:
 def sphere(count: int, d: int, seed: int = 0) -> np.ndarray:
     """Points on the positive part of the unit sphere."""
     points = np.abs(np.random.default_rng(seed).normal(size=(count, d)))
-    return points / np.linalg.norm(points, axis=1, keepdims=True)
+    return np.asarray(points / np.linalg.norm(points, axis=1, keepdims=True))
 
 
 def lp_gap(portfolio: np.ndarray, candidates: np.ndarray) -> float:
     """The reference: one linear program a candidate."""
     d = portfolio.shape[1]
     a_ub = np.hstack([portfolio, -np.ones((len(portfolio), 1))])
-    solved = [
-        linprog(
+    gaps = []
+    for q in candidates:
+        solved = linprog(
             np.r_[-q, 1.0],
             A_ub=a_ub,
             b_ub=np.zeros(len(portfolio)),
             A_eq=np.r_[np.ones(d), 0.0][None],
             b_eq=[1.0],
             bounds=[(0, None)] * d + [(None, None)],
-        ).fun
-        for q in candidates
-    ]
-    return -min(solved)
+        )
+        assert solved.fun is not None, solved.message
+        gaps.append(-float(solved.fun))
+    return max(gaps)
 
 
 def clipped_mean(truth: np.ndarray) -> np.ndarray:

@@ -191,8 +191,8 @@ def identical_to_peft(bench: Bench, model: Any) -> tuple[int, int]:
                 pad_token_id=bench.plain.tokenizer.pad_token_id,
             )
         for j, row in enumerate(out[:, batch.input_ids.shape[1] :].tolist()):
-            tokens = own[i * count + j]
-            same += row[: len(tokens)] == tokens and not set(row[len(tokens) :]) - {
+            reference = own[i * count + j]
+            same += row[: len(reference)] == reference and not set(row[len(reference) :]) - {
                 bench.plain.tokenizer.pad_token_id
             }
     return same, len(requests)

@@ -15,6 +15,7 @@ import io
 import statistics
 import time
 import warnings
+from functools import partial
 
 import numpy as np
 
@@ -66,10 +67,9 @@ def rows() -> list[Row]:
         theirs.append(linear_support(oracle))
         slow.append(time.perf_counter() - started)
         calls.append(len(sandwich(oracle, EPS, DELTA).calls))
-        certify.append(median_seconds(lambda o=oracle: sandwich(o, EPS, DELTA), 15))
-        choose.append(
-            median_seconds(lambda o=oracle: adaptive(o, Target(eps=EPS, delta=DELTA)), 15)
-        )
+        certify.append(median_seconds(partial(sandwich, oracle, EPS, DELTA), 15))
+        target = Target(eps=EPS, delta=DELTA)
+        choose.append(median_seconds(partial(adaptive, oracle, target), 15))
     peer = statistics.median(slow)
     ours = statistics.median(certify)
     whole = statistics.median(choose)

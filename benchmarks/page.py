@@ -145,7 +145,7 @@ def frames_a_second(page: Any) -> float:
             page.wait_for_timeout(12)
         times = page.evaluate("() => { window.__count = false; return window.__frames; }")
         rates.append(1000 * (len(times) - 1) / (times[-1] - times[0]))
-    return statistics.median(rates)
+    return float(statistics.median(rates))
 
 
 def switch_seconds(page: Any, address: str) -> float:

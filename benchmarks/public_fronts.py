@@ -40,7 +40,7 @@ def scaled(front: np.ndarray) -> np.ndarray:
     """
     low = front.min(axis=0)
     high = front.max(axis=0)
-    return (front - low)[:, high > low] / (high - low)[high > low]
+    return np.asarray((front - low)[:, high > low] / (high - low)[high > low])
 
 
 def fronts() -> dict[str, np.ndarray]:

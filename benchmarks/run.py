@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks.common import write_whole
+from palm_engine._files import write_whole
 from palm_engine.pipeline.assemble import package_versions
 
 HERE = Path(__file__).resolve().parent

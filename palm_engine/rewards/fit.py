@@ -23,6 +23,7 @@ from palm_engine.rewards.probe import FEATURES, probe_features
 
 INVERSE_REGULARISATION = 3.0
 FOLDS = 10
+FEWEST_TOPICS = 5
 KNOWN_FAILURES = {
     "humor": (
         "scores the shape of a joke (one-liners, absurd comparisons, personification), not whether"
@@ -101,6 +102,12 @@ def _read(path: Path, extra: list[str]) -> pd.DataFrame:
     for trait in FEATURES:
         if not frame[trait].isin([0, 1]).all():
             raise InvalidInputError(f"{path}: column {trait!r} must hold 0 and 1 only")
+        if frame[trait].nunique() < 2:
+            raise InvalidInputError(f"{path}: column {trait!r} holds only one of 0 and 1")
+    if "topic" in extra and frame["topic"].nunique() < FEWEST_TOPICS:
+        raise InvalidInputError(
+            f"{path}: at least {FEWEST_TOPICS} topics are needed, for two judges and folds"
+        )
     return frame
 
 
@@ -119,8 +126,9 @@ def _logistic(x: NDArray[np.float32], y: NDArray[np.int64]) -> Any:
 def _grouped_auroc(x: NDArray[np.float32], y: NDArray[np.int64], topics: NDArray[Any]) -> float:
     from sklearn.model_selection import GroupKFold
 
+    folds = min(FOLDS, len(set(topics)))
     scores = np.zeros(len(y))
-    for train, test in GroupKFold(FOLDS, shuffle=True, random_state=0).split(x, y, topics):
+    for train, test in GroupKFold(folds, shuffle=True, random_state=0).split(x, y, topics):
         scores[test] = _logistic(x[train], y[train]).predict_proba(x[test])[:, 1]
     return _auroc(y, scores)
 

@@ -78,7 +78,7 @@ def loaded(app: AppTest) -> AppTest:
 
 def text_of(app: AppTest) -> str:
     parts = [
-        str(e.value)
+        str(e.value)  # type: ignore[union-attr]
         for kind in ("text", "info", "warning", "caption", "error")
         for e in app.get(kind)
     ]
@@ -223,7 +223,7 @@ def test_a_question_of_one_portfolio_is_kept_while_another_is_asked(app: AppTest
 def test_without_the_extra_the_page_says_what_to_install(
     app: AppTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from app.components.live.page import model
+    from app.components.live import model
 
     monkeypatch.setattr(model, "missing_packages", lambda: ["torch"])
     app.run()

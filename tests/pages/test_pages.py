@@ -52,7 +52,7 @@ def panel(app: AppTest) -> dict[str, Any]:
 
 def texts(app: AppTest) -> str:
     parts = [
-        e.value
+        e.value  # type: ignore[union-attr]
         for kind in ("markdown", "caption", "text", "info", "error", "title")
         for e in app.get(kind)
     ]
@@ -395,7 +395,7 @@ def test_work_is_cancelled_between_its_steps() -> None:
     assert job.thread is not None
     job.thread.join(2)
     assert not job.alive
-    assert job.result is None
+    assert job.result is None  # type: ignore[unreachable]
     assert len(steps) < 1000
 
 
@@ -417,8 +417,8 @@ def test_a_broken_table_is_a_sentence_on_every_page_that_reads_it(
         assert "rebuild it" in texts(app)
 
 
-def test_a_clicked_method_is_what_is_used(open_app: Any, bundles: Path) -> None:
-    """What a click on a line's point leads to: the members of that method, that gap, that size."""
+def test_chosen_members_are_used_on_every_page(open_app: Any, bundles: Path) -> None:
+    """What a click on a line's point leads to (the click itself: tests/browser)."""
     app = settle(open_app(page="tradeoff"))
     bundle = read_bundle(bundles / "demo")
     app.session_state["members.demo"] = (("m1", "m4"), "greedy, 2, additive gap")
@@ -448,7 +448,7 @@ def test_a_plan_says_pool_and_never_sends_weights(open_app: Any) -> None:
     app.toggle(key="cost.demo").set_value(True).run()
     settle(app)
     assert "can be looked at, not built" in texts(app)
-    assert "Configuration (TOML)" not in [b.label for b in app.get("download_button")]
+    assert "Configuration (TOML)" not in [b.label for b in app.get("download_button")]  # type: ignore[union-attr]
 
 
 def test_more_members_than_colours_can_still_be_told_apart() -> None:

@@ -6,6 +6,7 @@ Random rewards with a known seed, texts that would do harm if they were markup.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ NASTY = "<script>document.title='owned'</script> ![x](http://example.invalid/x.p
 def sphere(count: int, d: int, seed: int) -> np.ndarray:
     """Points on the positive part of the unit sphere, none dominated: shape (count, d)."""
     points = np.abs(np.random.default_rng(seed).normal(size=(count, d)))
-    return points / np.linalg.norm(points, axis=1, keepdims=True)
+    return np.asarray(points / np.linalg.norm(points, axis=1, keepdims=True))
 
 
 class CountingTable(TableOracle):
@@ -64,7 +65,7 @@ def make_bundle(
     traits = TRAITS[:d]
     points = sphere(candidates, d, seed).round(4)
     design = uniform_design(d, candidates, 12)
-    entries = [
+    entries: list[dict[str, Any]] = [
         {"policy": "base", "kind": "base", "rewards": dict(zip(traits, points[0] / 2, strict=True))}
     ]
     for i in range(1, candidates):

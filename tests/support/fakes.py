@@ -83,9 +83,10 @@ def live_bundle(folder: Path, base: Path) -> Bundle:
     from palm_engine.lm.base_model.places import fingerprint
 
     made = tiny_bundle(folder)
+    assert made.manifest.base is not None
     named = made.manifest.base.model_copy(
         update={"source": str(base), "fingerprint": fingerprint(base)}
-    )  # type: ignore[union-attr]
+    )
     manifest = made.manifest.model_copy(update={"base": named})
     (folder / "portfolio.json").write_text(manifest.model_dump_json(exclude_none=True))
     return Bundle(folder, manifest)

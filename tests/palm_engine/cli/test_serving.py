@@ -116,10 +116,10 @@ def test_generate_recorded_and_remote(folder: Path, monkeypatch, capsys) -> None
 )
 def test_bad_input_is_one_sentence_and_status_2(
     folder: Path,
-    monkeypatch,
-    capsys,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
     changes: dict[str, str],
-    message: str,  # type: ignore[no-untyped-def]
+    message: str,
 ) -> None:
     options = {"--prompt": "Hello?", "--weights": "safety=1", "--backend": "recorded"} | changes
     code, _, err = palm(
@@ -143,8 +143,11 @@ def test_route_names_the_member(folder: Path, monkeypatch, capsys) -> None:  # t
 
 
 def test_export_writes_what_the_router_reads(
-    folder: Path, tmp_path: Path, monkeypatch, capsys
-) -> None:  # type: ignore[no-untyped-def]
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     code, out, _ = palm(monkeypatch, capsys, "export", "vllm", str(folder), str(tmp_path / "out"))
     assert code == 0
     assert "--lora-modules a=adapters/a" in out

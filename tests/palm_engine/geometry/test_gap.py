@@ -30,6 +30,7 @@ def lp_worst_gap(portfolio: np.ndarray, candidates: np.ndarray, eps: float = 0.0
             b_eq=[1.0],
             bounds=[(0, None)] * d + [(None, None)],
         )
+        assert solved.fun is not None
         best = max(best, -float(solved.fun))
     return best
 
@@ -174,6 +175,7 @@ def lp_worst_ratio(
             bounds=[(0, None)] * d + [(None, None)],
         )
         if solved.status == 0:  # a candidate that is 0 everywhere has no ratio
+            assert solved.fun is not None
             best = max(best, 1 - float(solved.fun))
     return best
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -19,7 +21,8 @@ from palm_engine.selection.result import Target
 from tests.support.bundles import sphere
 
 
-def both(call):  # type: ignore[no-untyped-def]
+def both(call: Callable[[], Any]) -> tuple[Any, Any]:
+    """The same by listing vertices, and by linear programs."""
     with patch.object(module, "takes_programs", lambda *_: False):
         vertices = call()
     with patch.object(module, "takes_programs", lambda *_: True):

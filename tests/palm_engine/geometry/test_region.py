@@ -26,6 +26,7 @@ def _by_programs(p: np.ndarray, q: np.ndarray, region: Region) -> float:
             b_eq=[1.0],
             bounds=[*zip(region.lower, region.upper, strict=True), (None, None)],
         )
+        assert solved.fun is not None
         worst = max(worst, -float(solved.fun))
     return worst
 

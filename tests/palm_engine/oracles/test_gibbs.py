@@ -63,7 +63,7 @@ def test_padding_with_probability_zero_changes_nothing() -> None:
     rewards = pool(2)
     padded = np.concatenate([rewards, np.ones((3, 1, 3))], axis=1)
     reference = np.hstack([np.full((3, 5), 0.2), np.zeros((3, 1))])
-    w = [0.2, 0.3, 0.5]
+    w = np.array([0.2, 0.3, 0.5])
     assert np.allclose(
         GibbsOracle(rewards, 0.1).solve(w).rewards,
         GibbsOracle(padded, 0.1, reference).solve(w).rewards,

@@ -65,9 +65,9 @@ def test_prompt_rows_are_checked(tmp_path: Path) -> None:
 def test_the_demo_prompts_are_stratified_and_have_no_near_duplicates_across_splits() -> None:
     prompts = read_prompts(ROOT / "data" / "prompts.csv")
     counts = prompts.groupby(["split", "kind"]).size().unstack()
-    assert counts.loc["train"].tolist() == [16] * 4
-    assert counts.loc["choose"].tolist() == [76] * 4
-    assert counts.loc["certify"].tolist() == [75] * 4
+    assert list(counts.loc["train"]) == [16] * 4
+    assert list(counts.loc["choose"]) == [76] * 4
+    assert list(counts.loc["certify"]) == [75] * 4
     stop = {
         "a",
         "an",

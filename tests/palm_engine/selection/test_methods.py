@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from palm_engine.errors import InfeasibleError, InvalidInputError, UndefinedGapError
 from palm_engine.geometry.envelope import upper_envelope
 from palm_engine.geometry.gap import worst_gap, worst_violation
+from palm_engine.geometry.programs import worst_by_programs
 from palm_engine.geometry.region import Region
 from palm_engine.oracles.gibbs import GibbsOracle
 from palm_engine.oracles.table import TableOracle
@@ -49,13 +50,12 @@ def test_a_budget_is_kept_and_the_gap_is_the_exact_one(select, d: int) -> None: 
     assert 1 <= len(found.members) <= 3
     assert list(found.members) == sorted(set(found.members))
     assert found.points == pytest.approx(points[list(found.members)])
-    true = worst_gap(points[list(found.members)], points)
+    # By one linear program per candidate, independent of vertices.
+    reference, _ = worst_by_programs(points[list(found.members)], points)
     if found.scope == "candidates":
-        assert found.gap.additive == pytest.approx(true.additive, abs=1e-9)
-    assert found.gap.additive >= true.additive - 1e-9
+        assert found.gap.additive == pytest.approx(reference, abs=1e-8)
+    assert found.gap.additive >= reference - 1e-8
     assert found.gap.additive >= minimum(points, Target(k=3)).gap.additive - 1e-9
-    assert found.seconds > 0
-    assert found.stopped
 
 
 @pytest.mark.parametrize(("eps", "delta"), [(0.0, 0.05), (0.05, 0.01), (0.1, 0.0)])
@@ -224,7 +224,9 @@ def test_the_grid_bound_holds_between_its_weights(seed: int, d: int) -> None:
     points = rng.random((80, d))
     eps = 0.15
     delta = 0.1
-    kept = np.unique(TableOracle(points).answer(palm_grid(d, eps, delta)).rows)
+    rows = TableOracle(points).answer(palm_grid(d, eps, delta)).rows
+    assert rows is not None
+    kept = np.unique(rows)
     assert len(kept) <= size_upper_bound(d, eps, delta)
     assert worst_violation(points[kept], points, eps, delta)[0] <= 1e-9
 

@@ -173,8 +173,10 @@ def test_twenty_sessions_ask_the_stack_while_adapters_come_and_go(local_base: Bu
     threads = [threading.Thread(target=session, args=(i,)) for i in range(20)]
     meddler = threading.Thread(target=meddle)
     meddler.start()
-    [t.start() for t in threads]
-    [t.join(90) for t in threads]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(90)
     stop.set()
     meddler.join(10)
     assert found == expected

@@ -26,7 +26,7 @@ class Echo:
 
     def __init__(self, gate: threading.Event | None = None) -> None:
         self.gate = gate
-        self.order = []
+        self.order: list[str] = []
         self.closed = 0
 
     def stream(
@@ -79,8 +79,10 @@ def test_twenty_sessions_are_all_answered_none_mixed_none_lost(queue: FairQueue)
 
     threads = [threading.Thread(target=session, args=(i,)) for i in range(20)]
     queue.limits = Limits(waiting=64)
-    [t.start() for t in threads]
-    [t.join(30) for t in threads]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
     assert found == {
         (i, j): ("done", [f"a:question {i}.{j}", f"b:question {i}.{j}"])
         for i in range(20)

@@ -1,0 +1,96 @@
+"""`palm show`, `answers`, `base`, `probes` and `--version`, as a user calls them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import palm_engine
+from palm_engine.bundle.folder import read_bundle
+from palm_engine.cli import main as cli
+
+Palm = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def palm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Palm:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["palm", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        output = capsys.readouterr()
+        # The console wraps long lines.
+        return int(stop.value.code or 0), output.out, " ".join(output.err.split())
+
+    return run
+
+
+def test_show_prints_the_validated_manifest_as_json(palm: Palm, bundles: Path) -> None:
+    code, out, _ = palm("show", bundles / "demo", "--json")
+    assert code == 0
+    shown = json.loads(out)
+    assert shown["format_version"] == 2
+    manifest = read_bundle(bundles / "demo").manifest
+    assert shown == json.loads(manifest.model_dump_json(exclude_none=True))
+    assert "| policy |" in palm("show", bundles / "demo", "--markdown")[1]
+    assert "7 candidates" in palm("show", bundles / "demo")[1]
+
+
+def test_show_names_file_and_field_of_a_broken_bundle(palm: Palm, tmp_path: Path) -> None:
+    (tmp_path / "portfolio.json").write_text('{"format_version": 2, "name": "../x"}')
+    code, _, err = palm("show", tmp_path)
+    assert code == 2
+    assert "portfolio.json" in err.replace(" ", "")
+    assert "name: String should match" in err
+    assert "Traceback" not in err
+
+
+def test_answers_are_random_held_out_ones_of_one_policy(palm: Palm, bundles: Path) -> None:
+    code, out, _ = palm("answers", bundles / "demo", "m2", "--count", "4", "--seed", "3")
+    assert code == 0
+    lines = out.strip().splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith("- **Question p") and "m2 on p" in line for line in lines)
+    assert all("safety 0." in line or "safety 1." in line for line in lines)
+    assert palm("answers", bundles / "demo", "m2", "--count", "4", "--seed", "3")[1] == out
+    assert palm("answers", bundles / "demo", "m2", "--count", "4", "--seed", "4")[1] != out
+    code, _, err = palm("answers", bundles / "demo", "nobody")
+    assert code == 2
+    assert "no candidate 'nobody'" in err
+
+
+def test_base_says_where_a_folder_is_and_refuses_what_is_none(palm: Palm, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from tests.support.fakes import tiny_base
+
+    base = tiny_base(tmp_path / "base")
+    code, out, _ = palm("base", base)
+    assert code == 0
+    assert "fingerprint" in out
+    assert str(base) in "".join(out.split("\n"))
+    code, _, err = palm("base", tmp_path / "nothing")
+    assert code == 2
+    assert "not a local folder" in err
+
+
+def test_probes_refuses_a_table_without_labels(palm: Palm, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "l.csv").write_text("topic,prompt,answer\na,b,c\n")
+    out = tmp_path / "weights"
+    code, _, err = palm(
+        "probes", "--labelled", tmp_path / "l.csv", "--outputs", tmp_path / "l.csv", "--out", out
+    )
+    assert code == 2
+    assert "is missing" in err
+    assert not out.exists()
+
+
+def test_version_and_help_have_no_error(palm: Palm) -> None:
+    assert palm("--version")[1].strip() == palm_engine.__version__
+    code, out, _ = palm("--help")
+    assert code == 0
+    for command in ("app", "show", "select", "certify", "generate", "build"):
+        assert command in out

@@ -1,0 +1,85 @@
+"""Probes are fitted from labels: what is separable is told apart, wrong labels are refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from palm_engine.errors import InvalidInputError
+from palm_engine.rewards import fit
+
+pytest.importorskip("sklearn")
+
+
+def embed(texts: list[str], batch_size: int = 64) -> np.ndarray:
+    """Texts that say `joke` or `care` point into directions of their own."""
+    rng = np.random.default_rng(0)
+    noise = {t: rng.normal(0, 0.05, 384) for t in sorted(set(texts))}
+    rows = []
+    for text in texts:
+        vector = noise[text].copy()
+        vector[0] += 4 * ("joke" in text)
+        vector[1] += 4 * ("care" in text)
+        rows.append(vector / np.linalg.norm(vector))
+    return np.array(rows, dtype=np.float32)
+
+
+@pytest.fixture
+def labelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(fit, "embed", embed)
+    rows = [
+        (f"topic-{i // 8}", f"prompt {i // 8}", f"{i} {a} {b}", int(b == "care"), int(a == "joke"))
+        for i, (a, b) in enumerate([(a, b) for a in ("joke", "plain") for b in ("care", "-")] * 24)
+    ]
+    columns = ["topic", "prompt", "answer", "safety", "humor"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "labelled.csv", index=False)
+    return tmp_path / "labelled.csv"
+
+
+def test_separable_labels_are_told_apart(labelled: Path, tmp_path: Path) -> None:
+    cards = fit.fit_probes(labelled, labelled, tmp_path / "weights")
+    assert [c["name"] for c in cards] == ["humor", "humor.second", "safety", "safety.second"]
+    for card in cards:
+        assert card["auroc_cross_validated"] > 0.95
+        assert card["auroc_other_part"] > 0.95
+        written = json.loads((tmp_path / "weights" / f"{card['name']}.json").read_text())
+        assert written["card"]["examples"] == card["examples"]
+        assert len(written["coefficients"]) == 384 * len(written["features"])
+    # The two judges of a trait share no topic.
+    assert cards[0]["topics"] + cards[1]["topics"] == 12
+
+
+def test_shuffled_labels_are_not(labelled: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(labelled)
+    frame["humor"] = np.random.default_rng(1).permutation(frame["humor"])
+    frame.to_csv(labelled, index=False)
+    humor = fit.fit_probes(labelled, labelled, tmp_path / "weights")[0]
+    assert humor["auroc_cross_validated"] < 0.7
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "match"),
+    [
+        ("humor", 2, "'humor' must hold 0 and 1"),
+        ("humor", 1, "only one of 0 and 1"),
+        ("topic", None, "'topic' is missing"),
+        ("topic", "the same", "at least 5 topics"),
+    ],
+)
+def test_wrong_tables_are_refused_before_anything_is_written(
+    labelled: Path, tmp_path: Path, column: str, value: Any, match: str
+) -> None:
+    frame = pd.read_csv(labelled)
+    if value is None:
+        frame = frame.drop(columns=column)
+    else:
+        frame[column] = value
+    frame.to_csv(labelled, index=False)
+    with pytest.raises(InvalidInputError, match=match):
+        fit.fit_probes(labelled, labelled, tmp_path / "weights")
+    assert not (tmp_path / "weights").exists()
