@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.components.export.report import report
 from app.components.export.share import shared_page
-from app.components.figure import csv_text
-from app.jobs import Job
 from palm_engine.analysis.guarantee import as_json
 from palm_engine.bundle.folder import read_bundle, write_bundle
 from palm_engine.geometry.gap import worst_gap
@@ -183,39 +178,6 @@ def test_a_broken_portfolio_is_a_sentence_not_a_traceback(
     assert "traits" in texts(app)
 
 
-def test_an_address_that_is_not_loopback_is_refused(
-    bundles: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PALM_PORTFOLIOS", str(bundles))
-    monkeypatch.delenv("PALM_PUBLIC", raising=False)
-    import streamlit as st
-
-    monkeypatch.setattr(
-        st, "get_option", lambda name: "0.0.0.0" if name == "server.address" else None
-    )
-    app = AppTest.from_file(MAIN, default_timeout=30).run()
-    assert "reachable from the network" in texts(app)
-    assert not app.title
-
-
-def test_the_dashboard_starts_without_importing_torch(bundles: Path) -> None:
-    code = (
-        "import sys\nfrom streamlit.testing.v1 import AppTest\napp ="
-        f" AppTest.from_file({str(MAIN)!r}, default_timeout=30).run()\nassert not app.exception and"
-        " app.title\nprint(sorted(m for m in ('torch', 'transformers', 'sentence_transformers') if"
-        " m in sys.modules))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-        env={**__import__("os").environ, "PALM_PORTFOLIOS": str(bundles), "PALM_PUBLIC": "1"},
-    )
-    assert done.stdout.strip() == "[]", done.stderr
-
-
 PAGES = ("tradeoff", "coverage", "generations", "plan", "guarantee")
 
 
@@ -366,39 +328,6 @@ def test_the_guarantee_is_of_the_portfolio_in_use(open_app: Any, bundles: Path) 
     assert "the one member" in texts(app)
 
 
-def test_csv_cells_that_a_spreadsheet_would_run_are_escaped() -> None:
-    frame = pd.DataFrame(
-        {"=a": ["=1+1", "+x", "-y", "@z", "plain", None], "n": [-1.5, 1, 2, 3, 4, 5]}
-    )
-    lines = csv_text(frame).splitlines()
-    assert lines[0] == "'=a,n"
-    assert [line.split(",")[0] for line in lines[1:]] == ["'=1+1", "'+x", "'-y", "'@z", "plain", ""]
-    assert lines[1].endswith("-1.5")
-
-
-def test_work_is_cancelled_between_its_steps() -> None:
-    job = Job()
-    steps = []
-
-    def work(report: Any) -> str:
-        for i in range(1000):
-            report(i / 1000, f"step {i}")
-            steps.append(i)
-            time.sleep(0.005)
-        return "done"
-
-    job.run(work)
-    time.sleep(0.05)
-    assert job.alive
-    assert "left" in job.words or job.share <= 0.02
-    job.cancelled.set()
-    assert job.thread is not None
-    job.thread.join(2)
-    assert not job.alive
-    assert job.result is None  # type: ignore[unreachable]
-    assert len(steps) < 1000
-
-
 def test_a_broken_table_is_a_sentence_on_every_page_that_reads_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -449,12 +378,6 @@ def test_a_plan_says_pool_and_never_sends_weights(open_app: Any) -> None:
     settle(app)
     assert "can be looked at, not built" in texts(app)
     assert "Configuration (TOML)" not in [b.label for b in app.get("download_button")]  # type: ignore[union-attr]
-
-
-def test_more_members_than_colours_can_still_be_told_apart() -> None:
-    from app.colours import palette
-
-    assert len(set(palette(24))) == 24
 
 
 def test_people_read_display_names_and_exports_keep_ids(

@@ -2,56 +2,16 @@
 
 from __future__ import annotations
 
-from math import comb
-
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from palm_engine.errors import InvalidInputError
-from palm_engine.geometry.fields import coverage, gap_field, region_shares
+from palm_engine.geometry.fields import coverage, gap_field, population, region_shares, usage
+from palm_engine.geometry.region import Region
 from palm_engine.geometry.simplex import (
-    as_weights,
     grid,
-    normalise,
-    random_design,
-    uniform_design,
-    weights_of,
 )
-
-
-@given(st.integers(2, 6), st.integers(1, 8))
-def test_grid_holds_every_multiple_once(d: int, resolution: int) -> None:
-    points = grid(d, resolution)
-    assert (
-        len(points) == comb(resolution + d - 1, d - 1) == len({tuple(p) for p in points.round(9)})
-    )
-    assert np.allclose(points.sum(axis=1), 1)
-    assert points.min() >= 0
-
-
-@given(st.lists(st.integers(0, 100), min_size=2, max_size=8))
-def test_slider_values_become_weights(raw: list[int]) -> None:
-    w = normalise(raw)
-    assert w.sum() == pytest.approx(1)
-    if sum(raw) == 0:
-        assert np.allclose(w, 1 / len(raw))
-
-
-def test_designs_are_deterministic_distinct_and_hold_the_corners() -> None:
-    design = uniform_design(3, 5)
-    assert len(np.unique(design, axis=0)) == 5
-    assert np.allclose(design[:3], np.eye(3))
-    assert np.array_equal(random_design(3, 5, seed=4), random_design(3, 5, seed=4))
-    assert not np.array_equal(random_design(3, 5, seed=4), random_design(3, 5, seed=5))
-
-
-def test_bad_weights_are_refused_by_row_and_by_name() -> None:
-    with pytest.raises(InvalidInputError, match="row 1"):
-        as_weights([[0.5, 0.5], [0.9, 0.9]])
-    with pytest.raises(InvalidInputError, match="humour"):
-        weights_of({"safety": 0.5, "humour": 0.5}, ["safety", "humor"])
+from tests.support.bundles import sphere
 
 
 def test_coverage_and_regions_match_areas_known_in_closed_form() -> None:
@@ -68,3 +28,31 @@ def test_the_field_names_the_member_that_is_picked() -> None:
     field = gap_field(np.eye(2), np.eye(2), [[0.9, 0.1], [0.2, 0.8]])
     assert field.member.tolist() == [0, 1]
     assert field.gap == pytest.approx([0, 0])
+
+
+def test_relative_coverage_against_a_grid() -> None:
+    points = sphere(8, 3, 5)
+    sampled = grid(3, 150)
+    best = (sampled @ points.T).max(axis=1)
+    ours = (sampled @ points[:2].T).max(axis=1)
+    exact = float(((best - ours) <= 0.1 * best).mean())
+    found = coverage(points[:2], points, 0.1, multiplicative=True)
+    assert found.share == pytest.approx(exact, abs=0.03)
+
+
+def test_usage_of_a_population() -> None:
+    corners = np.eye(3)
+    even = usage(corners, corners, population(3, 6000))
+    assert even.shares == pytest.approx(np.full(3, 1 / 3), abs=0.03)
+    assert even.perplexity == pytest.approx(3, abs=0.01)
+    one_sided = usage(corners, corners, population(3, 6000, [50, 1, 1]))
+    assert one_sided.perplexity < 1.1
+    assert one_sided.shares[0] > 0.97
+    with pytest.raises(InvalidInputError, match="positive"):
+        population(3, 10, [1, 0, 1])
+
+
+def test_fields_of_a_region() -> None:
+    region = Region(np.array([0.6, 0, 0]), np.ones(3))
+    assert region_shares(np.eye(3), region=region) == pytest.approx([1, 0, 0])
+    assert coverage(np.eye(3)[:1], np.eye(3), 0.0, region=region).share == 1

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from palm_engine.errors import InvalidInputError
-from palm_engine.geometry.fields import coverage, population, region_shares, usage
 from palm_engine.geometry.gap import worst_additive_gap
 from palm_engine.geometry.region import Region
 
@@ -85,21 +84,3 @@ def test_bounds_without_room_are_refused(
 def test_a_bound_on_an_unknown_trait_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="unknown trait 'wit'"):
         Region.from_mappings({"wit": 0.2}, {}, ["safety", "humor"])
-
-
-def test_usage_of_a_population() -> None:
-    corners = np.eye(3)
-    even = usage(corners, corners, population(3, 6000))
-    assert even.shares == pytest.approx(np.full(3, 1 / 3), abs=0.03)
-    assert even.perplexity == pytest.approx(3, abs=0.01)
-    one_sided = usage(corners, corners, population(3, 6000, [50, 1, 1]))
-    assert one_sided.perplexity < 1.1
-    assert one_sided.shares[0] > 0.97
-    with pytest.raises(InvalidInputError, match="positive"):
-        population(3, 10, [1, 0, 1])
-
-
-def test_fields_of_a_region() -> None:
-    region = Region(np.array([0.6, 0, 0]), np.ones(3))
-    assert region_shares(np.eye(3), region=region) == pytest.approx([1, 0, 0])
-    assert coverage(np.eye(3)[:1], np.eye(3), 0.0, region=region).share == 1

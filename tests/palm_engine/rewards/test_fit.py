@@ -34,7 +34,7 @@ def labelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(fit, "embed", embed)
     rows = [
         (f"topic-{i // 8}", f"prompt {i // 8}", f"{i} {a} {b}", int(b == "care"), int(a == "joke"))
-        for i, (a, b) in enumerate([(a, b) for a in ("joke", "plain") for b in ("care", "-")] * 24)
+        for i, (a, b) in enumerate([(a, b) for a in ("joke", "plain") for b in ("care", "-")] * 96)
     ]
     columns = ["topic", "prompt", "answer", "safety", "humor"]
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "labelled.csv", index=False)
@@ -51,7 +51,7 @@ def test_separable_labels_are_told_apart(labelled: Path, tmp_path: Path) -> None
         assert written["card"]["examples"] == card["examples"]
         assert len(written["coefficients"]) == 384 * len(written["features"])
     # The two judges of a trait share no topic.
-    assert cards[0]["topics"] + cards[1]["topics"] == 12
+    assert cards[0]["topics"] + cards[1]["topics"] == 48
 
 
 def test_shuffled_labels_are_not(labelled: Path, tmp_path: Path) -> None:

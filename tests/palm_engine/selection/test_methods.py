@@ -15,13 +15,11 @@ from palm_engine.geometry.gap import worst_gap, worst_violation
 from palm_engine.geometry.programs import worst_by_programs
 from palm_engine.geometry.region import Region
 from palm_engine.oracles.gibbs import GibbsOracle
-from palm_engine.oracles.table import TableOracle
 from palm_engine.selection.methods import METHODS, get_method
 from palm_engine.selection.minimum import minimum
 from palm_engine.selection.options import Options
-from palm_engine.selection.palm import palm, palm_grid, size_upper_bound
 from palm_engine.selection.result import Target
-from tests.support.bundles import NoisyTable, sphere
+from tests.support.bundles import sphere
 
 NAMES = sorted(METHODS)
 ORACLE_METHODS = ["adaptive", "palm", "placement", "random", "uniform"]
@@ -162,22 +160,6 @@ def test_an_oracle_does_in_place_of_a_table(name: str) -> None:
         assert found.gap.additive >= true - 1e-9
 
 
-@pytest.mark.parametrize("budget", [1, 2, 3, 4, 5])
-def test_small_budgets_are_kept_and_certified(budget: int) -> None:
-    points = sphere(30, 4, 0)
-    found = METHODS["adaptive"].select(points, Target(k=2), Options(budget=budget))
-    assert found.oracle_calls == budget
-    assert found.gap.additive >= worst_gap(found.points, points).additive - 1e-9
-    if budget <= 4:
-        with pytest.raises(InvalidInputError, match="at least 5 oracle calls"):
-            METHODS["placement"].select(points, Target(k=2), Options(budget=budget))
-    else:
-        assert (
-            METHODS["placement"].select(points, Target(k=2), Options(budget=budget)).oracle_calls
-            == budget
-        )
-
-
 @pytest.mark.parametrize("name", ["minimum", "greedy"])
 def test_methods_that_need_a_table_say_so(name: str) -> None:
     with pytest.raises(InvalidInputError, match="needs a table"):
@@ -201,36 +183,6 @@ def test_renaming_policies_and_traits_changes_nothing(seed: int, d: int) -> None
         )
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 10_000), st.sampled_from([2, 3]), st.floats(0, 0.05))
-def test_the_certificate_is_never_below_the_truth_even_with_a_noisy_oracle(
-    seed: int, d: int, eta: float
-) -> None:
-    rng = np.random.default_rng(seed)
-    points = rng.random((60, d))
-    found = METHODS["adaptive"].select(
-        NoisyTable(points, eta, rng), Target(delta=0.02), Options(budget=25)
-    )
-    assert found.gap.additive >= worst_gap(found.points, points).additive - 1e-9
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 10_000), st.sampled_from([2, 3, 4]))
-def test_the_grid_bound_holds_between_its_weights(seed: int, d: int) -> None:
-    """One policy a grid weight is an (eps, delta)-portfolio, whatever the policies are (rewards in
-    [0, 1]).
-    """
-    rng = np.random.default_rng(seed)
-    points = rng.random((80, d))
-    eps = 0.15
-    delta = 0.1
-    rows = TableOracle(points).answer(palm_grid(d, eps, delta)).rows
-    assert rows is not None
-    kept = np.unique(rows)
-    assert len(kept) <= size_upper_bound(d, eps, delta)
-    assert worst_violation(points[kept], points, eps, delta)[0] <= 1e-9
-
-
 @pytest.mark.parametrize("d", [5, 6, 8])
 def test_many_traits(d: int) -> None:
     points = sphere(40, d, 0)
@@ -239,14 +191,6 @@ def test_many_traits(d: int) -> None:
     assert found.gap_lower_bound <= found.gap.additive + 1e-9
     early = METHODS["adaptive"].select(points, Target(delta=0.2), Options(budget=12))
     assert early.gap.additive >= worst_gap(early.points, points).additive - 1e-9
-
-
-def test_lazy_palm_calls_less_and_keeps_its_promise() -> None:
-    points = sphere(60, 3, 1)
-    eager = palm(points, Target(delta=0.1))
-    lazy = palm(points, Target(delta=0.1), lazy=True)
-    assert lazy.oracle_calls < eager.oracle_calls
-    assert worst_violation(lazy.points, points, 0.19, 0.3)[0] <= 1e-9
 
 
 @pytest.mark.parametrize("d", [2, 3])

@@ -5,19 +5,18 @@ PALM as the baseline it must not lose to.
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.gap import worst_additive_gap, worst_gap, worst_violation
+from palm_engine.geometry.region import Region
 from palm_engine.selection.minimum import minimum, size_curve
 from palm_engine.selection.options import Options
-from palm_engine.selection.palm import grid_size, palm, palm_grid
-from palm_engine.selection.parts.cover import greedy_cover, smallest_cover
+from palm_engine.selection.palm import palm
 from palm_engine.selection.result import Target
 from tests.support.bundles import sphere
 
@@ -71,25 +70,6 @@ def test_the_exact_method_never_loses_to_palm() -> None:
         assert minimum(q, Target(k=4)).gap.additive <= rival.gap.additive + 1e-9
 
 
-def test_palm_grid_has_the_published_size() -> None:
-    for d in (2, 3, 4):
-        grid = palm_grid(d, 0.3, 0.2)
-        assert len(grid) == grid_size(d, 0.3, 0.2)
-        assert np.allclose(grid.sum(axis=1), 1)
-    with pytest.raises(InvalidInputError, match="limit"):
-        palm_grid(6, 0.01, 0.01)
-
-
-def test_covers_exact_and_greedy() -> None:
-    # Greedy takes the column that covers most, and then needs two more where two do.
-    rows = [[1, 1, 0], [1, 1, 0], [1, 0, 1], [1, 0, 1], [0, 1, 0], [0, 0, 1]]
-    covers = np.array(rows, dtype=bool)
-    assert smallest_cover(covers).columns == (1, 2)
-    assert greedy_cover(covers) == (0, 1, 2)
-    assert smallest_cover(np.array([[False, False]])).columns is None
-    assert smallest_cover(np.eye(3, dtype=bool), at_most=2).columns is None
-
-
 def test_a_time_limit_returns_the_best_found_with_its_proved_bound() -> None:
     points = sphere(400, 4, 0)
     found = minimum(points, Target(k=6), options=Options(time_limit=1e-3))
@@ -107,16 +87,42 @@ def test_degenerate_tables_need_one_member(q: np.ndarray) -> None:
     assert minimum(q, Target(k=3)).gap.additive == pytest.approx(0, abs=1e-12)
 
 
-def test_targets_that_mean_nothing_are_refused() -> None:
-    with pytest.raises(InvalidInputError, match="k must"):
-        Target(k=0)
-    with pytest.raises(InvalidInputError, match="give a target"):
-        Target()
-
-
 def test_near_ties_of_1e_10_end() -> None:
     angles = np.linspace(0.1, 1.4, 6)
     circle = np.column_stack([np.cos(angles), np.sin(angles)])
     table = np.vstack([circle, circle - 1e-10, circle - 1.5e-10, circle - 2e-10])
     for k in (2, 3):
         assert minimum(table, Target(k=k)).proved
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([2, 3]), st.integers(1, 3))
+def test_selection_on_a_region_equals_brute_force(seed: int, d: int, k: int) -> None:
+    points = np.random.default_rng(seed).random((9, d))
+    region = Region(np.full(d, 0.3 / d), np.full(d, 1 - 0.4 / d))
+    gaps = [worst_gap(points[list(c)], points, region).additive for c in combinations(range(9), k)]
+    assert minimum(points, Target(k=k), Options(region=region)).gap.additive == pytest.approx(
+        min(gaps), abs=1e-8
+    )
+    delta = 0.07
+    sizes = [
+        size
+        for size in range(1, 10)
+        if any(
+            worst_gap(points[list(c)], points, region).additive <= delta
+            for c in combinations(range(9), size)
+        )
+    ]
+    found = minimum(points, Target(delta=delta), Options(region=region))
+    assert len(found.members) == sizes[0] == found.size_lower_bound
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([2, 3, 4]))
+def test_the_curve_falls_and_ignores_the_order_of_policies_and_traits(seed: int, d: int) -> None:
+    rng = np.random.default_rng(seed)
+    points = rng.random((14, d))
+    curve = [s.gap.additive for s in size_curve(points, 5)]
+    assert all(a >= b - 1e-9 for a, b in pairwise(curve))
+    mixed = points[rng.permutation(14)][:, rng.permutation(d)]
+    assert [s.gap.additive for s in size_curve(mixed, 5)] == pytest.approx(curve, abs=1e-8)

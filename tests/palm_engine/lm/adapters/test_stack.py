@@ -4,25 +4,22 @@ order.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.fakes import tiny_bundle, tiny_llama, tiny_local, write_adapter
+from tests.support.fakes import tiny_bundle, tiny_llama, tiny_local
 
 torch = pytest.importorskip("torch")
 
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import (
-    BundleError,
     GenerationError,
     InvalidInputError,
     ModelSourceError,
 )
 from palm_engine.lm.adapters.files import read_adapter
-from palm_engine.lm.adapters.packed_weight import can_pack
 from palm_engine.lm.adapters.stack import AdapterStack
 from palm_engine.lm.adapters.stacked_linear import Group
 from palm_engine.serving.backends.interface import live_settings
@@ -126,75 +123,6 @@ def test_removing_one_leaves_the_others_and_closing_restores_the_layers(bundle: 
     assert torch.equal(model(IDS).logits, alone(None, IDS))
 
 
-@pytest.mark.parametrize("packed", [True, False])
-@pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("bias", [True, False])
-def test_models_with_biases_tied_layers_and_unpacked_weights(
-    monkeypatch: pytest.MonkeyPatch, packed: bool, tied: bool, bias: bool
-) -> None:
-    import transformers
-
-    from palm_engine.lm.adapters.files import LoraWeights
-
-    def made() -> Any:
-        torch.manual_seed(3)
-        model = transformers.Qwen2ForCausalLM(
-            transformers.Qwen2Config(
-                vocab_size=64,
-                hidden_size=16,
-                intermediate_size=24,
-                num_hidden_layers=2,
-                num_attention_heads=4,
-                num_key_value_heads=2,
-                tie_word_embeddings=tied,
-            )
-        ).eval()
-        for layer in model.model.layers:
-            for projection in (layer.self_attn.q_proj, layer.self_attn.k_proj):
-                torch.nn.init.normal_(projection.bias)
-            if not bias:
-                layer.self_attn.q_proj.bias = None
-        return model
-
-    if not packed:
-        monkeypatch.setattr(
-            "palm_engine.lm.adapters.stacked_linear.can_pack", lambda device, dtype: False
-        )
-    elif not can_pack("cpu", torch.float32):
-        pytest.skip("this processor's weights aren't packed")
-    model = made()
-    own = made()
-    places = ["model.layers.0.self_attn.k_proj", "model.layers.1.mlp.up_proj", "lm_head"]
-    torch.manual_seed(5)
-    sizes = {path: own.get_submodule(path).weight.shape for path in places}
-    lora = LoraWeights(
-        {p: (torch.randn(3, i), torch.randn(o, 3), 0.5) for p, (o, i) in sizes.items()}
-    )
-    embedding = own.model.embed_tokens.weight.detach().clone()
-    for path, (a, b, scale) in lora.layers.items():
-        layer = own.get_submodule(path)
-        layer.weight = torch.nn.Parameter(layer.weight.detach() + scale * b @ a)
-    stack = AdapterStack(model)
-    before = stack.base_bytes
-    stack.add({"x": lora})
-    ids = IDS % 64
-    found = stacked(model, stack, ["x", None, "x", None], ids)
-    with torch.inference_mode():
-        assert torch.allclose(found[::2], own(ids).logits[::2], atol=1e-5)
-        assert torch.allclose(found[1::2], made()(ids).logits[1::2], atol=1e-5)
-    assert torch.equal(model.model.embed_tokens.weight, embedding)
-    weights = sum(p.numel() * 4 for p in made().parameters()) + (
-        0 if bias else 2 * 4 * 16
-    )  # its zeros are kept
-    assert before == stack.base_bytes == weights
-    stack.close()
-    assert all(
-        torch.equal(a, b)
-        for a, b in zip(model.state_dict().values(), made().state_dict().values(), strict=True)
-    )
-    assert (model.lm_head.weight is model.model.embed_tokens.weight) == tied
-
-
 def test_bytes_are_counted_by_adapter(loaded: Any) -> None:
     _, stack, folders = loaded
     for name, folder in folders.items():
@@ -288,30 +216,6 @@ def test_a_failed_addition_leaves_the_others_as_they_were(
     )
 
 
-def test_only_the_latest_layers_input_is_kept_during_a_pass(loaded: Any) -> None:
-    import gc
-    import weakref
-
-    model, stack, _ = loaded
-    seen: list[Any] = []
-    layer = model.model.layers[0].mlp.down_proj
-    usual = type(layer).forward
-
-    def noting(self: Any, input: Any) -> Any:
-        out = usual(self, input)
-        seen.append((weakref.ref(stack.running.active.input), self is layer))
-        return out
-
-    type(layer).forward = noting
-    try:
-        stacked(model, stack, ["a"] * 4, IDS)
-    finally:
-        type(layer).forward = usual
-    gc.collect()
-    assert len(seen) > 10
-    assert sum(ref() is not None for ref, _ in seen) == 0
-
-
 def test_an_adapter_that_does_not_fit_is_refused_whole(bundle: Bundle, tmp_path: Path) -> None:
     import transformers
 
@@ -331,62 +235,6 @@ def test_an_adapter_that_does_not_fit_is_refused_whole(bundle: Bundle, tmp_path:
     assert stack.names == []
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"use_dora": True}, "use_dora"),
-        ({"peft_type": "IA3"}, "IA3"),
-        ({"bias": "all"}, "bias"),
-        ({"alpha_pattern": {"(a+)+$": 3}}, "plain name"),
-        ({"lora_alpha": None}, "lora_alpha"),
-    ],
-)
-def test_adapters_that_are_more_than_lora_are_refused(
-    tmp_path: Path, change: dict[str, Any], message: str
-) -> None:
-    folder = write_adapter(tmp_path / "x", 0)
-    config = folder / "adapter_config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | change))
-    with pytest.raises(ModelSourceError, match=message):
-        read_adapter(folder)
-
-
-def test_a_pickle_or_a_link_is_no_adapter(tmp_path: Path) -> None:
-    folder = write_adapter(tmp_path / "x", 0)
-    (folder / "adapter_model.safetensors").rename(tmp_path / "elsewhere.safetensors")
-    (folder / "adapter_model.bin").write_bytes(b"x")
-    with pytest.raises(ModelSourceError, match="safetensors"):
-        read_adapter(folder)
-    (folder / "adapter_model.safetensors").symlink_to(tmp_path / "elsewhere.safetensors")
-    with pytest.raises(ModelSourceError, match="safetensors"):
-        read_adapter(folder)
-
-
-def test_a_changed_adapter_and_one_outside_the_bundle_are_refused(tmp_path: Path) -> None:
-    bundle = tiny_bundle(tmp_path / "tiny")
-    backend = tiny_local(bundle)
-    write_adapter(bundle.folder / "adapters" / "a", 99)
-    with pytest.raises(ModelSourceError, match="evaluated"):
-        backend.stream(["Hello?"], ["a"], live_settings(bundle))
-    (bundle.folder / "adapters" / "b").rename(tmp_path / "moved")
-    (bundle.folder / "adapters" / "b").symlink_to(tmp_path / "moved")
-    with pytest.raises(BundleError, match="inside the portfolio"):
-        backend.load(["b"])
-
-
 def test_a_prompt_beyond_the_models_context_is_refused(bundle: Bundle) -> None:
     with pytest.raises(InvalidInputError, match="don't fit"):
         tiny_local(bundle).stream(["long " * 200], ["a"], live_settings(bundle))
-
-
-def test_the_base_path_in_an_adapters_config_is_never_followed(
-    bundle: Bundle, tmp_path: Path
-) -> None:
-    folder = write_adapter(tmp_path / "x", 1)
-    config = json.loads((folder / "adapter_config.json").read_text())
-    (folder / "adapter_config.json").write_text(
-        json.dumps(config | {"base_model_name_or_path": "/etc/passwd"})
-    )
-    stack = AdapterStack(tiny_llama())
-    stack.add({"x": read_adapter(folder)})
-    assert stack.names == ["x"]

@@ -1,0 +1,31 @@
+"""Work beside a page is cancelled between its steps."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from app.jobs import Job
+
+
+def test_work_is_cancelled_between_its_steps() -> None:
+    job = Job()
+    steps = []
+
+    def work(report: Any) -> str:
+        for i in range(1000):
+            report(i / 1000, f"step {i}")
+            steps.append(i)
+            time.sleep(0.005)
+        return "done"
+
+    job.run(work)
+    time.sleep(0.05)
+    assert job.alive
+    assert "left" in job.words or job.share <= 0.02
+    job.cancelled.set()
+    assert job.thread is not None
+    job.thread.join(2)
+    assert not job.alive
+    assert job.result is None  # type: ignore[unreachable]
+    assert len(steps) < 1000

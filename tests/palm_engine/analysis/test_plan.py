@@ -1,0 +1,72 @@
+"""The planner: Gibbs policies, exact portfolios, a configuration that builds."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from palm_engine.analysis.plan import REFERENCE, plan, plan_config, virtual_policies
+from palm_engine.bundle.folder import read_bundle
+from palm_engine.errors import ConfigError
+from palm_engine.geometry.simplex import grid
+from palm_engine.oracles.gibbs import GibbsOracle
+from palm_engine.pipeline.config import BuildConfig
+from palm_engine.selection.result import Target
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+DEMO = ROOT / "portfolios" / "demo"
+
+
+def test_a_plan_is_of_gibbs_policies_and_its_gap_is_theirs() -> None:
+    rewards = np.random.default_rng(3).random((5, 6, 3))
+    for with_kl_cost in (False, True):
+        info = plan(rewards, [0.1], Target(k=3), with_kl_cost, most=4)
+        policies = info.policies
+        oracle = GibbsOracle(rewards, 0.1)
+        solved = oracle.solve(policies.weights[:5])
+        assert np.allclose(policies.rewards[:5], solved.rewards)
+        cost = policies.kl_cost[:, None] if with_kl_cost else 0.0
+        assert np.allclose(policies.points, policies.rewards - cost)
+        assert (REFERENCE in policies.names) == with_kl_cost
+        members = list(info.chosen.members)
+        sampled = grid(3, 40)
+        behind = (sampled @ policies.points.T).max(axis=1) - (
+            sampled @ policies.points[members].T
+        ).max(axis=1)
+        assert behind.max() <= info.chosen.gap.additive + 1e-9
+        gaps = [s.gap.additive for s in info.curve]
+        assert gaps == sorted(gaps, reverse=True)
+    if with_kl_cost:
+        # With the cost a Gibbs policy is the best of the pool at its own weights.
+        own = (policies.points[:-1] * policies.weights[:-1]).sum(axis=1)
+        assert (own >= (policies.weights[:-1] @ policies.points.T).max(axis=1) - 1e-9).all()
+
+
+def test_a_tolerance_is_planned_with_the_fewest() -> None:
+    rewards = np.random.default_rng(4).random((5, 6, 3))
+    info = plan(rewards, [0.1], Target(delta=0.02), most=8)
+    size = len(info.chosen.members)
+    assert info.chosen.gap.additive <= 0.02 + 1e-6
+    assert size == 1 or info.curve[size - 2].gap.additive > 0.02
+
+
+def test_the_planned_configuration_is_one_that_palm_build_reads() -> None:
+    config = dict(read_bundle(DEMO).manifest.built.config)
+    text = plan_config(config, "mine", ["safety", "brevity"], 0.05, 4)
+    read = BuildConfig.model_validate(tomllib.loads(text))
+    assert [t.name for t in read.traits] == ["safety", "brevity"]
+    assert (read.name, read.plan.betas, read.selection.k) == ("mine", (0.05,), 4)
+    with pytest.raises(ConfigError, match="palm build"):
+        plan_config({}, "mine", ["a", "b"], 0.05, 4)
+
+
+def test_virtual_policies_name_their_weights() -> None:
+    policies = virtual_policies(np.random.default_rng(0).random((2, 3, 2)), [0.1])
+    assert policies.names[0] == "plan-" + "-".join(
+        f"{round(100 * x):02d}" for x in policies.weights[0]
+    )

@@ -1,0 +1,51 @@
+"""What a build trains: the plan, its baselines, the same every time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from palm_engine.analysis.plan import plan
+from palm_engine.pipeline.config import load_config
+from palm_engine.pipeline.plan import plan_pool
+from palm_engine.selection.result import Target
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+DEMO = ROOT / "configs" / "demo.toml"
+
+
+def test_the_plan_holds_corners_and_both_baselines_and_is_the_same_every_time() -> None:
+    config = load_config(DEMO)
+    config = config.model_copy(update={"plan": config.plan.model_copy(update={"resolution": 20})})
+    rewards = np.random.default_rng(0).random((8, 10, 3))
+    plan = plan_pool(rewards, config)
+    roles = [p.role for p in plan.adapters]
+    assert roles.count("corner") == 3
+    assert roles.count("outside") == 3
+    assert sum(r in ("corner", "plan", "uniform", "spread") for r in roles) >= 14
+    assert plan.planned_lower_bound == pytest.approx(plan.planned_gap, abs=1e-9)
+    assert len({tuple(p.weights) for p in plan.adapters}) == len(plan.adapters)
+    again = plan_pool(rewards, config)
+    assert np.array_equal([p.weights for p in plan.adapters], [p.weights for p in again.adapters])
+
+
+def test_the_build_plans_what_the_plan_page_shows() -> None:
+    rewards = np.random.default_rng(1).random((6, 8, 3))
+    config = load_config(DEMO)
+    config = config.model_copy(
+        update={
+            "plan": config.plan.model_copy(update={"resolution": 12}),
+            "selection": config.selection.model_copy(update={"k": 3}),
+        }
+    )
+    built = plan_pool(rewards, config)
+    page = plan(rewards, config.plan.betas, Target(k=3), resolution=12, most=4)
+    members = page.policies.weights[list(page.chosen.members)]
+    assert np.array_equal(built.planned_weights, members)
+    assert built.planned_gap == page.chosen.gap.additive
+    roles = {tuple(p.weights): p.role for p in built.adapters}
+    assert all(roles[tuple(w)] in ("plan", "corner") for w in members)

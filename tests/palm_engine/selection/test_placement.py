@@ -1,0 +1,32 @@
+"""Placement: its certificate is never below the truth."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from palm_engine.selection.methods import METHODS
+from palm_engine.selection.options import Options
+from palm_engine.selection.result import Target
+from tests.support.bundles import NoisyTable
+
+
+def sampled_gap(portfolio: np.ndarray, points: np.ndarray) -> float:
+    """The largest additive gap at many weights: an independent bound from below."""
+    d = points.shape[1]
+    w = np.vstack([np.eye(d), np.random.default_rng(0).dirichlet(np.full(d, 0.6), 4000)])
+    return float(((w @ points.T).max(axis=1) - (w @ portfolio.T).max(axis=1)).max())
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0, 0.05))
+def test_placements_certificate_is_never_below_the_truth_with_a_noisy_oracle(
+    seed: int, eta: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    points = rng.random((40, 3))
+    found = METHODS["placement"].select(
+        NoisyTable(points, eta, rng), Target(k=3), Options(budget=14)
+    )
+    assert found.gap.additive >= sampled_gap(found.points, points) - 1e-9

@@ -1,0 +1,31 @@
+"""What is checked on loading: the base, and that policies differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.fakes import tiny_bundle, tiny_local
+
+torch = pytest.importorskip("torch")
+from palm_engine.bundle.folder import Bundle
+from palm_engine.serving.selfcheck import self_check
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return tiny_bundle(tmp_path / "portfolios" / "tiny")
+
+
+def test_a_wrong_base_is_told_and_equal_members_are_named(bundle: Bundle) -> None:
+    backend = tiny_local(bundle)
+    assert self_check(backend, ["a", "b", "c"]).warnings == ()
+    object.__setattr__(backend.model.base, "fingerprint", "0" * 64)
+    assert "fingerprint" in self_check(backend, ["a"]).warnings[0]
+    object.__setattr__(backend.model.base, "fingerprint", "f" * 64)
+    with torch.inference_mode():
+        for layer in backend.model.stack._layers.values():
+            for part in layer.group.parts:
+                part.up.zero_()
+    assert any("a and b answer alike" in w for w in self_check(backend, ["a", "b"]).warnings)
