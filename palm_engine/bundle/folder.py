@@ -80,7 +80,7 @@ class Bundle:
         return policy_points(self.rewards, costs if self.with_cost else None)
 
     def points_on(self, split: str) -> Floats | None:
-        """Candidates as points, from their mean rewards on one split of prompts.
+        """Candidates as points (n, d), from their mean rewards on one split of prompts.
 
         None where one wasn't evaluated.
         """

@@ -52,7 +52,7 @@ class TableOracle:
 
 
 def is_oracle(candidates: ArrayLike | Oracle) -> bool:
-    """Whether `candidates` is an oracle, and not an array of points."""
+    """Whether `candidates` is an oracle, and not an array of points (n, d)."""
     return hasattr(candidates, "answer")
 
 

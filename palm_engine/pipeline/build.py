@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,8 @@ from palm_engine.pipeline.sample import DrawTask, draw, read_prompts
 from palm_engine.pipeline.store import Store, key_of
 from palm_engine.pipeline.train import TrainTask, draw_pairs, policy_name, train
 from palm_engine.pipeline.workers import run_tasks
+from palm_engine.rewards import get_reward
+from palm_engine.rewards.interface import FittedReward
 
 DEMONSTRATION = "demonstration"
 
@@ -133,7 +135,7 @@ class Build:
         frames = self.draw(sources, "pool", "train", self.config.pool.samples_per_source)
         frames.append(self._demonstrations())
         key = key_of(
-            [f.to_csv(index=False) for f in frames], self.config.traits, _probe_keys(self.config)
+            [f.to_csv(index=False) for f in frames], self.config.traits, _reward_keys(self.config)
         )
 
         def make() -> pd.DataFrame:
@@ -155,7 +157,10 @@ class Build:
         return pool, pool[self.traits].to_numpy().reshape(len(counts), -1, len(self.traits))
 
     def plan(self, rewards: Floats) -> PoolPlan:
-        """Stage 3: what to train; kept, so that a resumed build trains the same."""
+        """Stage 3: what to train; kept, so that a resumed build trains the same.
+
+        `rewards` are the pool's, (prompts, samples, d).
+        """
         key = key_of(rewards, self.config.plan, self.config.seed, self.config.selection.k)
         if not self.store.is_current("plan.json", key):
             done = self.progress.stage("Plan in closed form", 1)
@@ -174,7 +179,10 @@ class Build:
         return plan
 
     def train(self, plan: PoolPlan, pool: pd.DataFrame, rewards: Floats) -> list[Policy]:
-        """Stage 4: the planned adapters, trained where they are not there yet."""
+        """Stage 4: the planned adapters, trained where they are not there yet.
+
+        `rewards` are the pool's, (prompts, samples, d).
+        """
         t = self.config.training
         tasks = {}
         for planned in plan.adapters:
@@ -233,7 +241,7 @@ class Build:
         frames += self.draw([*held_out, *planned], "choose", "choose", count)
         frames += self.draw([*held_out, *planned, *outside], "certify", "certify", count)
         key = key_of(
-            [f.to_csv(index=False) for f in frames], self.config.traits, _probe_keys(self.config)
+            [f.to_csv(index=False) for f in frames], self.config.traits, _reward_keys(self.config)
         )
 
         def make() -> pd.DataFrame:
@@ -368,8 +376,10 @@ def build(
     return Build(config, project, work or out.with_name(f".{config.name}.build"), progress).run(out)
 
 
-def _probe_keys(config: BuildConfig) -> list[Any]:
-    from palm_engine.rewards import get_reward
-
-    probes = [get_reward(t.reward) for t in config.traits]
-    return [getattr(p, "coefficients", np.zeros(0)) for p in probes]
+def _reward_keys(config: BuildConfig) -> list[str]:
+    """What kept scores depend on besides the answers: the rewards as they are."""
+    rewards = [get_reward(t.reward) for t in config.traits]
+    return [
+        r.fingerprint if isinstance(r, FittedReward) else f"{r.name}: {r.normalisation}"
+        for r in rewards
+    ]

@@ -124,7 +124,7 @@ class _Chosen:
         self.planned.setdefault(tuple(np.round(w, 9).tolist()), policy)
 
     def nearest(self, w: Floats) -> int:
-        """The row of the virtual policy nearest to weights `w`, at the smallest beta."""
+        """The row of the virtual policy nearest to weights (d,), at the smallest beta."""
         return int(self.smallest[np.argmin(((self.grid - w) ** 2).sum(axis=1))])
 
     def count(self, role: str) -> int:

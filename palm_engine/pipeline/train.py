@@ -49,7 +49,7 @@ def train(task: TrainTask) -> TrainingReport:
 
 
 def policy_name(weights: np.ndarray) -> str:
-    """Name of the adapter trained at `weights`: percent of each trait, e.g. `lora-60-30-10`."""
+    """Name of the adapter trained at weights (d,): percent of each trait, e.g. `lora-60-30-10`."""
     return "lora-" + "-".join(f"{round(100 * w):02d}" for w in weights)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from palm_engine._types import Floats
 
@@ -34,4 +34,19 @@ class Reward(Protocol):
         Returns:
             Scores in [0, 1], shape (n,).
         """
+        ...
+
+
+@runtime_checkable
+class FittedReward(Protocol):
+    """What a reward that was fitted says of itself, besides `Reward`."""
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What it was fitted on, how well it tells labels apart, how it fails."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with anything that changes a score."""
         ...

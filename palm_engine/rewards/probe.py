@@ -9,6 +9,7 @@ in `weights/`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,6 +36,13 @@ class LinearProbe:
     intercept: float
     card: dict[str, Any]
     normalisation: str = "sigmoid of a linear probe on all-MiniLM-L6-v2 embeddings"
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of its features and numbers."""
+        digest = hashlib.sha256(repr((self.features, self.intercept)).encode())
+        digest.update(np.ascontiguousarray(self.coefficients).tobytes())
+        return digest.hexdigest()
 
     def score(
         self, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]

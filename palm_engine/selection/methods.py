@@ -40,13 +40,11 @@ class Method:
         select: `(candidates, target, options)` to a `Selection`.
         summary: what it does, in a line.
         proves: what its result is proved to be.
-        excludes: whether candidates can be excluded.
     """
 
     select: Select
     summary: str
     proves: str
-    excludes: bool = True
 
 
 METHODS: dict[str, Method] = {
@@ -55,10 +53,10 @@ METHODS: dict[str, Method] = {
     ),
     "greedy": Method(greedy, "adds the best where it is worst, then deletes", "its gap (exact)"),
     "adaptive": Method(
-        adaptive, "few oracle calls, certified against all policies", "its gap (certified)", False
+        adaptive, "few oracle calls, certified against all policies", "its gap (certified)"
     ),
     "placement": Method(
-        placement, "plans on interpolated policies, asks there", "its gap (certified)", False
+        placement, "plans on interpolated policies, asks there", "its gap (certified)"
     ),
     "palm": Method(palm, "as published (reconstructed): grid, oracle, prune", "its gap (exact)"),
     "uniform": Method(uniform, "baseline: well-spread weights", "its gap (exact)"),

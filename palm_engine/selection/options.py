@@ -54,7 +54,7 @@ class Options:
         return self.time_limit is not None and time.perf_counter() - started > self.time_limit
 
     def eligible(self, count: int) -> NDArray[np.intp]:
-        """Rows of `count` candidates that may be members, ascending."""
+        """Rows of `count` candidates that may be members, ascending, shape (m,)."""
         allowed = np.ones(count, dtype=bool)
         allowed[list(self.exclude)] = False
         return np.flatnonzero(allowed)

@@ -151,7 +151,8 @@ class Selection:
         """Which member answers a user, and how much is lost against the best candidate.
 
         Args:
-            weights: by trait, or in the order of the traits; non-negative, scaled to sum 1.
+            weights: by trait, or shape (d,) in the order of the traits; non-negative, scaled to sum
+                1.
 
         Raises:
             InvalidInputError: weights that make no sense, or a selection without names.

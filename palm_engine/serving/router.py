@@ -139,7 +139,15 @@ class Router:
         return weights_of(given, self.traits)
 
     def pick(self, given: Mapping[str, float] | ArrayLike) -> Route:
-        """The member for these weights. Raises InvalidInputError."""
+        """The member for some weights.
+
+        Args:
+            given: by trait, or shape (d,) in the order of the traits; non-negative, scaled to sum
+                1.
+
+        Raises:
+            InvalidInputError: weights that make no sense.
+        """
         w = self.weights(given)
         best = int(best_policy(self.points, w[None])[0])
         return Route(

@@ -17,6 +17,7 @@ from tests.support.browser_tools import (
     open_panel,
     picked,
     serious_violations,
+    until,
     violations_of_bare_streamlit,
     wait_for,
 )
@@ -53,7 +54,7 @@ def test_five_traits_fit_a_phone(page: Any, url: str) -> None:
 
 def test_clicking_a_point_of_the_curve_changes_explore(page: Any, url: str) -> None:
     open_page(page, url, "tradeoff")
-    page.locator(".js-plotly-plot .main-svg").first.wait_for(timeout=20_000)
+    until(page.locator(".js-plotly-plot .main-svg").first)
     x, y = page.evaluate("""() => {
           const plot = document.querySelector(".js-plotly-plot");
           const { xaxis, yaxis } = plot._fullLayout;
@@ -91,7 +92,7 @@ def test_a_row_of_the_table_opens_its_prompt(page: Any, url: str) -> None:
     # The boxes to tick are in the first column; row 3 of the table is prompt p2.
     page.mouse.click(box["x"] + 16, box["y"] + 35 * 3 + 18)
     page.wait_for_function("new URLSearchParams(location.search).get('prompt') === 'p2'")
-    page.locator("article", has_text="on p2").first.wait_for(timeout=20_000)
+    until(page.locator("article", has_text="on p2").first)
 
 
 def test_downloads_are_what_they_say(page: Any, url: str, tmp_path: Path) -> None:

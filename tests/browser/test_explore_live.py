@@ -14,7 +14,7 @@ import pytest
 
 from palm_engine.bundle.folder import read_bundle
 from palm_engine.geometry.pick import pick_info
-from tests.support.browser_tools import drag, open_panel, picked, wait_for
+from tests.support.browser_tools import drag, open_panel, picked, until, wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.browser
 def wait_for_answer_of(page: Any, member: str) -> None:
     """The server has followed: the card of the picked member's recorded answer is there."""
     cards = page.locator("article", has_text="picked at your weights")
-    cards.get_by_text(member, exact=True).first.wait_for(timeout=20_000)
+    until(cards.get_by_text(member, exact=True).first)
 
 
 def test_slider_by_keyboard_changes_member_and_gap(page: Any, url: str) -> None:
@@ -201,7 +201,7 @@ def test_two_traits_show_where_members_were_trained_and_the_threshold(page: Any,
     open_panel(page, f"{url}/?portfolio=two")
     assert page.locator("svg.map circle.dot").count() == 3
     page.get_by_role("link", name="Coverage").first.click()
-    page.locator("svg.map path.threshold").wait_for(state="attached", timeout=20_000)
+    until(page.locator("svg.map path.threshold"), "attached")
     page.get_by_role("radio", name="A trait").click()
     page.wait_for_timeout(800)
     assert page.locator("svg.map path.threshold").count() == 0

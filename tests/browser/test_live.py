@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.browser_tools import ROOT, serve
+from tests.support.browser_tools import ROOT, serve, until
 
 pytestmark = pytest.mark.browser
 pytest.importorskip("torch")
@@ -33,10 +33,10 @@ def open_live(page: Any, url: str) -> None:
     page.goto(url)
     page.get_by_role("radio", name="Live").click()
     prompt = page.get_by_label("Your prompt")
-    prompt.or_(page.get_by_role("button", name="Load the model")).first.wait_for(timeout=60_000)
+    until(prompt.or_(page.get_by_role("button", name="Load the model")).first)
     if not prompt.is_visible():
         page.get_by_role("button", name="Load the model").click()
-    prompt.wait_for(timeout=60_000)
+    until(prompt)
 
 
 def set_tokens(page: Any, count: int) -> None:
@@ -61,20 +61,20 @@ def test_type_stream_stop_and_stream_again(page: Any, live_url: str) -> None:
     open_live(page, live_url)
     set_tokens(page, 400)
     ask(page, "Tell me a very long story")
-    page.locator("article").first.wait_for(timeout=20_000)
+    until(page.locator("article").first)
     first = cards(page)
     page.wait_for_function(
         "(before) => document.querySelector('article').innerText.trim() !== before", arg=first[0]
     )
     page.get_by_role("button", name="Stop").click()
-    page.get_by_text("Stopped.").first.wait_for(timeout=20_000)
+    until(page.get_by_text("Stopped.").first)
     assert len(cards(page)) == 3
     assert page.get_by_role("button", name="Stop").count() == 0
 
     set_tokens(page, 12)
     ask(page, "Once more, shortly")
-    page.get_by_text("“Once more, shortly”").first.wait_for(timeout=20_000)
-    page.get_by_text("Best at your weights").first.wait_for(timeout=20_000)
+    until(page.get_by_text("“Once more, shortly”").first)
+    until(page.get_by_text("Best at your weights").first)
     with page.expect_download() as started:
         page.get_by_role("button", name="History as JSON").click()
     text = Path(started.value.path()).read_text()
@@ -90,10 +90,10 @@ def test_two_sessions_wait_their_turn_and_see_only_their_own(
     open_live(other, live_url)
     set_tokens(page, 400)
     ask(page, "Question of the first")
-    page.locator("article").first.wait_for(timeout=20_000)
+    until(page.locator("article").first)
     ask(other, "Question of the second")
-    other.get_by_text("“Question of the second”").first.wait_for(timeout=60_000)
-    page.get_by_text("“Question of the first”").first.wait_for(timeout=60_000)
+    until(other.get_by_text("“Question of the second”").first)
+    until(page.get_by_text("“Question of the first”").first)
     assert "Question of the second" not in page.inner_text("body")
     assert "Question of the first" not in other.inner_text("body")
     assert other.evaluate("document.documentElement.scrollWidth") <= 391
@@ -107,7 +107,7 @@ def test_the_live_view_breaks_no_accessibility_rule(
 
     open_live(page, live_url)
     ask(page, "Hello?")
-    page.get_by_text("Best at your weights").first.wait_for(timeout=60_000)
+    until(page.get_by_text("Best at your weights").first)
     theirs = violations_of_bare_streamlit(browser, tmp_path)
     assert {
         rule: what for rule, what in serious_violations(page).items() if rule not in theirs

@@ -108,28 +108,59 @@ def serve(script: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen
         server.wait(10)
 
 
+PATIENCE = 12
+STEP = 10_000
+BUSY = """() => {
+    const app = document.querySelector("[data-testid=stApp]");
+    if (!app) return "loading " + document.readyState;
+    const state = app.dataset.testScriptState;
+    const bars = [...document.querySelectorAll("[role=progressbar]")];
+    return state + bars.map((bar) => bar.ariaValueNow ?? bar.getAttribute("aria-valuenow"));
+}"""
+
+
+def until(locator: Any, state: str = "visible") -> None:
+    """Wait for a locator as long as its page makes progress, however busy the machine is.
+
+    What fails is a page that is idle, or shows the same progress, for PATIENCE steps.
+    """
+    from playwright.sync_api import TimeoutError as Late
+
+    page = locator.page
+    still = 0
+    before = None
+    while True:
+        try:
+            locator.wait_for(state=state, timeout=STEP)
+            return
+        except Late:
+            now = page.evaluate(BUSY)
+            still = still + 1 if now == before or now.startswith("notRunning") else 0
+            before = now
+            if still >= PATIENCE or (still >= 3 and now.startswith("notRunning")):
+                raise
+
+
 def wait_for(page: Any, text: str) -> None:
     """Until `text` is somewhere on the page."""
-    page.get_by_text(text, exact=False).first.wait_for(timeout=20_000)
+    until(page.get_by_text(text, exact=False).first)
 
 
 def open_panel(page: Any, address: str) -> None:
     """Open an address whose page holds the live panel with its numbers, and wait for it."""
     page.goto(address)
-    page.locator("[data-part=picked]").wait_for(timeout=20_000)
+    until(page.locator("[data-part=picked]"))
 
 
 def open_page(page: Any, url: str, path: str) -> None:
     """Open one of PAGES and wait until work beside it, where there is some, is done."""
     page.goto(f"{url}/{path}")
-    page.get_by_role("heading", name=PAGES[path]).wait_for(timeout=20_000)
+    until(page.get_by_role("heading", name=PAGES[path]))
     idle = page.locator("[data-testid=stApp][data-test-script-state=notRunning]")
-    idle.wait_for(timeout=60_000)  # before that the button may not be there yet
-    page.get_by_role("button", name="Cancel").wait_for(state="detached", timeout=60_000)
-    idle.wait_for(timeout=60_000)
-    page.wait_for_function(
-        "!document.querySelector('[data-testid=stSkeleton]')", timeout=60_000
-    )  # charts come last
+    until(idle)  # before that the button may not be there yet
+    until(page.get_by_role("button", name="Cancel"), "detached")
+    until(idle)
+    until(page.locator("[data-testid=stSkeleton]").first, "detached")  # charts come last
     page.wait_for_timeout(200)
 
 
@@ -175,7 +206,7 @@ def violations_of_bare_streamlit(browser: Any, folder: Path) -> set[str]:
     with serve(script) as (address, _):
         page = browser.new_page()
         page.goto(address)
-        page.get_by_role("heading", name="bare").wait_for(timeout=20_000)
+        until(page.get_by_role("heading", name="bare"))
         page.wait_for_timeout(1500)
         found = set(serious_violations(page))
         page.close()

@@ -58,5 +58,5 @@ class Weight:
         return nn.functional.linear(input, self._kept, self.bias)
 
     def plain(self) -> Tensor:
-        """The weight as it was, to the last bit."""
+        """The weight (outputs, inputs), unpacked."""
         return self._kept.to_dense() if self.packed else self._kept

@@ -227,7 +227,7 @@ class StackedLinear(nn.Linear):
         return None if bias is None else bias[self.outputs]
 
     def forward(self, input: Tensor) -> Tensor:
-        """The base's output, plus each row's own adapter's."""
+        """The base's output (..., outputs) for `input` (..., inputs), plus each row's adapter's."""
         active = self.running.active
         group = self.group
         if active is None:

@@ -1,7 +1,4 @@
-"""Text from tokens as they come.
-
-Half a character, or space that may turn out to be the last, waits.
-"""
+"""Text from tokens as they come: half a character, or space that may be the last, waits."""
 
 from __future__ import annotations
 
@@ -18,28 +15,36 @@ class TextStream:
         self._tokenizer = tokenizer
         self._ids: list[int] = []
         self._given = ""
+        self._space = ""
+        self._backend = getattr(tokenizer, "backend_tokenizer", None)
+        if self._backend is not None:
+            from tokenizers.decoders import DecodeStream
+
+            self._stream = DecodeStream(skip_special_tokens=True)
 
     def add(self, token: int) -> str:
         """The new text that is certain after this token; may be empty."""
         self._ids.append(token)
-        text = self._text()
-        # An incomplete character is decoded as U+FFFD until its last byte is there.
-        return (
-            self._give(text.removesuffix("\ufffd").rstrip()) if len(text) > len(self._given) else ""
-        )
+        if self._backend is None:
+            # An incomplete character is decoded as U+FFFD until its last byte is there.
+            return self._up_to(self._whole().removesuffix("\ufffd"))
+        piece = self._stream.step(self._backend, token) or ""
+        return self._up_to(self._given + self._space + piece)
 
     def rest(self) -> str:
         """What is left once no token will follow."""
-        return self._give(self._text())
+        return self._up_to(self._whole())
 
-    def _text(self) -> str:
-        return str(self._tokenizer.decode(self._ids, skip_special_tokens=True)).strip()
+    def _whole(self) -> str:
+        return str(self._tokenizer.decode(self._ids, skip_special_tokens=True))
 
-    def _give(self, text: str) -> str:
-        if not text.startswith(self._given):
-            return (  # only a decoder that takes back what it said; the rest follows once it agrees
-                ""
-            )
-        new = text[len(self._given) :]
-        self._given = text
+    def _up_to(self, text: str) -> str:
+        """The part of `text` that was not given yet; outer space is kept back."""
+        text = text.lstrip()
+        certain = text.rstrip()
+        if not certain.startswith(self._given):
+            return ""  # a decoder that takes back what it gave; the rest follows once it agrees
+        new = certain[len(self._given) :]
+        self._given = certain
+        self._space = text[len(certain) :]
         return new

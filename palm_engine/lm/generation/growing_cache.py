@@ -28,9 +28,10 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Append the new tokens' states.
+        """Append the new tokens' states, shape (rows, heads, tokens, width).
 
-        The keys and values so far, with their room (the first ones without).
+        Returns:
+            The keys and values so far, with their room (the first ones without).
         """
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)

@@ -53,7 +53,7 @@ class Calls:
             self.rows = np.concatenate([self.rows, answers.rows])
 
     def has_asked(self, w: Floats, tolerance: float = 1e-9) -> bool:
-        """Whether the oracle was called at `w` already."""
+        """Whether the oracle was called at weights `w` (d,) already."""
         return bool(len(self) and (np.abs(self.weights - w).max(axis=1) <= tolerance).any())
 
     def pool(self, options: Options) -> FoundPool:
