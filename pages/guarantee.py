@@ -48,9 +48,9 @@ def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
         multiplicative,
         help="Share of the best value that is lost (scope: candidates).",
     )
-    for said in guarantee.statements(bundle, portfolio.rows, bound):
-        st.markdown(f"**{said.heading}**")
-        st.text(said.text)
+    for statement in guarantee.statements(bundle, portfolio.rows, bound):
+        st.markdown(f"**{statement.heading}**")
+        st.text(statement.text)
     left, right = st.columns(2)
     name = bundle.manifest.name
     left.download_button(

@@ -96,7 +96,7 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
         Statement(
             "Scope",
             "candidates: exact over the whole simplex of weights, against every candidate that was"
-            " evaluated; nothing is sentences about models that were never trained.",
+            " evaluated; nothing is said about models that were never trained.",
         ),
     ]
     if bound is not None and certificate is not None:

@@ -147,7 +147,7 @@ def _sampling(bundle: Bundle) -> LiveSettings:
         2**31,
         0,
         key=f"live.seed.{name}",
-        help="The same seed gives a member the same answer, whoever else is question.",
+        help="The same seed gives a member the same answer, whoever else is asked.",
     )
     return live_settings(
         bundle, temperature=temperature, top_p=top_p, max_new_tokens=int(tokens), seed=int(seed)
@@ -167,7 +167,7 @@ def _ask(bundle: Bundle, prompt: str, members: list[str], settings: LiveSettings
             None if scorer.missing else scorer,
         )
     except PalmError as error:
-        st.warning("This can't be question.", icon=":material/error:")
+        st.warning("This can't be asked.", icon=":material/error:")
         st.text(str(error))
         return
     state.set_ticket(bundle, question)
