@@ -30,6 +30,12 @@ def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """The figures, the promise in sentences, and the downloads."""
     exact = cache.exact_gap(bundle, portfolio.rows)
     bound = portfolio.bound
+    statements = guarantee.statements(bundle, portfolio.rows, bound)
+    for statement in statements:
+        if statement.warns:
+            with st.container(border=True):
+                st.markdown(f":material/warning: **{statement.heading}**")
+                st.text(statement.text)
     one, two, three = st.columns(3)
     one.metric(
         "Worst gap anywhere (scope: candidates)",
@@ -48,9 +54,10 @@ def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
         multiplicative,
         help="Share of the best value that is lost (scope: candidates).",
     )
-    for statement in guarantee.statements(bundle, portfolio.rows, bound):
-        st.markdown(f"**{statement.heading}**")
-        st.text(statement.text)
+    for statement in statements:
+        if not statement.warns:
+            st.markdown(f"**{statement.heading}**")
+            st.text(statement.text)
     left, right = st.columns(2)
     name = bundle.manifest.name
     left.download_button(
@@ -79,6 +86,28 @@ def cards(bundle: Bundle) -> None:
             st.text(f"Reward: {trait.reward}. Normalisation: {trait.normalisation or 'none'}.")
             for key, value in (trait.card or {}).items():
                 st.text(f"{key.replace('_', ' ').capitalize()}: {value}")
+    audit = bundle.manifest.reward_audit
+    if audit is None:
+        return
+    st.caption(
+        f"The audit of these rewards on {audit.prompts} prompts ({audit.split}): answers that"
+        " should not be paid, against the shipped members over all weights. A lead above"
+        f" {audit.most_lead} anywhere fails it."
+    )
+    table = pd.DataFrame(
+        [
+            {
+                "attack": a.kind,
+                "tried": a.tried,
+                "largest lead": a.lead,
+                "at": weights_text(a.at_weights),
+                "ahead for (share of users)": a.share,
+                "answer": a.example,
+            }
+            for a in audit.attacks
+        ]
+    )
+    figure.table(table, f"{bundle.manifest.name}-audit", f"audit.{bundle.folder.name}")
 
 
 def plans(bundle: Bundle) -> None:

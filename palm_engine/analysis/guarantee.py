@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from palm_engine.bundle.folder import Bundle
+from palm_engine.bundle.schema import RewardAudit
 from palm_engine.geometry.confidence import Bound
 from palm_engine.geometry.fields import population, usage
 from palm_engine.geometry.gap import worst_gap
@@ -22,10 +23,12 @@ class Statement:
     Attributes:
         heading: one or two words.
         text: the sentences.
+        warns: whether it says that the rest can't be relied on.
     """
 
     heading: str
     text: str
+    warns: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,11 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
     unit = "reward minus KL cost" if bundle.with_cost else "reward"
     where = weights_text(named_weights(exact.at_weights_additive, bundle.traits))
     own = certificate is not None and set(rows) == set(bundle.members)
-    sentences = [
+    audit = bundle.manifest.reward_audit
+    sentences = []
+    if audit is not None and not audit.passes:
+        sentences.append(Statement("Rewards", audit_verdict(audit), warns=True))
+    sentences += [
         Statement(
             "Promise",
             f"For every weights over {', '.join(bundle.traits)}, {_one_of(len(rows))} is at most"
@@ -165,14 +172,52 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
                     " members are better).",
                 )
             )
+    if audit is not None and audit.passes:
+        sentences.append(Statement("Rewards", audit_verdict(audit)))
     sentences.append(
         Statement(
             "Not promised",
             "Rewards measure what their cards say and no more; other prompts, other languages and"
-            " other samplings can differ. A gap says nothing about how good the best candidate is.",
+            " other samplings can differ. A gap says nothing about how good the best candidate is."
+            + ("" if audit else " These rewards were not audited (`palm rewards audit`)."),
         )
     )
     return sentences
+
+
+def audit_verdict(audit: RewardAudit) -> str:
+    """What a reward audit found, in words; the same on the page, in reports and in the terminal.
+
+    Args:
+        audit: as recorded in a bundle.
+    """
+    tried = sum(a.tried for a in audit.attacks)
+    where = f"{audit.prompts} prompts ({audit.split})"
+    if audit.passes:
+        return (
+            f"Audited on {where}: none of {tried} attacks (constant answers, the prompt repeated,"
+            " random words, no answer) is ahead of the shipped members by more than"
+            f" {audit.most_lead} anywhere." + _kept(audit)
+        )
+    found = "".join(
+        f" The best {a.kind} answer is ahead of every shipped member by {a.lead:.3f} at"
+        f" {weights_text(a.at_weights)}, and such answers are ahead for {a.share:.0%} of uniform"
+        " users."
+        for a in audit.ahead[:1]
+    )
+    return (
+        f"These rewards can be fooled: they failed their audit on {where}.{found}{_kept(audit)}"
+        " Gaps are exact for the rewards as they are, and don't say that answers are good."
+    )
+
+
+def _kept(audit: RewardAudit) -> str:
+    if audit.shuffled_share is None:
+        return ""
+    return (
+        f" Answers to other prompts keep {audit.shuffled_share:.0%} of the members' gain over the"
+        " base."
+    )
 
 
 def _multiplicative(share: float | None) -> str:
@@ -243,6 +288,11 @@ def as_json(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> 
         "statements": [asdict(s) for s in statements(bundle, portfolio, bound)],
         "planned_and_reached": [asdict(r) for r in planned_and_reached(bundle)],
         "diversity": [asdict(d) for d in diversity(bundle)],
+        "reward_audit": (
+            bundle.manifest.reward_audit.model_dump(mode="json", exclude_none=True)
+            if bundle.manifest.reward_audit
+            else None
+        ),
         "certificate": (
             certificate.model_dump(mode="json", exclude_none=True) if certificate else None
         ),

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from palm_engine._files import whole_folder
+from palm_engine._files import whole_folder, write_whole
 from palm_engine._types import Floats
 from palm_engine.bundle.schema import FORMAT_VERSION, Candidate, Manifest
 from palm_engine.bundle.upgrade import upgrade
@@ -157,8 +157,7 @@ class Bundle:
         folder = self.folder / inside
         if not folder.resolve().is_relative_to(self.folder.resolve()) or not folder.is_dir():
             raise BundleError(
-                f"{folder}: no such folder inside the portfolio; copy the adapter of {policy!r}"
-                " there"
+                f"{folder}: no such folder inside the bundle; copy the adapter of {policy!r} there"
             )
         return folder
 
@@ -370,7 +369,24 @@ def write_bundle(
             target.mkdir(parents=True)
             for file in ("adapter_config.json", "adapter_model.safetensors"):
                 shutil.copyfile(source / file, target / file)
-        text = manifest.model_dump_json(indent=1, exclude_none=True)
-        (part / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
+        (part / MANIFEST_FILE).write_text(_as_text(manifest), encoding="utf-8")
         read_bundle(part)
     return read_bundle(folder)
+
+
+def rewrite_manifest(bundle: Bundle, manifest: Manifest) -> Bundle:
+    """Put another manifest in the place of a bundle's own; nothing else in the folder changes.
+
+    Args:
+        bundle: the one to change.
+        manifest: the new content of its portfolio.json.
+
+    Raises:
+        OSError: the file can't be written; the old one stays.
+    """
+    write_whole(bundle.folder / MANIFEST_FILE, _as_text(manifest))
+    return read_bundle(bundle.folder)
+
+
+def _as_text(manifest: Manifest) -> str:
+    return manifest.model_dump_json(indent=1, exclude_none=True) + "\n"

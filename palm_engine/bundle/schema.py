@@ -189,6 +189,50 @@ class OutsideTest(Part):
     gap: Finite
 
 
+class Attack(Part):
+    """One kind of answer that should not be paid, against the members over the whole simplex.
+
+    `tried` of them; `lead` is how far the best is ahead of the members at `at_weights` (below 0:
+    behind everywhere), `share` for how many uniform users one of them is ahead, `example` the
+    answer of that best one.
+    """
+
+    kind: str
+    tried: int = Field(ge=1)
+    lead: Finite
+    at_weights: Weights
+    share: Share
+    example: str
+
+
+class RewardAudit(Part):
+    """What attacks get from the rewards, on `prompts` prompts of a split.
+
+    `shuffled_share` is the share of the members' gain over the base that answers to other prompts
+    still get; None where there is no base to compare with.
+    """
+
+    split: str
+    prompts: int = Field(ge=2)
+    seed: int
+    attacks: tuple[Attack, ...]
+    shuffled_share: Finite | None
+    most_lead: Finite = 0.02
+    most_shuffled: Finite = 0.5
+
+    @property
+    def ahead(self) -> tuple[Attack, ...]:
+        """Attacks that are further ahead of the members than allowed, the furthest first."""
+        found = [a for a in self.attacks if a.lead > self.most_lead]
+        return tuple(sorted(found, key=lambda a: -a.lead))
+
+    @property
+    def passes(self) -> bool:
+        """No attack is ahead by more than allowed, and shuffled answers lose enough."""
+        blind = self.shuffled_share is not None and self.shuffled_share > self.most_shuffled
+        return not self.ahead and not blind
+
+
 class Built(Part):
     """How the bundle was made."""
 
@@ -214,6 +258,7 @@ class Manifest(Part):
     outside: tuple[Candidate, ...] = ()
     members: tuple[Member, ...] = ()
     certificate: Certificate | None = None
+    reward_audit: RewardAudit | None = None
     curated_prompts: tuple[str, ...] = ()
     built: Built = Built()
 

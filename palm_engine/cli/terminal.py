@@ -22,8 +22,9 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from palm_engine.analysis.guarantee import audit_verdict
 from palm_engine.bundle.folder import Bundle
-from palm_engine.bundle.schema import Candidate
+from palm_engine.bundle.schema import Candidate, RewardAudit
 from palm_engine.geometry.simplex import weights_text
 
 if TYPE_CHECKING:
@@ -114,7 +115,9 @@ def certificate_lines(bundle: Bundle) -> list[str]:
     if certificate is None:
         return ["No certificate: nothing was selected from these candidates yet."]
     bound = certificate.additive
+    audit = bundle.manifest.reward_audit
     return [
+        *([] if audit is None or audit.passes else [audit_verdict(audit)]),
         (
             f"Worst gap {bound.estimate:.4f}, {bound.confidence:.0%} bound {bound.upper:.4f} "
             f"(scope: {certificate.scope}, whole simplex; {certificate.certified_on})."
@@ -128,6 +131,18 @@ def certificate_lines(bundle: Bundle) -> list[str]:
             f" {certificate.single_best_minus_members.estimate:.4f} (at least"
             f" {certificate.single_best_minus_members.lower:.4f} with {bound.confidence:.0%}"
             " confidence)."
+        ),
+    ]
+
+
+def audit_lines(audit: RewardAudit) -> list[str]:
+    """The verdict of a reward audit, and a line for each kind of attack."""
+    return [
+        audit_verdict(audit),
+        *(
+            f"{a.kind} ({a.tried} tried): {a.lead:+.3f} against the members at"
+            f" {weights_text(a.at_weights)}; ahead for {a.share:.0%} of uniform users"
+            for a in audit.attacks
         ),
     ]
 

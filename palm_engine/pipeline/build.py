@@ -324,7 +324,7 @@ class Build:
         columns = ["policy", "prompt_id", "sample_id", "text", "tokens"]
         if self.config.data.demonstrations is None:
             return pd.DataFrame({c: [] for c in columns})
-        from palm_engine.lm.base_model.load import load_tokenizer
+        from palm_engine.lm.base_model.load import token_counter
         from palm_engine.lm.base_model.source import resolve_base
 
         path = self.project / self.config.data.demonstrations
@@ -337,17 +337,14 @@ class Build:
                 f"{path}: prompt_id {min(unknown)!r} is not a train prompt; demonstrations train"
                 " members"
             )
-        tokenizer = load_tokenizer(resolve_base(self.config.base, self.progress.note))
+        count = token_counter(resolve_base(self.config.base, self.progress.note))
         return pd.DataFrame(
             {
                 "policy": DEMONSTRATION,
                 "prompt_id": written["prompt_id"],
                 "sample_id": written.groupby("prompt_id").cumcount(),
                 "text": written["text"],
-                "tokens": [
-                    len(tokenizer(t, add_special_tokens=False)["input_ids"])
-                    for t in written["text"]
-                ],
+                "tokens": count(list(written["text"])),
             }
         )
 

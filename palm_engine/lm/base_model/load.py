@@ -5,6 +5,7 @@ Weights are safetensors only, and no code of a model is run.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,3 +79,17 @@ def load_tokenizer(folder: Path) -> Any:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def token_counter(folder: Path) -> Callable[[Sequence[str]], list[int]]:
+    """Counts the tokens of texts, without special ones.
+
+    Args:
+        folder: of the base model whose tokens count.
+    """
+    tokenizer = load_tokenizer(folder)
+
+    def count(texts: Sequence[str]) -> list[int]:
+        return [len(ids) for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
+
+    return count

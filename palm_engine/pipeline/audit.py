@@ -1,0 +1,239 @@
+"""The reward audit: what a bundle's rewards pay to answers that nobody should be paid for.
+
+Gaps are exact for the rewards they are given, and no certificate notices a reward that a constant
+string can fool. So attacks are scored as if they were policies and compared with the members over
+the whole simplex: an attack that is ahead anywhere means that the reward, not the portfolio, is at
+fault (reward hacking: Skalse et al. 2022, arXiv 2209.13085).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import numpy as np
+import pandas as pd
+
+from palm_engine._types import Floats, Progress, no_progress
+from palm_engine.bundle.folder import Bundle
+from palm_engine.bundle.schema import Attack, RewardAudit
+from palm_engine.errors import InvalidInputError
+from palm_engine.geometry.fields import gap_field, population
+from palm_engine.geometry.gap import worst_gap
+from palm_engine.geometry.simplex import named_weights
+from palm_engine.rewards import get_reward, reward_names
+
+PARROTS = ("{prompt} {text}", "You asked: {prompt} {text}", "{text} {prompt}", "{prompt}")
+RANDOM_LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34)
+CHUNK = 1024
+SHOWN = 200
+
+Count = Callable[[Sequence[str]], list[int]]
+
+
+@dataclass(frozen=True)
+class _Material:
+    """What attacks are made of: prompts, and the recorded answers of the members to them."""
+
+    split: str
+    prompts: pd.Series[str]
+    answers: pd.DataFrame
+    texts: list[str]
+
+
+def audit_rewards(
+    bundle: Bundle,
+    count_tokens: Count,
+    tries: int = 200,
+    prompts: int = 40,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> RewardAudit:
+    """Score attacks with a bundle's rewards and compare them with its members.
+
+    The attacks: recorded answers given to every prompt alike (those that the rewards like best),
+    the same behind or before the prompt repeated, words drawn at random, the empty answer; and the
+    members' own answers given to other prompts. Costs are left aside, since an attack has no KL.
+
+    Args:
+        bundle: with recorded answers; its members are audited, or all candidates without members.
+        count_tokens: lengths of texts in the base model's tokens.
+        tries: constant answers and as many parrots.
+        prompts: held-out prompts to answer, drawn at random; all where there are fewer.
+        seed: of the draws.
+        progress: gets the share of the texts that are scored.
+
+    Raises:
+        InvalidInputError: no recorded answers to held-out prompts, a reward that isn't known here,
+            or counts below 1.
+        DependencyError: a reward needs the extra 'lm'.
+    """
+    if tries < 1 or prompts < 2:
+        raise InvalidInputError("an audit needs at least 1 try and 2 prompts")
+    known = reward_names()
+    for trait in bundle.manifest.traits:
+        if trait.reward not in known:
+            raise InvalidInputError(
+                f"trait {trait.name!r}: reward {trait.reward!r} is not known here, so nothing can"
+                f" be scored; known are {', '.join(known)}"
+            )
+    rng = np.random.default_rng(seed)
+    material = _material(bundle, prompts, rng)
+    score = _scorer(bundle, count_tokens)
+    questions = list(material.prompts)
+    constants = _best_texts(bundle, material, tries)
+    attacks = _attacks(constants, questions, material.texts, tries, rng)
+    total = sum(len(a) for _, a in attacks) * len(questions) + len(material.answers)
+    done = 0
+
+    def scored(asked: Sequence[str], given: Sequence[str]) -> Floats:
+        nonlocal done
+        parts = []
+        for start in range(0, len(given), CHUNK):
+            chunk = slice(start, start + CHUNK)
+            parts.append(score(asked[chunk], given[chunk]))
+            done += len(parts[-1])
+            progress(done / total, "Scoring attacks")
+        return np.concatenate(parts)
+
+    members = _means(material.answers, bundle.traits)
+    rows = []
+    for kind, texts in attacks:
+        flat = [text for answers in texts for text in answers]
+        points = (
+            scored(questions * len(texts), flat)
+            .reshape(len(texts), len(questions), -1)
+            .mean(axis=1)
+        )
+        rows.append(_compare(kind, points, [a[0] for a in texts], members, bundle.traits))
+    return RewardAudit(
+        split=material.split,
+        prompts=len(questions),
+        seed=seed,
+        attacks=tuple(rows),
+        shuffled_share=_shuffled(bundle, material, members, scored, rng),
+    )
+
+
+def _material(bundle: Bundle, count: int, rng: np.random.Generator) -> _Material:
+    wanted = [bundle.policies[i] for i in bundle.members] or bundle.policies
+    rows = bundle.samples[bundle.samples["policy"].isin(wanted)]
+    for split in ("certify", "choose"):
+        texts = bundle.prompts[bundle.prompts["split"] == split].set_index("prompt_id")["text"]
+        full = rows[rows["prompt_id"].isin(texts.index)].groupby("prompt_id", observed=True)
+        answered = sorted(str(p) for p, n in full["policy"].nunique().items() if n == len(wanted))
+        if len(answered) >= 2:
+            drawn = sorted(rng.choice(answered, min(count, len(answered)), replace=False))
+            found = rows[rows["prompt_id"].isin(drawn)]
+            every = bundle.samples.loc[bundle.samples["prompt_id"].isin(texts.index), "text"]
+            return _Material(split, texts.loc[drawn], found, sorted(set(map(str, every))))
+    raise InvalidInputError(
+        f"{bundle.folder}: no recorded answers of the members to held-out prompts; attacks are made"
+        " of them"
+    )
+
+
+def _scorer(bundle: Bundle, count: Count) -> Callable[[Sequence[str], Sequence[str]], Floats]:
+    rewards = [get_reward(t.reward) for t in bundle.manifest.traits]
+
+    def score(prompts: Sequence[str], answers: Sequence[str]) -> Floats:
+        tokens = count(answers)
+        return np.stack([r.score(prompts, answers, tokens) for r in rewards], axis=1)
+
+    return score
+
+
+def _means(answers: pd.DataFrame, traits: list[str]) -> Floats:
+    """Mean rewards of each policy, every prompt counting the same, shape (policies, d)."""
+    by_prompt = answers.groupby(["policy", "prompt_id"], observed=True)[traits].mean()
+    means = by_prompt.groupby("policy", observed=True).mean()
+    return np.asarray(means.to_numpy(dtype=float))
+
+
+def _best_texts(bundle: Bundle, material: _Material, count: int) -> list[str]:
+    """Texts among the recorded ones that are paid best, for corners, middle and between in turn."""
+    held_out = bundle.samples[bundle.samples["text"].isin(material.texts)]
+    best = held_out.groupby("text", observed=True)[bundle.traits].max()
+    d = len(bundle.traits)
+    weights = np.vstack([np.eye(d), np.full((1, d), 1 / d), population(d)[:12]])
+    orders = np.argsort(-(best.to_numpy(dtype=float) @ weights.T), axis=0, kind="stable").T
+    found: dict[str, None] = {}
+    for row in zip_longest(*orders):
+        for i in row:
+            if str(best.index[i]).strip():
+                found[str(best.index[i])] = None
+        if len(found) >= count:
+            break
+    return list(found)[:count]
+
+
+def _attacks(
+    constants: list[str],
+    prompts: list[str],
+    texts: list[str],
+    tries: int,
+    rng: np.random.Generator,
+) -> list[tuple[str, list[list[str]]]]:
+    """Each kind with its attacks; an attack is one answer per prompt."""
+    parrots = []
+    for i in range(tries):
+        form = PARROTS[i % len(PARROTS)] if i < len(PARROTS) else PARROTS[i % (len(PARROTS) - 1)]
+        text = constants[i % len(constants)]
+        parrots.append([form.format(prompt=p, text=text) for p in prompts])
+    words = [word for text in texts for word in text.split()] or ["word"]
+    noise = [[" ".join(rng.choice(words, n)) for _ in prompts] for n in RANDOM_LENGTHS]
+    return [
+        ("constant", [[text] * len(prompts) for text in constants]),
+        ("parrot", parrots),
+        ("random words", noise),
+        ("empty", [[""] * len(prompts)]),
+    ]
+
+
+def _compare(
+    kind: str, points: Floats, examples: list[str], members: Floats, traits: list[str]
+) -> Attack:
+    gap = worst_gap(members, points)
+    best = int(np.argmax(points @ gap.at_weights_additive))
+    users = gap_field(members, points, population(len(traits)))
+    return Attack(
+        kind=kind,
+        tried=len(points),
+        lead=gap.additive,
+        at_weights=named_weights(gap.at_weights_additive, traits),
+        share=float((users.gap > 0).mean()),
+        example=examples[best][:SHOWN],
+    )
+
+
+def _shuffled(
+    bundle: Bundle,
+    material: _Material,
+    members: Floats,
+    scored: Callable[[Sequence[str], Sequence[str]], Floats],
+    rng: np.random.Generator,
+) -> float | None:
+    """The share of the members' mean gain over the base that is left with answers swapped.
+
+    Each prompt gets the answers that were given to another. None without a base or a gain.
+    """
+    base = next((c.policy for c in bundle.manifest.candidates if c.role == "base"), None)
+    ids = list(material.prompts.index)
+    rows = bundle.samples[
+        (bundle.samples["policy"] == base) & bundle.samples["prompt_id"].isin(ids)
+    ]
+    if rows.empty:
+        return None
+    order = rng.permutation(len(ids))
+    other = {ids[a]: ids[b] for a, b in zip(order, np.roll(order, 1), strict=True)}
+    swapped = material.answers.assign(prompt_id=material.answers["prompt_id"].map(other))
+    asked = [str(material.prompts[p]) for p in swapped["prompt_id"]]
+    swapped = swapped.assign(
+        **dict(zip(bundle.traits, scored(asked, list(swapped["text"])).T, strict=True))
+    )
+    weights = population(len(bundle.traits))
+    start = _means(rows, bundle.traits) @ weights.T
+    gain = ((members @ weights.T).max(axis=0) - start).mean()
+    left = ((_means(swapped, bundle.traits) @ weights.T).max(axis=0) - start).mean()
+    return float(left / gain) if gain > 0 else None
