@@ -13,8 +13,9 @@ from streamlit.testing.v1 import AppTest
 
 from app.components.export.report import report
 from app.components.export.share import shared_page
-from palm_engine.analysis.guarantee import as_json
-from palm_engine.bundle.folder import read_bundle, write_bundle
+from palm_engine.analysis.guarantee import as_json, audit_verdict
+from palm_engine.bundle.folder import read_bundle, rewrite_manifest, write_bundle
+from palm_engine.bundle.schema import Attack, RewardAudit
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.pick import pick_info
 
@@ -326,6 +327,34 @@ def test_the_guarantee_is_of_the_portfolio_in_use(open_app: Any, bundles: Path) 
     settle(app)
     app.switch_page("../pages/guarantee.py").run()
     assert "the one member" in texts(app)
+
+
+def test_rewards_that_failed_their_audit_are_the_first_words_of_the_guarantee(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.support.bundles import NASTY, make_bundle
+
+    bundle = make_bundle(tmp_path / "demo")
+    corner = {t: float(t == bundle.traits[0]) for t in bundle.traits}
+    attack = Attack(
+        kind="constant", tried=7, lead=0.31, at_weights=corner, share=0.6, example=NASTY
+    )
+    audit = RewardAudit(split="choose", prompts=5, seed=0, attacks=(attack,), shuffled_share=0.8)
+    rewrite_manifest(bundle, bundle.manifest.model_copy(update={"reward_audit": audit}))
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PALM_PORTFOLIOS", str(tmp_path))
+    monkeypatch.setenv("PALM_PUBLIC", "1")
+    app = AppTest.from_file(MAIN, default_timeout=30).run()
+    app.switch_page("../pages/guarantee.py").run()
+    assert not app.exception, [e.value for e in app.exception]
+    assert [t.value for t in app.text if "can be fooled" in t.value] == [audit_verdict(audit)]
+    said = texts(app)
+    assert "0.310 at" in said
+    assert "80%" in said
+    table = next(d.value for d in app.dataframe if "attack" in d.value)
+    assert list(table["answer"]) == [NASTY]
+    page = report(read_bundle(bundle.folder), tuple(bundle.members), None)
+    assert page.index("can be fooled") < page.index("Promise")
 
 
 def test_a_broken_table_is_a_sentence_on_every_page_that_reads_it(
