@@ -51,11 +51,12 @@ page = st.navigation(
     ],
     position="top",
 )
-# Streamlit's default leaves a screen-high gap above the first heading, and captions too pale to
-# read.
+# Streamlit's default leaves a screen-high gap above the first heading, captions too pale to read,
+# and, where its developer tools are found, an offer to install more of them above the page.
 st.html(
     "<style>[data-testid='stMainBlockContainer']{padding-top:3.5rem;padding-bottom:3rem}"
-    "[data-testid='stCaptionContainer']{color:inherit;opacity:.82}</style>"
+    "[data-testid='stCaptionContainer']{color:inherit;opacity:.82}"
+    "[data-testid='stSkillsNudge']{display:none}</style>"
 )
 names = cache.bundle_names(state.portfolios_root())
 state.look_at_tickets()

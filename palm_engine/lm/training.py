@@ -175,4 +175,6 @@ def _save_bf16(adapted: Any, folder: Path) -> None:
     # Don't leak the local path of the base model; it is never followed when loading.
     config.base_model_name_or_path = ""
     config.inference_mode = True
+    # A set otherwise, written in any order: the same training would give another hash.
+    config.target_modules = sorted(config.target_modules)
     config.save_pretrained(folder)
