@@ -10,11 +10,14 @@ import numpy as np
 import streamlit as st
 
 from app import jobs, state
+from palm_engine._types import Progress
 from palm_engine.analysis import curves as explore
+from palm_engine.analysis.plan import PlanInfo, built_resolution, plan
 from palm_engine.bundle.folder import MANIFEST_FILE, Bundle, list_bundles, read_bundle
 from palm_engine.geometry.fields import Coverage, Usage, coverage, region_shares, usage
 from palm_engine.geometry.gap import WorstGap, worst_gap
 from palm_engine.selection.parts.cuts import comparator_rows
+from palm_engine.selection.result import Target
 from palm_engine.serving.host import ModelHost
 
 if TYPE_CHECKING:
@@ -43,6 +46,44 @@ def stamp(of: Bundle) -> int:
 @st.cache_resource(show_spinner="Opening the bundle", max_entries=8)
 def _read(folder: str, stamp: int) -> Bundle:
     return read_bundle(Path(folder))
+
+
+@st.cache_resource(show_spinner=False, max_entries=24)
+def planned(
+    folder: str,
+    stamp: int,
+    traits: tuple[str, ...],
+    beta: float,
+    target: tuple[int | None, float, float],
+    with_kl_cost: bool,
+    most: int,
+    _report: Progress,
+) -> PlanInfo:
+    """The plan on a bundle's pool for some of its traits, kept for all sessions.
+
+    Args:
+        folder: the bundle's.
+        stamp: of the bundle (see `stamp`).
+        traits: that count, in the bundle's order.
+        beta: the temperature.
+        target: k, eps and delta.
+        with_kl_cost: count the KL cost.
+        most: the largest size of the curve.
+    """
+    of = _read(folder, stamp)
+    rewards = of.pool_rewards
+    assert rewards is not None, "the page offers no plan without a pool"
+    # The build's own grid, so that both plan the same, where it has these traits.
+    whole = len(traits) == len(of.traits)
+    return plan(
+        rewards[:, :, [of.traits.index(t) for t in traits]],
+        [beta],
+        Target(k=target[0], eps=target[1], delta=target[2]),
+        with_kl_cost,
+        built_resolution(of.manifest.built.config) if whole else None,
+        most,
+        _report,
+    )
 
 
 def planned_value(of: Bundle, w: tuple[float, ...]) -> float | None:

@@ -196,12 +196,14 @@ def restore_from_url(names: Sequence[str]) -> None:
 
 
 def write_url(bundle: Bundle) -> None:
-    """Put portfolio, size and prompt into the address, so that a copied link opens this view.
+    """Put portfolio, weights, size and prompt into the address: a copied link opens this view.
 
-    The weights are the browser's to write: it replaces them while a slider moves, where each
-    change made here would be a step of the history.
+    While a slider moves the browser replaces the weights in the address, which the server doesn't
+    see and needn't: they are written here only where something else changes, as a step of the
+    history. They come from the session, which the browser keeps informed.
     """
-    wanted = {"portfolio": bundle.folder.name}
+    raw = "-".join(f"{round(x, 1):g}" for x in raw_weights(bundle))
+    wanted = {"portfolio": bundle.folder.name, "w": raw}
     size = chosen_size(bundle)
     prompt = st.session_state.get(prompt_key(bundle))
     if size is not None:
@@ -211,9 +213,8 @@ def write_url(bundle: Bundle) -> None:
     if prompt:
         wanted["prompt"] = str(prompt)
     now = st.query_params.to_dict()
-    weights_now = {"w": now.pop("w")} if "w" in now else {}
-    if now != wanted:
-        st.query_params.from_dict(wanted | weights_now)
+    if "w" not in now or now | {"w": raw} != wanted:
+        st.query_params.from_dict(wanted)
 
 
 def chosen_size(bundle: Bundle) -> int | None:

@@ -223,7 +223,7 @@ def diversity(bundle: Bundle, portfolio: state.Portfolio) -> None:
         )
     table = pd.DataFrame([asdict(r) for r in rows])
     table["portfolio"] = [TRAINED_AT.get(p, p) for p in table["portfolio"]]
-    table["members"] = [", ".join(m) for m in table["members"]]
+    table["members"] = [", ".join(bundle.label(p) for p in members) for members in table["members"]]
     table = table.rename(
         columns={
             "distance": "embedding distance",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -11,7 +10,7 @@ from app.components import figure
 from app.components import panel as atlas
 from app.components.hosting_cost import PLACES, ask, costs
 from app.components.sidebar import open_bundle
-from palm_engine.analysis.plan import REFERENCE, PlanInfo, built_resolution, plan, plan_config
+from palm_engine.analysis.plan import REFERENCE, PlanInfo, plan_config
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import ConfigError
 from palm_engine.selection.result import Target
@@ -87,8 +86,9 @@ def results(
     )
     four.metric("Planned policies compared", len(policies.names))
     st.caption(
-        f"Scope: pool (all {len(policies.names)} planned policies, whole simplex; few samples a"
-        " prompt underestimate what is possible). No model was trained for these figures."
+        f"Scope: pool (all {len(policies.names)} planned policies, whole simplex; few samples"
+        " per prompt underestimate what is possible). No model was trained for these figures."
+        + ("" if proved else " Not proved in the time given: a better plan may exist.")
     )
     left, right = st.columns(2)
     with left:
@@ -115,10 +115,10 @@ def results(
             f"plan_curve.{bundle.folder.name}",
             "Planned worst gap by portfolio size",
         )
-    st.subheader("How much each more costs")
+    st.subheader("What each further member costs")
     st.caption(
-        "Planned gaps (scope: pool); assumptions, to be edited: one base, an adapter a member"
-        " beside it."
+        "Planned gaps (scope: pool); assumptions, to be edited: one base, and one"
+        " adapter per member beside it."
     )
     table = costs(
         sizes,
@@ -221,22 +221,19 @@ def show() -> None:
         return
     if target is None:
         return
-    on = np.array([bundle.traits.index(t) for t in traits])
     # Larger portfolios take longest to prove: one size beyond what is asked shows what one more
     # buys.
     sizes = max(LEAST, min((target.k or 0) + 1, MOST))
     info = jobs.result_of(
         f"plan.{name}.{cache.stamp(bundle)}.{traits}.{beta}.{target}.{with_kl_cost}",
         "Planning",
-        lambda report: plan(
-            rewards[:, :, on],
-            [beta],
-            target,
+        lambda report: cache.planned(
+            str(bundle.folder),
+            cache.stamp(bundle),
+            tuple(traits),
+            beta,
+            (target.k, target.eps, target.delta),
             with_kl_cost,
-            # The build's own grid, so that both plan the same, where it has these traits.
-            built_resolution(bundle.manifest.built.config)
-            if len(traits) == len(bundle.traits)
-            else None,
             sizes,
             report,
         ),

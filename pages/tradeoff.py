@@ -12,20 +12,18 @@ from app.components.sidebar import open_bundle
 from palm_engine._types import Progress
 from palm_engine.analysis.comparison import RANDOM_DRAWS, MethodCurve, compare_methods
 from palm_engine.analysis.curves import CurveInfo
-from palm_engine.analysis.plan import built_resolution, plan
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.confidence import Bound, simultaneous_bounds
 from palm_engine.geometry.gap import minimum_of_envelope
 from palm_engine.selection.palm import promised_size
-from palm_engine.selection.result import Target
 
-OWN = "portfolio's own"
+OWN = "bundle's own"
 BAND_RESAMPLES = 400
 ADDITIVE = "Additive (delta)"
 MULTIPLICATIVE = "Multiplicative (eps)"
 
 
-def table(info: CurveInfo, others: list[MethodCurve]) -> pd.DataFrame:
+def table(bundle: Bundle, info: CurveInfo, others: list[MethodCurve]) -> pd.DataFrame:
     """The curve's numbers, as shown and as downloaded."""
     columns: dict[str, object] = {"members": info.sizes}
     if info.certify is not None and info.upper is not None:
@@ -35,7 +33,7 @@ def table(info: CurveInfo, others: list[MethodCurve]) -> pd.DataFrame:
     else:
         columns |= {"exact best": info.choose}
     columns |= {c.label: c.gaps for c in others}
-    columns["exact best portfolio"] = [", ".join(m) for m in info.members]
+    columns["exact best portfolio"] = [", ".join(bundle.label(p) for p in m) for m in info.members]
     return pd.DataFrame(columns)
 
 
@@ -183,7 +181,7 @@ def candidates_view(bundle: Bundle, info: CurveInfo) -> None:
         own = worst.multiplicative if multiplicative else worst.additive
         marked = None if own is None else (len(portfolio.rows), own)
     unit = "share of the best value" if multiplicative else state.unit_of(bundle)
-    numbers = table(shown, others)
+    numbers = table(bundle, shown, others)
     event = figure.show(
         charts.size_curve(shown, marked, others, unit),
         numbers,
@@ -238,14 +236,15 @@ def plan_view(bundle: Bundle) -> None:
     info = jobs.result_of(
         f"curve.{bundle.folder.name}.{cache.stamp(bundle)}",
         "Planning every size",
-        lambda report: plan(
-            rewards,
-            [min(betas)],
-            Target(k=8),
+        lambda report: cache.planned(
+            str(bundle.folder),
+            cache.stamp(bundle),
+            tuple(bundle.traits),
+            min(betas),
+            (8, 0.0, 0.0),
             with_kl_cost,
-            built_resolution(bundle.manifest.built.config),
-            most=8,
-            report=report,
+            8,
+            report,
         ),
     )
     if info is None:

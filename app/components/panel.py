@@ -63,6 +63,8 @@ def describe(candidate: Candidate) -> str:
     if candidate.kind == "adapter" and candidate.weights is not None:
         weights = weights_text(candidate.weights)
         return f"An adapter trained for {weights}; runs {runs}."
+    if candidate.kind == "adapter":
+        return f"An adapter; runs {runs}." if candidate.adapter else "From a table of rewards."
     return f"The base model, not trained; runs {runs}."
 
 

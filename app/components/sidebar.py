@@ -32,8 +32,7 @@ def open_bundle() -> Bundle:
     if not name:
         st.info(
             f"There is no portfolio in {root}. Build the demo with `make demo`, or start the"
-            " dashboard on a folder of portfolios: `streamlit run app/main.py -- --portfolios"
-            " DIR`.",
+            " dashboard on a folder of bundles: `palm app --portfolios DIR`.",
             icon=":material/folder_open:",
         )
         st.stop()

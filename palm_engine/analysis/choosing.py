@@ -176,6 +176,10 @@ def region_of(where: Bounds | None, traits: Sequence[str]) -> Region | None:
     """
     if not where:
         return None
+    if not isinstance(where, Mapping):
+        raise InvalidInputError(
+            f"where={where!r}: give bounds by trait, as in {{{traits[0]!r}: (0.2, 1.0)}}"
+        )
     lower = {trait: low for trait, (low, _) in where.items()}
     upper = {trait: high for trait, (_, high) in where.items()}
     return Region.from_mappings(lower, upper, traits)
@@ -184,11 +188,15 @@ def region_of(where: Bounds | None, traits: Sequence[str]) -> Region | None:
 def _points(source: Bundle | RewardTable, split: str | None) -> Floats:
     if split is None:
         return source.points
-    points = source.points_on(split) if isinstance(source, Bundle) else None
+    if not isinstance(source, Bundle):
+        raise InvalidInputError(f"split={split!r}: a reward table has no splits; leave it out")
+    points = source.points_on(split)
     if points is None:
         raise InvalidInputError(f"not every candidate was evaluated on the split {split!r}")
     return points
 
 
 def _rows(source: Bundle | RewardTable, names: Sequence[str]) -> list[int]:
+    if isinstance(names, str):
+        raise InvalidInputError(f"{names!r}: give names of policies as a list, as in [{names!r}]")
     return sorted({source.row(name) for name in names})

@@ -96,7 +96,7 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
     sentences += [
         Statement(
             "Promise",
-            f"For every weights over {', '.join(bundle.traits)}, {_one_of(len(rows))} is at most"
+            f"For all weights over {', '.join(bundle.traits)}, {_one_of(len(rows))} is at most"
             f" {exact.additive:.4f} {unit} units behind the best of the {len(bundle.policies)}"
             f" candidates. The worst is at {where}." + _multiplicative(exact.multiplicative),
         ),
@@ -129,7 +129,7 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
             Statement(
                 "Confidence",
                 "none is given: the rewards are taken as they stand. Certify with a table of one"
-                " row per policy and prompt (`palm certify`) for a bound that counts how few"
+                " row per policy and prompt (palm certify) for a bound that counts how few"
                 " prompts were used.",
             )
         )
@@ -147,8 +147,8 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
         sentences.append(
             Statement(
                 "Against one model",
-                f"The best single candidate ({certificate.single_best}) has a worst gap larger by"
-                f" {difference.estimate:.4f} ({difference.confidence:.0%} interval"
+                f"The best single candidate ({bundle.label(certificate.single_best)}) has a worst"
+                f" gap larger by {difference.estimate:.4f} ({difference.confidence:.0%} interval"
                 f" {difference.lower:.4f} to {difference.upper:.4f}).",
             )
         )
@@ -157,8 +157,8 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
                 Statement(
                     "Plan",
                     f"Before training, {certificate.planned_gap:.4f} was planned (scope: pool)."
-                    " Trained adapters fall short of what was planned for them; the figure below"
-                    " shows each.",
+                    " Trained adapters fall short of what was planned for them; planned and reached"
+                    " values are given below.",
                 )
             )
         if certificate.outside_test:
@@ -179,7 +179,7 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
             "Not promised",
             "Rewards measure what their cards say and no more; other prompts, other languages and"
             " other samplings can differ. A gap says nothing about how good the best candidate is."
-            + ("" if audit else " These rewards were not audited (`palm rewards audit`)."),
+            + ("" if audit else " These rewards were not audited; palm rewards audit does it."),
         )
     )
     return sentences

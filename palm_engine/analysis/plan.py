@@ -8,18 +8,20 @@ the same grid and with the same limits.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from palm_engine._types import Floats, Progress, no_progress
 from palm_engine.errors import ConfigError
+from palm_engine.geometry.gap import worst_violation
 from palm_engine.geometry.simplex import grid
 from palm_engine.oracles.gibbs import GibbsOracle
 from palm_engine.selection.minimum import minimum, size_curve
 from palm_engine.selection.options import Options
-from palm_engine.selection.result import Selection, Target
+from palm_engine.selection.parts.cuts import TOLERANCE
+from palm_engine.selection.result import PROVED, Selection, Target
 
 # Steps along an edge of the weight grid by number of traits: 100 to 700 virtual policies.
 RESOLUTION = {2: 100, 3: 36, 4: 12, 5: 8, 6: 6, 7: 5, 8: 4}
@@ -107,6 +109,7 @@ def plan(
     resolution: int | None = None,
     most: int = 0,
     report: Progress = no_progress,
+    seconds_per_size: float = SECONDS_PER_SIZE,
 ) -> PlanInfo:
     """The exact best portfolio of virtual policies for a target, and of every size up to `most`.
 
@@ -118,9 +121,10 @@ def plan(
         resolution: steps along an edge of the weight grid; None takes RESOLUTION for d traits.
         most: the largest size of the curve; 0 for none.
         report: gets the share done and what is being done.
+        seconds_per_size: the most that each size is given; then the best found is taken.
 
     Returns:
-        The plan; each size is given at most SECONDS_PER_SIZE, after which the best found is taken.
+        The plan; for a tolerance never more members than a size of the curve that meets it.
 
     Raises:
         InfeasibleError: no portfolio meets the target.
@@ -128,7 +132,7 @@ def plan(
     """
     report(0.0, "solving the pool in closed form")
     policies = virtual_policies(rewards, betas, with_kl_cost, resolution)
-    options = Options(time_limit=SECONDS_PER_SIZE)
+    options = Options(time_limit=seconds_per_size)
     steps = most + 2
 
     def of_curve(share: float, note: str) -> None:
@@ -142,8 +146,32 @@ def plan(
         chosen = curve[-1]  # its worst gap is 0 already, or it is the largest asked for
     else:
         report((steps - 1) / steps, "choosing for the target")
-        chosen = minimum(policies.points, target, options)
+        chosen = _smallest(minimum(policies.points, target, options), curve, target, policies)
     return PlanInfo(policies, tuple(curve), chosen)
+
+
+def _smallest(
+    found: Selection, curve: Sequence[Selection], target: Target, policies: VirtualPolicies
+) -> Selection:
+    """`found`, or the smallest portfolio of the curve that meets the tolerance with fewer members.
+
+    Either search may have been stopped by its time limit.
+    """
+    if target.k is not None:
+        return found
+    for best in sorted(curve, key=lambda s: len(s.members)):
+        if len(best.members) >= len(found.members):
+            break
+        if worst_violation(best.points, policies.points, target.eps, target.delta)[0] <= TOLERANCE:
+            least = found.size_lower_bound
+            proved = least is not None and least >= len(best.members)
+            return replace(
+                best,
+                size_lower_bound=least,
+                gap_lower_bound=None,
+                stopped=PROVED if proved else found.stopped,
+            )
+    return found
 
 
 def _name(w: Floats) -> str:
@@ -195,6 +223,8 @@ def plan_config(config: dict[str, Any], name: str, traits: list[str], beta: floa
     }
     changed.pop("value", None)  # an option of older versions, with one value
     changed["plan"] = {**config.get("plan", {}), "betas": [beta]}
+    if len(kept) < len(known):
+        changed["plan"]["resolution"] = RESOLUTION[len(kept)]
     changed["selection"] = {**config.get("selection", {}), "k": k}
     changed["plan"]["adapters"] = max(int(changed["plan"].get("adapters", 0)), k + len(kept))
     return tomli_w.dumps(_without_none(changed))

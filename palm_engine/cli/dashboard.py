@@ -71,8 +71,13 @@ def app(
         raise DependencyError("the dashboard needs the extra 'app': pip install 'palm-atlas[app]'")
     home = dashboard_home()
     folder = bundles_folder(portfolios, home)
+    words = command_line(home, folder, port)
+    if os.name == "posix":
+        # In its place, so that whatever ends this process ends the server.
+        os.chdir(home)
+        os.execv(words[0], words)
     try:
-        done = subprocess.run(command_line(home, folder, port), cwd=home, check=False)
+        done = subprocess.run(words, cwd=home, check=False)
     except KeyboardInterrupt:
         return
     raise typer.Exit(done.returncode)

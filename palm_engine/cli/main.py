@@ -13,7 +13,7 @@ from palm_engine.cli.dashboard import commands as dashboard_commands
 from palm_engine.cli.rewards import commands as audit_commands
 from palm_engine.cli.serving import commands as serving_commands
 from palm_engine.cli.tables import commands as table_commands
-from palm_engine.errors import InfeasibleError, PalmError
+from palm_engine.errors import InfeasibleError, InvalidInputError, PalmError
 from palm_engine.lm import require_language_models
 
 app = typer.Typer(
@@ -91,6 +91,8 @@ def answers(
     rows = found.samples[
         (found.samples["policy"] == policy) & found.samples["prompt_id"].isin(held_out.index)
     ]
+    if rows.empty:
+        raise InvalidInputError(f"{bundle}: holds no recorded answers of {policy!r}")
     for row in rows.sample(min(count, len(rows)), random_state=seed).to_dict("records"):
         scores = ", ".join(f"{t} {row[t]:.2f}" for t in found.traits)
         text = " ".join(str(row["text"]).split())
@@ -135,10 +137,7 @@ def build(
         )
     for line in certificate_lines(bundle):
         console.print(line, highlight=False)
-    console.print(
-        f"Wrote {out}. Open it with: streamlit run app/main.py -- --portfolios {out.parent}",
-        highlight=False,
-    )
+    typer.echo(f"Wrote {out}. Open it with: palm app --portfolios {out.parent}")
 
 
 @app.command()

@@ -148,11 +148,7 @@ def select(
         members = {m: summary.weights[m] for m in summary.members}
         save_table(rewards, members, out, f"{summary.method} on {table.name}")
         if not json:
-            console.print(
-                f"Wrote {out}. Open it with: streamlit run app/main.py -- --portfolios"
-                f" {out.parent}",
-                highlight=False,
-            )
+            typer.echo(f"Wrote {out}. Open it with: palm app --portfolios {out.parent}")
 
 
 @commands.command()

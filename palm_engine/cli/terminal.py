@@ -113,6 +113,8 @@ def certificate_lines(bundle: Bundle) -> list[str]:
     """The certificate in a few sentences; each gap with its scope."""
     certificate = bundle.manifest.certificate
     if certificate is None:
+        if bundle.members:
+            return ["No certificate: the members were selected, and no prompts were kept for it."]
         return ["No certificate: nothing was selected from these candidates yet."]
     bound = certificate.additive
     audit = bundle.manifest.reward_audit
@@ -127,7 +129,7 @@ def certificate_lines(bundle: Bundle) -> list[str]:
             f" {certificate.choose_gap:.4f} there."
         ),
         (
-            f"Best single candidate {certificate.single_best}: worse by"
+            f"Best single candidate {bundle.label(certificate.single_best)}: worse by"
             f" {certificate.single_best_minus_members.estimate:.4f} (at least"
             f" {certificate.single_best_minus_members.lower:.4f} with {bound.confidence:.0%}"
             " confidence)."

@@ -52,8 +52,8 @@ class Region:
         if (upper - lower).min() < LEAST_WIDTH:
             i = int(np.argmin(upper - lower))
             raise InvalidInputError(
-                f"the bounds leave no room for weight {i + 1}: between {lower[i]:.6g} and"
-                f" {upper[i]:.6g}; widen them"
+                f"the bounds leave no room for the weight of trait {i + 1}: between"
+                f" {lower[i]:.6g} and {upper[i]:.6g}; widen them"
             )
         object.__setattr__(self, "lower", lower)
         object.__setattr__(self, "upper", upper)

@@ -55,12 +55,13 @@ class RewardTable:
         """
         if policy not in self.policies:
             raise InvalidInputError(
-                f"no policy {policy!r} in the table; it holds {', '.join(self.policies[:8])} ..."
+                f"no policy {policy!r} in the table; it holds {', '.join(self.policies[:8])}"
+                + (" ..." if len(self.policies) > 8 else "")
             )
         return self.policies.index(policy)
 
 
-def read_reward_table(path: Path) -> RewardTable:
+def read_reward_table(path: Path | str) -> RewardTable:
     """Read a reward table (.csv or .parquet).
 
     Args:
@@ -70,6 +71,7 @@ def read_reward_table(path: Path) -> RewardTable:
     Raises:
         InvalidInputError: names the file, row and column.
     """
+    path = Path(path)
     frame = _frame(path)
     traits = [str(c) for c in frame.columns if c not in RESERVED]
     if "policy" not in frame.columns:

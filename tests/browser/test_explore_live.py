@@ -150,6 +150,21 @@ def test_saved_presets_are_kept_by_the_browser(page: Any, url: str) -> None:
     assert picked(page) == there
 
 
+def test_weights_follow_to_other_pages_and_survive_a_reload(page: Any, url: str) -> None:
+    open_panel(page, f"{url}/?w=90-10-20")
+    page.get_by_role("button", name="All humor").click()
+    page.wait_for_function("location.search.includes('w=0-100-0')")
+    page.wait_for_timeout(800)
+    page.get_by_role("link", name="Guarantee").first.click()
+    until(page.get_by_role("heading", name="What is guaranteed?"))
+    page.wait_for_function("location.search.includes('w=0-100-0')", timeout=20_000)
+    page.reload()
+    until(page.get_by_role("heading", name="What is guaranteed?"))
+    page.get_by_role("link", name="Explore").first.click()
+    until(page.locator("svg.map .puck"))
+    assert "humor 1.00" in page.get_by_text("Effective weights").inner_text()
+
+
 def test_the_puck_moves_by_keyboard(page: Any, url: str) -> None:
     open_panel(page, url)
     puck = page.locator("svg.map .puck")

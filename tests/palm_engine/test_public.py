@@ -91,6 +91,22 @@ def test_guardrails_are_given_by_name(table: palm.RewardTable) -> None:
         palm.select(table, delta=0.001, exclude=table.policies[1:])
 
 
+def test_likely_mistakes_are_answered_with_what_to_write(
+    table: palm.RewardTable, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidInputError, match="as a list"):
+        palm.select(table, k=2, include="p7")
+    with pytest.raises(InvalidInputError, match="bounds by trait, as in"):
+        palm.select(table, k=2, where=["safety>=.2"])  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="has no splits"):
+        palm.select(table, k=2, split="choose")
+    path = tmp_path / "rewards.csv"
+    path.write_text("policy,safety,humor\na,0.1,0.9\nb,0.9,0.1\n")
+    assert palm.read_reward_table(str(path)).policies == ["a", "b"]
+    with pytest.raises(InvalidInputError, match="no such file"):
+        palm.read_reward_table("nowhere.csv")
+
+
 def test_a_bundle_is_chosen_from_certified_and_planned(bundles: Path) -> None:
     bundle = palm.read_bundle(bundles / "demo")
     best = palm.select(bundle, k=2)

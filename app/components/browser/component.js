@@ -24,7 +24,8 @@ export default function ({ data, parentElement, setStateValue }) {
   if (data.follow) writeWeights(host.panel.raw);
 }
 
-// The only writer of the weights in the address; replaced, not pushed, or every move of a slider would be a step for Back.
+// While sliders move; the server writes them with everything else that changes. Replaced, not pushed, or every move of a
+// slider would be a step for Back.
 function writeWeights(raw) {
   const url = new URL(window.location.href);
   const weights = raw.map((r) => Number(r.toFixed(1))).join("-");

@@ -160,8 +160,8 @@ def _memory(bundle: Bundle, check: SelfCheck) -> None:
         sentence += f"; the whole server {info.process_bytes / 1e6:,.0f} MB"
     if check.closest is not None:
         sentence += (
-            f". Closest two members: {check.closest[0]} and {check.closest[1]}, whose first tokens"
-            " differ by "
+            f". Closest two members: {bundle.label(check.closest[0])} and"
+            f" {bundle.label(check.closest[1])}, whose first tokens differ by "
         )
         sentence += f"{check.least_distance:.2f} (0 to 1)"
     left, middle, right = st.columns([5, 1.3, 1], vertical_alignment="center")
@@ -187,7 +187,10 @@ def _members(bundle: Bundle) -> None:
     there = set(backend.loaded)
     loaded = [p for p in adapters if p in there]
     frame = pd.DataFrame(
-        {"adapter": loaded, "memory in MB": [backend.bytes_of(p) / 1e6 for p in loaded]}
+        {
+            "adapter": [bundle.label(p) for p in loaded],
+            "memory in MB": [backend.bytes_of(p) / 1e6 for p in loaded],
+        }
     )
     st.dataframe(
         frame,
@@ -198,6 +201,7 @@ def _members(bundle: Bundle) -> None:
         "In memory",
         adapters,
         default=loaded,
+        format_func=bundle.label,
         key=f"in_memory.{bundle.folder.name}.{','.join(loaded)}",
         help="A member that isn't in memory is loaded again when it is asked.",
     )

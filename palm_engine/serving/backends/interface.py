@@ -96,7 +96,7 @@ def check_request(known: Sequence[str], prompts: Sequence[str], policies: Sequen
     for policy in policies:
         if policy not in known:
             raise InvalidInputError(
-                f"policy {policy!r} can't answer here; those that can: {', '.join(known)}"
+                f"policy {policy!r} can't answer here; those that can: {', '.join(known) or 'none'}"
             )
     if len(set(policies)) < len(policies):
         raise InvalidInputError("a policy is named twice")

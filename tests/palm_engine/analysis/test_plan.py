@@ -8,13 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from palm_engine.analysis.plan import REFERENCE, plan, plan_config, virtual_policies
+from palm_engine.analysis.plan import (
+    REFERENCE,
+    _smallest,
+    plan,
+    plan_config,
+    virtual_policies,
+)
 from palm_engine.bundle.folder import read_bundle
 from palm_engine.errors import ConfigError
+from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.simplex import grid
 from palm_engine.oracles.gibbs import GibbsOracle
 from palm_engine.pipeline.config import BuildConfig
-from palm_engine.selection.result import Target
+from palm_engine.selection.minimum import size_curve
+from palm_engine.selection.result import Selection, Target
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -53,6 +61,22 @@ def test_a_tolerance_is_planned_with_the_fewest() -> None:
     size = len(info.chosen.members)
     assert info.chosen.gap.additive <= 0.02 + 1e-6
     assert size == 1 or info.curve[size - 2].gap.additive > 0.02
+
+
+def test_a_search_that_ran_out_of_time_gives_way_to_a_smaller_portfolio_of_the_curve() -> None:
+    policies = virtual_policies(np.random.default_rng(4).random((5, 6, 3)), [0.1])
+    points = policies.points
+    curve = size_curve(points, 8)
+    target = Target(delta=0.02)
+    every = tuple(range(len(points)))
+    late = Selection(
+        "minimum", every, points, worst_gap(points, points), size_lower_bound=2, stopped="time"
+    )
+    found = _smallest(late, curve, target, policies)
+    fits = [s for s in curve if s.gap.additive <= 0.02 + 1e-9]
+    assert len(found.members) == min(len(s.members) for s in fits) < len(every)
+    assert found.proved == (len(found.members) == 2)
+    assert _smallest(found, curve, target, policies) is found
 
 
 def test_the_planned_configuration_is_one_that_palm_build_reads() -> None:
