@@ -140,9 +140,9 @@ def _fewest(
                     stopped=stopped,
                 )
             cuts.add(worst_first(vertices, violation, 10 * TOLERANCE))
-            mended = complete(members, cuts, eps, delta)
-            if incumbent is None or len(mended) < len(incumbent):
-                incumbent = mended
+            completed = complete(members, cuts, eps, delta)
+            if incumbent is None or len(completed) < len(incumbent):
+                incumbent = completed
         late = deadline is not None and time.perf_counter() > deadline
         if incumbent is not None and (len(incumbent) <= bound or late):
             stopped = PROVED if len(incumbent) <= bound else "time limit"

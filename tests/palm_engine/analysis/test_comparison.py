@@ -39,7 +39,7 @@ def test_no_method_beats_the_exact_one_where_it_chose(d: int, seed: int) -> None
     assert told == sorted(told)
 
 
-def test_a_relative_comparison_needs_positive_best_values() -> None:
+def test_a_multiplicative_comparison_needs_positive_best_values() -> None:
     points = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
     with pytest.raises(UndefinedGapError, match="additive"):
         compare_methods(points, points, (1,), multiplicative=True)

@@ -66,7 +66,7 @@ def test_select_prints_one_object_with_the_promised_fields(palm, table: Path) ->
     assert output["gap_lower_bound"] == pytest.approx(output["worst_gap"]["additive"])
 
 
-def test_select_minimises_the_relative_gap_when_asked(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
+def test_select_minimises_the_multiplicative_gap_when_asked(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
     multiplicative = json.loads(
         palm("select", table, "--k", "3", "--gap", "multiplicative", "--json")[1]
     )

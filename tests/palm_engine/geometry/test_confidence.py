@@ -76,7 +76,9 @@ def test_too_few_prompts_are_refused() -> None:
         worst_gap_bound(scores(1, 0), [0])
 
 
-def test_relative_bounds_are_those_of_the_relative_gap_and_hold_for_all_at_once() -> None:
+def test_multiplicative_bounds_are_those_of_the_multiplicative_gap_and_hold_for_all_at_once() -> (
+    None
+):
     drawn = 0.2 + 0.6 * np.random.default_rng(4).random((60, 6, 3))
     portfolios = [[0], [0, 1], [0, 1, 2, 3, 4, 5]]
     found = simultaneous_bounds(drawn, portfolios, resamples=120, multiplicative=True)

@@ -30,7 +30,7 @@ def test_the_field_names_the_member_that_is_picked() -> None:
     assert field.gap == pytest.approx([0, 0])
 
 
-def test_relative_coverage_against_a_grid() -> None:
+def test_multiplicative_coverage_against_a_grid() -> None:
     points = sphere(8, 3, 5)
     sampled = grid(3, 150)
     best = (sampled @ points.T).max(axis=1)

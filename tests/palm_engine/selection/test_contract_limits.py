@@ -73,13 +73,13 @@ def test_values_at_the_ends_of_their_range(name: str, points: np.ndarray) -> Non
 
 
 @pytest.mark.parametrize("name", ["greedy", "palm", "uniform", "random"])
-def test_a_relative_budget_is_refused_where_it_would_be_ignored(name: str) -> None:
+def test_a_multiplicative_budget_is_refused_where_it_would_be_ignored(name: str) -> None:
     with pytest.raises(InvalidInputError, match="additive gap only"):
         METHODS[name].select(sphere(10, 3, 0), Target(k=2, multiplicative=True))
 
 
 @pytest.mark.parametrize("name", ["minimum", "adaptive", "placement"])
-def test_a_relative_budget_is_at_least_the_exact_relative_best(name: str) -> None:
+def test_a_multiplicative_budget_is_at_least_the_exact_multiplicative_best(name: str) -> None:
     points = sphere(20, 3, 5)
     best = min(
         worst_gap(points[list(c)], points).multiplicative or 1.0 for c in combinations(range(20), 2)

@@ -109,7 +109,7 @@ def test_nan_is_refused_with_its_place(select) -> None:  # type: ignore[no-untyp
         select(np.array([[0.1, 0.2, 0.3], [0.1, 0.2, np.nan]]), Target(k=1))
 
 
-def test_a_relative_target_on_a_negative_best_value_is_refused(select) -> None:  # type: ignore[no-untyped-def]
+def test_a_multiplicative_target_on_a_negative_best_value_is_refused(select) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises((UndefinedGapError, InfeasibleError)):
         select(-sphere(6, 3, 0), Target(eps=0.1))
 
