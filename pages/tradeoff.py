@@ -241,7 +241,7 @@ def plan_view(bundle: Bundle) -> None:
             cache.stamp(bundle),
             tuple(bundle.traits),
             min(betas),
-            (8, 0.0, 0.0),
+            (1, 0.0, 0.0),
             with_kl_cost,
             8,
             report,

@@ -25,7 +25,10 @@ from palm_engine.selection.result import PROVED, Selection, Target
 
 # Steps along an edge of the weight grid by number of traits: 100 to 700 virtual policies.
 RESOLUTION = {2: 100, 3: 36, 4: 12, 5: 8, 6: 6, 7: 5, 8: 4}
-SECONDS_PER_SIZE = 10.0
+# What is trained for hours deserves a proof, and may not depend on how busy the machine was; the
+# other sizes are only looked at.
+CHOICE_SECONDS = 60.0
+CURVE_SECONDS = 5.0
 REFERENCE = "reference"
 
 
@@ -109,7 +112,6 @@ def plan(
     resolution: int | None = None,
     most: int = 0,
     report: Progress = no_progress,
-    seconds_per_size: float = SECONDS_PER_SIZE,
 ) -> PlanInfo:
     """The exact best portfolio of virtual policies for a target, and of every size up to `most`.
 
@@ -121,10 +123,11 @@ def plan(
         resolution: steps along an edge of the weight grid; None takes RESOLUTION for d traits.
         most: the largest size of the curve; 0 for none.
         report: gets the share done and what is being done.
-        seconds_per_size: the most that each size is given; then the best found is taken.
 
     Returns:
-        The plan; for a tolerance never more members than a size of the curve that meets it.
+        The plan. A size of the curve is given CURVE_SECONDS and the choice CHOICE_SECONDS, after
+        which the best found is taken; a tolerance never gets more members than a size of the curve
+        that meets it.
 
     Raises:
         InfeasibleError: no portfolio meets the target.
@@ -132,21 +135,26 @@ def plan(
     """
     report(0.0, "solving the pool in closed form")
     policies = virtual_policies(rewards, betas, with_kl_cost, resolution)
-    options = Options(time_limit=seconds_per_size)
     steps = most + 2
 
     def of_curve(share: float, note: str) -> None:
         report((1 + share * most) / steps, f"{note} planned policies")
 
-    curve = size_curve(policies.points, most, options, report=of_curve) if most else []
+    curve = []
+    if most:
+        limit = Options(time_limit=CURVE_SECONDS)
+        curve = list(size_curve(policies.points, most, limit, report=of_curve))
     by_size = {len(s.members): s for s in curve}
-    if target.k in by_size and not target.multiplicative:
-        chosen = by_size[target.k]
-    elif curve and target.k is not None and not target.multiplicative and target.k > max(by_size):
-        chosen = curve[-1]  # its worst gap is 0 already, or it is the largest asked for
-    else:
+    of_size = target.k is not None and not target.multiplicative
+    chosen = by_size.get(target.k or 0) if of_size else None
+    if of_size and chosen is None and curve and curve[-1].gap.additive <= TOLERANCE:
+        chosen = curve[-1]  # more members can't be better
+    if chosen is None or not chosen.proved:
         report((steps - 1) / steps, "choosing for the target")
-        chosen = _smallest(minimum(policies.points, target, options), curve, target, policies)
+        found = minimum(policies.points, target, Options(time_limit=CHOICE_SECONDS))
+        chosen = _smallest(found, curve, target, policies)
+    if of_size:
+        curve = [chosen if len(s.members) == target.k else s for s in curve]
     return PlanInfo(policies, tuple(curve), chosen)
 
 

@@ -65,7 +65,7 @@ def test_a_changed_adapter_and_one_outside_the_bundle_are_refused(tmp_path: Path
         backend.stream(["Hello?"], ["a"], live_settings(bundle))
     (bundle.folder / "adapters" / "b").rename(tmp_path / "moved")
     (bundle.folder / "adapters" / "b").symlink_to(tmp_path / "moved")
-    with pytest.raises(BundleError, match="inside the portfolio"):
+    with pytest.raises(BundleError, match="inside the bundle"):
         backend.load(["b"])
 
 
