@@ -12,10 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from palm_engine.bundle.folder import Bundle, write_bundle
 from palm_engine.bundle.schema import Manifest
+
+if TYPE_CHECKING:
+    from palm_engine.lm.adapters.stack import AdapterStack
 
 TRAITS = ("safety", "humor", "brevity")
 SYSTEM = "be brief"
@@ -59,6 +62,41 @@ def tiny_llama(seed: int = 0, vocabulary: int = 256) -> Any:
     return made
 
 
+def tiny_gemma() -> Any:
+    """Layers with a sliding window and without, in turns; four heads share two."""
+    import torch
+    import transformers
+
+    torch.manual_seed(1)
+    return transformers.Gemma3ForCausalLM(
+        transformers.Gemma3TextConfig(
+            vocab_size=256,
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=8,
+            sliding_window=24,
+            pad_token_id=0,
+            eos_token_id=1,
+            bos_token_id=2,
+            initializer_range=0.3,
+            tie_word_embeddings=False,
+            query_pre_attn_scalar=8,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        )
+    ).eval()
+
+
+def stacked(model: Any, stack: AdapterStack, names: list[str | None], ids: Any) -> Any:
+    """Logits of the model with a stacked adapter, or None, for each row."""
+    import torch
+
+    with torch.inference_mode(), stack.on_rows(names)(torch.arange(len(names))):
+        return model(ids).logits
+
+
 def tiny_base(folder: Path) -> Path:
     """A base model as a folder: a tiny Llama with a real tokenizer of bytes and a chat template."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -80,16 +118,20 @@ def tiny_base(folder: Path) -> Path:
 
 def live_bundle(folder: Path, base: Path) -> Bundle:
     """The tiny bundle on `base`, with its real fingerprint: it can be loaded and asked."""
+    made = on_base(tiny_bundle(folder), base)
+    (folder / "portfolio.json").write_text(made.manifest.model_dump_json(exclude_none=True))
+    return made
+
+
+def on_base(made: Bundle, base: Path) -> Bundle:
+    """A bundle on another base, with its real fingerprint; nothing is written."""
     from palm_engine.lm.base_model.places import fingerprint
 
-    made = tiny_bundle(folder)
     assert made.manifest.base is not None
     named = made.manifest.base.model_copy(
         update={"source": str(base), "fingerprint": fingerprint(base)}
     )
-    manifest = made.manifest.model_copy(update={"base": named})
-    (folder / "portfolio.json").write_text(manifest.model_dump_json(exclude_none=True))
-    return Bundle(folder, manifest)
+    return Bundle(made.folder, made.manifest.model_copy(update={"base": named}))
 
 
 def write_adapter(

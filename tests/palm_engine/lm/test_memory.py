@@ -2,42 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-
-from tests.support.fakes import ByteTokenizer, tiny_bundle, tiny_llama
 
 torch = pytest.importorskip("torch")
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import ModelSourceError
 from palm_engine.lm import memory
-from palm_engine.lm.base_model import places
 from palm_engine.serving.host import ModelHost
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Bundle:
-    return tiny_bundle(tmp_path / "portfolios" / "tiny")
-
-
-@pytest.fixture
-def local_base(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bundle:
-    """The bundle with its base as a real folder of safetensors."""
-    folder = tmp_path / "base"
-    model = tiny_llama()
-    model.save_pretrained(folder)
-    monkeypatch.setattr(
-        "palm_engine.lm.base_model.load.load_tokenizer", lambda folder: ByteTokenizer()
-    )
-    manifest = bundle.manifest.model_copy(
-        update={
-            "base": bundle.manifest.base.model_copy(  # type: ignore[union-attr]
-                update={"source": str(folder), "fingerprint": places.fingerprint(folder)}
-            )
-        }
-    )
-    return Bundle(bundle.folder, manifest)
 
 
 def test_too_little_memory_is_refused_with_what_would_fit(

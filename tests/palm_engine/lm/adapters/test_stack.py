@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.fakes import tiny_bundle, tiny_llama, tiny_local
+from tests.support.fakes import stacked, tiny_llama, tiny_local
 
 torch = pytest.importorskip("torch")
 
@@ -27,11 +27,6 @@ from palm_engine.serving.backends.interface import live_settings
 IDS = torch.tensor([[7, 9, 30, 4], [80, 2, 3, 200], [5, 5, 60, 7], [33, 90, 4, 11]])
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return tiny_bundle(tmp_path_factory.mktemp("portfolios") / "tiny")
-
-
 def alone(folder: Path | None, ids: Any) -> Any:
     """Logits of the tiny model under one adapter, by peft."""
     from peft import PeftModel
@@ -41,21 +36,6 @@ def alone(folder: Path | None, ids: Any) -> Any:
         model = PeftModel.from_pretrained(model, str(folder)).eval()
     with torch.inference_mode():
         return model(ids).logits
-
-
-def stacked(model: Any, stack: AdapterStack, names: list[str | None], ids: Any) -> Any:
-    with torch.inference_mode(), stack.on_rows(names)(torch.arange(len(names))):
-        return model(ids).logits
-
-
-@pytest.fixture(scope="module")
-def loaded(bundle: Bundle) -> tuple[Any, AdapterStack, dict[str, Path]]:
-    model = tiny_llama()
-    stack = AdapterStack(model)
-    folders = {p: bundle.adapter_folder(p) for p in "abc"}
-    for name, folder in folders.items():
-        stack.add({name: read_adapter(folder)})
-    return model, stack, folders
 
 
 @pytest.mark.parametrize(

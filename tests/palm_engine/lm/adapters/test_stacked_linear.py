@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.fakes import tiny_bundle, tiny_llama
+from tests.support.fakes import stacked
 
 torch = pytest.importorskip("torch")
-from palm_engine.bundle.folder import Bundle
-from palm_engine.lm.adapters.files import read_adapter
 from palm_engine.lm.adapters.packed_weight import can_pack
 from palm_engine.lm.adapters.stack import AdapterStack
 
 IDS = torch.tensor([[7, 9, 30, 4], [80, 2, 3, 200], [5, 5, 60, 7], [33, 90, 4, 11]])
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return tiny_bundle(tmp_path_factory.mktemp("portfolios") / "tiny")
-
-
-def stacked(model: Any, stack: AdapterStack, names: list[str | None], ids: Any) -> Any:
-    with torch.inference_mode(), stack.on_rows(names)(torch.arange(len(names))):
-        return model(ids).logits
-
-
-@pytest.fixture(scope="module")
-def loaded(bundle: Bundle) -> tuple[Any, AdapterStack, dict[str, Path]]:
-    model = tiny_llama()
-    stack = AdapterStack(model)
-    folders = {p: bundle.adapter_folder(p) for p in "abc"}
-    for name, folder in folders.items():
-        stack.add({name: read_adapter(folder)})
-    return model, stack, folders
 
 
 @pytest.mark.parametrize("packed", [True, False])

@@ -15,7 +15,7 @@ import pytest
 from palm_engine.errors import ModelSourceError
 from palm_engine.lm.adapters.files import check_adapter_folder
 from palm_engine.lm.base_model import places, source
-from tests.support.fakes import ByteTokenizer, tiny_bundle, tiny_llama
+from tests.support.fakes import tiny_llama
 
 torch = pytest.importorskip("torch")
 from palm_engine.bundle.folder import Bundle
@@ -36,30 +36,6 @@ def test_sources_that_are_nothing_are_refused(cache: Path, tmp_path: Path) -> No
         source.resolve_base(str(tmp_path / "pickled"), lambda _: None)
     with pytest.raises(ModelSourceError, match=r"adapter_config\.json"):
         check_adapter_folder(tmp_path / "pickled")
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Bundle:
-    return tiny_bundle(tmp_path / "portfolios" / "tiny")
-
-
-@pytest.fixture
-def local_base(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bundle:
-    """The bundle with its base as a real folder of safetensors."""
-    folder = tmp_path / "base"
-    model = tiny_llama()
-    model.save_pretrained(folder)
-    monkeypatch.setattr(
-        "palm_engine.lm.base_model.load.load_tokenizer", lambda folder: ByteTokenizer()
-    )
-    manifest = bundle.manifest.model_copy(
-        update={
-            "base": bundle.manifest.base.model_copy(  # type: ignore[union-attr]
-                update={"source": str(folder), "fingerprint": places.fingerprint(folder)}
-            )
-        }
-    )
-    return Bundle(bundle.folder, manifest)
 
 
 def test_the_estimate_counts_the_parameters_of_the_folder(local_base: Bundle) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.fakes import ByteTokenizer, tiny_llama
+from tests.support.fakes import ByteTokenizer, tiny_gemma, tiny_llama
 
 torch = pytest.importorskip("torch")
 from palm_engine.lm.generation.conversation import Request, conversation_ids
@@ -37,32 +37,6 @@ def texts(model: Any, requests: list[Request], **changes: Any) -> list[str]:
     return [
         a.text for a in sample_answers(model, ByteTokenizer(), requests, settings, batch_size=16)
     ]
-
-
-def tiny_gemma() -> Any:
-    """Layers with a sliding window and without, in turns; four heads share two."""
-    import transformers
-
-    torch.manual_seed(1)
-    return transformers.Gemma3ForCausalLM(
-        transformers.Gemma3TextConfig(
-            vocab_size=256,
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            head_dim=8,
-            sliding_window=24,
-            pad_token_id=0,
-            eos_token_id=1,
-            bos_token_id=2,
-            initializer_range=0.3,
-            tie_word_embeddings=False,
-            query_pre_attn_scalar=8,
-            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
-        )
-    ).eval()
 
 
 def forward_sizes(model: Any, run: Callable[[], Any]) -> list[tuple[int, ...]]:
