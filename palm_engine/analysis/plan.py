@@ -229,7 +229,10 @@ def plan_config(config: dict[str, Any], name: str, traits: list[str], beta: floa
         "title": f"{config.get('title') or name} (planned)",
         "traits": kept,
     }
-    changed.pop("value", None)  # an option of older versions, with one value
+    # Options of older versions: one had one value, the other is now counted per prompt.
+    changed.pop("value", None)
+    if isinstance(training := changed.get("training"), dict):
+        changed["training"] = {k: v for k, v in training.items() if k != "pairs"}
     changed["plan"] = {**config.get("plan", {}), "betas": [beta]}
     if len(kept) < len(known):
         changed["plan"]["resolution"] = RESOLUTION[len(kept)]

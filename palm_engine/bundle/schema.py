@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from palm_engine.bundle.names import Name
 from palm_engine.geometry.confidence import Bound
-from palm_engine.lm.settings import SamplingSettings
+from palm_engine.lm.settings import SamplingSettings, TemplateSettings
 
 FORMAT_VERSION = 2
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -254,6 +254,7 @@ class Manifest(Part):
     reference: str = ""
     beta: tuple[float, ...] = ()
     sampling: SamplingSettings | None = None
+    template: TemplateSettings | None = None
     candidates: tuple[Candidate, ...] = Field(min_length=1)
     outside: tuple[Candidate, ...] = ()
     members: tuple[Member, ...] = ()

@@ -85,6 +85,7 @@ def generate(
     )
     options = LoadOptions(device, dtype, threads, download)
     source = _backend(found, backend, url, members, options)
+    members = [m for m in members if m in source.policies]
     shown = StreamedAnswers(console if not json else None, members, picked)
     with shown:
         answers = answer_all(found, source, prompt, members, settings, shown.update)

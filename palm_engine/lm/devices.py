@@ -70,9 +70,11 @@ def pick_dtype(device: str, wanted: str = "auto") -> Any:
     if name != "auto":
         return getattr(torch, name)
     if device.startswith("cuda"):
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        # Emulated bf16 (T4, V100) is slower than fp16.
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float16
     if device == "mps":
-        return torch.float16
+        return torch.bfloat16  # fp16 overflows in Qwen2.5 and Gemma
     return torch.bfloat16 if _cpu_has_bf16() else torch.float32
 
 

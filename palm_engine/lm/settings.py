@@ -5,6 +5,9 @@ No torch here: configurations and bundles are read without it.
 
 from __future__ import annotations
 
+import json
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -23,6 +26,30 @@ class SamplingSettings(BaseModel):
     repetition_penalty: float = Field(1.1, gt=0, le=10, description="1 is none")
 
 
+class TemplateSettings(BaseModel):
+    """How a conversation is put to the model, where not as its tokenizer's chat template says.
+
+    `text` replaces the template (Jinja, as in tokenizer_config.json); `options` are variables that
+    it reads, as `enable_thinking = false` (Qwen3) or `date_string = "26 Jul 2024"` (Llama 3, whose
+    template otherwise takes today's date, so that two builds differ by day).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text: str | None = Field(None, description="a chat template in place of the model's own")
+    options: dict[
+        Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")], bool | int | float | str
+    ] = Field(default_factory=dict, description="variables of the chat template")
+
+    def applied_to(self, template: str | None) -> str | None:
+        """The template to use in place of `template` (None: a model without one)."""
+        text = self.text if self.text is not None else template
+        if text is None:
+            return None
+        values = {k: json.dumps(v) for k, v in self.options.items()}
+        return "".join(f"{{%- set {k} = {v} -%}}" for k, v in values.items()) + text
+
+
 class TrainingSettings(BaseModel):
     """Reward-weighted regression of LoRA adapters on all linear layers.
 
@@ -36,7 +63,12 @@ class TrainingSettings(BaseModel):
     learning_rate: float = Field(1e-3, gt=0, description="after warm-up")
     batch_size: int = Field(16, ge=1, description="answers per optimiser step")
     epochs: int = Field(2, ge=1, description="passes over the pairs")
-    pairs: int = Field(384, ge=1, description="(prompt, sample) pairs drawn by the Gibbs weights")
+    draws_per_prompt: int = Field(
+        6, ge=1, description="answers drawn per train prompt by the Gibbs weights"
+    )
+    held_out: float = Field(
+        0.1, ge=0, le=0.5, description="share of train prompts kept back to stop early; 0: none"
+    )
     system: str | None = Field(
         None, description="system prompt that adapters are trained and run under"
     )

@@ -19,7 +19,8 @@ import numpy as np
 
 from palm_engine._files import whole_folder
 from palm_engine.lm.generation.conversation import conversation_ids
-from palm_engine.lm.generation.sampling import end_token_ids
+from palm_engine.lm.generation.likelihood import answer_logits
+from palm_engine.lm.generation.sampling import answer_end_id
 from palm_engine.lm.settings import TrainingSettings
 
 
@@ -39,11 +40,30 @@ class Pair:
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """Mean loss per token (nats) over the first and last epoch, and the optimiser steps taken."""
+    """How a training went; losses are means per token of the weighted answers, in nats.
 
-    first_loss: float
-    last_loss: float
+    Attributes:
+        losses: on the training pairs, by epoch.
+        held_out: on the held-out prompts, before training and after each epoch; empty without such.
+        epoch: whose adapter was kept (from 1): the last, or the best on the held-out prompts.
+        steps: of the optimiser.
+    """
+
+    losses: tuple[float, ...]
+    held_out: tuple[float, ...]
+    epoch: int
     steps: int
+
+
+@dataclass(frozen=True)
+class _Row:
+    prompt: list[int]
+    answer: list[int]
+    weight: float
+
+    @property
+    def tokens(self) -> float:
+        return self.weight * len(self.answer)
 
 
 def train_adapter(
@@ -57,7 +77,8 @@ def train_adapter(
 ) -> TrainingReport:
     """Train one adapter on weighted `pairs` and write it to `folder`.
 
-    `progress` gets the share done, 0 to 1.
+    Where `settings.held_out` keeps prompts back, training stops once their loss rises, and the
+    adapter of the best epoch is written. `progress` gets the share done, 0 to 1.
     """
     import torch
     from peft import LoraConfig, get_peft_model
@@ -71,11 +92,9 @@ def train_adapter(
     )
     adapted = get_peft_model(model, lora)
     try:
-        adapted.train()
-        report = _optimise(adapted, tokenizer, pairs, settings, seed, progress)
-        adapted.eval()
+        report, state = _optimise(adapted, tokenizer, pairs, settings, seed, progress)
         with whole_folder(folder) as part:
-            _save_bf16(adapted, part)
+            _save(adapted, state, part)
     finally:
         adapted.unload()
     return report
@@ -87,89 +106,120 @@ def _optimise(
     pairs: Sequence[Pair],
     settings: TrainingSettings,
     seed: int,
-    progress: Any,
-) -> TrainingReport:
+    progress: Callable[[float], None],
+) -> tuple[TrainingReport, dict[str, Any]]:
     import torch
 
-    ends = end_token_ids(adapted, tokenizer)
-    end = tokenizer.eos_token_id if tokenizer.eos_token_id in ends else min(ends)
-    rows = []
-    for pair in pairs:
-        prompt = conversation_ids(tokenizer, pair.system, pair.prompt)
-        answer = tokenizer(pair.answer, add_special_tokens=False)["input_ids"] + (
-            [end] if pair.ended else []
-        )
-        rows.append((prompt, answer, pair.weight))
+    rng = np.random.default_rng(seed)
+    train, held = _rows(adapted, tokenizer, pairs, settings, rng)
     parameters = [p for p in adapted.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0)
-    total = settings.epochs * math.ceil(len(rows) / settings.batch_size)
-    rng = np.random.default_rng(seed)
-    epoch_losses = []
+    batches = math.ceil(len(train) / settings.batch_size)
+    total = settings.epochs * batches
+    # One divisor for all batches: a token counts the same whatever else is in its batch, so that
+    # the step is that of the weighted likelihood over all pairs.
+    per_batch = sum(row.tokens for row in train) / batches
+    losses: list[float] = []
+    held_out = [_mean_loss(adapted, tokenizer, held, settings.batch_size)] if held else []
+    best = (1, _state(adapted))
     step = 0
-    for _ in range(settings.epochs):
+    for epoch in range(1, settings.epochs + 1):
+        adapted.train()
         loss_sum = 0.0
-        token_sum = 0.0
-        for batch in _batches(rows, settings.batch_size, rng):
-            loss, weight = _weighted_loss(adapted, tokenizer, batch)
+        for batch in _batches(train, settings.batch_size, rng):
+            loss = _weighted_loss(adapted, tokenizer, batch)
             warm = min(1.0, (step + 1) / max(1, total // 10))
             for group in optimiser.param_groups:
                 group["lr"] = settings.learning_rate * warm * (1 - step / total)
             optimiser.zero_grad()
-            (loss / weight).backward()
+            (loss / per_batch).backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimiser.step()
-            loss_sum = loss_sum + float(loss.detach())
-            token_sum = token_sum + weight
-            step = step + 1
+            loss_sum += float(loss.detach())
+            step += 1
             progress(step / total)
-        epoch_losses.append(loss_sum / token_sum)
-    return TrainingReport(epoch_losses[0], epoch_losses[-1], step)
+        adapted.eval()
+        losses.append(loss_sum / (per_batch * batches))
+        if held:
+            held_out.append(_mean_loss(adapted, tokenizer, held, settings.batch_size))
+            if epoch > 1 and held_out[-1] >= min(held_out[1:-1]):
+                progress(1.0)
+                break
+        best = (epoch, _state(adapted))
+    return TrainingReport(tuple(losses), tuple(held_out), best[0], step), best[1]
 
 
-def _batches(rows: list[Any], size: int, rng: np.random.Generator) -> list[list[Any]]:
+def _rows(
+    adapted: Any,
+    tokenizer: Any,
+    pairs: Sequence[Pair],
+    settings: TrainingSettings,
+    rng: np.random.Generator,
+) -> tuple[list[_Row], list[_Row]]:
+    """The pairs as token ids: to train on, and of the prompts that are held out."""
+    end = answer_end_id(adapted, tokenizer)
+    prompts = list(dict.fromkeys(pair.prompt for pair in pairs))
+    count = min(round(settings.held_out * len(prompts)), len(prompts) - 1)
+    held = set(rng.permutation(len(prompts))[:count].tolist())
+    out_of = {prompts[i] for i in held}
+    train: list[_Row] = []
+    back: list[_Row] = []
+    for pair in pairs:
+        answer = list(tokenizer(pair.answer, add_special_tokens=False)["input_ids"])
+        row = _Row(
+            conversation_ids(tokenizer, pair.system, pair.prompt),
+            [*answer, end] if pair.ended else answer,
+            pair.weight,
+        )
+        if row.answer:
+            (back if pair.prompt in out_of else train).append(row)
+    return train, back
+
+
+def _batches(rows: list[_Row], size: int, rng: np.random.Generator) -> list[list[_Row]]:
     # Shuffled, but rows of similar length share a batch: padding is wasted work.
     order = rng.permutation(len(rows))
-    order = np.array(sorted(order, key=lambda i: (len(rows[i][0]) + len(rows[i][1])) // 8))
+    order = np.array(sorted(order, key=lambda i: (len(rows[i].prompt) + len(rows[i].answer)) // 8))
     batches = [[rows[i] for i in order[s : s + size]] for s in range(0, len(order), size)]
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def _weighted_loss(adapted: Any, tokenizer: Any, batch: list[Any]) -> tuple[Any, float]:
+def _weighted_loss(adapted: Any, tokenizer: Any, batch: list[_Row]) -> Any:
     import torch
 
-    device = next(adapted.parameters()).device
-    longest = max(len(p) + len(a) for p, a, _ in batch)
-    ids = torch.full((len(batch), longest), tokenizer.pad_token_id, device=device)
-    mask = torch.zeros_like(ids)
-    predicts = torch.zeros(len(batch), longest, dtype=torch.bool, device=device)
-    for row, (prompt, answer, _) in enumerate(batch):
-        n = len(prompt) + len(answer)
-        ids[row, :n] = torch.tensor(prompt + answer, device=device)
-        mask[row, :n] = 1
-        predicts[row, len(prompt) - 1 : n - 1] = True
-    hidden = (
-        adapted.get_base_model()
-        .model(input_ids=ids, attention_mask=mask, use_cache=False)
-        .last_hidden_state
+    logits, targets = answer_logits(
+        adapted.get_base_model(), tokenizer, [(row.prompt, row.answer) for row in batch]
     )
-    # Logits only where an answer token is predicted: the vocabulary is a fifth of this model's
-    # arithmetic.
-    logits = adapted.get_base_model().lm_head(hidden[predicts]).float()
-    targets = torch.roll(ids, -1, dims=1)[predicts]
-    weights = torch.tensor([w for _, a, w in batch for _ in a], device=device)
+    weights = torch.tensor([row.weight for row in batch for _ in row.answer], device=logits.device)
     losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
-    return (losses * weights).sum(), float(weights.sum())
+    return (losses * weights).sum()
 
 
-def _save_bf16(adapted: Any, folder: Path) -> None:
+def _mean_loss(adapted: Any, tokenizer: Any, rows: list[_Row], size: int) -> float:
+    import torch
+
+    with torch.inference_mode():
+        losses = [
+            float(_weighted_loss(adapted, tokenizer, rows[start : start + size]))
+            for start in range(0, len(rows), size)
+        ]
+    return sum(losses) / sum(row.tokens for row in rows)
+
+
+def _state(adapted: Any) -> dict[str, Any]:
+    """A copy of the adapter's weights, in bfloat16 on the CPU."""
     import torch
     from peft import get_peft_model_state_dict
-    from safetensors.torch import save_file
 
-    state = {
-        k: v.detach().to("cpu", torch.bfloat16).contiguous()
+    return {
+        k: v.detach().to("cpu", torch.bfloat16, copy=True).contiguous()
         for k, v in get_peft_model_state_dict(adapted).items()
     }
+
+
+def _save(adapted: Any, state: dict[str, Any], folder: Path) -> None:
+    from safetensors.torch import save_file
+
     save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     config = adapted.peft_config["default"]
     # Don't leak the local path of the base model; it is never followed when loading.

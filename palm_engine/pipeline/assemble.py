@@ -72,6 +72,7 @@ def assemble_manifest(
         ),
         beta=config.plan.betas,
         sampling=config.sampling,
+        template=config.template,
         candidates=tuple(candidates),
         outside=tuple(e for e, p in zip(entries, policies, strict=True) if not p.is_candidate),
         members=tuple(

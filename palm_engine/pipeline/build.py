@@ -21,6 +21,7 @@ from palm_engine.bundle.folder import (
     write_bundle,
 )
 from palm_engine.errors import ConfigError
+from palm_engine.lm.training import TrainingReport
 from palm_engine.pipeline.assemble import assemble_manifest, package_versions
 from palm_engine.pipeline.certify import CERTIFY_STEPS, Evaluated, certify
 from palm_engine.pipeline.config import BuildConfig
@@ -29,12 +30,10 @@ from palm_engine.pipeline.plan import PoolPlan, plan_pool
 from palm_engine.pipeline.policy import Policy
 from palm_engine.pipeline.sample import DrawTask, draw, read_prompts
 from palm_engine.pipeline.store import Store, key_of
-from palm_engine.pipeline.train import TrainTask, draw_pairs, policy_name, train
+from palm_engine.pipeline.train import DEMONSTRATION, TrainTask, draw_pairs, policy_name, train
 from palm_engine.pipeline.workers import run_tasks
 from palm_engine.rewards import get_reward
 from palm_engine.rewards.interface import FittedReward
-
-DEMONSTRATION = "demonstration"
 
 
 class Progress(Protocol):
@@ -93,9 +92,7 @@ class Build:
         self.model_key = [fingerprint(base_folder), str(pick_dtype(device, build_dtype(device)))]
         sources = [Policy("base", "base", None)]
         sources += [Policy(s.name, "prompted", s.system) for s in self.config.styles]
-        pool, rewards = self.pool(sources)
-        plan = self.plan(rewards)
-        adapters = self.train(plan, pool, rewards)
+        plan, pool, adapters = self.rounds(sources)
         policies = [*sources, *adapters]
         samples = self.evaluate(policies)
         kl = self.kl(policies, [s.system for s in sources])
@@ -123,8 +120,33 @@ class Build:
         kept = {p.name: p.adapter for p in policies if p.adapter}
         return write_bundle(out, manifest, tables, kept)
 
-    def pool(self, sources: list[Policy]) -> tuple[pd.DataFrame, Floats]:
-        """Stages 1 and 2: the scored pool, sorted by prompt and source.
+    def rounds(self, sources: list[Policy]) -> tuple[PoolPlan, pd.DataFrame, list[Policy]]:
+        """Stages 1 to 4, as often as `rounds.count` says.
+
+        After each round but the last, the trained policies answer the train prompts; their answers
+        join the pool, which is scored and planned anew, and training begins again at the base.
+
+        Returns:
+            The last round's plan, pool and adapters.
+        """
+        frames = self.draw(sources, "pool", "train", self.config.pool.samples_per_source)
+        frames.append(self._demonstrations())
+        for number in range(1, self.config.rounds.count):
+            early = f"round-{number}/"
+            pool, rewards = self.pool(frames, early)
+            adapters = self.train(self.plan(rewards, early), pool, rewards, early)
+            own = self.draw(adapters, f"round-{number}", "train", self.config.rounds.answers)
+            frames += [f.assign(policy=f["policy"] + f".round-{number}") for f in own]
+        pool, rewards = self.pool(frames)
+        plan = self.plan(rewards)
+        return plan, pool, self.train(plan, pool, rewards)
+
+    def pool(self, frames: list[pd.DataFrame], place: str = "") -> tuple[pd.DataFrame, Floats]:
+        """Stage 2: the scored pool, sorted by prompt and source.
+
+        Args:
+            frames: drawn and written answers.
+            place: folder of the work folder that keeps the result.
 
         Returns:
             The pool, and its rewards (prompts, samples, d).
@@ -132,8 +154,6 @@ class Build:
         Raises:
             ConfigError: prompts have different numbers of answers.
         """
-        frames = self.draw(sources, "pool", "train", self.config.pool.samples_per_source)
-        frames.append(self._demonstrations())
         key = key_of(
             [f.to_csv(index=False) for f in frames], self.config.traits, _reward_keys(self.config)
         )
@@ -147,7 +167,7 @@ class Build:
             done(1)
             return scored.rename(columns={"policy": "source"})
 
-        pool = self.store.table("pool.parquet", key, make)
+        pool = self.store.table(f"{place}pool.parquet", key, make)
         counts = pool.groupby("prompt_id").size()
         if counts.nunique() > 1:
             raise ConfigError(
@@ -156,17 +176,18 @@ class Build:
             )
         return pool, pool[self.traits].to_numpy().reshape(len(counts), -1, len(self.traits))
 
-    def plan(self, rewards: Floats) -> PoolPlan:
+    def plan(self, rewards: Floats, place: str = "") -> PoolPlan:
         """Stage 3: what to train; kept, so that a resumed build trains the same.
 
-        `rewards` are the pool's, (prompts, samples, d).
+        `rewards` are the pool's, (prompts, samples, d); `place` as for `pool`.
         """
         key = key_of(rewards, self.config.plan, self.config.seed, self.config.selection.k)
-        if not self.store.is_current("plan.json", key):
+        name = f"{place}plan.json"
+        if not self.store.is_current(name, key):
             done = self.progress.stage("Plan in closed form", 1)
-            self.store.put_json("plan.json", key, plan_pool(rewards, self.config))
+            self.store.put_json(name, key, plan_pool(rewards, self.config))
             done(1)
-        plan = PoolPlan.from_json(self.store.read_json("plan.json"))
+        plan = PoolPlan.from_json(self.store.read_json(name))
         proved = (
             "proved best"
             if plan.proved
@@ -178,10 +199,12 @@ class Build:
         )
         return plan
 
-    def train(self, plan: PoolPlan, pool: pd.DataFrame, rewards: Floats) -> list[Policy]:
+    def train(
+        self, plan: PoolPlan, pool: pd.DataFrame, rewards: Floats, place: str = ""
+    ) -> list[Policy]:
         """Stage 4: the planned adapters, trained where they are not there yet.
 
-        `rewards` are the pool's, (prompts, samples, d).
+        `rewards` are the pool's, (prompts, samples, d); `place` as for `pool`.
         """
         t = self.config.training
         tasks = {}
@@ -192,7 +215,7 @@ class Build:
                 rewards,
                 planned.beta,
                 planned.weights,
-                t.pairs,
+                t.draws_per_prompt,
                 t.system,
                 self.texts,
                 self.settings.max_new_tokens,
@@ -200,27 +223,28 @@ class Build:
             )
             tasks[name] = TrainTask(
                 self.config.base,
+                self.config.template,
                 name,
                 pairs,
                 t,
                 self.config.seed,
-                self.store.path(f"adapters/{name}"),
+                self.store.path(f"{place}adapters/{name}"),
             )
         keys = {name: key_of(task, self.model_key) for name, task in tasks.items()}
         missing = [
             task
             for name, task in tasks.items()
-            if not self.store.is_current(f"adapters/{name}", keys[name])
+            if not self.store.is_current(f"{place}adapters/{name}", keys[name])
         ]
         if missing:
             done = self.progress.stage("Train adapters", len(missing))
             for task in missing:
-                self.store.begin(f"adapters/{task.policy}")
+                self.store.begin(f"{place}adapters/{task.policy}")
             for task, report in run_tasks(train, missing, self.config.run.workers, done):
-                self.store.put_json(
-                    f"adapters/{task.policy}.report.json", keys[task.policy], report
-                )
-                self.store.finish(f"adapters/{task.policy}", keys[task.policy])
+                kept = f"{place}adapters/{task.policy}"
+                self.store.put_json(f"{kept}.report.json", keys[task.policy], report)
+                self.store.finish(kept, keys[task.policy])
+                self.progress.note(_training_note(task.policy, report, t.epochs))
         return [
             Policy(
                 policy_name(p.weights), "adapter", t.system, p, tasks[policy_name(p.weights)].folder
@@ -266,6 +290,7 @@ class Build:
         tasks = [
             DrawTask(
                 self.config.base,
+                self.config.template,
                 p.name,
                 p.system,
                 p.adapter,
@@ -300,6 +325,7 @@ class Build:
         tasks = [
             KlTask(
                 self.config.base,
+                self.config.template,
                 p.name,
                 p.system,
                 p.adapter,
@@ -352,6 +378,17 @@ class Build:
         from palm_engine.lm.adapters.files import adapter_sha256
 
         return "" if folder is None else adapter_sha256(folder)
+
+
+def _training_note(policy: str, report: TrainingReport, epochs: int) -> str:
+    words = f"{policy}: loss {report.losses[0]:.2f} to {report.losses[report.epoch - 1]:.2f}"
+    if report.held_out:
+        best = report.held_out[report.epoch]
+        words += (
+            f", on held-out prompts {report.held_out[0]:.2f} to {best:.2f}"
+            f" (epoch {report.epoch} of {epochs} kept)"
+        )
+    return f"{words}, nats per token"
 
 
 def build(

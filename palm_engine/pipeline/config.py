@@ -22,7 +22,7 @@ from palm_engine.analysis.plan import RESOLUTION
 from palm_engine.bundle.names import Name
 from palm_engine.bundle.validation import describe_validation_error
 from palm_engine.errors import ConfigError
-from palm_engine.lm.settings import SamplingSettings, TrainingSettings
+from palm_engine.lm.settings import SamplingSettings, TemplateSettings, TrainingSettings
 from palm_engine.rewards import reward_names
 
 MOST_GRID_WEIGHTS = 200_000
@@ -91,6 +91,16 @@ class Plan(Section):
     )
 
 
+class Rounds(Section):
+    """How often members are trained.
+
+    After each round but the last, the policies' own answers to the train prompts join the pool.
+    """
+
+    count: int = Field(1, ge=1, le=10)
+    answers: int = Field(4, ge=1, description="own answers per policy and train prompt")
+
+
 class Evaluation(Section):
     """Answers of every policy to held-out prompts."""
 
@@ -120,6 +130,7 @@ class BuildConfig(Section):
     title: str
     seed: int = 0
     base: str
+    template: TemplateSettings | None = None
     data: Data
     styles: tuple[Style, ...] = ()
     traits: tuple[Trait, ...] = Field(min_length=2, max_length=8)
@@ -127,6 +138,7 @@ class BuildConfig(Section):
     pool: Pool = Pool()
     plan: Plan = Plan()
     training: TrainingSettings = TrainingSettings()
+    rounds: Rounds = Rounds()
     evaluation: Evaluation = Evaluation()
     selection: Selection = Selection()
     run: Run = Run()
@@ -189,7 +201,7 @@ def quick(config: BuildConfig) -> BuildConfig:
             "plan": config.plan.model_copy(
                 update={"adapters": 5, "resolution": 10, "outside": 1, "baseline_size": 2}
             ),
-            "training": config.training.model_copy(update={"pairs": 8, "epochs": 1}),
+            "training": config.training.model_copy(update={"draws_per_prompt": 1, "epochs": 1}),
             "evaluation": config.evaluation.model_copy(
                 update={"answers_per_prompt": 1, "kl_prompts": 2}
             ),

@@ -13,7 +13,7 @@ from palm_engine._types import Floats
 from palm_engine.errors import BundleError
 from palm_engine.lm.generation.conversation import Request
 from palm_engine.lm.generation.sampling import sample_answers
-from palm_engine.lm.settings import SamplingSettings
+from palm_engine.lm.settings import SamplingSettings, TemplateSettings
 from palm_engine.pipeline.config import Trait
 from palm_engine.pipeline.workers import loaded_base, report_progress
 from palm_engine.rewards import get_reward
@@ -57,6 +57,7 @@ class KlTask:
     """
 
     base: str
+    template: TemplateSettings | None
     policy: str
     system: str | None
     adapter: Path | None
@@ -83,7 +84,7 @@ def estimate_kl(task: KlTask) -> KlEstimate:
     from palm_engine.lm.adapters.files import with_adapter
     from palm_engine.lm.generation.likelihood import log_likelihoods, log_mixture
 
-    base = loaded_base(task.base)
+    base = loaded_base(task.base, task.template)
     model = with_adapter(base.model, task.adapter)
     settings = SamplingSettings(
         max_new_tokens=task.max_new_tokens,

@@ -14,7 +14,7 @@ import pandas as pd
 from palm_engine.errors import ConfigError
 from palm_engine.lm.generation.conversation import Request
 from palm_engine.lm.generation.sampling import sample_answers
-from palm_engine.lm.settings import SamplingSettings
+from palm_engine.lm.settings import SamplingSettings, TemplateSettings
 from palm_engine.pipeline.workers import loaded_base, report_progress
 
 ANSWER_COLUMNS = ["policy", "prompt_id", "sample_id", "text", "tokens"]
@@ -26,6 +26,7 @@ class DrawTask:
     """What one process draws: `samples` answers of one policy to each prompt."""
 
     base: str
+    template: TemplateSettings | None
     policy: str
     system: str | None
     adapter: Path | None
@@ -43,7 +44,7 @@ def draw(task: DrawTask) -> pd.DataFrame:
     """
     from palm_engine.lm.adapters.files import with_adapter
 
-    base = loaded_base(task.base)
+    base = loaded_base(task.base, task.template)
     model = with_adapter(base.model, task.adapter)
     keys = [(pid, sample) for pid, _ in task.prompts for sample in range(task.samples)]
     texts = dict(task.prompts)

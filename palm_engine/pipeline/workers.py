@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from typing import Any, TypeVar
 
+from palm_engine.lm.settings import TemplateSettings
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 _base: Any = None
+_loaded: Any = None
 _progress: Any = None
 
 
@@ -62,14 +65,16 @@ def report_progress(amount: float) -> None:
         _progress.put(amount)
 
 
-def loaded_base(source: str) -> Any:
+def loaded_base(source: str, template: TemplateSettings | None) -> Any:
     """The base model of this process, loaded once."""
-    global _base
-    if _base is None or _base.source != source:
+    global _base, _loaded
+    if _loaded != (source, template):
         from palm_engine.lm.base_model.load import load_base
         from palm_engine.lm.devices import build_dtype, pick_device
 
-        _base = load_base(source, lambda _: None, build_dtype(pick_device()))
+        dtype = build_dtype(pick_device())
+        _base = load_base(source, lambda _: None, dtype, template=template)
+        _loaded = (source, template)
     return _base
 
 

@@ -21,6 +21,7 @@ from palm_engine.serving.router import Router
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 ROUTING_FILE = "routing.json"
 START_FILE = "start.sh"
+TEMPLATE_FILE = "chat_template.jinja"
 BASE_NAME = "base"
 MOST_TOKENS = 2048
 SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja")
@@ -84,7 +85,20 @@ def export_vllm(
             report(f"Copying the adapter {policy}")
             rank = max(rank, _adapter(bundle, policy, part / "adapters" / policy))
         command = _command(model, adapters, rank, _most_tokens(part / BASE_NAME / "config.json"))
-        routing = json.dumps(router.as_json(), indent=1) + "\n"
+        if bundle.manifest.template is not None:
+            from palm_engine.lm.base_model.load import load_tokenizer
+            from palm_engine.lm.base_model.source import resolve_base
+
+            folder = resolve_base(base.source, report, download)
+            template = str(load_tokenizer(folder, bundle.manifest.template).chat_template)
+            (part / TEMPLATE_FILE).write_text(template, encoding="utf-8")
+            command += ("--chat-template", TEMPLATE_FILE)
+        content = router.as_json()
+        if bundle.manifest.sampling is not None:
+            # What the figures were measured at: an application that draws otherwise has no
+            # certificate.
+            content["sampling"] = bundle.manifest.sampling.model_dump()
+        routing = json.dumps(content, indent=1) + "\n"
         (part / ROUTING_FILE).write_text(routing, encoding="utf-8")
         start = part / START_FILE
         start.write_text(_START.format(command=shlex.join(command)), encoding="utf-8")
@@ -166,14 +180,14 @@ def _adapter(bundle: Bundle, policy: str, target: Path) -> int:
     from palm_engine.lm.adapters.files import (
         CONFIG_FILE,
         WEIGHTS_FILE,
-        check_adapter_folder,
+        read_adapter,
         require_evaluated,
     )
 
     folder = bundle.adapter_folder(policy)
-    check_adapter_folder(folder)
     recorded = bundle.candidate(policy)
     require_evaluated(folder, recorded.adapter_sha256, recorded.adapter_weights_sha256)
+    read_adapter(folder)  # vLLM takes plain LoRA only, but says so no earlier than its start
     target.mkdir(parents=True)
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         shutil.copyfile(folder / name, target / name)

@@ -80,7 +80,12 @@ class ModelHost:
         """Whether the loaded base is the one that the bundle names."""
         model = self._model
         base = bundle.manifest.base
-        return model is not None and base is not None and model.base.source == base.source
+        return (
+            model is not None
+            and base is not None
+            and model.base.source == base.source
+            and model.base.template == bundle.manifest.template
+        )
 
     def backend(self, bundle: Bundle) -> LocalBackend:
         """The bundle's policies on the loaded model.
@@ -155,6 +160,7 @@ class ModelHost:
                     device=device,
                     threads=options.threads,
                     download=False,
+                    template=bundle.manifest.template,
                 )
                 self._model = LocalModel.of(base)
                 self._queue = FairQueue(self.limits)

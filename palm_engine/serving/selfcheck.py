@@ -37,7 +37,11 @@ def self_check(backend: LocalBackend, policies: Sequence[str]) -> SelfCheck:
 
     Args:
         backend: with the model loaded.
-        policies: to check; loaded now if they aren't.
+        policies: to check; loaded now if they aren't. One that can't be loaded is named in a
+            warning and left out.
+
+    Raises:
+        ModelSourceError: none of them can be loaded.
     """
     warnings = []
     wanted = backend.bundle.manifest.base
@@ -65,7 +69,9 @@ def self_check(backend: LocalBackend, policies: Sequence[str]) -> SelfCheck:
         )
     if not policies:
         return SelfCheck(tuple(warnings), None, None)
-    backend.load(policies)
+    refused = backend.load_each(policies)
+    warnings += [f"{p} can't answer here: {reason}" for p, reason in refused.items()]
+    policies = [p for p in policies if p not in refused]
     distributions = next_token_distributions(backend, policies, PROMPT)
     distances = {
         (policies[i], policies[j]): float((distributions[i] - distributions[j]).abs().sum()) / 2

@@ -21,7 +21,5 @@ def local_base(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     folder = tmp_path / "base"
     model = tiny_llama()
     model.save_pretrained(folder)
-    monkeypatch.setattr(
-        "palm_engine.lm.base_model.load.load_tokenizer", lambda folder: ByteTokenizer()
-    )
+    monkeypatch.setattr("palm_engine.lm.base_model.load.load_tokenizer", lambda *_: ByteTokenizer())
     return on_base(bundle, folder)

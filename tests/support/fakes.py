@@ -89,6 +89,53 @@ def tiny_gemma() -> Any:
     ).eval()
 
 
+GROUPED = {"intermediate_size": 48, "num_key_value_heads": 2}
+# What a model does after its head, or how it is shaped, differs: scaled logits (Granite, Cohere),
+# soft caps (Gemma 2), no `.model` inside (GPT-2, GPT-NeoX).
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "Llama": GROUPED,
+    "Mistral": GROUPED,
+    "Qwen2": GROUPED,
+    "Qwen3": GROUPED | {"head_dim": 8},
+    "Gemma2": GROUPED
+    | {
+        "head_dim": 8,
+        "query_pre_attn_scalar": 8,
+        "final_logit_softcapping": 1.0,
+        "sliding_window": 24,
+    },
+    "Granite": GROUPED | {"logits_scaling": 4.0},
+    "Cohere": GROUPED | {"logit_scale": 0.25},
+    "Phi": {"intermediate_size": 48},
+    "GPT2": {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0},
+    "GPTNeoX": {"intermediate_size": 48},
+}
+
+
+def tiny_model(architecture: str) -> Any:
+    """A two-layer model over bytes with random weights, of a key of ARCHITECTURES or Gemma3."""
+    import torch
+    import transformers
+
+    if architecture == "Gemma3":
+        return tiny_gemma()
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{architecture}Config")(
+        vocab_size=256,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=512,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=2,
+        initializer_range=0.3,
+        **ARCHITECTURES[architecture],
+    )
+    head = "LMHeadModel" if architecture == "GPT2" else "ForCausalLM"
+    return getattr(transformers, architecture + head)(config).eval()
+
+
 def stacked(model: Any, stack: AdapterStack, names: list[str | None], ids: Any) -> Any:
     """Logits of the model with a stacked adapter, or None, for each row."""
     import torch

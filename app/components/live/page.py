@@ -31,7 +31,8 @@ WHO = ("All members", "Picked and runner-up", "Chosen")
 
 def live(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """The live half of the Generations page."""
-    if not model.ready(bundle, _runnable(bundle, portfolio.rows)):
+    wanted = [bundle.manifest.candidates[i] for i in portfolio.rows]
+    if not model.ready(bundle, [c.policy for c in wanted if c.can_run]):
         return
     question = state.ticket(bundle)
     running = question is not None and not _settle(bundle, question)
@@ -47,9 +48,9 @@ def live(bundle: Bundle, portfolio: state.Portfolio) -> None:
 
 
 def _runnable(bundle: Bundle, rows: Sequence[int]) -> list[str]:
-    """Those of the candidate `rows` that a model can answer as, in their order."""
-    candidates = [bundle.manifest.candidates[i] for i in rows]
-    return [c.policy for c in candidates if c.can_run]
+    """Those of the candidate `rows` that the loaded model can answer as, in their order."""
+    known = cache.host().backend(bundle).policies
+    return [p for p in (bundle.policies[i] for i in rows) if p in known]
 
 
 def _question(bundle: Bundle, portfolio: state.Portfolio, running: bool) -> None:

@@ -30,7 +30,10 @@ _UNSUPPORTED = (
     "use_bdlora",
     "modules_to_save",
     "layer_replication",
+    "alora_invocation_tokens",
 )
+# Ways to begin an adapter that change the base too: the adapter alone belongs to a residual of it.
+_RESIDUAL = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,13 @@ def read_adapter(folder: Path) -> LoraWeights:
             f"{folder / CONFIG_FILE}: not a configuration; copy the adapter anew"
         )
     odd = [name for name in _UNSUPPORTED if config.get(name)]
+    begun = str(config.get("init_lora_weights", ""))
+    if begun.startswith(_RESIDUAL):
+        raise ModelSourceError(
+            f"{folder / CONFIG_FILE}: init_lora_weights {begun}: such an adapter belongs to a"
+            " changed base; save it again with path_initial_model_for_weight_conversion (peft),"
+            " which makes it a plain LoRA"
+        )
     if config.get("peft_type") != "LORA" or odd or config.get("bias", "none") != "none":
         what = odd[0] if odd else f"peft_type {config.get('peft_type')}, bias {config.get('bias')}"
         raise ModelSourceError(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from palm_engine._types import Notice
 from palm_engine.errors import ModelSourceError
+from palm_engine.lm.base_model.places import missing_files
 
 PATTERNS = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -29,7 +30,7 @@ def endpoint() -> str:
 def cached_folder(source: str) -> Path | None:
     """The model's folder in the local Hugging Face cache.
 
-    None where it isn't there with its weights.
+    None where it isn't there with all its weights.
     """
     try:
         from huggingface_hub import snapshot_download
@@ -42,7 +43,7 @@ def cached_folder(source: str) -> Path | None:
         )
     except (LocalEntryNotFoundError, HFValidationError, OSError):
         return None
-    return folder if list(folder.glob("*.safetensors")) else None
+    return None if missing_files(folder) else folder
 
 
 def download_bytes(source: str) -> int | None:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from palm_engine._types import Notice
+from palm_engine.errors import ModelSourceError
 from palm_engine.lm.base_model.places import fingerprint
 from palm_engine.lm.base_model.source import resolve_base
+from palm_engine.lm.settings import TemplateSettings
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class BaseModel:
         fingerprint: sha256 of its tensors.
         model: a transformers model.
         tokenizer: a transformers tokenizer.
+        template: what was changed of its chat template.
     """
 
     source: str
@@ -32,6 +36,7 @@ class BaseModel:
     fingerprint: str
     model: Any
     tokenizer: Any
+    template: TemplateSettings | None = None
 
 
 def load_base(
@@ -42,43 +47,109 @@ def load_base(
     device: str | None = None,
     threads: int | None = None,
     download: bool = True,
+    template: TemplateSettings | None = None,
 ) -> BaseModel:
-    """Load `source` for inference or training, in `dtype` (one of `devices.DTYPES`).
+    """Load a base model for inference or training.
 
-    `device` is `cpu`, `cuda`, `mps`, "spread" (over several GPUs, accelerate's device_map="auto")
-    or None (`devices.pick_device`). Raises ModelSourceError.
+    Whatever would fail at the first question (no chat template, no end token) fails here.
+
+    Args:
+        source: see `source.resolve_base`.
+        report: gets sentences on what is done.
+        dtype: one of `devices.DTYPES`.
+        device: `cpu`, `cuda`, `mps`, "spread" (over several GPUs, accelerate's device_map="auto")
+            or None (`devices.pick_device`).
+        threads: of the CPU, or None.
+        download: whether the base may be fetched.
+        template: how a conversation is put to the model, where not as its tokenizer says.
+
+    Raises:
+        ModelSourceError: it can't be had, read, or asked.
     """
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
-
     from palm_engine.lm.devices import pick_device, pick_dtype, set_threads
+    from palm_engine.lm.generation.conversation import conversation_ids
+    from palm_engine.lm.generation.sampling import end_token_ids
 
-    logging.disable_progress_bar()
     set_threads(threads)
     folder = resolve_base(source, report, download)
     spread = device == "spread"
     device = pick_device() if device is None or spread else device
-    model = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=pick_dtype(device, dtype),
-        trust_remote_code=False,
-        use_safetensors=True,
-        **({"device_map": "auto"} if spread else {}),
-    )
+    model = _model(folder, pick_dtype(device, dtype), spread)
     if not spread:
         model.to(device)
     model.eval()
-    return BaseModel(source, folder, fingerprint(folder), model, load_tokenizer(folder))
+    tokenizer = load_tokenizer(folder, template)
+    try:
+        conversation_ids(tokenizer, None, "?")
+        end_token_ids(model, tokenizer)
+    except ModelSourceError as error:
+        raise ModelSourceError(f"{source}: {error}") from error
+    return BaseModel(source, folder, fingerprint(folder), model, tokenizer, template)
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer in a base model's folder, with a padding token."""
+def _model(folder: Path, dtype: Any, spread: bool) -> Any:
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+            **({"device_map": "auto"} if spread else {}),
+        )
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise ModelSourceError(
+            f"{folder}: can't be loaded as a causal language model ({_first_line(error)}); copy the"
+            " folder anew, or choose another model"
+        ) from error
+    if info["missing_keys"]:
+        # transformers would fill them with random numbers.
+        raise ModelSourceError(
+            f"{folder}: its safetensors lack {len(info['missing_keys'])} tensors of a"
+            f" {type(model).__name__}, as {min(info['missing_keys'])}; copy the folder anew, or"
+            " choose another model"
+        )
+    if "logits_to_keep" not in signature(model.forward).parameters:
+        raise ModelSourceError(
+            f"{folder}: {type(model).__name__} isn't supported: its forward pass has no"
+            " logits_to_keep"
+        )
+    return model
+
+
+def load_tokenizer(folder: Path, template: TemplateSettings | None = None) -> Any:
+    """The tokenizer in a base model's folder, with a padding token.
+
+    Args:
+        folder: of the base model.
+        template: replaces or sets options of its chat template.
+
+    Raises:
+        ModelSourceError: there is none that can be read.
+    """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelSourceError(
+            f"{folder}: no tokenizer that can be read ({_first_line(error)}); copy tokenizer.json"
+            " and tokenizer_config.json there"
+        ) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if template is not None:
+        tokenizer.chat_template = template.applied_to(tokenizer.chat_template)
     return tokenizer
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def token_counter(folder: Path) -> Callable[[Sequence[str]], list[int]]:

@@ -24,6 +24,25 @@ def cache_folder() -> Path:
     return user_cache_path("palm-atlas")
 
 
+def missing_files(folder: Path) -> list[str]:
+    """What a folder lacks to be a whole model: configuration, safetensors, every shard.
+
+    Args:
+        folder: of a model as transformers saves it.
+    """
+    missing = [] if (folder / "config.json").is_file() else ["config.json"]
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        try:
+            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, AttributeError):
+            return [*missing, f"a readable {index.name}"]
+        return missing + sorted(s for s in shards if not (folder / str(s)).is_file())
+    if not list(folder.glob("*.safetensors")):
+        missing.append("*.safetensors")
+    return missing
+
+
 def fingerprint(folder: Path) -> str:
     """Sha256 over the names and bytes of a folder's safetensors files; kept beside them."""
     files = sorted(folder.glob("*.safetensors"))

@@ -16,7 +16,7 @@ from pathlib import Path
 from palm_engine._types import Notice
 from palm_engine.errors import ModelSourceError
 from palm_engine.lm.base_model import demo, hub
-from palm_engine.lm.base_model.places import DEMO_BASE, cache_folder
+from palm_engine.lm.base_model.places import DEMO_BASE, cache_folder, missing_files
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,10 @@ def resolve_base(source: str, report: Notice = print, download: bool = True) -> 
             raise ModelSourceError(
                 f"{folder}: no .safetensors file there; only safetensors weights are loaded (no"
                 " pickle). Convert the model with save_pretrained(..., safe_serialization=True)."
+            )
+        if missing := missing_files(folder):
+            raise ModelSourceError(
+                f"{folder}: {', '.join(missing)} missing; copy the model's folder as a whole"
             )
         return folder
     if hub.is_hub_id(source):

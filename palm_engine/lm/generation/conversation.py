@@ -6,6 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from palm_engine.errors import ModelSourceError
+
+# Stands for an answer when it is looked up what a template puts behind one.
+ANSWER = "answer-0-answer"
+
 
 @dataclass(frozen=True)
 class Request:
@@ -31,11 +36,46 @@ def conversation_ids(tokenizer: Any, system: str | None, prompt: str) -> list[in
     """Token ids of the conversation up to where the answer begins.
 
     The system message is always explicit (empty when None): the chat template would otherwise put
-    in its own.
+    in its own. Where a template has no system role, the system prompt begins the user's message.
+
+    Raises:
+        ModelSourceError: there is no chat template, or it can't be rendered.
     """
-    messages = [{"role": "system", "content": system or ""}, {"role": "user", "content": prompt}]
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    text = _rendered(tokenizer, system or "", prompt)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def turn_end_id(tokenizer: Any) -> int | None:
+    """The special token that ends an answer in the chat template; None where it has none.
+
+    Not always the tokenizer's end token: Gemma's template has `<end_of_turn>`, its tokenizer
+    `<eos>`.
+    """
+    rest = _rendered(tokenizer, "", "a", ANSWER).rpartition(ANSWER)[2]
+    ids = list(tokenizer(rest, add_special_tokens=False)["input_ids"]) if rest else []
+    special = getattr(tokenizer, "all_special_ids", ())
+    return int(ids[0]) if ids and ids[0] in special else None
+
+
+def _rendered(tokenizer: Any, system: str, prompt: str, answer: str | None = None) -> str:
+    from jinja2 import TemplateError
+
+    if getattr(tokenizer, "chat_template", "") is None:
+        raise ModelSourceError(
+            "the model has no chat template, so it isn't known how a question is put to it; choose"
+            " an instruction-tuned model, or give a template (template.text in the configuration)"
+        )
+    said = [] if answer is None else [{"role": "assistant", "content": answer}]
+    separate = [{"role": "system", "content": system}, {"role": "user", "content": prompt}, *said]
+    joined = [{"role": "user", "content": f"{system}\n\n{prompt}" if system else prompt}, *said]
+    options = {"tokenize": False, "add_generation_prompt": answer is None}
+    try:
+        return str(tokenizer.apply_chat_template(separate, **options))
+    except TemplateError:
+        try:
+            return str(tokenizer.apply_chat_template(joined, **options))
+        except TemplateError as error:
+            raise ModelSourceError(f"the model's chat template fails: {error}") from error
 
 
 class Batch(NamedTuple):

@@ -1,4 +1,4 @@
-"""Log-likelihoods of given answers, for the KL diagnostic of a trained member."""
+"""Logits and log-likelihoods of given answers, for training and for the KL diagnostic."""
 
 from __future__ import annotations
 
@@ -35,34 +35,58 @@ def log_likelihoods(
     """
     import torch
 
-    device = next(model.parameters()).device
-    end = tokenizer.eos_token_id
     results = np.zeros(len(prompts))
     for start in range(0, len(prompts), batch_size):
-        rows = []
-        for prompt, answer in zip(
-            prompts[start : start + batch_size], answers[start : start + batch_size], strict=True
-        ):
-            body = list(answer.token_ids) + ([end] if answer.ended else [])
-            rows.append((conversation_ids(tokenizer, system, prompt), body))
-        longest = max(len(p) + len(a) for p, a in rows)
-        ids = torch.full((len(rows), longest), tokenizer.pad_token_id, device=device)
-        mask = torch.zeros_like(ids)
-        for i, (prompt_ids, body) in enumerate(rows):
-            ids[i, : len(prompt_ids) + len(body)] = torch.tensor(prompt_ids + body, device=device)
-            mask[i, : len(prompt_ids) + len(body)] = 1
+        chunk = slice(start, start + batch_size)
+        rows = [
+            (
+                conversation_ids(tokenizer, system, prompt),
+                [*answer.token_ids, *([] if answer.end is None else [answer.end])],
+            )
+            for prompt, answer in zip(prompts[chunk], answers[chunk], strict=True)
+        ]
         with torch.inference_mode():
-            hidden = model.model(
-                input_ids=ids, attention_mask=mask, use_cache=False
-            ).last_hidden_state
-            for i, (prompt_ids, body) in enumerate(rows):
-                first = len(prompt_ids) - 1
-                logits = model.lm_head(hidden[i, first : first + len(body)]).float()
-                picked = torch.log_softmax(logits, -1).gather(
-                    -1, torch.tensor(body, device=device)[:, None]
-                )
-                results[start + i] = float(picked.sum())
+            logits, targets = answer_logits(model, tokenizer, rows)
+            picked = torch.log_softmax(logits, -1).gather(-1, targets[:, None])[:, 0]
+        lengths = [len(body) for _, body in rows]
+        results[chunk] = [float(part.sum()) for part in torch.split(picked, lengths)]
     return results
+
+
+def answer_logits(
+    model: Any, tokenizer: Any, rows: Sequence[tuple[Sequence[int], Sequence[int]]]
+) -> tuple[Any, Any]:
+    """Logits of each answer token given all before it, through the model's own forward pass.
+
+    What a model does after its head (scaling of logits, soft caps) is so kept.
+
+    Args:
+        model: a transformers model.
+        tokenizer: its tokenizer.
+        rows: token ids of prompt and answer, one pair per row.
+
+    Returns:
+        Logits, (answer tokens of all rows, vocabulary), in float32, and the tokens, (same,).
+    """
+    import torch
+
+    device = model.get_input_embeddings().weight.device
+    longest = max(len(prompt) + len(answer) for prompt, answer in rows)
+    ids = torch.full((len(rows), longest), tokenizer.pad_token_id, device=device)
+    mask = torch.zeros_like(ids)
+    predicts = torch.zeros(len(rows), longest, dtype=torch.bool, device=device)
+    for row, (prompt, answer) in enumerate(rows):
+        n = len(prompt) + len(answer)
+        ids[row, :n] = torch.tensor([*prompt, *answer], device=device)
+        mask[row, :n] = 1
+        predicts[row, len(prompt) - 1 : n - 1] = True
+    # Logits only where some row's answer is: a vocabulary per token is much of the arithmetic.
+    columns = predicts.any(0).nonzero()[:, 0]
+    logits = model(
+        input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=columns
+    ).logits[predicts[:, columns]]
+    targets = torch.roll(ids, -1, dims=1)[predicts]
+    return logits.float(), targets.to(logits.device)
 
 
 def log_mixture(log_p: Floats) -> Floats:

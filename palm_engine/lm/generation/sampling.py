@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from palm_engine.lm.generation.conversation import Request
+from palm_engine.errors import ModelSourceError
+from palm_engine.lm.generation.conversation import Request, turn_end_id
 from palm_engine.lm.generation.prefill import prefill
 from palm_engine.lm.settings import SamplingSettings
 
@@ -26,12 +27,12 @@ class Answer:
     Attributes:
         text: what it says.
         token_ids: without the end token.
-        ended: whether it ended by itself.
+        end: the end token that was drawn, or None where the answer was cut.
     """
 
     text: str
     token_ids: tuple[int, ...]
-    ended: bool
+    end: int | None
 
 
 def stream_tokens(
@@ -122,20 +123,38 @@ def sample_answers(
                 if token is not None:
                     ids.append(token)
         for i, ids in zip(batch, drawn, strict=True):
-            ended = bool(ids) and ids[-1] in ends
-            body = tuple(ids[:-1] if ended else ids)
-            answers[i] = Answer(
-                tokenizer.decode(body, skip_special_tokens=True).strip(), body, ended
-            )
+            end = ids[-1] if ids and ids[-1] in ends else None
+            body = tuple(ids if end is None else ids[:-1])
+            text = tokenizer.decode(body, skip_special_tokens=True).strip()
+            answers[i] = Answer(text, body, end)
         progress(len(batch))
     return [answer for answer in answers if answer is not None]
 
 
 def end_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Token ids that end an answer, from the generation config and the tokenizer."""
+    """Token ids that end an answer: of the generation config, the tokenizer and the chat template.
+
+    Raises:
+        ModelSourceError: there is none, so no answer would ever end.
+    """
     configured = model.generation_config.eos_token_id
     many = configured if isinstance(configured, list) else [configured]
-    return frozenset(int(t) for t in [*many, tokenizer.eos_token_id] if t is not None)
+    known = [*many, tokenizer.eos_token_id, turn_end_id(tokenizer)]
+    ends = frozenset(int(t) for t in known if t is not None)
+    if not ends:
+        raise ModelSourceError(
+            "the model has no token that ends an answer; set eos_token in its tokenizer_config.json"
+        )
+    return ends
+
+
+def answer_end_id(model: Any, tokenizer: Any) -> int:
+    """The token to teach as the end of an answer: the chat template's, else the tokenizer's."""
+    end = turn_end_id(tokenizer)
+    if end is not None:
+        return end
+    ends = end_token_ids(model, tokenizer)
+    return int(tokenizer.eos_token_id) if tokenizer.eos_token_id in ends else min(ends)
 
 
 def _choose(logits: Any, drawn: Any, uniform: Any, settings: SamplingSettings) -> Any:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from palm_engine.bundle.folder import Bundle
-from palm_engine.errors import InvalidInputError
+from palm_engine.errors import BundleError, InvalidInputError, ModelSourceError
 from palm_engine.lm.adapters.files import WEIGHTS_FILE, read_adapter, require_evaluated
 from palm_engine.lm.base_model.load import BaseModel
 from palm_engine.lm.generation.conversation import Request, conversation_ids
@@ -18,10 +18,17 @@ from palm_engine.serving.backends.interface import LiveSettings, Piece, check_re
 
 @dataclass
 class LocalModel:
-    """A loaded base and the adapters stacked on it; bundles on the same base share one."""
+    """A loaded base and the adapters stacked on it; bundles on the same base share one.
+
+    Attributes:
+        base: the loaded base.
+        stack: of its adapters.
+        refused: why an adapter can't be stacked, by the key of its file.
+    """
 
     base: BaseModel
     stack: Any
+    refused: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, base: BaseModel) -> LocalModel:
@@ -47,9 +54,10 @@ class LocalBackend:
     def policies(self) -> tuple[str, ...]:
         """All candidates that can be run.
 
-        The base, prompted ones, and adapters that the bundle holds.
+        The base, prompted ones, and adapters that the bundle holds and that were not refused.
         """
-        return tuple(c.policy for c in self.bundle.manifest.candidates if c.can_run)
+        runnable = (c.policy for c in self.bundle.manifest.candidates if c.can_run)
+        return tuple(p for p in runnable if self._key(p) not in self.model.refused)
 
     @property
     def loaded(self) -> tuple[str, ...]:
@@ -72,6 +80,27 @@ class LocalBackend:
             recorded = self.bundle.candidate(policy)
             require_evaluated(folder, recorded.adapter_sha256, recorded.adapter_weights_sha256)
         self.model.stack.add(new)
+
+    def load_each(self, policies: Sequence[str]) -> dict[str, str]:
+        """Stack the adapters of `policies` that can be; why not, by policy, of the others.
+
+        Raises:
+            ModelSourceError: none of them can answer.
+        """
+        try:
+            self.load(policies)
+        except (ModelSourceError, BundleError) as error:
+            reasons: dict[str, str] = {}
+            for policy in policies:
+                try:
+                    self.load([policy])
+                except (ModelSourceError, BundleError) as reason:
+                    reasons[policy] = str(reason)
+                    self.model.refused[str(self._key(policy))] = str(reason)
+            if len(reasons) == len(policies):
+                raise error
+            return reasons
+        return {}
 
     def unload(self, policy: str) -> None:
         """Free the policy's adapter, where it has one and it is loaded."""

@@ -57,6 +57,29 @@ def test_a_pickle_or_a_link_is_no_adapter(tmp_path: Path) -> None:
         read_adapter(folder)
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"alora_invocation_tokens": [5, 6]}, "alora_invocation_tokens"),
+        ({"init_lora_weights": "pissa_niter_4"}, "pissa.*path_initial_model"),
+        ({"init_lora_weights": "olora"}, "olora"),
+        ({"init_lora_weights": "corda"}, "corda"),
+        ({"use_dora": True}, "use_dora"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
+        ({"bias": "all"}, "bias all"),
+    ],
+)
+def test_what_is_more_than_plain_lora_is_refused_by_name(
+    tmp_path: Path, change: dict[str, Any], why: str
+) -> None:
+    folder = write_adapter(tmp_path / "x", 1)
+    read_adapter(folder)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps(config | change))
+    with pytest.raises(ModelSourceError, match=why):
+        read_adapter(folder)
+
+
 def test_a_changed_adapter_and_one_outside_the_bundle_are_refused(tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "tiny")
     backend = tiny_local(bundle)

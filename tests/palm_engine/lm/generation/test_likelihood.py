@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.fakes import ByteTokenizer, tiny_llama
+from tests.support.fakes import ARCHITECTURES, ByteTokenizer, tiny_llama, tiny_model
 
 torch = pytest.importorskip("torch")
 
@@ -17,16 +17,16 @@ from palm_engine.lm.generation.sampling import Answer
 
 PROMPTS = ["hi", "a longer prompt", "hi"]
 ANSWERS = [
-    Answer("ab", (97, 98), True),
-    Answer("xyz!", (120, 121, 122, 33), False),
-    Answer("", (), True),
+    Answer("ab", (97, 98), 1),
+    Answer("xyz!", (120, 121, 122, 33), None),
+    Answer("", (), 1),
 ]
 
 
 def one_by_one(model: Any, system: str | None, prompt: str, answer: Answer) -> float:
     ids = conversation_ids(ByteTokenizer(), system, prompt)
     total = 0.0
-    for token in [*answer.token_ids, *([1] if answer.ended else [])]:
+    for token in [*answer.token_ids, *([] if answer.end is None else [answer.end])]:
         with torch.no_grad():
             logits = model(torch.tensor([ids])).logits[0, -1]
         total += float(torch.log_softmax(logits.double(), -1)[token])
@@ -41,6 +41,14 @@ def test_batches_equal_one_pass_per_token(system: str | None, batch_size: int) -
     found = log_likelihoods(model, ByteTokenizer(), system, PROMPTS, ANSWERS, batch_size)
     expected = [one_by_one(model, system, p, a) for p, a in zip(PROMPTS, ANSWERS, strict=True)]
     assert found == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, "Gemma3"])
+def test_every_architecture_is_scored_by_its_own_forward(architecture: str) -> None:
+    model = tiny_model(architecture)
+    found = log_likelihoods(model, ByteTokenizer(), "be brief", PROMPTS, ANSWERS)
+    expected = [one_by_one(model, "be brief", p, a) for p, a in zip(PROMPTS, ANSWERS, strict=True)]
+    assert found == pytest.approx(expected, abs=2e-3)
 
 
 def test_the_mixture_is_the_mean_of_probabilities() -> None:

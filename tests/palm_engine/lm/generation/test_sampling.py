@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.fakes import ByteTokenizer, tiny_llama
+from tests.support.fakes import ARCHITECTURES, ByteTokenizer, tiny_llama, tiny_model
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -52,7 +52,9 @@ def test_seeds_and_temperature_matter(model: Any) -> None:
     assert len(set(greedy)) == 1
 
 
-def test_greedy_equals_transformers_generate(model: Any) -> None:
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, "Gemma3"])
+def test_greedy_equals_transformers_generate(architecture: str) -> None:
+    model = tiny_model(architecture)
     tokenizer = ByteTokenizer()
     ids = torch.tensor([conversation_ids(tokenizer, None, "hello")])
     with torch.no_grad():

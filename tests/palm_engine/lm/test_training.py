@@ -1,0 +1,110 @@
+"""Training of adapters on tiny models: the weighted likelihood, its step, early stopping."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.fakes import ARCHITECTURES, ByteTokenizer, tiny_llama, tiny_model
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("peft")
+
+from palm_engine.lm.adapters.files import with_adapter
+from palm_engine.lm.generation.conversation import conversation_ids
+from palm_engine.lm.generation.likelihood import log_likelihoods
+from palm_engine.lm.generation.sampling import Answer
+from palm_engine.lm.settings import TrainingSettings
+from palm_engine.lm.training import Pair, TrainingReport, train_adapter
+
+PAIRS = [
+    Pair(None, "hi", "abc", True, 1.0),
+    Pair(None, "hi", "a much longer answer than the others", False, 3.0),
+    Pair("be brief", "what now?", "xy", True, 2.0),
+    Pair(None, "who?", "zz top", True, 1.0),
+]
+
+
+def trained(model: Any, folder: Path, pairs: list[Pair] = PAIRS, **changes: Any) -> TrainingReport:
+    settings = {"rank": 2, "batch_size": 2, "epochs": 1, "held_out": 0.0, **changes}
+    return train_adapter(
+        model, ByteTokenizer(), pairs, TrainingSettings.model_validate(settings), 3, folder
+    )
+
+
+def loss(model: Any, pairs: list[Pair]) -> float:
+    """The weighted loss per token, one pair at a time through `model(...).logits`."""
+    total = 0.0
+    tokens = 0.0
+    for pair in pairs:
+        prompt = conversation_ids(ByteTokenizer(), pair.system, pair.prompt)
+        answer = [*pair.answer.encode(), *([1] if pair.ended else [])]
+        with torch.no_grad():
+            logits = model(torch.tensor([[*prompt, *answer]])).logits[0].double()
+        picked = torch.log_softmax(logits, -1)[range(len(prompt) - 1, len(prompt + answer) - 1)]
+        total -= pair.weight * float(picked[range(len(answer)), answer].sum())
+        tokens += pair.weight * len(answer)
+    return total / tokens
+
+
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, "Gemma3"])
+def test_every_architecture_is_trained_on_its_own_distribution(
+    architecture: str, tmp_path: Path
+) -> None:
+    model = tiny_model(architecture)
+    before = loss(model, PAIRS)
+    # At a vanishing rate the loss of the first epoch is that of the model itself.
+    report = trained(model, tmp_path / "still", learning_rate=1e-12)
+    assert report.losses[0] == pytest.approx(before, abs=1e-3)
+    trained(model, tmp_path / "moved", learning_rate=1e-2, epochs=6)
+    assert loss(with_adapter(model, tmp_path / "moved"), PAIRS) < before - 0.05
+    assert loss(model, PAIRS) == pytest.approx(before, abs=1e-6), "the base is left as it was"
+
+
+def test_a_step_is_that_of_the_whole_weighted_likelihood(tmp_path: Path) -> None:
+    """Gradients summed over one epoch's batches are those of all pairs at once."""
+    seen = {}
+    for size in (1, 2, 4):
+        gradients: list[Any] = []
+        clip = torch.nn.utils.clip_grad_norm_
+
+        def record(
+            parameters: Any, most: float, gradients: list[Any] = gradients, clip: Any = clip
+        ) -> Any:
+            flat = torch.cat([p.grad.flatten() for p in parameters])
+            gradients.append(flat.clone())
+            return clip(parameters, most)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch.nn.utils, "clip_grad_norm_", record)
+            trained(tiny_llama(), tmp_path / f"{size}", batch_size=size, learning_rate=1e-12)
+        assert len(gradients) == 4 / size
+        seen[size] = torch.stack(gradients).mean(0)
+    assert torch.allclose(seen[1], seen[4], atol=1e-5)
+    assert torch.allclose(seen[2], seen[4], atol=1e-5)
+
+
+def test_training_stops_when_held_out_prompts_get_worse(tmp_path: Path) -> None:
+    pairs = [Pair(None, f"question {i}?", "abcd"[i % 4] * 3, True, 1.0) for i in range(10)]
+    model = tiny_llama()
+    report = trained(
+        model, tmp_path / "a", pairs, epochs=40, held_out=0.3, learning_rate=0.05, rank=8
+    )
+    held = report.held_out
+    assert len(report.losses) < 40, "a random target can't generalise for long"
+    assert len(held) == len(report.losses) + 1
+    assert held[report.epoch] == min(held[1:])
+    assert report.epoch == len(report.losses) - 1, "one epoch past the best, no more"
+    # What was written is the adapter of the best epoch: its loss on the prompts held out.
+    adapted = with_adapter(model, tmp_path / "a")
+    every = [
+        log_likelihoods(adapted, ByteTokenizer(), None, [p.prompt], [_answer(p)])[0] for p in pairs
+    ]
+    losses = sorted(-x / 4 for x in every)[-3:]
+    assert sum(losses) / 3 == pytest.approx(held[report.epoch], rel=0.05)
+
+
+def _answer(pair: Pair) -> Answer:
+    return Answer(pair.answer, tuple(pair.answer.encode()), 1)
