@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,15 @@ MOST_SIZES = 8
 def bundle_names(root: Path) -> list[str]:
     """Bundles under `root`; looked up on every run, so that a new one appears."""
     return list_bundles(root)
+
+
+@st.cache_resource(show_spinner=False)
+def own_rewards() -> None:
+    """Make the rewards known that `palm app --rewards CONFIG` names, once per server."""
+    if config := os.environ.get("PALM_REWARDS"):
+        from palm_engine.pipeline.rewards import register_from
+
+        register_from(Path(config), Path(os.environ.get("PALM_PROJECT", ".")))
 
 
 def bundle(root: Path, name: str) -> Bundle:

@@ -58,6 +58,7 @@ st.html(
     "[data-testid='stCaptionContainer']{color:inherit;opacity:.82}"
     "[data-testid='stSkillsNudge']{display:none}</style>"
 )
+cache.own_rewards()
 names = cache.bundle_names(state.portfolios_root())
 state.look_at_tickets()
 state.restore_from_url(names)

@@ -72,7 +72,7 @@ ARROWS: dict[str, set[str]] = {
     "geometry": set(),
     "oracles": {"geometry"},
     "selection": {"oracles", "geometry"},
-    "rewards": set(),
+    "rewards": {"lm"},
     "lm": set(),
     "bundle": {"geometry", "lm"},  # of lm the settings alone, which need no torch
     "tables": {"bundle", "geometry"},

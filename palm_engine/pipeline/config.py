@@ -24,6 +24,7 @@ from palm_engine.bundle.validation import describe_validation_error
 from palm_engine.errors import ConfigError
 from palm_engine.lm.settings import SamplingSettings, TemplateSettings, TrainingSettings
 from palm_engine.rewards import reward_names
+from palm_engine.rewards.settings import RewardSpec, title_of
 
 MOST_GRID_WEIGHTS = 200_000
 
@@ -42,18 +43,34 @@ class Style(Section):
 
 
 class Trait(Section):
-    """A reward dimension and the registered reward that measures it."""
+    """A reward dimension and what measures it."""
 
     name: Name
-    reward: str
+    reward: RewardSpec = Field(description="a registered name, or a kind with its settings")
+    second: RewardSpec | None = Field(
+        None, description="a judge of another kind, asked by the corner tests only"
+    )
 
-    @field_validator("reward")
+    @field_validator("reward", "second")
     @classmethod
-    def _is_known(cls, reward: str) -> str:
-        if reward not in reward_names():
+    def _is_known(cls, reward: RewardSpec | None) -> RewardSpec | None:
+        named = reward
+        while named is not None and not isinstance(named, str):
+            named = named.gate
+        if named is not None and named not in reward_names():
             known = ", ".join(reward_names())
-            raise ValueError(f"reward {reward!r} is not registered; known are {known}")
+            raise ValueError(f"reward {named!r} is not registered; known are {known}")
         return reward
+
+    @property
+    def title(self) -> str:
+        """The name under which a bundle records the reward."""
+        return title_of(self.reward)
+
+    @property
+    def second_title(self) -> str:
+        """The name under which a bundle records the second judge; empty without one."""
+        return "" if self.second is None else title_of(self.second)
 
 
 class Data(Section):

@@ -1,4 +1,4 @@
-"""Stage 5: answers are scored and averaged by prompt; the KL diagnostic."""
+"""Stage 5: scores are averaged by prompt; the KL diagnostic."""
 
 from __future__ import annotations
 
@@ -14,20 +14,7 @@ from palm_engine.errors import BundleError
 from palm_engine.lm.generation.conversation import Request
 from palm_engine.lm.generation.sampling import sample_answers
 from palm_engine.lm.settings import SamplingSettings, TemplateSettings
-from palm_engine.pipeline.config import Trait
 from palm_engine.pipeline.workers import loaded_base, report_progress
-from palm_engine.rewards import get_reward
-
-
-def score(answers: pd.DataFrame, traits: Sequence[Trait], texts: dict[str, str]) -> pd.DataFrame:
-    """`answers` with one score column per trait, each in [0, 1]."""
-    scored = answers.copy()
-    prompts = [texts[p] for p in scored["prompt_id"]]
-    for trait in traits:
-        scored[trait.name] = get_reward(trait.reward).score(
-            prompts, list(scored["text"]), list(scored["tokens"])
-        )
-    return scored
 
 
 def prompt_means(

@@ -89,6 +89,27 @@ def read_prompts(path: Path) -> pd.DataFrame:
     return frame
 
 
+def read_demonstrations(path: Path) -> pd.DataFrame:
+    """The file of written answers: prompt_id, style, text.
+
+    Raises:
+        ConfigError: naming row and column.
+    """
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path}: no such file (data.demonstrations in the configuration)"
+        ) from error
+    missing = {"prompt_id", "style", "text"} - set(frame.columns)
+    if missing:
+        raise ConfigError(f"{path}: missing column(s) {', '.join(sorted(missing))}")
+    empty = (frame["text"].str.strip() == "").to_numpy()
+    if empty.any():
+        raise ConfigError(f"{path}, row {int(empty.argmax()) + 2}: text is empty")
+    return frame
+
+
 def _number(name: str) -> int:
     # Stable across runs, unlike hash().
     return zlib.crc32(name.encode())

@@ -9,6 +9,7 @@ second, harder test.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +95,77 @@ def fit_probes(labelled: Path, outputs: Path, target: Path) -> list[dict[str, An
     return cards
 
 
-def _read(path: Path, extra: list[str]) -> pd.DataFrame:
-    frame = pd.read_csv(path)
-    for column in [*extra, "prompt", "answer", *FEATURES]:
+def fit_probe(
+    labelled: Path,
+    trait: str,
+    target: Path,
+    features: tuple[str, ...] = ("answer",),
+    outputs: Path | None = None,
+    meaning: str = "",
+) -> dict[str, Any]:
+    """Fit one probe of one's own on labelled examples and write it to a file.
+
+    Args:
+        labelled: a CSV with columns topic, prompt, answer and the trait's, which holds 0 and 1;
+            folds are grouped by topic.
+        trait: the column.
+        target: the probe's file (.json).
+        features: what the probe looks at: answer, prompt, product.
+        outputs: a CSV of answers of the policies to be scored, with the same columns but topic: a
+            second and harder test.
+        meaning: what 1 means, in words, for the card.
+
+    Returns:
+        The card: what it was fitted on, and how well it tells labels apart.
+
+    Raises:
+        InvalidInputError: a table can't be used; names file and column.
+        DependencyError: the extra 'lm' isn't installed.
+    """
+    wrong = sorted(set(features) - {"answer", "prompt", "product"})
+    if wrong or not features:
+        raise InvalidInputError(
+            f"features {', '.join(wrong) or 'empty'}: choose of answer, prompt, product"
+        )
+    examples = _read(labelled, ["topic"], [trait])
+    x = _features(examples, features)
+    y = examples[trait].to_numpy()
+    model = _logistic(x, y)
+    card: dict[str, Any] = {
+        "trait": trait,
+        "meaning": meaning,
+        "data": labelled.name,
+        "examples": len(y),
+        "positives": int(y.sum()),
+        "topics": int(examples["topic"].nunique()),
+        "auroc_cross_validated": _grouped_auroc(x, y, examples["topic"].to_numpy()),
+    }
+    if outputs is not None:
+        own = _read(outputs, [], [trait])
+        scores = model.predict_proba(_features(own, features))[:, 1]
+        card |= {
+            "model_outputs": len(own),
+            "model_outputs_positive": int(own[trait].sum()),
+            "auroc_model_outputs": _auroc(own[trait].to_numpy(), scores),
+        }
+    _write(target, features, model, card)
+    return card
+
+
+def _features(frame: pd.DataFrame, features: tuple[str, ...]) -> NDArray[np.float32]:
+    prompts = None if set(features) == {"answer"} else embed(list(frame["prompt"]))
+    return probe_features(features, prompts, embed(list(frame["answer"])))
+
+
+def _read(path: Path, extra: list[str], traits: Sequence[str] = tuple(FEATURES)) -> pd.DataFrame:
+    try:
+        frame = pd.read_csv(path, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(f"{path}: can't be read as a table: {error}") from error
+    for column in [*extra, "prompt", "answer", *traits]:
         if column not in frame:
             raise InvalidInputError(f"{path}: column {column!r} is missing")
-    for trait in FEATURES:
+    for trait in traits:
         if not frame[trait].isin([0, 1]).all():
             raise InvalidInputError(f"{path}: column {trait!r} must hold 0 and 1 only")
         if frame[trait].nunique() < 2:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from inspect import getsource
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from palm_engine._types import Floats
+from palm_engine.errors import InvalidInputError, PalmError
+
+ROUNDING = 1e-6
 
 
 class Reward(Protocol):
@@ -46,7 +53,60 @@ class FittedReward(Protocol):
         """What it was fitted on, how well it tells labels apart, how it fails."""
         ...
 
-    @property
-    def fingerprint(self) -> str:
-        """Changes with anything that changes a score."""
-        ...
+
+def scores_of(
+    reward: Reward, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]
+) -> Floats:
+    """A reward's scores, checked: out of range is refused, never clipped.
+
+    Args:
+        reward: to ask.
+        prompts: n of them.
+        answers: one per prompt.
+        tokens: lengths of the answers, in the base model's tokens.
+
+    Returns:
+        Shape (n,), in [0, 1].
+
+    Raises:
+        InvalidInputError: the reward fails, or gives something else; names the reward and the row.
+        PalmError: as the reward raises it.
+    """
+    if not len(answers):
+        return np.zeros(0)
+    try:
+        found = np.asarray(reward.score(prompts, answers, tokens), dtype=float)
+    except PalmError:
+        raise
+    except Exception as error:  # whatever a user's own reward raises
+        raise InvalidInputError(
+            f"reward {reward.name!r} fails: {type(error).__name__}: {error}"
+        ) from error
+    if found.shape != (len(answers),):
+        raise InvalidInputError(
+            f"reward {reward.name!r} gives shape {found.shape} for {len(answers)} answers; it must"
+            f" give one score for each: ({len(answers)},)"
+        )
+    bad = ~((found >= -ROUNDING) & (found <= 1 + ROUNDING))
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InvalidInputError(
+            f"reward {reward.name!r}, row {row}: score {found[row]} for the answer"
+            f" {answers[row][:60]!r}; scores are in [0, 1]"
+        )
+    return np.asarray(np.clip(found, 0.0, 1.0))
+
+
+def fingerprint_of(reward: Reward) -> str:
+    """A hash that changes with anything that changes a score, as far as that can be known.
+
+    The reward's own `fingerprint` where it has one; else of its class's source.
+    """
+    own = getattr(reward, "fingerprint", None)
+    if own is not None:
+        return str(own)
+    try:
+        source = getsource(type(reward))
+    except (OSError, TypeError):
+        source = repr(type(reward))
+    return hashlib.sha256(f"{reward.name}\n{source}".encode()).hexdigest()

@@ -14,14 +14,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from palm_engine._types import Floats
-from palm_engine.errors import InvalidInputError
-from palm_engine.rewards.embedding import embed
+from palm_engine.errors import ConfigError, InvalidInputError
+from palm_engine.rewards.embedding import DIMENSION, embed
 
 FEATURES = {"humor": ("answer",), "safety": ("prompt", "answer", "product")}
 
@@ -96,16 +97,35 @@ def probe_features(
 
 def load_probe(name: str) -> LinearProbe:
     """A shipped probe: `humor`, `safety`, or an independent second fit, `humor.second`."""
-    text = (
-        resources.files("palm_engine.rewards")
-        .joinpath("weights", f"{name}.json")
-        .read_text(encoding="utf-8")
-    )
-    raw = json.loads(text)
-    return LinearProbe(
-        name,
-        tuple(raw["features"]),
-        np.array(raw["coefficients"]),
-        float(raw["intercept"]),
-        raw["card"],
-    )
+    return read_probe(resources.files("palm_engine.rewards").joinpath("weights", f"{name}.json"))
+
+
+def read_probe(file: Traversable) -> LinearProbe:
+    """A probe from its file.
+
+    Raises:
+        ConfigError: the file is no probe.
+    """
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+        features = tuple(raw["features"])
+        coefficients = np.array(raw["coefficients"], dtype=float)
+        probe = LinearProbe(
+            file.name.removesuffix(".json"),
+            features,
+            coefficients,
+            float(raw["intercept"]),
+            dict(raw["card"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{file}: no probe ({type(error).__name__}: {error}); write one with palm rewards fit"
+        ) from error
+    known = {"answer", "prompt", "product"}
+    if not features or not set(features) <= known:
+        raise ConfigError(f"{file}: features: must be of {', '.join(sorted(known))}")
+    if coefficients.shape != (DIMENSION * len(features),) or not np.isfinite(coefficients).all():
+        raise ConfigError(
+            f"{file}: coefficients: {DIMENSION * len(features)} finite numbers are needed"
+        )
+    return probe

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -163,6 +163,37 @@ def tiny_base(folder: Path) -> Path:
     return folder
 
 
+def tiny_classifier(folder: Path, labels: list[str], seed: int = 0) -> Path:
+    """A sequence classifier as a folder: a tiny BERT with random weights, letters for tokens."""
+    import torch
+    import transformers
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    special = {"[PAD]": 0, "[CLS]": 1, "[SEP]": 2}
+    vocabulary = special | {letter: i + 3 for i, letter in enumerate(letters)}
+    made = Tokenizer(models.BPE(vocabulary, []))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
+    )
+    torch.manual_seed(seed)
+    config = transformers.BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        initializer_range=0.3,
+        num_labels=len(labels),
+        id2label=dict(enumerate(labels)),
+    )
+    transformers.BertForSequenceClassification(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 def live_bundle(folder: Path, base: Path) -> Bundle:
     """The tiny bundle on `base`, with its real fingerprint: it can be loaded and asked."""
     made = on_base(tiny_bundle(folder), base)
@@ -287,11 +318,13 @@ def tiny_local(bundle: Bundle) -> Any:
 
 @contextmanager
 def fake_server(
-    models: list[str], pause: float = 0.0
+    models: list[str],
+    pause: float = 0.0,
+    reply: Callable[[dict[str, Any]], str] = lambda body: "",
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A server with OpenAI's streaming interface: says its model and the prompt, a word a piece.
+    """A server with OpenAI's interface: says its model and the prompt, a word a piece.
 
-    Address, requests.
+    A request that doesn't stream gets what `reply` makes of it. Address, requests.
     """
     asked: list[dict[str, Any]] = []
 
@@ -313,6 +346,13 @@ def fake_server(
             asked.append(body)
             if body["model"] not in models or "REFUSE" in body["messages"][-1]["content"]:
                 self._json({"error": {"message": "no such thing", "type": "x", "code": 404}}, 404)
+                return
+            if not body.get("stream"):
+                message = {"role": "assistant", "content": reply(body)}
+                choice = {"index": 0, "message": message, "finish_reason": "stop"}
+                usage = {"prompt_tokens": 100, "completion_tokens": 2, "total_tokens": 102}
+                whole = {"id": "1", "object": "chat.completion", "created": 0, "model": "m"}
+                self._json(whole | {"choices": [choice], "usage": usage})
                 return
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")

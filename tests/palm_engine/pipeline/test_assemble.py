@@ -13,6 +13,7 @@ from palm_engine.lm.adapters.files import adapter_sha256
 from palm_engine.pipeline.assemble import assemble_manifest, package_versions
 from palm_engine.pipeline.certify import certify
 from palm_engine.pipeline.evaluate import KlEstimate
+from palm_engine.pipeline.rewards import TraitRewards
 from tests.support.build import ADAPTERS, OUTSIDE, evaluated, no_encoder, policies, small_config
 
 __all__ = ["no_encoder"]
@@ -22,7 +23,8 @@ pytestmark = pytest.mark.usefixtures("no_encoder")
 def test_what_is_assembled_is_what_was_evaluated(tmp_path: Path) -> None:
     config = small_config()
     data = evaluated()
-    members, certificate = certify(data, config, 0.01)
+    rewards = TraitRewards.of(config)
+    members, certificate = certify(data, config, rewards, 0.01)
     made = policies(tmp_path / "work")
     manifest = assemble_manifest(
         config,
@@ -31,6 +33,7 @@ def test_what_is_assembled_is_what_was_evaluated(tmp_path: Path) -> None:
         members,
         certificate,
         {"base": KlEstimate(1.5, 0.1, 24)},
+        rewards=rewards,
         fingerprint="f" * 64,
         versions=package_versions(),
         created="2026-01-01T00:00:00+00:00",
@@ -65,7 +68,8 @@ def test_what_is_assembled_is_what_was_evaluated(tmp_path: Path) -> None:
 def test_a_member_stands_for_its_weights_or_for_where_it_is_picked(tmp_path: Path) -> None:
     config = small_config()
     data = evaluated()
-    _, certificate = certify(data, config, None)
+    rewards = TraitRewards.of(config)
+    _, certificate = certify(data, config, rewards, None)
     manifest = assemble_manifest(
         config,
         policies(tmp_path),
@@ -73,6 +77,7 @@ def test_a_member_stands_for_its_weights_or_for_where_it_is_picked(tmp_path: Pat
         ["base", "lora-100-00"],
         certificate,
         {},
+        rewards=rewards,
         fingerprint="",
         versions={},
         created="",

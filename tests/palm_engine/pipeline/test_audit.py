@@ -19,6 +19,7 @@ from palm_engine.cli.main import app
 from palm_engine.errors import InvalidInputError
 from palm_engine.pipeline.audit import audit_rewards
 from palm_engine.rewards import register_reward
+from tests.support.fakes import tiny_base
 
 PROMPTS = 12
 WORDS = {"care": "gently", "fun": "haha"}
@@ -197,3 +198,53 @@ def test_the_command_records_shows_and_fails(
     assert audited(True).manifest.reward_audit is None
     good = run(["rewards", "audit", str(bundle.folder)])
     assert good.exit_code == 0, good.output
+
+
+AUDITED = """
+name = "mine"
+title = "mine"
+base = "{base}"
+data = {{prompts = "prompts.csv", demonstrations = "written.csv"}}
+
+[[traits]]
+name = "care"
+reward = {{kind = "function", entry = "paid:{kind}_care"}}
+
+[[traits]]
+name = "fun"
+reward = {{kind = "function", entry = "paid:{kind}_fun"}}
+"""
+PAID = """
+def _score(prompts, answers, word, listens):
+    return [
+        word in a.split() and (not listens or p.split()[-1] in a.split() and len(a.split()) <= 2)
+        for p, a in zip(prompts, answers)
+    ]
+
+def gullible_care(prompts, answers): return _score(prompts, answers, "gently", False)
+def gullible_fun(prompts, answers): return _score(prompts, answers, "haha", False)
+def listening_care(prompts, answers): return _score(prompts, answers, "gently", True)
+def listening_fun(prompts, answers): return _score(prompts, answers, "haha", True)
+"""
+
+
+@pytest.mark.parametrize("kind", ["gullible", "listening"])
+def test_a_configuration_is_audited_by_its_demonstrations(tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("transformers")
+    base = tiny_base(tmp_path / "base")
+    (tmp_path / "mine.toml").write_text(AUDITED.format(base=base, kind=kind))
+    (tmp_path / "paid.py").write_text(PAID)
+    ids = range(PROMPTS)
+    prompts = [f"p{i},any,train,A question about key{i}" for i in ids]
+    (tmp_path / "prompts.csv").write_text("\n".join(["prompt_id,kind,split,text", *prompts]))
+    words = {"safe": "gently", "funny": "haha"}
+    written = [f"p{i},{style},key{i} {word}" for i in ids for style, word in words.items()]
+    (tmp_path / "written.csv").write_text("\n".join(["prompt_id,style,text", *written]))
+    arguments = ["rewards", "audit", str(tmp_path / "mine.toml"), "--project", str(tmp_path)]
+    done = CliRunner().invoke(app, [*arguments, "--tries", "20", "--json"])
+    assert done.exit_code == (1 if kind == "gullible" else 0), done.output
+    found = json.loads(done.stdout)
+    assert found["prompts"] == PROMPTS
+    assert found["shuffled_share"] == pytest.approx(1 if kind == "gullible" else 0)
+    leads = {a["kind"]: a["lead"] for a in found["attacks"]}
+    assert leads["constant"] == pytest.approx(0 if kind == "gullible" else (1 / PROMPTS - 1) / 2)

