@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from palm_engine._types import Floats
 from palm_engine.errors import ModelSourceError
 from palm_engine.lm.base_model.load import load_tokenizer
 from palm_engine.lm.devices import check_device, pick_device
@@ -60,7 +63,7 @@ def class_logits(
     pairs: Sequence[str] | None,
     batch_size: int,
     most_tokens: int,
-) -> Any:
+) -> Floats:
     """Logits of texts, or of pairs of texts.
 
     Args:
@@ -72,7 +75,7 @@ def class_logits(
         most_tokens: longer texts are cut.
 
     Returns:
-        Tensor (n, labels) in float32 on the CPU.
+        Shape (n, labels).
     """
     import torch
 
@@ -80,12 +83,12 @@ def class_logits(
     encoded = tokenizer(list(texts), *seconds, truncation=True, max_length=most_tokens)
     lengths = [len(ids) for ids in encoded["input_ids"]]
     order = sorted(range(len(texts)), key=lengths.__getitem__)
-    logits = torch.zeros(len(texts), model.config.num_labels)
+    logits = np.zeros((len(texts), model.config.num_labels))
     with torch.inference_mode():
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             batch = tokenizer.pad(
                 [{k: v[i] for k, v in encoded.items()} for i in rows], return_tensors="pt"
             ).to(model.device)
-            logits[rows] = model(**batch).logits.float().cpu()
+            logits[rows] = model(**batch).logits.double().cpu().numpy()
     return logits

@@ -51,7 +51,7 @@ class Classifier:
         self, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]
     ) -> Floats:
         """Scores in [0, 1], shape (n,)."""
-        import torch
+        from scipy.special import expit, softmax
 
         from palm_engine.lm.classification import class_logits
 
@@ -64,13 +64,12 @@ class Classifier:
             most_tokens=s.most_tokens,
         )
         if s.activation == "softmax":
-            scores = torch.softmax(logits, -1)[:, self._logit]
+            scores = softmax(logits, axis=-1)[:, self._logit]
         elif s.activation == "sigmoid":
-            scores = torch.sigmoid(logits[:, self._logit])
+            scores = expit(logits[:, self._logit])
         else:
-            scores = ((logits[:, self._logit] - s.low) / (s.high - s.low)).clamp(0, 1)
-        found = scores.double().numpy()
-        return np.asarray(1.0 - found if s.invert else found)
+            scores = np.clip((logits[:, self._logit] - s.low) / (s.high - s.low), 0.0, 1.0)
+        return np.asarray(1.0 - scores if s.invert else scores)
 
     def _texts(
         self, prompts: Sequence[str], answers: Sequence[str]
