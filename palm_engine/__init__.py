@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from palm_engine.selection.options import Options
     from palm_engine.selection.result import Selection, Target
     from palm_engine.serving.router import Route, Router
-    from palm_engine.tables.reward_table import RewardTable, read_reward_table
+    from palm_engine.tables.read import read_reward_table
+    from palm_engine.tables.reward_table import RewardTable
 
 __all__ = [
     "METHODS",
@@ -82,7 +83,7 @@ _HOMES = {
     "coverage": "geometry.fields",
     "plan": "analysis.choosing",
     "read_bundle": "bundle.folder",
-    "read_reward_table": "tables.reward_table",
+    "read_reward_table": "tables.read",
     "register_reward": "rewards.registry",
     "select": "analysis.choosing",
     "size_curve": "selection.minimum",

@@ -78,7 +78,16 @@ ARROWS: dict[str, set[str]] = {
     "tables": {"bundle", "geometry"},
     "analysis": {"bundle", "tables", "selection", "oracles", "geometry"},
     "serving": {"bundle", "lm", "rewards", "geometry"},
-    "pipeline": {"analysis", "bundle", "lm", "rewards", "selection", "oracles", "geometry"},
+    "pipeline": {
+        "analysis",
+        "bundle",
+        "geometry",
+        "lm",
+        "oracles",
+        "rewards",
+        "selection",
+        "tables",
+    },
 }
 ARROWS["cli"] = set(ARROWS)
 TORCH = {"lm", "pipeline", "serving"}

@@ -7,11 +7,14 @@ leading dot or dash.
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Collection
 from typing import Annotated
 
 from pydantic import Field
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+MOST_LETTERS = 64
 NAME_RULE = "letters, digits, '.', '_' and '-', at most 64, beginning with a letter or a digit"
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
 
@@ -19,3 +22,21 @@ Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
 def is_name(text: str) -> bool:
     """Whether `text` can be the name of a bundle, a policy or a trait."""
     return re.fullmatch(NAME_PATTERN, text) is not None
+
+
+def safe_name(text: str, taken: Collection[str]) -> str:
+    """A name for something from outside, near to its own: `org/model 7B` gives `org-model-7B`.
+
+    Args:
+        text: what it is called there.
+        taken: names that are in use; a number is put behind where it would be the same.
+    """
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-._")[:MOST_LETTERS].rstrip("-._")
+    name = plain or "x"
+    number = 2
+    while name in taken:
+        end = f"-{number}"
+        name = plain[: MOST_LETTERS - len(end)] + end
+        number += 1
+    return name

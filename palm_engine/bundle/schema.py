@@ -20,7 +20,7 @@ Rewards = dict[Name, Share]
 Weights = dict[Name, Share]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Scope = Literal["certified", "pool", "candidates", "sampled"]
-Kind = Literal["base", "prompted", "adapter"]
+Kind = Literal["base", "prompted", "adapter", "remote"]
 ValueKind = Literal["reward", "reward_minus_kl"]
 
 
@@ -42,6 +42,9 @@ class TraitInfo(Part):
     """A trait: the reward that measures it, how it becomes [0, 1], and the reward's card."""
 
     name: Name
+    direction: Literal["higher", "lower"] = Field(
+        "higher", description="which raw scores are better; rewards always count upwards"
+    )
     reward: str
     reward_sha256: str | None = Field(
         None, description="changes with anything that changes a score, as far as that is known"
@@ -79,6 +82,7 @@ class Candidate(Part):
     display_name: str = Field("", max_length=80, description="for people; the policy's id if empty")
     kind: Kind
     role: str = ""
+    warning: str = Field("", max_length=200, description="what is odd about its answers")
     system: str | None = None
     weights: Weights | None = None
     adapter: str | None = None
@@ -96,16 +100,16 @@ class Candidate(Part):
 
     @property
     def label(self) -> str:
-        """The name to show to people."""
-        return self.display_name or self.policy
+        """The name to show to people; marked where its answers are odd."""
+        return (self.display_name or self.policy) + (" ⚠" if self.warning else "")
 
     @property
     def can_run(self) -> bool:
         """Whether a model can answer as this policy.
 
-        All but adapters that the bundle only has figures of.
+        All but policies that the bundle only has figures of.
         """
-        return self.kind != "adapter" or self.adapter is not None
+        return self.kind in ("base", "prompted") or self.adapter is not None
 
 
 class Member(Part):
@@ -236,6 +240,22 @@ class RewardAudit(Part):
         return not self.ahead and not blind
 
 
+class ImportRecord(Part):
+    """Where a bundle's rewards came from, if not from a build, and what was done to them.
+
+    `normalisation` is a sentence per trait; `missing_cells` are counts per trait, `dropped` of
+    policies and prompts.
+    """
+
+    source: str
+    rows: int = Field(ge=1)
+    settings: dict[str, object]
+    normalisation: dict[Name, str]
+    missing_cells: dict[Name, int] = Field(default_factory=dict)
+    dropped: dict[str, int] = Field(default_factory=dict)
+    command: str = ""
+
+
 class Built(Part):
     """How the bundle was made."""
 
@@ -265,6 +285,7 @@ class Manifest(Part):
     reward_audit: RewardAudit | None = None
     curated_prompts: tuple[str, ...] = ()
     built: Built = Built()
+    imported: ImportRecord | None = None
 
     @property
     def with_cost(self) -> bool:

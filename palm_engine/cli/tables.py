@@ -107,7 +107,7 @@ def select(
     from palm_engine.cli.report import report
     from palm_engine.selection.methods import get_method
     from palm_engine.selection.result import Target
-    from palm_engine.tables.reward_table import read_reward_table
+    from palm_engine.tables.read import read_reward_table
     from palm_engine.tables.to_bundle import save_table
 
     multiplicative = _is_multiplicative(gap)
@@ -166,7 +166,7 @@ def certify(
     from palm_engine.cli.report import report
     from palm_engine.geometry.gap import worst_gap
     from palm_engine.selection.result import Selection
-    from palm_engine.tables.reward_table import read_reward_table
+    from palm_engine.tables.read import read_reward_table
 
     rewards = read_reward_table(table)
     started = time.perf_counter()
@@ -203,7 +203,7 @@ def curve(
     import json as encoder
 
     from palm_engine.selection.minimum import size_curve
-    from palm_engine.tables.reward_table import read_reward_table
+    from palm_engine.tables.read import read_reward_table
 
     rewards = read_reward_table(table)
     options = _options(rewards, where, floor, include, exclude, time_limit=time_limit)

@@ -30,13 +30,14 @@ from palm_engine.geometry.confidence import (
 from palm_engine.geometry.envelope import upper_envelope
 from palm_engine.geometry.gap import worst_additive_gap, worst_gap
 from palm_engine.geometry.simplex import named_weights, random_design, uniform_design
-from palm_engine.pipeline.config import BuildConfig
+from palm_engine.pipeline.config import BuildConfig, Selection
 from palm_engine.pipeline.diversity import answer_diversity
 from palm_engine.pipeline.evaluate import prompt_means
 from palm_engine.pipeline.rewards import TraitRewards
 from palm_engine.pipeline.train import policy_name
 from palm_engine.rewards.interface import scores_of
 from palm_engine.selection.minimum import minimum, size_curve
+from palm_engine.selection.options import Options
 from palm_engine.selection.palm import palm
 from palm_engine.selection.parts.cuts import TOLERANCE
 from palm_engine.selection.result import Target
@@ -68,16 +69,62 @@ def certify(
     planned_gap: float | None,
     done: Callable[[float], None] = lambda _: None,
 ) -> tuple[tuple[str, ...], Certificate]:
-    """Select k members on `choose`, certify on `certify`.
+    """Select the members of a build on `choose`, certify them on `certify`.
 
-    Returns the members' names and the certificate.
+    The certificate also holds what only a build can test: the corners against each other, the
+    answers' diversity, and adapters kept outside.
 
-    `done` is called CERTIFY_STEPS times with 1, as the parts are finished.
+    Args:
+        data: what was evaluated.
+        config: of the build.
+        rewards: of the configuration; corner tests ask their judges.
+        planned_gap: the plan's worst gap, or None.
+        done: called CERTIFY_STEPS times with 1, as the parts are finished.
+
+    Returns:
+        The members' names, and the certificate.
     """
-    settings = config.selection
+    members, certificate = select_and_certify(
+        data, config.selection, config.seed, planned_gap, done
+    )
+    corner_tests = _corner_tests(data, config, rewards)
+    done(1)
+    rows = [data.policies.index(m) for m in members]
+    diversity = _diversity(data, config, rows)
+    done(1)
+    mean = data.scores("certify").mean(axis=0)
+    return members, certificate.model_copy(
+        update={
+            "corner_tests": corner_tests,
+            "diversity": diversity,
+            "outside_test": _outside_test(data, mean[rows]),
+        }
+    )
+
+
+def select_and_certify(
+    data: Evaluated,
+    settings: Selection,
+    seed: int,
+    planned_gap: float | None = None,
+    done: Callable[[float], None] = lambda _: None,
+) -> tuple[tuple[str, ...], Certificate]:
+    """Select k members on the prompts of `choose`, certify them on those of `certify`.
+
+    Args:
+        data: what was evaluated, on both splits.
+        settings: how many members, and the confidence of the bound.
+        seed: of the resampling.
+        planned_gap: the plan's worst gap, or None.
+        done: called three times with 1, as the parts are finished.
+
+    Returns:
+        The members' names, and the certificate.
+    """
     choose = data.scores("choose").mean(axis=0)
-    chosen = minimum(choose, Target(k=settings.k))
-    curve = size_curve(choose, MOST_CURVE)
+    options = Options(time_limit=settings.seconds)
+    chosen = minimum(choose, Target(k=settings.k), options)
+    curve = size_curve(choose, MOST_CURVE, options)
     single = curve[0].members
     done(1)
 
@@ -85,15 +132,11 @@ def certify(
     mean = certify_scores.mean(axis=0)
     members = list(chosen.members)
     exact = worst_gap(mean[members], mean)
-    arguments = (settings.confidence, settings.resamples, config.seed)
+    arguments = (settings.confidence, settings.resamples, seed)
     bound = worst_gap_bound(certify_scores, members, *arguments)
     difference = gap_difference_bound(certify_scores, list(single), members, *arguments)
     done(1)
     bounds = simultaneous_bounds(certify_scores, [list(s.members) for s in curve], *arguments)
-    done(1)
-    corner_tests = _corner_tests(data, config, rewards)
-    done(1)
-    diversity = _diversity(data, config, choose, mean, members)
     done(1)
     certificate = Certificate(
         scope="candidates",
@@ -119,9 +162,6 @@ def certify(
             )
             for s, b in zip(curve, bounds, strict=True)
         ),
-        corner_tests=corner_tests,
-        diversity=diversity,
-        outside_test=_outside_test(data, mean[members]),
     )
     return _names(chosen.members, data), certificate
 
@@ -161,9 +201,8 @@ def _corner_tests(
     return tuple(tests)
 
 
-def _diversity(
-    data: Evaluated, config: BuildConfig, choose: Floats, certify_mean: Floats, members: list[int]
-) -> tuple[Diversity, ...]:
+def _diversity(data: Evaluated, config: BuildConfig, members: list[int]) -> tuple[Diversity, ...]:
+    choose, certify_mean = (data.scores(s).mean(axis=0) for s in ("choose", "certify"))
     d = choose.shape[1]
     k = config.selection.k
     index = {p: i for i, p in enumerate(data.policies)}

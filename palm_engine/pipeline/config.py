@@ -131,6 +131,9 @@ class Selection(Section):
     k: int = Field(5, ge=1)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     resamples: int = Field(1000, ge=100)
+    seconds: float | None = Field(
+        None, gt=0, description="most time per size; then the best found with its proved bound"
+    )
 
 
 class Run(Section):

@@ -15,7 +15,7 @@ from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.selection.minimum import minimum
 from palm_engine.selection.result import Target
-from palm_engine.tables.reward_table import read_reward_table
+from palm_engine.tables.read import read_reward_table
 from tests.support.bundles import sphere
 
 TRAITS = ["safety", "humor", "brevity"]
@@ -184,12 +184,12 @@ def test_a_long_table_gives_a_confidence_bound(palm, tmp_path: Path) -> None:  #
 @pytest.mark.parametrize(
     ("text", "say"),
     [
-        ("policy,a,b\nx,0.1,1.2\n", "row 2, column b: .*1.2.*in \\[0, 1\\]"),
-        ("policy,a,b\nx,0.1,\n", "row 2, column b"),
-        ("policy,a,b\nx,0.1,0.2\nx,0.1,0.2\n", "row 3, column policy: 'x'; listed twice"),
-        ("policy,a,b\nx y,0.1,0.2\n", "row 2, column policy"),
-        ("policy,a\nx,0.1\n", "1 trait column"),
-        ("name,a,b\nx,0.1,0.2\n", "no column `policy`"),
+        ("policy,a,b\nx,0.1,1.2\ny,0.3,0.2\n", "row 2, column b: 1.2 is not in .0, 1.*palm import"),
+        ("policy,a,b\nx,0.1,\ny,0.1,0.3", "row 2, column b: the score is missing.*--missing"),
+        ("policy,a,b\nx,0.1,0.2\nx,0.1,0.2\n", "row 3, column policy: 'x' is listed twice"),
+        ("policy,a,b\n,0.1,0.2\n", "row 2, column policy: the name of the policy is missing"),
+        ("policy,a\nx,0.1\n", r"1 column\(s\) look like traits"),
+        ("1st,a,b\n1,0.1,0.2\n", "no column that names policies"),
         ("policy,a,b,cost\nx,0.1,0.2,-1\n", "column cost"),
         ("policy,a,b\n", "no rows"),
         ("policy,prompt_id,a,b\nx,1,0.1,0.2\ny,2,0.1,0.2\n", "has no row for prompt"),

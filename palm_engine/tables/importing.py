@@ -1,0 +1,309 @@
+"""From a table of others to rewards, answers and prompts: checked, scaled, counted.
+
+Nothing is repaired in silence: every refusal names file, row and column, and what was dropped is
+counted in the record that the bundle keeps.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from palm_engine._types import Floats
+from palm_engine.bundle.names import safe_name
+from palm_engine.bundle.schema import ImportRecord
+from palm_engine.errors import InvalidInputError
+from palm_engine.tables.files import TableFile
+from palm_engine.tables.numbers import numbers_of
+from palm_engine.tables.repeats import warnings_of
+from palm_engine.tables.reward_table import RewardTable
+from palm_engine.tables.scaling import scale
+from palm_engine.tables.spec import ImportSpec
+
+
+def import_table(file: TableFile, spec: ImportSpec) -> RewardTable:
+    """Read rewards, and where there are any prompts and answers, from a table.
+
+    Args:
+        file: the table.
+        spec: what its columns are, and what becomes of them.
+
+    Returns:
+        Rewards of all policies, with labels, warnings, answers and the record of what was done.
+
+    Raises:
+        InvalidInputError: a cell, name or row can't be used; names it and how to fix it.
+    """
+    for column in _columns_of(spec):
+        if column not in file.frame:
+            raise InvalidInputError(
+                f"{file.name}: no column {column!r}; it has {', '.join(file.frame.columns)}"
+            )
+    frame = _named(file, spec)
+    values, counts = _values(file, spec, frame)
+    frame, values, dropped = _without_missing(file, spec, frame, values)
+    words = {}
+    rewards = np.zeros(values.shape)
+    for i, trait in enumerate(spec.traits):
+        try:
+            scaled = scale(values[:, i], trait.scaling, trait.column)
+        except InvalidInputError as error:
+            place = _first_outside(file, frame, values[:, i], trait.scaling.low, trait.scaling.high)
+            raise InvalidInputError(f"{place}, {error}") from error
+        rewards[:, i] = np.clip(scaled.rewards, 0.0, 1.0)
+        words[trait.name] = scaled.words
+    names = [t.name for t in spec.traits]
+    frame = frame.assign(**dict(zip(names, rewards.T, strict=True)))
+    labels, ids = _ids(frame["policy"])
+    frame["policy"] = frame["policy"].map(ids)
+    record = ImportRecord(
+        source=file.name.rsplit("/", 1)[-1],
+        rows=len(file.frame),
+        settings=spec.model_dump(mode="json"),
+        normalisation=words,
+        missing_cells=counts,
+        dropped=dropped,
+    )
+    if spec.prompt is None:
+        return _wide(file, spec, frame, names, labels, record)
+    return _long(file, spec, frame, names, labels, record)
+
+
+def _columns_of(spec: ImportSpec) -> list[str]:
+    named = (spec.policy, spec.prompt, spec.prompt_text, spec.text, spec.sample, spec.cost)
+    columns = [c for c in (*named, spec.tokens) if c is not None]
+    return [*columns, *(t.column for t in spec.traits)]
+
+
+def _named(file: TableFile, spec: ImportSpec) -> pd.DataFrame:
+    """Policies, prompts and texts under our names, with each row's place in the file.
+
+    Raises:
+        InvalidInputError: a name is missing.
+    """
+    frame = pd.DataFrame({"place": np.arange(len(file.frame))})
+    frame["policy"] = _words(file.frame[spec.policy])
+    empty = (frame["policy"] == "").to_numpy()
+    if empty.any():
+        raise InvalidInputError(
+            f"{file.row(int(empty.argmax()))}, column {spec.policy}: the name of the policy is"
+            " missing"
+        )
+    for ours, column in (
+        ("prompt", spec.prompt),
+        ("prompt_text", spec.prompt_text),
+        ("text", spec.text),
+        ("sample", spec.sample),
+    ):
+        if column is not None:
+            frame[ours] = _words(file.frame[column])
+    if spec.prompt is not None:
+        empty = (frame["prompt"] == "").to_numpy()
+        if empty.any():
+            raise InvalidInputError(
+                f"{file.row(int(empty.argmax()))}, column {spec.prompt}: the prompt is missing"
+            )
+    return frame
+
+
+def _words(cells: pd.Series) -> pd.Series:
+    return cells.where(cells.notna(), "").astype(str).str.strip()
+
+
+def _values(
+    file: TableFile, spec: ImportSpec, frame: pd.DataFrame
+) -> tuple[Floats, dict[str, int]]:
+    """Scores, (rows, traits), NaN where a cell is missing; how many are, by trait.
+
+    Costs and lengths are put into `frame`.
+
+    Raises:
+        InvalidInputError: a cell is no number.
+    """
+    values = np.zeros((len(frame), len(spec.traits)))
+    counts = {}
+    wanted = [(t.column, t.name) for t in spec.traits]
+    extra = [(c, n) for c, n in ((spec.cost, "cost"), (spec.tokens, "tokens")) if c is not None]
+    for i, (column, name) in enumerate([*wanted, *extra]):
+        read = numbers_of(file.frame[column], spec.decimal)
+        if read.wrong.any():
+            row = int(read.wrong.argmax())
+            raise InvalidInputError(
+                f"{file.row(row)}, column {column}: {_cell(file, row, column)} is not a number"
+            )
+        if i < len(wanted):
+            values[:, i] = read.values
+            counts[name] = int(read.missing.sum())
+        else:
+            frame[name] = read.values
+    if spec.cost is not None:
+        bad = ~(frame["cost"].to_numpy() >= 0)
+        if bad.any():
+            row = int(bad.argmax())
+            raise InvalidInputError(
+                f"{file.row(row)}, column {spec.cost}: {_cell(file, row, spec.cost)}; a cost is a"
+                " number >= 0"
+            )
+    return values, counts
+
+
+def _without_missing(
+    file: TableFile, spec: ImportSpec, frame: pd.DataFrame, values: Floats
+) -> tuple[pd.DataFrame, Floats, dict[str, int]]:
+    """Rows that are whole, and in long tables policies that answer the same prompts.
+
+    Raises:
+        InvalidInputError: something is missing and nothing may be dropped, or nothing is left.
+    """
+    dropped = {"policies": 0, "prompts": 0}
+    gone: NDArray[np.bool_] = np.asarray(np.isnan(values).any(axis=1))
+    if gone.any() and spec.missing == "refuse":
+        row = int(gone.argmax())
+        column = spec.traits[int(np.isnan(values[row]).argmax())].column
+        raise InvalidInputError(
+            f"{file.row(row)}, column {column}: the score is missing, in {int(gone.sum()):,} of"
+            f" {len(gone):,} rows; drop those policies or prompts (--missing drop-policy or"
+            " drop-prompt), or fill the cells in"
+        )
+    by_prompt = spec.missing == "drop-prompt" and "prompt" in frame
+    if gone.any():
+        key = "prompt" if by_prompt else "policy"
+        lost = set(frame[key][gone])
+        dropped["prompts" if by_prompt else "policies"] = len(lost)
+        keep = ~frame[key].isin(lost).to_numpy()
+        frame, values = frame[keep], values[keep]
+    if "prompt" in frame and len(frame):
+        table = pd.crosstab(frame["policy"], frame["prompt"]) > 0
+        if not table.to_numpy().all():
+            policy, prompt = (str(x) for x in table.stack()[lambda s: ~s].index[0])
+            if spec.missing == "refuse":
+                raise InvalidInputError(
+                    f"{file.name}: policy {policy!r} has no row for prompt {prompt!r}; each needs"
+                    " one. Drop policies or prompts that are not whole (--missing drop-policy or"
+                    " drop-prompt)"
+                )
+            whole = np.asarray(table.to_numpy().all(axis=0 if by_prompt else 1))
+            names = np.asarray(table.columns if by_prompt else table.index)
+            lost = set(names[~whole])
+            key = "prompt" if by_prompt else "policy"
+            dropped["prompts" if by_prompt else "policies"] += len(lost)
+            keep = ~frame[key].isin(lost).to_numpy()
+            frame, values = frame[keep], values[keep]
+    if not len(frame):
+        raise InvalidInputError(
+            f"{file.name}: nothing is left when what is missing is dropped; try the other of"
+            " drop-policy and drop-prompt, or fewer traits"
+        )
+    return frame.reset_index(drop=True), values, dropped
+
+
+def _cell(file: TableFile, row: int, column: str) -> str:
+    found = file.frame[column].iloc[row]
+    return repr(found if isinstance(found, str) else str(found))
+
+
+def _first_outside(
+    file: TableFile, frame: pd.DataFrame, values: Floats, low: float | None, high: float | None
+) -> str:
+    outside = ~(
+        (values >= (0.0 if low is None else low)) & (values <= (1.0 if high is None else high))
+    )
+    return file.row(int(frame["place"].iloc[int(outside.argmax())])) if outside.any() else file.name
+
+
+def _ids(policies: pd.Series) -> tuple[dict[str, str], dict[str, str]]:
+    """Labels by id where they differ, and ids by name, in the order of the table."""
+    taken: dict[str, None] = {}
+    ids = {}
+    labels = {}
+    for name in dict.fromkeys(policies):
+        own = safe_name(name, taken)
+        taken[own] = None
+        ids[name] = own
+        if own != name:
+            labels[own] = name[:80]
+    return labels, ids
+
+
+def _wide(
+    file: TableFile,
+    spec: ImportSpec,
+    frame: pd.DataFrame,
+    traits: list[str],
+    labels: dict[str, str],
+    record: ImportRecord,
+) -> RewardTable:
+    twice = frame["policy"].duplicated().to_numpy()
+    if twice.any():
+        row = int(twice.argmax())
+        place = file.row(int(frame["place"].iloc[row]))
+        name = frame["policy"].iloc[row]
+        raise InvalidInputError(
+            f"{place}, column {spec.policy}: {labels.get(name, name)!r} is listed twice; if rows"
+            " belong to prompts, say which column holds them (--prompt COLUMN)"
+        )
+    return RewardTable(
+        policies=list(frame["policy"]),
+        traits=traits,
+        rewards=frame[traits].to_numpy(dtype=float),
+        kl_cost=frame["cost"].to_numpy(dtype=float) if spec.cost is not None else None,
+        scores=None,
+        labels=labels,
+        record=record,
+    )
+
+
+def _long(
+    file: TableFile,
+    spec: ImportSpec,
+    frame: pd.DataFrame,
+    traits: list[str],
+    labels: dict[str, str],
+    record: ImportRecord,
+) -> RewardTable:
+    policies = list(dict.fromkeys(frame["policy"]))
+    prompts, frame["prompt_id"] = _prompts(frame)
+    keys = [frame["prompt_id"], frame["policy"]]
+    if "sample" in frame and frame.duplicated(["policy", "prompt_id", "sample"]).any():
+        row = int(frame.duplicated(["policy", "prompt_id", "sample"]).to_numpy().argmax())
+        raise InvalidInputError(
+            f"{file.row(int(frame['place'].iloc[row]))}: policy, prompt and sample are listed twice"
+        )
+    frame["sample_id"] = frame.groupby(keys).cumcount()
+    means = frame.groupby(keys, sort=False)[traits].mean()
+    wanted = pd.MultiIndex.from_product([prompts["prompt_id"], policies])
+    scores = means.reindex(wanted).to_numpy().reshape(len(prompts), len(policies), len(traits))
+    kl_cost = None
+    rewards = scores.mean(axis=0)
+    if spec.cost is not None:
+        costs = frame.groupby(keys, sort=False)["cost"].mean().reindex(wanted)
+        by_prompt = costs.to_numpy().reshape(len(prompts), len(policies))
+        kl_cost = by_prompt.mean(axis=0)
+        scores = scores - by_prompt[:, :, None]
+    samples = frame[["policy", "prompt_id", "sample_id"]].copy()
+    warnings: dict[str, str] = {}
+    if "text" in frame:
+        samples["text"] = frame["text"].to_numpy()
+        warnings = warnings_of(samples, frame["prompt_id"].nunique())
+        words = frame["text"].map(lambda text: len(text.split()))
+        lengths = frame.get("tokens", words)
+        samples["tokens"] = lengths.fillna(0).astype(int).to_numpy()
+    else:
+        samples["text"] = ""
+        samples["tokens"] = 0
+    samples[traits] = frame[traits].to_numpy()
+    return RewardTable(
+        policies, traits, rewards, kl_cost, scores, labels, warnings, prompts, samples, record
+    )
+
+
+def _prompts(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
+    """Prompts with ids and texts, in the order of the table; each row's prompt_id."""
+    first = frame.drop_duplicates("prompt").reset_index(drop=True)
+    # An id is a short word; what isn't, is the prompt's own text.
+    short = first["prompt"].str.fullmatch(r"\S{1,64}").all()
+    ids = list(first["prompt"]) if short else [f"prompt-{i:04d}" for i in range(len(first))]
+    text = first["prompt_text"] if "prompt_text" in first else first["prompt"]
+    prompts = pd.DataFrame({"prompt_id": ids, "split": "all", "text": text})
+    return prompts, frame["prompt"].map(dict(zip(first["prompt"], ids, strict=True)))

@@ -1,0 +1,83 @@
+"""Cells as numbers: percent signs, thousands separators and decimal commas, each on purpose."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from palm_engine._types import Floats
+
+Decimal = Literal["auto", ".", ","]
+MISSING = frozenset({"", "-", "--", "–", "—", "?", "na", "n/a", "nan", "null", "none", "nil"})
+_COMMA_DECIMAL = re.compile(r"[+-]?(?:\d{1,3}(?:[. ']\d{3})+|\d+),(?:\d{1,2}|\d{4,})%?")
+_GROUPED = {
+    ".": re.compile(r"[+-]?\d{1,3}(?:[,' ]\d{3})+(?:\.\d*)?(?:e[+-]?\d+)?"),
+    ",": re.compile(r"[+-]?\d{1,3}(?:[.' ]\d{3})+(?:,\d*)?(?:e[+-]?\d+)?"),
+}
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A column as numbers.
+
+    Attributes:
+        values: NaN where a cell is missing or no number.
+        missing: where a cell is empty or says that it is missing.
+        wrong: where a cell is neither missing nor a number.
+        percent: whether cells carry percent signs; `values` are then percentages, as written.
+    """
+
+    values: Floats
+    missing: np.ndarray
+    wrong: np.ndarray
+    percent: bool
+
+
+def numbers_of(cells: pd.Series, decimal: Decimal = "auto") -> Numbers:
+    """Read a column's cells as numbers.
+
+    Args:
+        cells: text or numbers.
+        decimal: the decimal sign; `auto` takes a comma where some cell can only be read so
+            (`0,75`): `1,234` alone is one thousand two hundred and thirty-four.
+    """
+    if pd.api.types.is_bool_dtype(cells):
+        values = cells.to_numpy(dtype=float)
+        return Numbers(values, np.isnan(values), np.zeros(len(values), dtype=bool), False)
+    if pd.api.types.is_numeric_dtype(cells):
+        values = cells.to_numpy(dtype=float, na_value=np.nan)
+        missing = np.isnan(values)
+        return Numbers(values, missing, np.isinf(values), False)
+    text = cells.astype(object).where(cells.notna(), "").astype(str).str.strip()
+    missing = text.str.lower().isin(MISSING).to_numpy()
+    present = text[~missing]
+    percent = bool(len(present)) and bool(present.str.endswith("%").mean() > 0.5)
+    sign = decimal
+    if decimal == "auto":
+        sign = "," if present.map(lambda t: bool(_COMMA_DECIMAL.fullmatch(t))).any() else "."
+    values = np.full(len(text), np.nan)
+    plain = pd.to_numeric(text, errors="coerce").to_numpy(dtype=float)
+    if sign == "." and not percent and not np.isnan(plain[~missing]).any():
+        values[~missing] = plain[~missing]  # nearly all tables: no cell needs a second look
+    else:
+        values[~missing] = [_number(t, sign) for t in present]
+    wrong = ~missing & ~np.isfinite(values)
+    return Numbers(np.where(wrong, np.nan, values), missing, wrong, percent)
+
+
+def _number(text: str, decimal: str) -> float:
+    text = text.removesuffix("%").strip().lower().replace("\u00a0", " ").replace("\u2212", "-")
+    if _GROUPED[decimal].fullmatch(text):
+        text = re.sub(r"[,' ]" if decimal == "." else r"[.' ]", "", text)
+    if decimal == ",":
+        if "." in text:
+            return np.nan
+        text = text.replace(",", ".")
+    try:
+        return float(text)
+    except ValueError:
+        return np.nan

@@ -1,0 +1,206 @@
+"""What is to be imported from a table, and how: the same from the page and the command line."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from palm_engine.bundle.names import Name, safe_name
+from palm_engine.bundle.validation import describe_validation_error
+from palm_engine.errors import InvalidInputError
+from palm_engine.tables.columns import MOST_TRAITS, Columns, recognise
+from palm_engine.tables.files import TableFile
+from palm_engine.tables.numbers import Decimal, numbers_of
+from palm_engine.tables.scaling import METHODS, Scaling, guess_scaling
+
+Missing = Literal["refuse", "drop-policy", "drop-prompt"]
+
+
+class SpecPart(BaseModel):
+    """Unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TraitSpec(SpecPart):
+    """A trait of the new bundle, the column it comes from, and its normalisation."""
+
+    name: Name
+    column: str
+    scaling: Scaling = Scaling()
+
+    @property
+    def text(self) -> str:
+        """As `--trait` takes it."""
+        s = self.scaling
+        parts = [
+            self.column if safe_name(self.column, ()) == self.name else f"{self.name}={self.column}"
+        ]
+        if s.direction == "lower":
+            parts.append("lower")
+        if s.method == "range":
+            parts += ["range", f"{s.low:g}", f"{s.high:g}"]
+        else:
+            parts.append(s.method)
+        return ":".join(parts)
+
+
+class ImportSpec(SpecPart):
+    """Columns, traits and what is done about missing cells."""
+
+    policy: str
+    prompt: str | None = None
+    prompt_text: str | None = None
+    text: str | None = None
+    sample: str | None = None
+    cost: str | None = None
+    tokens: str | None = None
+    traits: tuple[TraitSpec, ...] = Field(min_length=2, max_length=MOST_TRAITS)
+    missing: Missing = "refuse"
+    decimal: Decimal = "auto"
+
+    def command(self, table: Path | str, out: Path | str, recognised: Columns) -> str:
+        """The command line that imports the same.
+
+        Args:
+            table: its file.
+            out: the bundle's folder.
+            recognised: what would be taken if nothing was said.
+        """
+        words = ["palm", "import", str(table), "--out", str(out), "--policy", self.policy]
+        for option in ("prompt", "prompt_text", "text", "sample", "cost", "tokens"):
+            column = getattr(self, option)
+            if column is not None or getattr(recognised, option) is not None:
+                words += [f"--{option.replace('_', '-')}", column or ""]
+        for trait in self.traits:
+            words += ["--trait", trait.text]
+        words += ["--missing", self.missing] if self.missing != "refuse" else []
+        words += ["--decimal", self.decimal] if self.decimal != "auto" else []
+        return shlex.join(words)
+
+
+def default_spec(
+    file: TableFile, traits: tuple[str, ...] = (), decimal: Decimal = "auto"
+) -> ImportSpec:
+    """What importing a table would do if nothing is said.
+
+    Args:
+        file: the table.
+        traits: columns to take; those that look like traits if none is given.
+        decimal: see `numbers.numbers_of`.
+
+    Raises:
+        InvalidInputError: no column names policies, or traits have to be chosen.
+    """
+    columns = recognise(file.frame, decimal)
+    return spec_of(file, columns, traits or columns.suggested, decimal)
+
+
+def spec_of(
+    file: TableFile, columns: Columns, traits: tuple[str, ...], decimal: Decimal = "auto"
+) -> ImportSpec:
+    """An import of some columns, each with the normalisation that it looks like.
+
+    Raises:
+        InvalidInputError: no column names policies, or the number of traits doesn't work.
+    """
+    if columns.policy is None:
+        raise InvalidInputError(
+            f"{file.name}: no column that names policies was recognised; the columns are"
+            f" {', '.join(file.frame.columns)}; say which (--policy COLUMN)"
+        )
+    for name in traits:
+        if name not in file.frame:
+            raise InvalidInputError(
+                f"{file.name}: no column {name!r}; it has {', '.join(file.frame.columns)}"
+            )
+    if not 2 <= len(traits) <= MOST_TRAITS:
+        raise InvalidInputError(
+            f"{file.name}: {len(traits)} column(s) look like traits ({', '.join(traits)}); choose 2"
+            f" to {MOST_TRAITS} (--trait COLUMN, once for each). Columns with numbers:"
+            f" {', '.join(columns.numeric) or 'none'}"
+        )
+    taken: list[str] = []
+    specs = []
+    for column in traits:
+        taken.append(safe_name(column, taken))
+        scaling = guess_scaling(column, numbers_of(file.frame[column], decimal))
+        specs.append(TraitSpec(name=taken[-1], column=column, scaling=scaling))
+    return ImportSpec(
+        policy=columns.policy,
+        prompt=columns.prompt,
+        prompt_text=columns.prompt_text,
+        text=columns.text,
+        sample=columns.sample,
+        cost=columns.cost,
+        tokens=columns.tokens,
+        traits=tuple(specs),
+        decimal=decimal,
+    )
+
+
+def parse_trait(text: str, file: TableFile, decimal: Decimal = "auto") -> TraitSpec:
+    """A trait as the command line gives it: `[NAME=]COLUMN[:lower|higher][:METHOD[:LOW:HIGH]]`.
+
+    Where direction or method are left out, what the column looks like is taken.
+
+    Args:
+        text: as `speed=latency ms:lower:min-max` or `score:range:1:10`.
+        file: the table, for the column's name and look.
+        decimal: see `numbers.numbers_of`.
+
+    Raises:
+        InvalidInputError: names the part that can't be read.
+    """
+    column, options = _column_and_options(text, file)
+    name = ""
+    if column not in file.frame and "=" in column:
+        name, _, column = column.partition("=")
+    if column not in file.frame:
+        raise InvalidInputError(
+            f"--trait {text!r}: no column {column!r}; {file.name} has"
+            f" {', '.join(file.frame.columns)}"
+        )
+    guess = guess_scaling(column, numbers_of(file.frame[column], decimal))
+    direction = guess.direction
+    chosen: dict[str, object] = {}
+    while options:
+        option = options.pop(0)
+        if option in ("lower", "higher"):
+            direction = option  # type: ignore[assignment]
+        elif option in METHODS:
+            chosen = {"method": option}
+            if option == "range":
+                try:
+                    low, high = map(float, options[:2])
+                except ValueError:
+                    raise InvalidInputError(
+                        f"--trait {text!r}: write range:LOW:HIGH, as in range:1:10"
+                    ) from None
+                chosen |= {"low": low, "high": high}
+                options = options[2:]
+        else:
+            raise InvalidInputError(
+                f"--trait {text!r}: {option!r} is neither lower, higher nor one of"
+                f" {', '.join(METHODS)}"
+            )
+    if not chosen:
+        chosen = guess.model_dump(exclude={"direction"})
+    try:
+        scaling = Scaling.model_validate({**chosen, "direction": direction})
+        return TraitSpec(name=name or safe_name(column, ()), column=column, scaling=scaling)
+    except ValidationError as error:
+        raise InvalidInputError(f"--trait {text!r}: {describe_validation_error(error)}") from error
+
+
+def _column_and_options(text: str, file: TableFile) -> tuple[str, list[str]]:
+    """The longest beginning that is a column, since names may hold colons."""
+    parts = text.split(":")
+    for count in range(len(parts), 0, -1):
+        head = ":".join(parts[:count])
+        if head in file.frame or head.partition("=")[2] in file.frame:
+            return head, [p.strip() for p in parts[count:]]
+    return parts[0], [p.strip() for p in parts[1:]]

@@ -1,0 +1,202 @@
+"""Imported tables against the same numbers worked out by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from palm_engine.errors import InvalidInputError
+from palm_engine.tables.files import TableFile
+from palm_engine.tables.importing import import_table
+from palm_engine.tables.read import read_reward_table
+from palm_engine.tables.reward_table import RewardTable
+from palm_engine.tables.scaling import Scaling
+from palm_engine.tables.spec import ImportSpec, TraitSpec, default_spec, parse_trait
+
+
+def table(*rows: tuple[object, ...], header: str) -> TableFile:
+    return TableFile("t.csv", pd.DataFrame(list(rows), columns=header.split(",")), 2)
+
+
+LONG = table(
+    *(
+        (model, f"q{q}", f"Question {q}?", f"{model} says {q}", 5 + q % 3 + i, 10 * (i + 1) + q)
+        for i, model in enumerate(["org/a", "org a", "b"])
+        for q in range(6)
+    ),
+    header="model,question_id,question,answer,grade,length",
+)
+
+
+def spec(file: TableFile, **changes: object) -> ImportSpec:
+    return ImportSpec.model_validate({**default_spec(file).model_dump(), **changes})
+
+
+def read(file: TableFile, **changes: object) -> RewardTable:
+    return import_table(file, spec(file, **changes))
+
+
+def test_a_wide_table_by_hand() -> None:
+    file = table(
+        ("org/x 7B", "70%", "1,200", "1"),
+        ("org/x-7B", "20%", "200", "5"),
+        ("ü", "50%", "700", "3"),
+        header="Model,Win Rate,avg_length,grade",
+    )
+    found = read(file)
+    assert found.policies == ["org-x-7B", "org-x-7B-2", "u"]
+    assert found.labels == {"org-x-7B": "org/x 7B", "org-x-7B-2": "org/x-7B", "u": "ü"}
+    assert found.traits == ["Win-Rate", "avg_length", "grade"]
+    assert found.rewards == pytest.approx(np.array([[0.7, 0, 0], [0.2, 1, 1], [0.5, 0.5, 0.5]]))
+    assert found.row("org/x-7B") == 1
+    assert found.record is not None
+    assert found.record.rows == 3
+    assert "lower is better" in found.record.normalisation["avg_length"]
+    assert found.samples is None
+
+
+def test_a_long_table_by_hand() -> None:
+    found = read(LONG)
+    assert found.policies == ["org-a", "org-a-2", "b"]
+    assert found.traits == ["grade", "length"]
+    raw = LONG.frame
+    grade = (raw["grade"].to_numpy().reshape(3, 6).mean(axis=1) - 1) / 9
+    length = raw["length"].to_numpy().reshape(3, 6).mean(axis=1)
+    expected = 1 - (length - raw["length"].min()) / (raw["length"].max() - raw["length"].min())
+    assert found.rewards[:, 0] == pytest.approx(grade)
+    assert found.rewards[:, 1] == pytest.approx(expected)
+    assert found.scores is not None
+    assert found.scores.shape == (6, 3, 2)
+    assert found.scores.mean(axis=0) == pytest.approx(found.rewards)
+    assert found.prompts is not None
+    assert list(found.prompts["prompt_id"]) == [f"q{q}" for q in range(6)]
+    assert list(found.prompts["text"]) == [f"Question {q}?" for q in range(6)]
+    assert found.samples is not None
+    assert list(found.samples["text"][:2]) == ["org/a says 0", "org/a says 1"]
+    assert set(found.samples["policy"]) == set(found.policies)
+
+
+def test_prompts_that_are_texts_get_ids() -> None:
+    rows = [(m, f"How do I {q}?", 0.1 * (q + i), 0.5) for i, m in enumerate("ab") for q in range(3)]
+    found = read(table(*rows, header="policy,prompt,x,y"))
+    assert found.prompts is not None
+    assert list(found.prompts["prompt_id"]) == ["prompt-0000", "prompt-0001", "prompt-0002"]
+    assert found.prompts["text"][1] == "How do I 1?"
+
+
+def test_several_answers_to_a_prompt_are_averaged_first() -> None:
+    rows = [("a", "p", 0, 0.0, 0.4), ("a", "p", 1, 1.0, 0.4), ("a", "q", 0, 0.0, 0.2)]
+    rows += [("b", "p", 0, 0.3, 0.1), ("b", "q", 0, 0.3, 0.1)]
+    found = read(table(*rows, header="policy,prompt_id,sample_id,x,y"))
+    assert found.rewards[0] == pytest.approx([0.25, 0.3])
+    twice = [*rows, ("b", "q", 0, 0.9, 0.1)]
+    with pytest.raises(InvalidInputError, match="row 7: policy, prompt and sample"):
+        read(table(*twice, header="policy,prompt_id,sample_id,x,y"))
+
+
+HOLES = table(
+    ("a", "p", 0.1, 0.2),
+    ("a", "q", 0.3, None),
+    ("b", "p", 0.5, 0.6),
+    ("b", "q", 0.7, 0.8),
+    ("c", "p", 0.9, 0.9),
+    header="policy,prompt_id,x,y",
+)
+
+
+def test_missing_cells_are_refused_or_dropped_and_counted() -> None:
+    with pytest.raises(InvalidInputError, match=r"row 3, column y: .*1 of 5 rows.*drop-policy"):
+        read(HOLES)
+    policies = read(HOLES, missing="drop-policy")
+    assert policies.policies == ["b"]
+    assert policies.record is not None
+    assert policies.record.dropped == {"policies": 2, "prompts": 0}
+    assert policies.record.missing_cells == {"x": 0, "y": 1}
+    prompts = read(HOLES, missing="drop-prompt")
+    assert prompts.policies == ["a", "b", "c"]
+    assert prompts.record is not None
+    assert prompts.record.dropped == {"policies": 0, "prompts": 1}
+    assert prompts.rewards == pytest.approx(np.array([[0.1, 0.2], [0.5, 0.6], [0.9, 0.9]]))
+    hole = table(("a", "p", 1.0, None), header="policy,prompt_id,x,y")
+    traits = [{"name": t, "column": t} for t in ("x", "y")]
+    made = ImportSpec.model_validate(
+        {"policy": "policy", "prompt": "prompt_id", "traits": traits, "missing": "drop-prompt"}
+    )
+    with pytest.raises(InvalidInputError, match="nothing is left"):
+        import_table(hole, made)
+
+
+def test_one_who_answers_the_same_to_everything_is_named() -> None:
+    rows = []
+    for policy in ("honest", "constant", "often"):
+        for q in range(10):
+            text = {"honest": f"{q}", "constant": " Yes. ", "often": "No" if q < 4 else f"{q}"}
+            rows.append((policy, f"q{q}", text[policy], 0.1, 0.2 + q / 100))
+    found = read(table(*rows, header="policy,prompt_id,text,x,y"))
+    assert found.warnings == {
+        "constant": "gives the same answer to every prompt",
+        "often": "gives the same answer to 4 of 10 prompts",
+    }
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "why"),
+    [
+        ([("a", "x", ".1")] * 2, "policy,x,y", "column x: 'x' is not a number"),
+        (
+            [("a", ".1", ".1", "-1"), ("b", ".2", ".3", "1")],
+            "policy,x,y,cost",
+            "row 2, column cost",
+        ),
+        ([("a", "", ".1", ".2")], "policy,prompt_id,x,y", "row 2, column prompt_id: the prompt"),
+        ([("a", "5", ".1"), ("b", "7", ".2")], "policy,x,y", "row 2, column x: 5 is not in"),
+    ],
+)
+def test_what_cannot_be_used_is_named(rows: list[tuple[str, ...]], header: str, why: str) -> None:
+    traits = [{"name": t, "column": t} for t in ("x", "y")]
+    file = table(*rows, header=header)
+    prompt = "prompt_id" if "prompt_id" in header else None
+    cost = "cost" if "cost" in header else None
+    made = ImportSpec.model_validate(
+        {"policy": "policy", "prompt": prompt, "cost": cost, "traits": traits}
+    )
+    with pytest.raises(InvalidInputError, match=why):
+        import_table(file, made)
+
+
+def test_traits_as_the_command_line_gives_them() -> None:
+    file = table(("a", 1, 2.5), ("b", 9, 0.5), header="policy,score: total,Latency ms")
+    assert parse_trait("score: total", file) == TraitSpec(
+        name="score-total",
+        column="score: total",
+        scaling=Scaling(method="min-max"),
+    )
+    found = parse_trait("speed=Latency ms:lower:range:0:4", file)
+    assert found.name == "speed"
+    assert found.scaling == Scaling(method="range", direction="lower", low=0, high=4)
+    assert parse_trait(found.text, file) == found
+    for text, why in (
+        ("nowhere", "no column 'nowhere'"),
+        ("Latency ms:upwards", "'upwards' is neither"),
+        ("Latency ms:range:0", "range:LOW:HIGH"),
+        ("Latency ms:range:4:0", "low below high"),
+        ("a b=Latency ms", "name"),
+    ):
+        with pytest.raises(InvalidInputError, match=why):
+            parse_trait(text, file)
+
+
+def test_a_reward_table_is_read_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text("model\tsafe\thumor\torder\nx/y\t0.5\t0.25\t1\nz\t1\t0\t0\n")
+    found = read_reward_table(tmp_path / "t.tsv")
+    assert found.policies == ["x-y", "z"]
+    assert found.rewards[:, :2].tolist() == [[0.5, 0.25], [1, 0]]
+    only = read_reward_table(tmp_path / "t.tsv", traits=["humor", "safe"])
+    assert only.traits == ["humor", "safe"]
+    assert only.rewards.tolist() == [[0.25, 0.5], [0, 1]]
+    (tmp_path / "u.csv").write_text("model,a,b\nx,0.5,7\ny,0.1,9\n")
+    with pytest.raises(InvalidInputError, match="palm import"):
+        read_reward_table(tmp_path / "u.csv")
