@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +13,9 @@ import numpy as np
 import streamlit as st
 
 from app import jobs, state
-from palm_engine._types import Progress
+from palm_engine._types import Floats, Progress
 from palm_engine.analysis import curves as explore
+from palm_engine.analysis.normalisation import GapsBySize, gaps_by_size
 from palm_engine.analysis.plan import PlanInfo, built_resolution, plan
 from palm_engine.bundle.folder import MANIFEST_FILE, Bundle, list_bundles, read_bundle
 from palm_engine.geometry.fields import Coverage, Usage, coverage, region_shares, usage
@@ -20,6 +23,8 @@ from palm_engine.geometry.gap import WorstGap, worst_gap
 from palm_engine.selection.parts.cuts import comparator_rows
 from palm_engine.selection.result import Target
 from palm_engine.serving.host import ModelHost
+from palm_engine.tables.columns import Columns, recognise
+from palm_engine.tables.files import TableFile, read_table_file
 
 if TYPE_CHECKING:
     from palm_engine.lm.base_model.source import SourceInfo
@@ -39,6 +44,28 @@ def own_rewards() -> None:
         from palm_engine.pipeline.rewards import register_from
 
         register_from(Path(config), Path(os.environ.get("PALM_PROJECT", ".")))
+
+
+@st.cache_data(show_spinner="Reading the table", max_entries=4)
+def table(name: str, key: str, _content: bytes) -> TableFile:
+    """A table that was uploaded, by its name and a key of its content."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / Path(name).name
+        path.write_bytes(_content)
+        read = read_table_file(path)
+    return replace(read, name=path.name)
+
+
+@st.cache_data(show_spinner=False, max_entries=8)
+def recognised(_file: TableFile, key: str) -> Columns:
+    """What the columns of a table look like, by a key of its content."""
+    return recognise(_file.frame)
+
+
+@st.cache_data(show_spinner="Comparing portfolios", max_entries=32)
+def gaps_of(points: Floats) -> GapsBySize:
+    """Worst gaps by portfolio size."""
+    return gaps_by_size(points)
 
 
 def bundle(root: Path, name: str) -> Bundle:

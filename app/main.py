@@ -46,6 +46,7 @@ page = st.navigation(
                 ("generations", "Generations", "forum"),
                 ("plan", "Plan", "architecture"),
                 ("guarantee", "Guarantee", "verified"),
+                ("data", "Data", "upload_file"),
             )
         ),
     ],
@@ -62,6 +63,7 @@ cache.own_rewards()
 names = cache.bundle_names(state.portfolios_root())
 state.look_at_tickets()
 state.restore_from_url(names)
+state.take_next_bundle()
 pick_bundle(names)
 shows_errors(page.run)()
 cache.settle(page.title, str(state.open_name()))

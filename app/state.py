@@ -103,6 +103,18 @@ def open_key() -> str:
     return _BUNDLE
 
 
+def open_bundle_next(name: str) -> None:
+    """Have the next run open this bundle: a widget's value can't be set once it is drawn."""
+    st.session_state[f"{_BUNDLE}.next"] = name
+
+
+def take_next_bundle() -> None:
+    """Open the bundle that the run before asked for."""
+    wanted = st.session_state.pop(f"{_BUNDLE}.next", None)
+    if wanted is not None:
+        st.session_state[_BUNDLE] = wanted
+
+
 def prompt_key(bundle: Bundle) -> str:
     """Key of the prompt picker."""
     return _key(_PROMPT, bundle.folder.name)

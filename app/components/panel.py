@@ -63,6 +63,10 @@ def describe(candidate: Candidate) -> str:
     if candidate.kind == "adapter" and candidate.weights is not None:
         weights = weights_text(candidate.weights)
         return f"An adapter trained for {weights}; runs {runs}."
+    if candidate.kind == "remote":
+        return f"Evaluated elsewhere; it {candidate.warning}." if candidate.warning else (
+            "Evaluated elsewhere: the bundle holds its rewards, not the model."
+        )
     if candidate.kind == "adapter":
         return f"An adapter; runs {runs}." if candidate.adapter else "From a table of rewards."
     return f"The base model, not trained; runs {runs}."

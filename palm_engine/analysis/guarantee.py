@@ -5,11 +5,12 @@ The one source of the page, its JSON and the printable report.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from palm_engine.bundle.folder import Bundle
-from palm_engine.bundle.schema import RewardAudit
+from palm_engine.bundle.schema import Candidate, ImportRecord, RewardAudit
 from palm_engine.geometry.confidence import Bound
 from palm_engine.geometry.fields import population, usage
 from palm_engine.geometry.gap import worst_gap
@@ -93,6 +94,8 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
     sentences = []
     if audit is not None and not audit.passes:
         sentences.append(Statement("Rewards", audit_verdict(audit), warns=True))
+    if odd := [c for c in bundle.manifest.candidates if c.warning]:
+        sentences.append(Statement("Odd answers", _odd(bundle, odd, rows), warns=True))
     sentences += [
         Statement(
             "Promise",
@@ -174,6 +177,8 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
             )
     if audit is not None and audit.passes:
         sentences.append(Statement("Rewards", audit_verdict(audit)))
+    if (record := bundle.manifest.imported) is not None:
+        sentences.append(Statement("Where the rewards come from", import_words(record)))
     sentences.append(
         Statement(
             "Not promised",
@@ -183,6 +188,27 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
         )
     )
     return sentences
+
+
+def import_words(record: ImportRecord) -> str:
+    """Where imported rewards came from and what was done to them, in words."""
+    words = f"Imported from {record.source} ({record.rows:,} rows). "
+    words += ". ".join(f"{trait}: {done}" for trait, done in record.normalisation.items()) + "."
+    dropped = [f"{n:,} {what}" for what, n in record.dropped.items() if n]
+    if dropped:
+        words += f" Dropped for missing cells: {', '.join(dropped)}."
+    return words + (f" The command: {record.command}" if record.command else "")
+
+
+def _odd(bundle: Bundle, odd: Sequence[Candidate], members: Sequence[int]) -> str:
+    inside = [c for c in odd if bundle.row(c.policy) in members]
+    listed = "; ".join(f"{c.label} {c.warning}" for c in (inside or odd)[:5])
+    if inside:
+        return (
+            f"Of the members, {listed}. A reward that such answers can win measures something else"
+            " than it says: leave them out (Trade-off), or change the reward."
+        )
+    return f"Of the candidates, {listed}. None of them is a member."
 
 
 def audit_verdict(audit: RewardAudit) -> str:

@@ -24,8 +24,8 @@ Direction = Literal["higher", "lower"]
 Method = Literal["unit", "range", "min-max", "quantile", "logistic"]
 METHODS: tuple[Method, ...] = ("unit", "range", "min-max", "quantile", "logistic")
 _LOWER = re.compile(
-    r"length|words|chars|latency|delay|time|seconds|cost|price|error|loss|perplexity|toxic|harm|"
-    r"refus|halluc|bias|violat|unsafe|risk|wer\b|cer\b"
+    r"length|words|chars|latency|delay|time|seconds|cost|price|error|loss|perplexity|toxic|"
+    r"harm(?!less)|refus|halluc|bias|violat|unsafe|risk|wer\b|cer\b"
 )
 # Of a normal distribution, per standard deviation.
 _IQR = 1.349

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ from palm_engine.errors import InvalidInputError
 from palm_engine.tables.columns import MOST_TRAITS, Columns, recognise
 from palm_engine.tables.files import TableFile
 from palm_engine.tables.numbers import Decimal, numbers_of
-from palm_engine.tables.scaling import METHODS, Scaling, guess_scaling
+from palm_engine.tables.scaling import METHODS, Direction, Scaling, guess_scaling
 
 Missing = Literal["refuse", "drop-policy", "drop-prompt"]
 
@@ -36,9 +37,8 @@ class TraitSpec(SpecPart):
     def text(self) -> str:
         """As `--trait` takes it."""
         s = self.scaling
-        parts = [
-            self.column if safe_name(self.column, ()) == self.name else f"{self.name}={self.column}"
-        ]
+        usual = trait_name(self.column, s.direction) == self.name
+        parts = [self.column if usual else f"{self.name}={self.column}"]
         if s.direction == "lower":
             parts.append("lower")
         if s.method == "range":
@@ -46,6 +46,17 @@ class TraitSpec(SpecPart):
         else:
             parts.append(s.method)
         return ":".join(parts)
+
+
+def trait_name(column: str, direction: Direction, taken: Collection[str] = ()) -> str:
+    """The usual name of a trait: what there is more of where its reward is higher.
+
+    Args:
+        column: it comes from.
+        direction: a column where lower is better gives `less-COLUMN`.
+        taken: names in use.
+    """
+    return safe_name(f"less {column}" if direction == "lower" else column, taken)
 
 
 class ImportSpec(SpecPart):
@@ -126,8 +137,8 @@ def spec_of(
     taken: list[str] = []
     specs = []
     for column in traits:
-        taken.append(safe_name(column, taken))
         scaling = guess_scaling(column, numbers_of(file.frame[column], decimal))
+        taken.append(trait_name(column, scaling.direction, taken))
         specs.append(TraitSpec(name=taken[-1], column=column, scaling=scaling))
     return ImportSpec(
         policy=columns.policy,
@@ -191,7 +202,7 @@ def parse_trait(text: str, file: TableFile, decimal: Decimal = "auto") -> TraitS
         chosen = guess.model_dump(exclude={"direction"})
     try:
         scaling = Scaling.model_validate({**chosen, "direction": direction})
-        return TraitSpec(name=name or safe_name(column, ()), column=column, scaling=scaling)
+        return TraitSpec(name=name or trait_name(column, scaling.direction), column=column, scaling=scaling)
     except ValidationError as error:
         raise InvalidInputError(f"--trait {text!r}: {describe_validation_error(error)}") from error
 

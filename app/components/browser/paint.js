@@ -6,6 +6,12 @@ const LEGEND = [
   "dashed lines: equal gap; dots: trained here (faint: mostly for the other traits)",
 ];
 
+// Dots are named only where some member was trained somewhere.
+function legend(data) {
+  const text = LEGEND[Math.min(data.traits.length, 4) - 2];
+  return data.trained.some(Boolean) ? text : text.split(";")[0];
+}
+
 class PaintedPanel extends PanelParts {
   // New data from the server. The sliders stay where the user has them.
   update(data) {
@@ -32,7 +38,7 @@ class PaintedPanel extends PanelParts {
       ...(data.layout === "full"
         ? [
             element("span", {
-              text: LEGEND[Math.min(data.traits.length, 4) - 2],
+              text: legend(data),
               style: "--c:transparent",
             }),
           ]

@@ -90,7 +90,7 @@ def test_a_leaderboard_goes_through_and_says_what_it_understood(tmp_path: Path) 
     assert code == 0, output
     found = json.loads(output[output.index("{") :])
     assert found["policies"] == 200
-    assert found["traits"] == ["win_rate", "avg_length", "price"]
+    assert found["traits"] == ["win_rate", "less-avg_length", "less-price"]
     bundle = read_bundle(tmp_path / "lb")
     assert bundle.manifest.certificate is None
     assert all(c.kind == "remote" and not c.can_run for c in bundle.manifest.candidates)

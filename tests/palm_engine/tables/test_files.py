@@ -28,7 +28,7 @@ def write(folder: Path, form: str) -> Path:
     elif form == "json":
         path.write_text(json.dumps(ROWS))
     elif variant == "columns":
-        path.write_text(json.dumps({c: [r[c] for r in ROWS] for c in FRAME}))
+        path.write_text(json.dumps({c: [r[c] for r in ROWS] for c in ROWS[0]}))
     elif variant == "data":
         path.write_text(json.dumps({"data": ROWS}))
     elif variant in (";", "|"):

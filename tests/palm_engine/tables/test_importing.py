@@ -49,19 +49,19 @@ def test_a_wide_table_by_hand() -> None:
     found = read(file)
     assert found.policies == ["org-x-7B", "org-x-7B-2", "u"]
     assert found.labels == {"org-x-7B": "org/x 7B", "org-x-7B-2": "org/x-7B", "u": "ü"}
-    assert found.traits == ["Win-Rate", "avg_length", "grade"]
+    assert found.traits == ["Win-Rate", "less-avg_length", "grade"]
     assert found.rewards == pytest.approx(np.array([[0.7, 0, 0], [0.2, 1, 1], [0.5, 0.5, 0.5]]))
     assert found.row("org/x-7B") == 1
     assert found.record is not None
     assert found.record.rows == 3
-    assert "lower is better" in found.record.normalisation["avg_length"]
+    assert "lower is better" in found.record.normalisation["less-avg_length"]
     assert found.samples is None
 
 
 def test_a_long_table_by_hand() -> None:
     found = read(LONG)
     assert found.policies == ["org-a", "org-a-2", "b"]
-    assert found.traits == ["grade", "length"]
+    assert found.traits == ["grade", "less-length"]
     raw = LONG.frame
     grade = (raw["grade"].to_numpy().reshape(3, 6).mean(axis=1) - 1) / 9
     length = raw["length"].to_numpy().reshape(3, 6).mean(axis=1)

@@ -1,0 +1,169 @@
+"""The form of the Data page: which column is what, which traits, how each becomes a reward."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import streamlit as st
+
+from app import charts
+from palm_engine.analysis.normalisation import scaling_info
+from palm_engine.errors import InvalidInputError
+from palm_engine.tables.columns import MOST_TRAITS, Columns
+from palm_engine.tables.files import TableFile
+from palm_engine.tables.numbers import numbers_of
+from palm_engine.tables.scaling import METHODS, Scaling, guess_scaling, scale
+from palm_engine.tables.spec import ImportSpec, TraitSpec, trait_name
+
+ROLES = {
+    "policy": "Policies (names)",
+    "prompt": "Prompts",
+    "text": "Answers",
+    "cost": "Cost taken off",
+    "prompt_text": "Prompts' words",
+    "sample": "Answer number",
+    "tokens": "Answer length",
+}
+FIRST = 4
+METHOD_WORDS = {
+    "unit": "already 0 to 1",
+    "range": "fixed range",
+    "min-max": "min-max of the table",
+    "quantile": "rank (quantile)",
+    "logistic": "logistic around the median",
+}
+MISSING_WORDS = {
+    "refuse": "refuse the table",
+    "drop-policy": "drop the policy",
+    "drop-prompt": "drop the prompt",
+}
+
+
+def roles(file: TableFile, found: Columns, key: str) -> Columns:
+    """Which column is what, as recognised and changed by the user."""
+    options = [None, *map(str, file.frame.columns)]
+    chosen: dict[str, str | None] = {}
+
+    def pick(role: str) -> None:
+        recognised = getattr(found, role)
+        chosen[role] = st.selectbox(
+            ROLES[role],
+            options,
+            options.index(recognised),
+            format_func=lambda c: "none" if c is None else c,
+            key=f"{key}.{role}",
+        )
+
+    for column, role in zip(st.columns(FIRST), list(ROLES)[:FIRST], strict=True):
+        with column:
+            pick(role)
+    with st.expander("More columns"):
+        rest = list(ROLES)[FIRST:]
+        for column, role in zip(st.columns(len(rest)), rest, strict=True):
+            with column:
+                pick(role)
+    return replace(found, **chosen)  # type: ignore[arg-type]
+
+
+def traits(file: TableFile, columns: Columns, key: str) -> list[TraitSpec]:
+    """The traits that were chosen, each with direction and normalisation."""
+    used = {getattr(columns, role) for role in ROLES}
+    options = [str(c) for c in file.frame.columns if c not in used]
+    usual = [c for c in columns.suggested if c not in used][:MOST_TRAITS]
+    names = st.multiselect(
+        "Traits (2 to 8)",
+        options,
+        usual,
+        max_selections=MOST_TRAITS,
+        key=f"{key}.traits",
+        help="Columns of scores. What they mean is chosen below, one by one.",
+    )
+    specs: list[TraitSpec] = []
+    for name in map(str, names):
+        scaling = _scaling(file, name, key)
+        own = trait_name(name, scaling.direction, [s.name for s in specs])
+        specs.append(TraitSpec(name=own, column=name, scaling=scaling))
+    return specs
+
+
+def _scaling(file: TableFile, column: str, key: str) -> Scaling:
+    """Direction and normalisation of one column, with a picture of what it does."""
+    read = numbers_of(file.frame[column])
+    guess = guess_scaling(column, read)
+    with st.container(border=True):
+        left, middle, right = st.columns([1.2, 1.6, 2.4], vertical_alignment="center")
+        with left:
+            st.markdown("**Trait**")
+            st.text(column)
+            if missing := int(read.missing.sum()):
+                st.caption(f"{missing:,} of {len(read.values):,} cells missing")
+        with middle:
+            direction = st.segmented_control(
+                "Better is",
+                ["higher", "lower"],
+                default=guess.direction,
+                required=True,
+                key=f"{key}.direction.{column}",
+            )
+            method = st.selectbox(
+                "Normalisation",
+                METHODS,
+                METHODS.index(guess.method),
+                format_func=METHOD_WORDS.__getitem__,
+                key=f"{key}.method.{column}",
+            )
+            content: dict[str, object] = {"method": method, "direction": direction}
+            if method == "range":
+                low, high = st.columns(2)
+                content["low"] = low.number_input(
+                    "from", value=guess.low or 0.0, key=f"{key}.low.{column}"
+                )
+                content["high"] = high.number_input(
+                    "to", value=guess.high or 1.0, key=f"{key}.high.{column}"
+                )
+                if content["low"] >= content["high"]:  # type: ignore[operator]
+                    st.warning("The range is empty: `from` must be below `to`.")
+                    st.stop()
+        scaling = Scaling.model_validate(content)
+        with right:
+            try:
+                scaled = scale(read.values, scaling, column)
+            except InvalidInputError as error:
+                st.warning("This normalisation doesn't fit the column.")
+                st.text(str(error))
+                st.stop()
+            st.plotly_chart(
+                charts.scaling(scaling_info(read.values, scaled.rewards)),
+                key=f"{key}.picture.{column}",
+                config={"displayModeBar": False},
+            )
+            st.caption(scaled.words.capitalize() + ".")
+    return scaling
+
+
+def spec(file: TableFile, columns: Columns, chosen: list[TraitSpec], key: str) -> ImportSpec | None:
+    """The whole import; None, with what to do, while something is missing."""
+    if columns.policy is None:
+        st.info("Choose the column that names the policies.", icon=":material/table:")
+        return None
+    if len(chosen) < 2:
+        st.info("Choose at least two traits: a portfolio is about trade-offs between them.")
+        return None
+    missing = "refuse"
+    holes = sum(int(numbers_of(file.frame[t.column]).missing.sum()) for t in chosen)
+    if holes or columns.prompt is not None:
+        missing = st.radio(
+            f"Where a score is missing ({holes:,} cells)",
+            list(MISSING_WORDS),
+            format_func=MISSING_WORDS.__getitem__,
+            horizontal=True,
+            key=f"{key}.missing",
+            help="Also where a policy has no row for some prompt.",
+        )
+    return ImportSpec.model_validate(
+        {
+            **{role: getattr(columns, role) for role in ROLES},
+            "traits": [t.model_dump() for t in chosen],
+            "missing": missing,
+        }
+    )

@@ -1,0 +1,195 @@
+"""Data: a table of one's own becomes a bundle; the same as `palm import`."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from app import cache, charts, jobs, state
+from app.components import figure, import_form
+from palm_engine._types import Progress
+from palm_engine.bundle.folder import Bundle, check_target
+from palm_engine.bundle.names import NAME_RULE, is_name, safe_name
+from palm_engine.errors import PalmError
+from palm_engine.tables.files import SUFFIXES, TableFile
+from palm_engine.tables.importing import import_table
+from palm_engine.tables.reward_table import RewardTable
+from palm_engine.tables.scaling import Scaling
+from palm_engine.tables.spec import ImportSpec
+
+SHOWN = 8
+
+
+def uploaded() -> tuple[TableFile, str] | None:
+    """The table that was dropped, and a key of its content."""
+    given = st.file_uploader(
+        "Drop a table here",
+        type=[s.removeprefix(".") for s in SUFFIXES],
+        help="CSV, TSV, Parquet, JSON or JSON Lines. It stays on the machine that runs this page.",
+    )
+    if given is None:
+        return None
+    content = given.getvalue()
+    key = hashlib.sha256(content).hexdigest()[:16]
+    try:
+        return cache.table(given.name, key, content), key
+    except PalmError as error:
+        st.warning("This file can't be read as a table.", icon=":material/error:")
+        # The name that people know, not that of the copy.
+        st.text(str(error).replace(f"{tempfile.gettempdir()}/", ""))
+        return None
+
+
+def welcome() -> None:
+    """What can be dropped, by example."""
+    st.markdown(
+        "**One row per model** (a leaderboard), or **one row per model and prompt** (scores of a"
+        " judge), with or without the answers' texts. Columns may have any name:"
+    )
+    left, right = st.columns(2)
+    left.dataframe(
+        pd.DataFrame(
+            {
+                "model": ["org/large", "org/small"],
+                "win_rate": ["87.1%", "54.0%"],
+                "avg_length": ["2,049", "980"],
+            }
+        ),
+        hide_index=True,
+    )
+    right.dataframe(
+        pd.DataFrame(
+            {
+                "model": ["org/large", "org/large"],
+                "prompt": ["How do I ...?", "Write a ..."],
+                "helpful": [9, 7],
+                "seconds": [2.5, 3.1],
+                "output": ["You can ...", "Once ..."],
+            }
+        ),
+        hide_index=True,
+    )
+
+
+def preview(file: TableFile) -> None:
+    """The first rows as they were read."""
+    rows = len(file.frame)
+    st.caption(f"{rows:,} row{'' if rows == 1 else 's'}, {len(file.frame.columns)} columns")
+    st.dataframe(file.frame.head(SHOWN).astype(str), hide_index=True)
+
+
+def imported(file: TableFile, spec: ImportSpec) -> RewardTable | None:
+    """The table under the chosen settings; None, with the reason, where they don't fit."""
+    try:
+        return import_table(file, spec)
+    except PalmError as error:
+        st.warning("The table can't be imported like this.", icon=":material/error:")
+        st.text(str(error).replace(f"{tempfile.gettempdir()}/", ""))
+        return None
+
+
+def effects(file: TableFile, spec: ImportSpec, table: RewardTable, key: str) -> None:
+    """What the normalisation does to the gaps, beside min-max for all traits."""
+    plain = tuple(
+        t.model_copy(update={"scaling": Scaling(method="min-max", direction=t.scaling.direction)})
+        for t in spec.traits
+    )
+    curves = {"as chosen": cache.gaps_of(table.points)}
+    if plain != spec.traits:
+        try:
+            other = import_table(file, spec.model_copy(update={"traits": plain}))
+            curves["min-max for every trait"] = cache.gaps_of(other.points)
+        except PalmError:
+            pass  # a constant column has no min-max to compare with
+    left, right = st.columns(2)
+    for column, kind in ((left, "additive"), (right, "multiplicative")):
+        numbers = pd.DataFrame(
+            {
+                name: pd.Series(getattr(curve, kind), index=list(curve.sizes), dtype=float)
+                for name, curve in curves.items()
+            }
+        )
+        with column:
+            figure.show(
+                charts.normalised_gaps(curves, kind),
+                numbers.rename_axis("members").reset_index(),
+                f"gaps-{kind}",
+                f"{key}.gaps.{kind}",
+                f"Worst {kind} gap by portfolio size under the chosen normalisation",
+            )
+    st.caption(
+        "A gap is in units of the normalised rewards (scope: candidates). A multiplicative gap is"
+        " a share of the best value, so it moves with where 0 lies."
+    )
+    for name, warning in table.warnings.items():
+        st.text(f"⚠ {table.labels.get(name, name)} {warning}.")
+
+
+def finish(file: TableFile, spec: ImportSpec, table: RewardTable, key: str) -> None:
+    """Name, size, the command line that does the same, and the button."""
+    root = state.portfolios_root()
+    left, right = st.columns([2, 1])
+    stem = safe_name(Path(file.name).stem, cache.bundle_names(root))
+    name = left.text_input("Name of the bundle", stem, key=f"{key}.name", help=NAME_RULE)
+    k = int(right.number_input("Members to choose", 1, 12, 4, key=f"{key}.k"))
+    if not is_name(name):
+        st.warning(f"A bundle's name has {NAME_RULE}.")
+        return
+    out = root / name
+    try:
+        check_target(out)
+    except PalmError as error:
+        st.warning("There is a bundle of that name.")
+        st.text(str(error))
+        return
+    command = spec.command(Path(file.name).name, out, cache.recognised(file, key))
+    command += "" if k == 4 else f" --k {k}"
+    job = f"import.{key}.{name}"
+    if st.button("Make the bundle", type="primary", icon=":material/add_chart:"):
+        jobs.forget(job)
+        st.session_state[f"{key}.started"] = job
+    st.caption("The same on the command line:")
+    st.code(command, language="sh", wrap_lines=True)
+    if st.session_state.get(f"{key}.started") != job:
+        return
+
+    def work(report: Progress) -> Bundle:
+        from palm_engine.pipeline.importing import import_bundle
+
+        return import_bundle(table, out, Path(file.name).stem, k, command=command, progress=report)
+
+    made = jobs.result_of(job, "Making the bundle", work)
+    if made is not None:
+        state.open_bundle_next(made.folder.name)
+        st.session_state.pop(f"{key}.started")
+        st.switch_page("../pages/explore.py")
+
+
+st.title("Data")
+st.caption(
+    "Your own models, scored by anybody: which few are enough for every preference? Nothing is sent"
+    " anywhere."
+)
+found = uploaded()
+if found is None:
+    welcome()
+else:
+    table_file, table_key = found
+    preview(table_file)
+    st.subheader("What the columns are")
+    columns = import_form.roles(
+        table_file, cache.recognised(table_file, table_key), f"data.{table_key}"
+    )
+    st.subheader("Traits")
+    chosen = import_form.traits(table_file, columns, f"data.{table_key}")
+    wanted = import_form.spec(table_file, columns, chosen, f"data.{table_key}")
+    rewards = None if wanted is None else imported(table_file, wanted)
+    if wanted is not None and rewards is not None:
+        st.subheader("What it does to the gaps")
+        effects(table_file, wanted, rewards, f"data.{table_key}")
+        st.subheader("The bundle")
+        finish(table_file, wanted, rewards, f"data.{table_key}")

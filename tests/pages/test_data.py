@@ -1,0 +1,145 @@
+"""The Data page: a table that is dropped becomes the bundle that `palm import` makes."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from typer.testing import CliRunner
+
+from palm_engine.bundle.folder import read_bundle
+from palm_engine.cli.main import app as command_line
+
+ROOT = Path(__file__).resolve().parents[2]
+LEADERBOARD = (
+    "Model,Win Rate,avg_length,grade\n"
+    'org/a,87.1%,"2,049",9\n'
+    "org/b,54.0%,980,7\n"
+    "c,20.5%,310,3\n"
+    "d,61.0%,700,8\n"
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "portfolios").mkdir()
+    return tmp_path / "portfolios"
+
+
+@pytest.fixture
+def page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PALM_PORTFOLIOS", str(folder))
+    monkeypatch.setenv("PALM_PUBLIC", "1")
+    app = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60).run()
+    return app.switch_page("../pages/data.py").run()
+
+
+def drop(page: AppTest, content: str, name: str = "board.csv") -> AppTest:
+    page.file_uploader[0].upload(name, content.encode()).run()
+    assert not page.exception, [e.value for e in page.exception]
+    return page
+
+
+def said(page: AppTest) -> str:
+    kinds = ("text", "caption", "warning", "info", "markdown")
+    return "\n".join(str(e.value) for kind in kinds for e in page.get(kind))  # type: ignore[union-attr]
+
+
+def widget(page: AppTest, kind: str, label: str) -> Any:
+    return next(w for w in page.get(kind) if w.label == label)  # type: ignore[union-attr]
+
+
+def made(page: AppTest, bundle: Path) -> AppTest:
+    widget(page, "button", "Make the bundle").click().run()
+    deadline = time.monotonic() + 60
+    while not (bundle / "portfolio.json").is_file():
+        assert time.monotonic() < deadline, said(page)
+        time.sleep(0.2)
+        page.run()
+    return page.run()
+
+
+def test_what_may_be_dropped_is_shown_first(page: AppTest) -> None:
+    assert "One row per model" in said(page)
+    assert len(page.dataframe) == 2
+
+
+def test_a_leaderboard_becomes_the_bundle_of_the_command_shown(
+    page: AppTest, folder: Path, tmp_path: Path
+) -> None:
+    drop(page, LEADERBOARD)
+    assert widget(page, "multiselect", "Traits (2 to 8)").value == [
+        "Win Rate",
+        "avg_length",
+        "grade",
+    ]
+    command = shlex.split(page.code[0].value)
+    made(page, folder / "board")
+    bundle = read_bundle(folder / "board")
+    assert bundle.traits == ["Win-Rate", "less-avg_length", "grade"]
+    assert bundle.labels == ["org/a", "org/b", "c", "d"]
+    (tmp_path / "board.csv").write_text(LEADERBOARD)
+    command[2] = str(tmp_path / "board.csv")
+    command[command.index("--out") + 1] = str(tmp_path / "again" / "board")
+    done = CliRunner().invoke(command_line, command[1:])
+    assert done.exit_code == 0, done.output
+    again = read_bundle(tmp_path / "again" / "board")
+    assert again.manifest.candidates == bundle.manifest.candidates
+    assert again.manifest.members == bundle.manifest.members
+    assert again.manifest.traits == bundle.manifest.traits
+
+
+def test_columns_directions_and_normalisations_can_be_changed(page: AppTest, folder: Path) -> None:
+    drop(page, LEADERBOARD)
+    widget(page, "multiselect", "Traits (2 to 8)").set_value(["avg_length", "grade"]).run()
+    page.get("button_group")[0].set_value("higher").run()  # type: ignore[union-attr]
+    normalisations = [s for s in page.selectbox if s.label == "Normalisation"]
+    normalisations[0].set_value("quantile").run()
+    made(page, folder / "board")
+    bundle = read_bundle(folder / "board")
+    assert bundle.traits == ["avg_length", "grade"]
+    assert bundle.rewards[:, 0] == pytest.approx([0.875, 0.625, 0.125, 0.375])
+    # The bundle opens by itself, and says where its numbers come from.
+    assert page.selectbox(key="bundle").value == "board"
+    page.switch_page("../pages/guarantee.py").run()
+    assert "Imported from board.csv (4 rows)" in said(page)
+    assert "rank among the 4 scores" in said(page)
+
+
+def test_what_cannot_be_used_is_said_on_the_page(page: AppTest, folder: Path) -> None:
+    drop(page, "a,a\n1,2\n", "twice.csv")
+    assert "two columns are called 'a'" in said(page)
+    assert "/tmp" not in said(page)
+    page.file_uploader[0].clear().run()
+    drop(page, LEADERBOARD.replace("54.0%", ""), "holes.csv")
+    assert "the score is missing" in said(page)
+    widget(page, "radio", "Where a score is missing (1 cells)").set_value("drop-policy").run()
+    made(page, folder / "holes")
+    assert read_bundle(folder / "holes").policies == ["org-a", "c", "d"]
+
+
+def test_too_few_traits_and_a_taken_name_are_explained(page: AppTest, folder: Path) -> None:
+    drop(page, "model,x\na,0.5\nb,0.7\n", "one.csv")
+    assert "at least two traits" in said(page)
+    page.file_uploader[0].clear().run()
+    (folder / "board").mkdir()
+    (folder / "board" / "notes.txt").write_text("mine")
+    drop(page, LEADERBOARD)
+    assert "isn't a bundle" in said(page)
+
+
+def test_one_who_cheats_is_named_before_and_after(page: AppTest, folder: Path) -> None:
+    rows = ["model,prompt,output,grade,kind"]
+    for q in range(24):
+        rows += [f"honest,q{q},answer {q},{0.5 + q / 100},0.6", f"null,q{q},Yes.,0.9,{q / 100}"]
+    drop(page, "\n".join(rows), "judged.csv")
+    assert "null gives the same answer to every prompt" in said(page)
+    made(page, folder / "judged")
+    assert "null ⚠" in read_bundle(folder / "judged").labels
+    page.switch_page("../pages/guarantee.py").run()
+    assert "Of the members, null ⚠ gives the same answer to every prompt" in said(page)
