@@ -64,8 +64,10 @@ def describe(candidate: Candidate) -> str:
         weights = weights_text(candidate.weights)
         return f"An adapter trained for {weights}; runs {runs}."
     if candidate.kind == "remote":
-        return f"Evaluated elsewhere; it {candidate.warning}." if candidate.warning else (
-            "Evaluated elsewhere: the bundle holds its rewards, not the model."
+        return (
+            f"Evaluated elsewhere; it {candidate.warning}."
+            if candidate.warning
+            else ("Evaluated elsewhere: the bundle holds its rewards, not the model.")
         )
     if candidate.kind == "adapter":
         return f"An adapter; runs {runs}." if candidate.adapter else "From a table of rewards."

@@ -202,7 +202,9 @@ def parse_trait(text: str, file: TableFile, decimal: Decimal = "auto") -> TraitS
         chosen = guess.model_dump(exclude={"direction"})
     try:
         scaling = Scaling.model_validate({**chosen, "direction": direction})
-        return TraitSpec(name=name or trait_name(column, scaling.direction), column=column, scaling=scaling)
+        return TraitSpec(
+            name=name or trait_name(column, scaling.direction), column=column, scaling=scaling
+        )
     except ValidationError as error:
         raise InvalidInputError(f"--trait {text!r}: {describe_validation_error(error)}") from error
 
