@@ -20,7 +20,7 @@ Rewards = dict[Name, Share]
 Weights = dict[Name, Share]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Scope = Literal["certified", "pool", "candidates", "sampled"]
-Kind = Literal["base", "prompted", "adapter", "remote"]
+Kind = Literal["base", "prompted", "adapter", "soup", "remote"]
 ValueKind = Literal["reward", "reward_minus_kl"]
 
 
@@ -95,6 +95,10 @@ class Candidate(Part):
     rewards: Rewards
     evaluated: dict[str, Rewards] = Field(default_factory=dict, description="mean rewards by split")
     kl_cost: float = Field(0.0, ge=0, allow_inf_nan=False)
+    soup: dict[Name, Finite] | None = Field(
+        None, description="weights of the policies whose adapters it combines"
+    )
+    served: str = Field("", description="where a remote policy answered: model at url")
     planned: Planned | None = None
     kl: Kl | None = None
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from palm_engine._version import __version__
 from palm_engine.cli.dashboard import commands as dashboard_commands
+from palm_engine.cli.extending import commands as extend_commands
 from palm_engine.cli.importing import commands as import_commands
 from palm_engine.cli.rewards import commands as audit_commands
 from palm_engine.cli.serving import commands as serving_commands
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.add_typer(dashboard_commands)
 app.add_typer(table_commands)
 app.add_typer(import_commands)
+app.add_typer(extend_commands)
 app.add_typer(serving_commands)
 app.add_typer(audit_commands)
 console = Console()

@@ -94,6 +94,8 @@ def generate(
     shown = StreamedAnswers(console if not json else None, members, picked)
     with shown:
         answers = answer_all(found, source, prompt, members, settings, shown.update)
+    if notice := getattr(source, "notice", ""):
+        error_console.print(notice, style="yellow", markup=False, highlight=False)
     if json:
         import json as encoder
 

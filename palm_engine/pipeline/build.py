@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -28,23 +26,12 @@ from palm_engine.pipeline.config import BuildConfig
 from palm_engine.pipeline.evaluate import KlEstimate, KlTask, estimate_kl
 from palm_engine.pipeline.plan import PoolPlan, plan_pool
 from palm_engine.pipeline.policy import Policy
+from palm_engine.pipeline.progress import Progress
 from palm_engine.pipeline.rewards import TraitRewards
 from palm_engine.pipeline.sample import DrawTask, draw, read_demonstrations, read_prompts
 from palm_engine.pipeline.store import Store, key_of
 from palm_engine.pipeline.train import DEMONSTRATION, TrainTask, draw_pairs, policy_name, train
 from palm_engine.pipeline.workers import run_tasks
-
-
-class Progress(Protocol):
-    """What a build reports to: a terminal's progress bars, or nothing."""
-
-    def stage(self, title: str, total: float) -> Callable[[float], None]:
-        """Begin a stage of `total` units; the returned function is given the amounts done."""
-        ...
-
-    def note(self, text: str) -> None:
-        """A line of information."""
-        ...
 
 
 class Build:

@@ -7,7 +7,7 @@ and adapters kept outside.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -48,18 +48,33 @@ CERTIFY_STEPS = 5
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Everything the certificate is made from: names and scored answers by split."""
+    """Everything the certificate is made from: names and scored answers by split.
+
+    Attributes:
+        policies: the candidates.
+        outside: weights of adapters kept out of them, by name.
+        traits: names.
+        samples: scored answers.
+        prompts: with their split.
+        costs: taken off the values, by policy; empty where none are counted.
+    """
 
     policies: list[str]
     outside: dict[str, Floats]
     traits: list[str]
     samples: pd.DataFrame
     prompts: pd.DataFrame
+    costs: dict[str, float] = field(default_factory=dict)
 
     def scores(self, split: str, policies: Sequence[str] | None = None) -> Floats:
         """(prompts of the split, policies, traits), averaged over a prompt's answers."""
         ids = self.prompts.loc[self.prompts["split"] == split, "prompt_id"]
         return prompt_means(self.samples, policies or self.policies, list(ids), self.traits)
+
+    def values(self, split: str) -> Floats:
+        """The candidates' scores less their costs, (prompts of the split, policies, traits)."""
+        costs = np.array([self.costs.get(p, 0.0) for p in self.policies])
+        return np.asarray(self.scores(split) - costs[None, :, None])
 
 
 def certify(
@@ -108,6 +123,7 @@ def select_and_certify(
     seed: int,
     planned_gap: float | None = None,
     done: Callable[[float], None] = lambda _: None,
+    members: Sequence[str] | None = None,
 ) -> tuple[tuple[str, ...], Certificate]:
     """Select k members on the prompts of `choose`, certify them on those of `certify`.
 
@@ -117,37 +133,42 @@ def select_and_certify(
         seed: of the resampling.
         planned_gap: the plan's worst gap, or None.
         done: called three times with 1, as the parts are finished.
+        members: to certify in place of the k best.
 
     Returns:
         The members' names, and the certificate.
     """
-    choose = data.scores("choose").mean(axis=0)
+    choose = data.values("choose").mean(axis=0)
     options = Options(time_limit=settings.seconds)
     chosen = minimum(choose, Target(k=settings.k), options)
+    method = "minimum (exact best k of the candidates)"
+    rows = list(chosen.members)
+    if members is not None:
+        rows = [data.policies.index(m) for m in members]
+        method = "given"
     curve = size_curve(choose, MOST_CURVE, options)
     single = curve[0].members
     done(1)
 
-    certify_scores = data.scores("certify")
+    certify_scores = data.values("certify")
     mean = certify_scores.mean(axis=0)
-    members = list(chosen.members)
-    exact = worst_gap(mean[members], mean)
+    exact = worst_gap(mean[rows], mean)
     arguments = (settings.confidence, settings.resamples, seed)
-    bound = worst_gap_bound(certify_scores, members, *arguments)
-    difference = gap_difference_bound(certify_scores, list(single), members, *arguments)
+    bound = worst_gap_bound(certify_scores, rows, *arguments)
+    difference = gap_difference_bound(certify_scores, list(single), rows, *arguments)
     done(1)
     bounds = simultaneous_bounds(certify_scores, [list(s.members) for s in curve], *arguments)
     done(1)
     certificate = Certificate(
         scope="candidates",
-        method="minimum (exact best k of the candidates)",
+        method=method,
         selected_on=f"choose ({(data.prompts['split'] == 'choose').sum()} prompts)",
         certified_on=f"certify ({len(certify_scores)} prompts, opened once)",
         additive=bound,
         multiplicative=exact.multiplicative,
         at_weights=named_weights(exact.at_weights_additive, data.traits),
         tolerance=2 * TOLERANCE,
-        choose_gap=chosen.gap.additive,
+        choose_gap=worst_additive_gap(choose[rows], choose),
         choose_lower_bound=chosen.gap_lower_bound or 0.0,
         planned_gap=planned_gap,
         single_best=data.policies[single[0]],
@@ -163,7 +184,7 @@ def select_and_certify(
             for s, b in zip(curve, bounds, strict=True)
         ),
     )
-    return _names(chosen.members, data), certificate
+    return _names(rows, data), certificate
 
 
 def _corner_tests(

@@ -63,7 +63,12 @@ def import_bundle(
     if prompts is not None and table.samples is not None and len(prompts) >= FEWEST_PROMPTS:
         progress(0.1, "Choosing members on one half of the prompts, certifying on the other")
         prompts = split_prompts(prompts, seed)
-        data = Evaluated(table.policies, {}, table.traits, table.samples, prompts)
+        costs = (
+            {}
+            if table.kl_cost is None
+            else dict(zip(table.policies, map(float, table.kl_cost), strict=True))
+        )
+        data = Evaluated(table.policies, {}, table.traits, table.samples, prompts, costs)
         settings = Selection(k=k, seconds=SECONDS)
         steps = iter((0.5, 0.7, 0.85))
         names, certificate = select_and_certify(

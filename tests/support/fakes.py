@@ -321,10 +321,12 @@ def fake_server(
     models: list[str],
     pause: float = 0.0,
     reply: Callable[[dict[str, Any]], str] = lambda body: "",
+    refuse: Callable[[dict[str, Any]], str | None] = lambda body: None,
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """A server with OpenAI's interface: says its model and the prompt, a word a piece.
 
-    A request that doesn't stream gets what `reply` makes of it. Address, requests.
+    A request that doesn't stream gets what `reply` makes of it; one that `refuse` has an answer to
+    gets that and status 400. Address, requests.
     """
     asked: list[dict[str, Any]] = []
 
@@ -346,6 +348,9 @@ def fake_server(
             asked.append(body)
             if body["model"] not in models or "REFUSE" in body["messages"][-1]["content"]:
                 self._json({"error": {"message": "no such thing", "type": "x", "code": 404}}, 404)
+                return
+            if (why := refuse(body)) is not None:
+                self._json({"error": {"message": why, "type": "x", "code": 400}}, 400)
                 return
             if not body.get("stream"):
                 message = {"role": "assistant", "content": reply(body)}

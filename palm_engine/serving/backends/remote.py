@@ -45,6 +45,7 @@ class RemoteBackend:
             ) from error
         self.bundle = bundle
         self.url = url
+        self.notice = ""  # what the server did otherwise than it was asked
         self._options: dict[str, Any] = {
             "base_url": url,
             "api_key": os.environ.get(key_variable, "none"),
@@ -140,7 +141,13 @@ class RemoteBackend:
         }
         try:
             answer = await client.chat.completions.create(**options, extra_body=own)
-        except openai.BadRequestError:
+        except openai.BadRequestError as error:
+            if not any(name in str(error) for name in own):
+                raise
+            self.notice = (
+                f"{self.url} doesn't know {' and '.join(own)}: these answers were drawn without,"
+                " unlike the recorded ones."
+            )
             answer = await client.chat.completions.create(**options)
         counted = 0
         total = None

@@ -1,0 +1,268 @@
+"""`palm add` and `palm evaluate`: further policies, prompts and rewards for a bundle."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from palm_engine.cli.rewards import Project, Rewards, use_rewards
+from palm_engine.errors import InvalidInputError
+from palm_engine.lm import require_language_models
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from palm_engine.bundle.folder import Bundle
+    from palm_engine.pipeline.extend import Addition
+
+commands = typer.Typer()
+console = Console()
+
+BundlePath = Annotated[Path, typer.Argument(help="A bundle folder with a base model and prompts.")]
+Out = Annotated[
+    Path | None, typer.Option(help="Write a new bundle there instead of changing this one.")
+]
+Work = Annotated[
+    Path | None,
+    typer.Option(help="Folder of drawn and scored answers, reused by a repeated run."),
+]
+Members = Annotated[
+    int | None,
+    typer.Option("--k", min=1, help="Members to choose; as many as now if not given."),
+]
+Keep = Annotated[
+    bool, typer.Option("--keep-members", help="Leave the members as they are; only certify anew.")
+]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that draw answers.")]
+
+
+@commands.command()
+def add(
+    bundle: BundlePath,
+    name: Annotated[str, typer.Option(help="The policy's name in the bundle.")],
+    adapter: Annotated[
+        Path | None, typer.Option(help="Folder of a PEFT LoRA adapter for the bundle's base.")
+    ] = None,
+    soup: Annotated[
+        str | None,
+        typer.Option(help='Adapters of the bundle combined exactly: "POLICY=.5,POLICY=.5".'),
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="OpenAI-compatible server; with --model.")] = None,
+    model: Annotated[str | None, typer.Option(help="The policy's name on its server.")] = None,
+    no_extras: Annotated[
+        bool,
+        typer.Option("--no-extras", help="Don't send top_k and repetition_penalty to the server."),
+    ] = False,
+    key_variable: Annotated[
+        str, typer.Option(help="Environment variable with the server's key.")
+    ] = "OPENAI_API_KEY",
+    system: Annotated[
+        str, typer.Option(help="System prompt it runs under; alone, it makes a prompted policy.")
+    ] = "",
+    display: Annotated[str, typer.Option(help="Name for people.")] = "",
+    rewards: Rewards = None,
+    project: Project = Path("."),
+    out: Out = None,
+    work: Work = None,
+    k: Members = None,
+    keep_members: Keep = False,
+    workers: Workers = 2,
+) -> None:
+    """Add a policy: an adapter, a soup, a system prompt, or a model on a server.
+
+    It answers the prompts that the others answered, which are not asked again; then members are
+    chosen and certified anew.
+
+    Examples:
+    palm add portfolios/demo --name mine --adapter my-lora --out portfolios/more
+
+    palm add portfolios/demo --name half --soup "lora-100-00-00=.5,lora-00-100-00=.5"
+    """
+    from palm_engine.bundle.folder import read_bundle
+
+    require_language_models("adding a policy")
+    found = read_bundle(bundle)
+    given = [x for x in (adapter, soup, url) if x is not None]
+    if len(given) > 1 or (not given and not system):
+        raise InvalidInputError(
+            "say what to add: one of --adapter DIR, --soup WEIGHTS, --url URL with --model, or"
+            " --system TEXT alone for the base under a system prompt"
+        )
+    if (url is None) != (model is None):
+        raise InvalidInputError("a remote policy needs both --url and --model")
+    target = out or bundle
+    folder = _work(work, target)
+    addition = _addition(
+        found, name, system, display, adapter, soup, folder / "adapters" / name, url, model
+    )
+    if url is not None:
+        addition = _with_remote(addition, url, str(model), not no_extras, key_variable)
+    _run(found, target, folder, [addition], None, rewards, project, k, keep_members, False, workers)
+
+
+@commands.command()
+def evaluate(
+    bundle: BundlePath,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(help="A CSV of prompts to add: prompt_id, kind, split, text."),
+    ] = None,
+    rescore: Annotated[
+        bool,
+        typer.Option("--rescore", help="Score every answer anew."),
+    ] = False,
+    rewards: Rewards = None,
+    project: Project = Path("."),
+    out: Out = None,
+    work: Work = None,
+    k: Members = None,
+    keep_members: Keep = False,
+    workers: Workers = 2,
+) -> None:
+    """Draw and score what a bundle lacks, then choose and certify anew.
+
+    Missing are answers to prompts that are added, and scores of rewards that changed since the
+    bundle was scored. What is there already costs nothing; a run that was stopped goes on.
+
+    Example: palm evaluate portfolios/demo --prompts more.csv --out portfolios/wider
+    """
+    from palm_engine.bundle.folder import read_bundle
+    from palm_engine.pipeline.sample import read_prompts
+
+    require_language_models("an evaluation")
+    found = read_bundle(bundle)
+    new = None if prompts is None else read_prompts(prompts)
+    if new is not None and not set(new["split"]) <= {"choose", "certify"}:
+        raise InvalidInputError(f"{prompts}: split: added prompts are for choose or certify")
+    target = out or bundle
+    _run(
+        found,
+        target,
+        _work(work, target),
+        [],
+        new,
+        rewards,
+        project,
+        k,
+        keep_members,
+        rescore,
+        workers,
+    )
+
+
+def _work(work: Path | None, target: Path) -> Path:
+    from palm_engine.pipeline.extend import work_folder
+
+    return work or work_folder(target)
+
+
+def _addition(
+    bundle: Bundle,
+    name: str,
+    system: str,
+    display: str,
+    adapter: Path | None,
+    soup: str | None,
+    folder: Path,
+    url: str | None,
+    model: str | None,
+) -> Addition:
+    from pydantic import ValidationError
+
+    from palm_engine.bundle.schema import Candidate
+    from palm_engine.bundle.validation import describe_validation_error
+    from palm_engine.lm.adapters.files import adapter_sha256, read_adapter
+    from palm_engine.pipeline.extend import Addition
+
+    parts = None if soup is None else _parts(bundle, soup)
+    if parts is not None:
+        from palm_engine.lm.adapters.soup import write_soup
+
+        systems = {bundle.candidate(p).system or "" for p in parts}
+        if len(systems) > 1:
+            raise InvalidInputError(
+                "--soup: its parts run under different system prompts, so a soup of them has none"
+            )
+        system = system or systems.pop()
+        if folder.exists():
+            shutil.rmtree(folder)
+        adapter = write_soup(folder, {bundle.adapter_folder(p): w for p, w in parts.items()})
+    elif adapter is not None:
+        read_adapter(adapter)  # refused before anything is drawn
+    kind = "prompted"
+    if url is not None:
+        kind = "remote"
+    elif adapter is not None:
+        kind = "adapter" if parts is None else "soup"
+    content: dict[str, Any] = {
+        "policy": name,
+        "display_name": display,
+        "kind": kind,
+        "role": "added",
+        "system": system,
+        "adapter": None if adapter is None else f"adapters/{name}",
+        "adapter_sha256": None if adapter is None else adapter_sha256(adapter),
+        "soup": parts,
+        "served": "" if url is None else f"{model} at {url}",
+        "rewards": dict.fromkeys(bundle.traits, 0.0),
+    }
+    try:
+        return Addition(Candidate.model_validate(content), adapter)
+    except ValidationError as error:
+        raise InvalidInputError(f"--name {name!r}: {describe_validation_error(error)}") from error
+
+
+def _parts(bundle: Bundle, soup: str) -> dict[str, float]:
+    parts: dict[str, float] = {}
+    for part in filter(None, (p.strip() for p in soup.split(","))):
+        policy, _, number = part.rpartition("=")
+        try:
+            parts[policy.strip()] = float(number)
+        except ValueError:
+            raise InvalidInputError(f'--soup {part!r}: write "POLICY=NUMBER"') from None
+        bundle.adapter_folder(policy.strip())
+    return parts
+
+
+def _with_remote(
+    addition: Addition, url: str, model: str, extras: bool, key_variable: str
+) -> Addition:
+    from dataclasses import replace
+
+    return replace(
+        addition,
+        remote={"url": url, "model": model, "extras": extras, "key_variable": key_variable},
+    )
+
+
+def _run(
+    bundle: Bundle,
+    out: Path,
+    work: Path,
+    additions: Sequence[Addition],
+    prompts: pd.DataFrame | None,
+    rewards: Path | None,
+    project: Path,
+    k: int | None,
+    keep_members: bool,
+    rescore: bool,
+    workers: int,
+) -> None:
+    from palm_engine.bundle.folder import HOLDINGS, check_target
+    from palm_engine.cli.terminal import TerminalProgress, certificate_lines
+    from palm_engine.pipeline.extend import ExtendOptions, extend
+
+    check_target(out, HOLDINGS if out.resolve() == bundle.folder.resolve() else ())
+    if rewards is not None:
+        use_rewards(rewards, project)
+    options = ExtendOptions(k=k, keep_members=keep_members, rescore=rescore, workers=workers)
+    with TerminalProgress(console) as progress:
+        made = extend(bundle, out, work, progress, additions, prompts, options)
+    for line in certificate_lines(made):
+        console.print(line, highlight=False)
+    typer.echo(f"Wrote {out}. Open it with: palm app --portfolios {out.parent}")

@@ -1,0 +1,436 @@
+"""`palm add` and `palm evaluate`: what a bundle lacks is drawn and scored, nothing else again.
+
+A policy that is added answers the prompts that the others answered; prompts that are added are
+answered by all; a reward that changed scores every answer anew. Then members are chosen on the
+choose prompts and certified on the certify prompts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from palm_engine.bundle.folder import Bundle, write_bundle
+from palm_engine.bundle.schema import Candidate, Certificate, Manifest, Member, TraitInfo
+from palm_engine.errors import BundleError, ConfigError, InvalidInputError, ModelSourceError
+from palm_engine.geometry.fields import region_centres
+from palm_engine.geometry.simplex import named_weights
+from palm_engine.pipeline.certify import Evaluated, select_and_certify
+from palm_engine.pipeline.config import Selection
+from palm_engine.pipeline.progress import Progress
+from palm_engine.pipeline.remote import RemoteTask, draw_remote
+from palm_engine.pipeline.rewards import Measure, TraitRewards
+from palm_engine.pipeline.sample import ANSWER_COLUMNS, DrawTask, draw
+from palm_engine.pipeline.store import Store, key_of
+from palm_engine.pipeline.workers import run_tasks
+from palm_engine.rewards import get_reward, reward_names
+from palm_engine.rewards.interface import fingerprint_of
+
+SPLITS = ("choose", "certify")
+
+
+@dataclass(frozen=True)
+class Addition:
+    """A policy to add.
+
+    Attributes:
+        candidate: as the bundle will record it, without rewards yet.
+        adapter: folder of its adapter, or None.
+        remote: how it is asked where it is served elsewhere: url, model, extras, key_variable.
+    """
+
+    candidate: Candidate
+    adapter: Path | None = None
+    remote: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ExtendOptions:
+    """How a bundle is completed.
+
+    Attributes:
+        k: number of members; as many as before if None.
+        keep_members: whether the members stay as they are.
+        rescore: whether every answer is scored anew.
+        workers: processes that draw.
+        batch_size: answers drawn at once in a process.
+    """
+
+    k: int | None = None
+    keep_members: bool = False
+    rescore: bool = False
+    workers: int = 2
+    batch_size: int = 64
+
+
+def extend(
+    bundle: Bundle,
+    out: Path,
+    work: Path,
+    progress: Progress,
+    additions: Sequence[Addition] = (),
+    prompts: pd.DataFrame | None = None,
+    options: ExtendOptions | None = None,
+) -> Bundle:
+    """Complete a bundle: draw and score what is missing, choose and certify, write.
+
+    Args:
+        bundle: to complete; it must name its base model and hold prompts.
+        out: the folder to write; may be the bundle's own.
+        work: folder of what was drawn and scored, reused by a repeated run.
+        progress: what the run reports to.
+        additions: policies to add.
+        prompts: prompts to add: prompt_id, split, text.
+        options: how.
+
+    Raises:
+        BundleError: the bundle holds no prompts to answer, or a policy that can't run lacks
+            answers.
+        InvalidInputError: a name is taken, or a reward isn't known here.
+        ModelSourceError: the base isn't the bundle's.
+    """
+    options = options or ExtendOptions()
+    store = Store(work)
+    manifest = _with_candidates(bundle.manifest, additions)
+    all_prompts = _with_prompts(bundle, prompts)
+    rewards, changed = _rewards(bundle, store)
+    samples = bundle.samples[[*ANSWER_COLUMNS, *bundle.traits]].copy()
+    new = _drawn(bundle, manifest, additions, all_prompts, samples, store, progress, options)
+    if options.rescore or changed:
+        samples = _scored(samples, rewards, all_prompts, progress, "Score every answer anew")
+    if len(new):
+        new = _scored(new, rewards, all_prompts, progress, "Score new answers")
+        samples = pd.concat([samples, new[samples.columns]], ignore_index=True)
+    manifest = _certified(bundle, manifest, samples, all_prompts, rewards, progress, options)
+    tables = {"prompts": all_prompts, "samples": samples}
+    if (bundle.folder / "pool.parquet").is_file():
+        tables["pool"] = pd.read_parquet(bundle.folder / "pool.parquet")
+    adapters = {
+        c.policy: bundle.folder / c.adapter
+        for c in (*bundle.manifest.candidates, *bundle.manifest.outside)
+        if c.adapter is not None
+    }
+    adapters |= {a.candidate.policy: a.adapter for a in additions if a.adapter is not None}
+    return write_bundle(out, manifest, tables, adapters)
+
+
+def _with_candidates(manifest: Manifest, additions: Sequence[Addition]) -> Manifest:
+    taken = {c.policy for c in (*manifest.candidates, *manifest.outside)}
+    for addition in additions:
+        if addition.candidate.policy in taken:
+            raise InvalidInputError(
+                f"{addition.candidate.policy!r} is in the bundle already; choose another name"
+            )
+        taken.add(addition.candidate.policy)
+    added = tuple(a.candidate for a in additions)
+    return manifest.model_copy(update={"candidates": (*manifest.candidates, *added)})
+
+
+def _with_prompts(bundle: Bundle, prompts: pd.DataFrame | None) -> pd.DataFrame:
+    own = bundle.prompts
+    if prompts is not None:
+        repeated = set(own["prompt_id"]) & set(prompts["prompt_id"])
+        if repeated:
+            raise ConfigError(
+                f"prompt_id {min(repeated)!r} is in the bundle already; give new prompts new ids"
+            )
+        own = pd.concat([own, prompts], ignore_index=True)
+    for split in SPLITS:
+        if not (own["split"] == split).any():
+            raise BundleError(
+                f"{bundle.folder}: no prompt has split {split!r}; members are chosen on some and"
+                " certified on others, so add some (--prompts)"
+            )
+    return own
+
+
+def _rewards(bundle: Bundle, store: Store) -> tuple[TraitRewards, bool]:
+    """The bundle's rewards, and whether one of them changed since it was scored.
+
+    Raises:
+        InvalidInputError: a reward isn't known here.
+    """
+    known = reward_names()
+    measures = []
+    changed = False
+    for trait in bundle.manifest.traits:
+        if trait.reward not in known:
+            raise InvalidInputError(
+                f"trait {trait.name!r}: reward {trait.reward!r} is not known here; name the"
+                " configuration that it comes from (--rewards)"
+            )
+        reward = get_reward(trait.reward)
+        measures.append(Measure(trait.name, reward, trait.reward))
+        recorded = trait.reward_sha256
+        changed |= recorded is not None and recorded != fingerprint_of(reward)
+    return TraitRewards(measures, store), changed
+
+
+def _drawn(
+    bundle: Bundle,
+    manifest: Manifest,
+    additions: Sequence[Addition],
+    prompts: pd.DataFrame,
+    samples: pd.DataFrame,
+    store: Store,
+    progress: Progress,
+    options: ExtendOptions,
+) -> pd.DataFrame:
+    """Answers that are missing on the choose and certify prompts."""
+    wanted = prompts[prompts["split"].isin(SPLITS)]
+    held_out = samples[samples["prompt_id"].isin(wanted["prompt_id"])]
+    per_prompt = held_out.groupby(["policy", "prompt_id"], observed=True).size()
+    count = int(per_prompt.mode().iloc[0]) if len(per_prompt) else 2
+    answered = {policy: set(rows["prompt_id"]) for policy, rows in held_out.groupby("policy")}
+    missing = {
+        c.policy: wanted[~wanted["prompt_id"].isin(answered.get(c.policy, set()))]
+        for c in manifest.candidates
+    }
+    missing = {policy: rows for policy, rows in missing.items() if len(rows)}
+    if not missing:
+        return pd.DataFrame(columns=ANSWER_COLUMNS)
+    base = _checked_base(bundle, manifest, list(missing), additions, progress)
+    by_name = {a.candidate.policy: a for a in additions}
+    seed = manifest.built.seed or 0
+    frames = []
+    tasks: dict[str, DrawTask] = {}
+    for policy, rows in missing.items():
+        pairs = tuple(zip(rows["prompt_id"], rows["text"], strict=True))
+        addition = by_name.get(policy)
+        candidate = next(c for c in manifest.candidates if c.policy == policy)
+        if addition is not None and addition.remote:
+            frames.append(
+                _remote(addition, pairs, count, manifest, seed, base.folder, store, progress)
+            )
+            continue
+        adapter = addition.adapter if addition is not None else None
+        if candidate.adapter is not None and adapter is None:
+            adapter = bundle.adapter_folder(policy)
+        assert manifest.base is not None
+        assert manifest.sampling is not None
+        tasks[policy] = DrawTask(
+            manifest.base.source,
+            manifest.template,
+            policy,
+            candidate.system,
+            adapter,
+            pairs,
+            count,
+            manifest.sampling,
+            seed,
+            options.batch_size,
+        )
+    frames += _local(tasks, store, base.key, progress, options)
+    return pd.concat(frames, ignore_index=True)[ANSWER_COLUMNS]
+
+
+@dataclass(frozen=True)
+class _Base:
+    folder: Path
+    key: list[str]
+
+
+def _checked_base(
+    bundle: Bundle,
+    manifest: Manifest,
+    policies: Sequence[str],
+    additions: Sequence[Addition],
+    progress: Progress,
+) -> _Base:
+    """The bundle's base model; every policy of `policies` can answer.
+
+    Raises:
+        BundleError: a policy can't run, or the bundle doesn't say how answers are drawn.
+        ModelSourceError: the base on this machine is another one.
+    """
+    from palm_engine.lm.base_model.places import fingerprint
+    from palm_engine.lm.base_model.source import resolve_base
+    from palm_engine.lm.devices import build_dtype, pick_device, pick_dtype
+
+    new = {a.candidate.policy for a in additions}
+    stuck = [
+        c.policy
+        for c in manifest.candidates
+        if c.policy in policies and c.policy not in new and not c.can_run
+    ]
+    if stuck:
+        raise BundleError(
+            f"{bundle.folder}: {stuck[0]!r} lacks answers to some prompts and can't run here (the"
+            " bundle holds its figures only), so it can't be compared on them"
+        )
+    if manifest.base is None or manifest.sampling is None:
+        raise BundleError(
+            f"{bundle.folder}: base or sampling is missing in portfolio.json, so no answers can be"
+            " drawn as the others were"
+        )
+    folder = resolve_base(manifest.base.source, progress.note)
+    own = fingerprint(folder)
+    if manifest.base.fingerprint not in (None, own):
+        raise ModelSourceError(
+            f"{folder}: isn't the base of this bundle (fingerprint {own[:12]}..., the bundle's is"
+            f" {str(manifest.base.fingerprint)[:12]}...)"
+        )
+    device = pick_device()
+    return _Base(folder, [own, str(pick_dtype(device, build_dtype(device)))])
+
+
+def _local(
+    tasks: dict[str, DrawTask],
+    store: Store,
+    model_key: list[str],
+    progress: Progress,
+    options: ExtendOptions,
+) -> list[pd.DataFrame]:
+    from palm_engine.lm.adapters.files import adapter_sha256
+
+    names = {p: f"draws/{p}.parquet" for p in tasks}
+    keys = {
+        p: key_of(t, "" if t.adapter is None else adapter_sha256(t.adapter), model_key)
+        for p, t in tasks.items()
+    }
+    missing = [t for p, t in tasks.items() if not store.is_current(names[p], keys[p])]
+    if missing:
+        total = sum(len(t.prompts) * t.samples for t in missing)
+        done = progress.stage("Draw answers", total)
+        for task, frame in run_tasks(draw, missing, options.workers, done):
+            store.put_table(names[task.policy], keys[task.policy], frame)
+    return [pd.read_parquet(store.path(names[p])) for p in tasks]
+
+
+def _remote(
+    addition: Addition,
+    pairs: tuple[tuple[str, str], ...],
+    count: int,
+    manifest: Manifest,
+    seed: int,
+    base: Path,
+    store: Store,
+    progress: Progress,
+) -> pd.DataFrame:
+    from palm_engine.lm.base_model.load import token_counter
+
+    assert manifest.sampling is not None
+    candidate = addition.candidate
+    task = RemoteTask(
+        policy=candidate.policy,
+        system=candidate.system,
+        prompts=pairs,
+        samples=count,
+        settings=manifest.sampling,
+        seed=seed,
+        **addition.remote,
+    )
+    name = f"draws/{candidate.policy}.parquet"
+    key = key_of(task)
+    if not store.is_current(name, key):
+        done = progress.stage(f"Ask {candidate.policy}", len(pairs) * count)
+        store.put_table(name, key, draw_remote(task, token_counter(base), done))
+    return pd.read_parquet(store.path(name))
+
+
+def _scored(
+    samples: pd.DataFrame,
+    rewards: TraitRewards,
+    prompts: pd.DataFrame,
+    progress: Progress,
+    title: str,
+) -> pd.DataFrame:
+    texts = dict(zip(prompts["prompt_id"], prompts["text"], strict=True))
+    done = progress.stage(title, 1)
+    return rewards.score(samples.reset_index(drop=True), texts, done)
+
+
+def _certified(
+    bundle: Bundle,
+    manifest: Manifest,
+    samples: pd.DataFrame,
+    prompts: pd.DataFrame,
+    rewards: TraitRewards,
+    progress: Progress,
+    options: ExtendOptions,
+) -> Manifest:
+    """The manifest with figures, members and certificate that follow from the answers."""
+    names_of = [c.policy for c in manifest.candidates]
+    costs = {c.policy: c.kl_cost for c in manifest.candidates} if manifest.with_cost else {}
+    data = Evaluated(names_of, {}, rewards.traits, samples, prompts, costs)
+    k = options.k or len(manifest.members) or 4
+    settings = Selection(k=min(k, len(data.policies)))
+    done = progress.stage("Select and certify", 3)
+    seed = manifest.built.seed or 0
+    old = [m.policy for m in manifest.members]
+    fixed = old if options.keep_members and old else None
+    names, certificate = select_and_certify(data, settings, seed, done=done, members=fixed)
+    means = {
+        split: data.scores(split).mean(axis=0)
+        for split in sorted(set(prompts["split"]))
+        if split in SPLITS
+    }
+    candidates = tuple(
+        c.model_copy(
+            update={
+                "rewards": named_weights(means["certify"][i], data.traits, 6),
+                "evaluated": c.evaluated
+                | {s: named_weights(m[i], data.traits, 6) for s, m in means.items()},
+            }
+        )
+        for i, c in enumerate(manifest.candidates)
+    )
+    same = set(names) == set(old)
+    return manifest.model_copy(
+        update={
+            "candidates": candidates,
+            "members": manifest.members if same else _members(candidates, names, data.traits),
+            "certificate": _kept_tests(bundle, certificate, same),
+            "traits": tuple(_trait(t, rewards) for t in manifest.traits),
+            # An audit compares with the members.
+            "reward_audit": manifest.reward_audit if same else None,
+        }
+    )
+
+
+def _members(
+    candidates: Sequence[Candidate], names: Sequence[str], traits: list[str]
+) -> tuple[Member, ...]:
+    by_name = {c.policy: c for c in candidates}
+    points = np.array([[by_name[n].rewards[t] for t in traits] for n in names])
+    even = np.full(len(traits), 1 / len(traits))
+    return tuple(
+        Member(
+            policy=name,
+            weights=by_name[name].weights
+            or named_weights(even if centre is None else centre, traits, 6),
+        )
+        for name, centre in zip(names, region_centres(points), strict=True)
+    )
+
+
+def _kept_tests(bundle: Bundle, certificate: Certificate, same_members: bool) -> Certificate:
+    """What the bundle's own certificate tested of its policies holds on."""
+    own = bundle.manifest.certificate
+    if own is None:
+        return certificate
+    kept: dict[str, object] = {
+        "corner_tests": own.corner_tests,
+        "planned_gap": own.planned_gap if same_members else None,
+        "certified_on": certificate.certified_on.replace("opened once", "opened again"),
+    }
+    if same_members:
+        kept |= {"diversity": own.diversity, "outside_test": own.outside_test}
+    return certificate.model_copy(update=kept)
+
+
+def _trait(trait: TraitInfo, rewards: TraitRewards) -> TraitInfo:
+    measure = next(m for m in rewards.measures if m.trait == trait.name)
+    return trait.model_copy(update={"reward_sha256": fingerprint_of(measure.reward)})
+
+
+def work_folder(bundle: Path) -> Path:
+    """Where drawn and scored answers of a bundle are kept if nothing else is said."""
+    mark = hashlib.sha256(str(bundle.resolve()).encode()).hexdigest()[:8]
+    return bundle.with_name(f".{bundle.name}.extend-{mark}")

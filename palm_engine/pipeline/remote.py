@@ -1,0 +1,123 @@
+"""Draws answers from a policy that is served elsewhere, through OpenAI's interface."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from palm_engine.errors import DependencyError, GenerationError
+from palm_engine.lm.settings import SamplingSettings
+from palm_engine.pipeline.sample import ANSWER_COLUMNS
+
+PARALLEL = 8
+
+
+@dataclass(frozen=True)
+class RemoteTask:
+    """Answers of one served policy to prompts.
+
+    Attributes:
+        policy: its name in the bundle.
+        url: of the server, as in http://localhost:8000/v1.
+        model: its name there.
+        system: the system prompt, or None for none.
+        prompts: (prompt_id, text) each.
+        samples: answers per prompt.
+        settings: how they are drawn.
+        seed: of the first sample; a server may ignore it.
+        extras: whether top_k and repetition_penalty are sent, which OpenAI's own servers refuse.
+        key_variable: environment variable that holds the key.
+    """
+
+    policy: str
+    url: str
+    model: str
+    system: str | None
+    prompts: tuple[tuple[str, str], ...]
+    samples: int
+    settings: SamplingSettings
+    seed: int
+    extras: bool = True
+    key_variable: str = "OPENAI_API_KEY"
+
+
+def draw_remote(
+    task: RemoteTask,
+    count: Callable[[Sequence[str]], list[int]],
+    progress: Callable[[float], None] = lambda _: None,
+) -> pd.DataFrame:
+    """Draw the task's answers; columns ANSWER_COLUMNS and `finish_reason`.
+
+    Args:
+        task: what to draw.
+        count: lengths of texts in the base model's tokens, in which all policies are compared.
+        progress: gets 1 for each answer.
+
+    Raises:
+        DependencyError: the extra 'remote' isn't installed.
+        GenerationError: the server refuses; nothing is asked again under other settings.
+    """
+    try:
+        import openai
+    except ImportError as error:
+        raise DependencyError(
+            "a remote policy needs the extra 'remote': pip install -e '.[remote]'"
+        ) from error
+    client = openai.OpenAI(
+        base_url=task.url, api_key=os.environ.get(task.key_variable, "none"), max_retries=3
+    )
+    rows = [(pid, text, i) for pid, text in task.prompts for i in range(task.samples)]
+
+    def one(row: tuple[str, str, int]) -> tuple[str, str]:
+        found = _ask(client, task, row[1], row[2])
+        progress(1)
+        return found
+
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        answers = list(pool.map(one, rows))
+    texts = [text for text, _ in answers]
+    frame = pd.DataFrame(
+        [
+            (task.policy, pid, sample, text, tokens)
+            for (pid, _, sample), text, tokens in zip(rows, texts, count(texts), strict=True)
+        ],
+        columns=ANSWER_COLUMNS,
+    )
+    return frame.assign(finish_reason=[reason for _, reason in answers])
+
+
+def _ask(client: Any, task: RemoteTask, prompt: str, sample: int) -> tuple[str, str]:
+    import openai
+
+    s = task.settings
+    system = [] if task.system is None else [{"role": "system", "content": task.system}]
+    extras = {"top_k": s.top_k, "repetition_penalty": s.repetition_penalty}
+    try:
+        reply = client.chat.completions.create(
+            model=task.model,
+            messages=[*system, {"role": "user", "content": prompt}],
+            max_tokens=s.max_new_tokens,
+            temperature=s.temperature,
+            top_p=s.top_p,
+            seed=task.seed % 2**31 + sample,
+            extra_body=extras if task.extras else None,
+        )
+    except openai.BadRequestError as error:
+        hint = (
+            ". If it doesn't know top_k and repetition_penalty, leave them out (--no-extras): the"
+            " answers are then drawn otherwise than the others"
+            if task.extras
+            else ""
+        )
+        raise GenerationError(f"{task.url}, model {task.model!r}: {error}{hint}") from error
+    except openai.OpenAIError as error:
+        raise GenerationError(f"{task.url}, model {task.model!r}: {error}") from error
+    if not reply.choices:
+        raise GenerationError(f"{task.url}, model {task.model!r}: the reply holds no answer")
+    choice = reply.choices[0]
+    return (choice.message.content or "").strip(), str(choice.finish_reason or "")

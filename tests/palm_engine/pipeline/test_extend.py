@@ -1,0 +1,252 @@
+"""Policies, prompts and rewards are added to a bundle; nothing that is there is done again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from palm_engine.bundle.folder import Bundle, read_bundle, write_bundle
+from palm_engine.cli.main import app
+from palm_engine.geometry.gap import worst_gap
+from palm_engine.rewards import register_reward
+from tests.support.fakes import fake_server, tiny_base, tiny_bundle, write_adapter
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("peft")
+
+TRAITS = ("safety", "humor", "brevity")
+
+
+class Letters:
+    """Scores the share of some letters, and keeps what it was asked."""
+
+    normalisation = "share"
+    asked: list[str] = []  # noqa: RUF012 - shared on purpose: the registry makes the instance
+
+    def __init__(self, letters: str, version: str = "1") -> None:
+        self.name, self.letters = f"letters {letters}", letters
+        self.fingerprint = f"{letters} {version}"
+
+    def score(
+        self, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]
+    ) -> np.ndarray:
+        """The share of the letters in each answer."""
+        Letters.asked += answers
+        return np.array(
+            [sum(c in self.letters for c in a.lower()) / max(len(a), 1) for a in answers]
+        )
+
+
+def register(version: str = "1") -> None:
+    for letters in ("abcdefgh", "ijklmnopq", "rstuvwxyz"):
+        register_reward(
+            f"letters {letters}",
+            lambda letters=letters: Letters(letters, version),  # type: ignore[misc]
+        )
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    """The tiny bundle on a real folder, with choose and certify prompts and letter rewards."""
+    register()
+    base = tiny_base(tmp_path / "base")
+    made = tiny_bundle(tmp_path / "portfolios" / "tiny")
+    from palm_engine.lm.base_model.places import fingerprint
+
+    names = ("letters abcdefgh", "letters ijklmnopq", "letters rstuvwxyz")
+    traits = tuple(
+        t.model_copy(update={"reward": name})
+        for t, name in zip(made.manifest.traits, names, strict=True)
+    )
+    content = made.manifest.model_copy(
+        update={
+            "base": made.manifest.base.model_copy(  # type: ignore[union-attr]
+                update={"source": str(base), "fingerprint": fingerprint(base)}
+            ),
+            "traits": traits,
+        }
+    )
+    prompts = pd.DataFrame(
+        [
+            (f"{split}-{i}", split, f"Say {split} {i}?")
+            for split in ("choose", "certify")
+            for i in range(3)
+        ],
+        columns=["prompt_id", "split", "text"],
+    )
+    rows = [
+        (c.policy, p, s, f"{c.policy} on {p} {s}", 3)
+        for c in content.candidates
+        for p in prompts["prompt_id"]
+        for s in range(2)
+    ]
+    samples = pd.DataFrame(rows, columns=["policy", "prompt_id", "sample_id", "text", "tokens"])
+    for trait, name in zip(TRAITS, names, strict=True):
+        samples[trait] = Letters(name.split()[1]).score([], list(samples["text"]), [])
+    adapters = {c.policy: made.folder / c.adapter for c in content.candidates if c.adapter}
+    ready = tmp_path / "portfolios" / "ready"
+    found = write_bundle(ready, content, {"prompts": prompts, "samples": samples}, adapters)
+    return whole(found)
+
+
+def whole(bundle: Bundle) -> Bundle:
+    """The bundle with its tables read: they are on first use, and the folder is about to change."""
+    assert len(bundle.samples)
+    assert len(bundle.prompts)
+    return bundle
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    done = CliRunner().invoke(app, [*map(str, arguments), "--workers", "1"])
+    return done.exit_code, done.output + (str(done.exception) if done.exception else "")
+
+
+def added(bundle: Bundle, name: str, *options: object) -> Bundle:
+    Letters.asked.clear()
+    code, output = run("add", bundle.folder, "--name", name, *options)
+    assert code == 0, output
+    return whole(read_bundle(bundle.folder))
+
+
+def check(before: Bundle, after: Bundle, new: set[str]) -> None:
+    """Old answers are as they were, new ones are there, figures follow from answers."""
+    assert set(after.policies) - set(before.policies) == new
+    old = after.samples[after.samples["policy"].isin(before.policies)]
+    pd.testing.assert_frame_equal(
+        old.reset_index(drop=True)[before.samples.columns], before.samples, check_dtype=False
+    )
+    for policy in new:
+        own = after.samples[after.samples["policy"] == policy]
+        assert len(own) == 2 * 6
+        assert set(own["prompt_id"]) == set(before.prompts["prompt_id"])
+    certify = after.scores_on("certify")
+    assert certify is not None
+    assert after.points == pytest.approx(certify.mean(axis=0), abs=1e-6)
+    certificate = after.manifest.certificate
+    assert certificate is not None
+    exact = worst_gap(certify.mean(axis=0)[after.members], certify.mean(axis=0))
+    assert certificate.additive.estimate == pytest.approx(exact.additive, abs=1e-9)
+    assert [t.reward_sha256 for t in after.manifest.traits] != [None] * 3
+
+
+def test_an_adapter_answers_what_the_others_answered(bundle: Bundle, tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path / "mine", 7)
+    after = added(bundle, "mine", "--adapter", folder, "--display", "My own", "--k", 2)
+    check(bundle, after, {"mine"})
+    assert len(after.members) == 2
+    assert after.label("mine") == "My own"
+    own = set(after.samples.loc[after.samples["policy"] == "mine", "text"])
+    assert set(Letters.asked) == own, "only the new answers are scored"
+    assert (after.folder / "adapters" / "mine" / "adapter_model.safetensors").is_file()
+    assert (after.folder / "adapters" / "a" / "adapter_model.safetensors").is_file()
+    code, output = run("add", bundle.folder, "--name", "mine", "--system", "Be kind.")
+    assert code != 0
+    assert "'mine' is in the bundle already" in output
+
+
+def test_a_soup_of_one_answers_like_its_part(bundle: Bundle) -> None:
+    alone = added(bundle, "again", "--soup", "a=1")
+    check(bundle, alone, {"again"})
+    candidate = alone.candidate("again")
+    assert (candidate.kind, candidate.soup, candidate.system) == ("soup", {"a": 1.0}, "")
+    both = added(alone, "half", "--soup", "a=.5,b=.5", "--keep-members")
+    check(alone, both, {"half"})
+    assert [m.policy for m in both.manifest.members] == [m.policy for m in alone.manifest.members]
+    for soup, why in (
+        ("a=.5,c=.5", "different system prompts"),
+        ("a=x", "POLICY=NUMBER"),
+        ("nobody=1", "no candidate 'nobody'"),
+        ("base=1", "has no adapter"),
+        ("a=0", "other than 0"),
+    ):
+        code, output = run("add", bundle.folder, "--name", "no", "--soup", soup)
+        assert code != 0
+        assert why in output.replace("\n", " "), output
+
+
+def test_a_model_on_a_server_is_a_candidate(bundle: Bundle) -> None:
+    def reply(body: dict[str, Any]) -> str:
+        return f"zzz {body['messages'][-1]['content']}"
+
+    with fake_server(["big"], reply=reply) as (url, asked):
+        after = added(bundle, "elsewhere", "--url", url, "--model", "big", "--system", "Be brief.")
+    check(bundle, after, {"elsewhere"})
+    candidate = after.candidate("elsewhere")
+    assert (candidate.kind, candidate.served) == ("remote", f"big at {url}")
+    assert not candidate.can_run
+    assert len(asked) == 12
+    assert {b["temperature"] for b in asked} == {0.7}
+    assert all(b["messages"][0] == {"role": "system", "content": "Be brief."} for b in asked)
+    assert len({b["seed"] for b in asked}) == 2
+    own = after.samples[after.samples["policy"] == "elsewhere"]
+    assert set(own["text"]) == {
+        f"zzz Say {s} {i}?" for s in ("choose", "certify") for i in range(3)
+    }
+    with fake_server(["other"]) as (url, _):
+        code, output = run(
+            "add",
+            bundle.folder,
+            "--name",
+            "x",
+            "--url",
+            url,
+            "--model",
+            "big",
+            "--work",
+            bundle.folder.parent / ".w",
+        )
+    assert code != 0
+    assert "no such thing" in output
+
+
+def test_prompts_are_answered_by_all_and_a_changed_reward_scores_all_anew(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    (tmp_path / "more.csv").write_text(
+        "prompt_id,kind,split,text\nnew-0,any,choose,What?\nnew-1,any,certify,Who?\n"
+    )
+    Letters.asked.clear()
+    out = tmp_path / "portfolios" / "wider"
+    code, output = run("evaluate", bundle.folder, "--prompts", tmp_path / "more.csv", "--out", out)
+    assert code == 0, output
+    wider = read_bundle(out)
+    assert len(wider.prompts) == len(bundle.prompts) + 2
+    new = wider.samples[wider.samples["prompt_id"].isin(["new-0", "new-1"])]
+    assert set(new["policy"]) == set(bundle.policies)
+    assert set(Letters.asked) == set(new["text"])
+    # Nothing is missing, nothing changed: nothing is drawn or scored.
+    Letters.asked.clear()
+    assert run("evaluate", out)[0] == 0
+    assert not Letters.asked
+    register("2")
+    assert run("evaluate", out)[0] == 0
+    assert set(Letters.asked) == set(wider.samples["text"])
+
+
+def test_what_cannot_be_completed_is_said_before_anything_is_drawn(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    dora = write_adapter(tmp_path / "dora", 4, use_dora=True)
+    for options, why in (
+        (["--adapter", dora], "use_dora"),
+        ([], "say what to add"),
+        (["--url", "http://localhost:1/v1"], "both --url and --model"),
+        (["--adapter", dora, "--soup", "a=1"], "say what to add"),
+    ):
+        code, output = run("add", bundle.folder, "--name", "x", *options)
+        assert code != 0
+        assert why in output.replace("\n", " "), output
+    code, output = run("add", bundle.folder, "--name", "a b", "--system", "Be kind.")
+    assert code != 0
+    assert "--name 'a b'" in output
+    (tmp_path / "train.csv").write_text("prompt_id,kind,split,text\nnew,any,train,What?\n")
+    code, output = run("evaluate", bundle.folder, "--prompts", tmp_path / "train.csv")
+    assert code != 0
+    assert "choose or certify" in output
+    assert read_bundle(bundle.folder).policies == bundle.policies
