@@ -108,7 +108,11 @@ def _candidate(
         {
             "policy": policy.name,
             "kind": policy.kind,
+            "display_name": policy.display_name or config.display_names.get(policy.name, ""),
             "role": planned.role if planned else policy.kind,
+            "soup": policy.soup,
+            "served": "" if policy.served is None else "{1} at {0}".format(*policy.served),
+            "warning": data.warnings.get(policy.name, ""),
             "system": policy.system or "",
             "weights": named_weights(planned.weights, data.traits, 6) if planned else None,
             "adapter": f"adapters/{policy.name}" if policy.adapter else None,

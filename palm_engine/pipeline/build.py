@@ -27,8 +27,15 @@ from palm_engine.pipeline.evaluate import KlEstimate, KlTask, estimate_kl
 from palm_engine.pipeline.plan import PoolPlan, plan_pool
 from palm_engine.pipeline.policy import Policy
 from palm_engine.pipeline.progress import Progress
+from palm_engine.pipeline.remote import RemoteTask, draw_remote
 from palm_engine.pipeline.rewards import TraitRewards
-from palm_engine.pipeline.sample import DrawTask, draw, read_demonstrations, read_prompts
+from palm_engine.pipeline.sample import (
+    ANSWER_COLUMNS,
+    DrawTask,
+    draw,
+    read_demonstrations,
+    read_prompts,
+)
 from palm_engine.pipeline.store import Store, key_of
 from palm_engine.pipeline.train import DEMONSTRATION, TrainTask, draw_pairs, policy_name, train
 from palm_engine.pipeline.workers import run_tasks
@@ -49,7 +56,7 @@ class Build:
         self.settings = config.sampling
         self.traits = [t.name for t in config.traits]
         self.model_key: list[str] = []
-        for split in ("train", "choose", "certify"):
+        for split in ("train", "choose", "certify") if config.train else ("choose", "certify"):
             if not (self.prompts["split"] == split).any():
                 raise ConfigError(
                     f"{project / config.data.prompts}: no prompt has split {split!r}; every split"
@@ -80,10 +87,16 @@ class Build:
         self.model_key = [fingerprint(base_folder), str(pick_dtype(device, build_dtype(device)))]
         sources = [Policy("base", "base", None)]
         sources += [Policy(s.name, "prompted", s.system) for s in self.config.styles]
-        plan, pool, adapters = self.rounds(sources)
-        policies = [*sources, *adapters]
+        own = self.own_policies()
+        plan: PoolPlan | None = None
+        tables = {"prompts": self.prompts}
+        policies = [*sources, *own]
+        if self.config.train:
+            plan, tables["pool"], adapters = self.rounds(sources)
+            policies += [*adapters, *self.soups(adapters)]
         samples = self.evaluate(policies)
-        kl = self.kl(policies, [s.system for s in sources])
+        local = [p for p in policies if p.served is None]
+        kl = self.kl(local, [s.system for s in sources])
         data = Evaluated(
             [p.name for p in policies if p.is_candidate],
             {p.name: p.planned.weights for p in policies if p.planned and not p.is_candidate},
@@ -92,7 +105,13 @@ class Build:
             self.prompts,
         )
         certified = self.progress.stage("Select and certify", CERTIFY_STEPS)
-        members, certificate = certify(data, self.config, self.rewards, plan.planned_gap, certified)
+        members, certificate = certify(
+            data,
+            self.config,
+            self.rewards,
+            None if plan is None else plan.planned_gap,
+            certified,
+        )
         manifest = assemble_manifest(
             self.config,
             policies,
@@ -105,9 +124,59 @@ class Build:
             versions=package_versions(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        tables = {"prompts": self.prompts, "pool": pool, "samples": samples}
+        tables["samples"] = samples
         kept = {p.name: p.adapter for p in policies if p.adapter}
         return write_bundle(out, manifest, tables, kept)
+
+    def own_policies(self) -> list[Policy]:
+        """The configuration's own policies; an adapter that can't be used is refused now."""
+        from palm_engine.lm.adapters.files import read_adapter
+
+        found = []
+        for p in self.config.policies:
+            folder = None if p.adapter is None else self.project / p.adapter
+            if folder is not None:
+                read_adapter(folder)
+            served = None if p.url is None or p.model is None else (p.url, p.model, p.extras)
+            kind = "remote" if folder is None else "adapter"
+            found.append(
+                Policy(
+                    p.name,
+                    kind,
+                    p.system,
+                    adapter=folder,
+                    served=served,
+                    display_name=p.display_name,
+                )
+            )
+        return found
+
+    def soups(self, adapters: list[Policy]) -> list[Policy]:
+        """Soups of the corner adapters at weights drawn uniformly."""
+        from palm_engine.lm.adapters.files import adapter_sha256
+        from palm_engine.lm.adapters.soup import write_soup
+
+        corners = {
+            p.name: p for p in adapters if p.planned is not None and p.planned.role == "corner"
+        }
+        rng = np.random.default_rng((self.config.seed, 31))
+        found: dict[str, Policy] = {}
+        while len(found) < self.config.soups.count:
+            w = rng.dirichlet(np.ones(len(self.traits)))
+            name = policy_name(w).replace("lora-", "soup-", 1)
+            parts = {
+                policy_name(corner): float(x)
+                for corner, x in zip(np.eye(len(w)), np.round(w, 4), strict=True)
+            }
+            folder = self.store.path(f"soups/{name}")
+            key = key_of(parts, [adapter_sha256(_folder(corners[p])) for p in parts])
+            if not self.store.is_current(f"soups/{name}", key):
+                self.store.begin(f"soups/{name}")
+                write_soup(folder, {_folder(corners[p]): x for p, x in parts.items()})
+                self.store.finish(f"soups/{name}", key)
+            system = self.config.training.system
+            found[name] = Policy(name, "soup", system, adapter=folder, soup=parts)
+        return list(found.values())
 
     def rounds(self, sources: list[Policy]) -> tuple[PoolPlan, pd.DataFrame, list[Policy]]:
         """Stages 1 to 4, as often as `rounds.count` says.
@@ -244,12 +313,14 @@ class Build:
         Only adapters in the candidates answer train prompts too.
         """
         count = self.config.evaluation.answers_per_prompt
-        held_out = [p for p in policies if p.planned is None]
+        held_out = [p for p in policies if p.planned is None and p.served is None]
+        served = [p for p in policies if p.served is not None]
         planned = [p for p in policies if p.planned is not None and p.is_candidate]
         outside = [p for p in policies if not p.is_candidate]
         frames = self.draw(planned, "train", "train", count)
         frames += self.draw([*held_out, *planned], "choose", "choose", count)
         frames += self.draw([*held_out, *planned, *outside], "certify", "certify", count)
+        frames += [self.ask(p, split, count) for p in served for split in ("choose", "certify")]
         key = key_of([f.to_csv(index=False) for f in frames], self.traits, self.rewards.key())
 
         def make() -> pd.DataFrame:
@@ -292,6 +363,33 @@ class Build:
             for task, frame in run_tasks(draw, missing, self.config.run.workers, done):
                 self.store.put_table(names[task.policy], keys[task.policy], frame)
         return [pd.read_parquet(self.store.path(names[t.policy])) for t in tasks]
+
+    def ask(self, policy: Policy, split: str, samples: int) -> pd.DataFrame:
+        """Answers of a served policy to the prompts of `split`, asked where they are not there."""
+        from palm_engine.lm.base_model.load import token_counter
+        from palm_engine.lm.base_model.source import resolve_base
+
+        assert policy.served is not None
+        url, model, extras = policy.served
+        wanted = self.prompts[self.prompts["split"] == split]
+        task = RemoteTask(
+            policy.name,
+            url,
+            model,
+            policy.system,
+            tuple(zip(wanted["prompt_id"], wanted["text"], strict=True)),
+            samples,
+            self.settings,
+            self.config.seed,
+            extras,
+        )
+        name = f"draws/{policy.name}-{split}.parquet"
+        if not self.store.is_current(name, key_of(task)):
+            done = self.progress.stage(f"Ask {policy.name} ({split})", len(wanted) * samples)
+            count = token_counter(resolve_base(self.config.base, self.progress.note))
+            frame = draw_remote(task, count, done)[ANSWER_COLUMNS]
+            self.store.put_table(name, key_of(task), frame)
+        return pd.read_parquet(self.store.path(name))
 
     def kl(self, policies: list[Policy], sources: list[str | None]) -> dict[str, KlEstimate]:
         """The KL diagnostic of every policy, on a few `choose` prompts."""
@@ -358,6 +456,11 @@ class Build:
         from palm_engine.lm.adapters.files import adapter_sha256
 
         return "" if folder is None else adapter_sha256(folder)
+
+
+def _folder(policy: Policy) -> Path:
+    assert policy.adapter is not None
+    return policy.adapter
 
 
 def _training_note(policy: str, report: TrainingReport, epochs: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -41,6 +42,7 @@ from palm_engine.selection.options import Options
 from palm_engine.selection.palm import palm
 from palm_engine.selection.parts.cuts import TOLERANCE
 from palm_engine.selection.result import Target
+from palm_engine.tables.repeats import warnings_of
 
 MOST_CURVE = 8
 CERTIFY_STEPS = 5
@@ -65,6 +67,12 @@ class Evaluated:
     samples: pd.DataFrame
     prompts: pd.DataFrame
     costs: dict[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def warnings(self) -> dict[str, str]:
+        """What is odd about policies' answers to held-out prompts, by policy."""
+        ids = self.prompts.loc[self.prompts["split"] != "train", "prompt_id"]
+        return warnings_of(self.samples[self.samples["prompt_id"].isin(ids)], len(ids))
 
     def scores(self, split: str, policies: Sequence[str] | None = None) -> Floats:
         """(prompts of the split, policies, traits), averaged over a prompt's answers."""
@@ -102,6 +110,9 @@ def certify(
     members, certificate = select_and_certify(
         data, config.selection, config.seed, planned_gap, done
     )
+    if not config.train:
+        done(2)
+        return members, certificate
     corner_tests = _corner_tests(data, config, rewards)
     done(1)
     rows = [data.policies.index(m) for m in members]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import tomllib
 from math import comb
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import (
     BaseModel,
@@ -40,6 +41,34 @@ class Style(Section):
 
     name: Name
     system: str
+
+
+class OwnPolicy(Section):
+    """A policy of one's own to evaluate beside the trained ones: an adapter, or a served model."""
+
+    name: Name
+    display_name: str = Field("", max_length=80, description="for people")
+    system: str = ""
+    adapter: Path | None = Field(None, description="folder of a PEFT LoRA adapter for the base")
+    url: str | None = Field(
+        None, pattern=r"^https?://", description="OpenAI-compatible server, with `model`"
+    )
+    model: str | None = Field(None, description="its name on the server")
+    extras: bool = Field(True, description="send top_k and repetition_penalty to the server")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> OwnPolicy:
+        if (self.adapter is None) == (self.url is None):
+            raise ValueError("give either adapter or url (with model)")
+        if (self.url is None) != (self.model is None):
+            raise ValueError("a served policy needs both url and model")
+        return self
+
+
+class Soups(Section):
+    """Soups of the corner adapters as candidates: they cost no training."""
+
+    count: int = Field(0, ge=0, le=64, description="soups, at weights drawn uniformly")
 
 
 class Trait(Section):
@@ -153,12 +182,18 @@ class BuildConfig(Section):
     template: TemplateSettings | None = None
     data: Data
     styles: tuple[Style, ...] = ()
+    policies: tuple[OwnPolicy, ...] = ()
+    train: bool = Field(True, description="false: evaluate what is given, and train nothing")
     traits: tuple[Trait, ...] = Field(min_length=2, max_length=8)
     sampling: SamplingSettings = SamplingSettings()
     pool: Pool = Pool()
     plan: Plan = Plan()
     training: TrainingSettings = TrainingSettings()
     rounds: Rounds = Rounds()
+    soups: Soups = Soups()
+    display_names: dict[Name, Annotated[str, Field(max_length=80)]] = Field(
+        default_factory=dict, description="names for people, by policy"
+    )
     evaluation: Evaluation = Evaluation()
     selection: Selection = Selection()
     run: Run = Run()
@@ -168,8 +203,9 @@ class BuildConfig(Section):
 
     @model_validator(mode="after")
     def _distinct_names(self) -> BuildConfig:
+        given = [s.name for s in self.styles] + [p.name for p in self.policies]
         for label, names in (
-            ("styles", [s.name for s in self.styles]),
+            ("styles and policies", given),
             ("traits", [t.name for t in self.traits]),
         ):
             if len(set(names)) < len(names):
@@ -183,8 +219,10 @@ class BuildConfig(Section):
                 f" {len(self.traits)} traits; from {wanted} (the adapters asked for) to"
                 f" {MOST_GRID_WEIGHTS:,} are needed"
             )
-        if "base" in {s.name for s in self.styles}:
+        if "base" in given:
             raise ValueError("styles: the name 'base' is kept for the unadapted base model")
+        if not self.train and (self.soups.count or self.rounds.count > 1):
+            raise ValueError("train: soups and rounds are made of trained adapters")
         return self
 
 

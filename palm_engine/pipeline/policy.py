@@ -14,10 +14,13 @@ class Policy:
 
     Attributes:
         name: of the policy.
-        kind: base, prompted or adapter.
+        kind: base, prompted, adapter, soup or remote.
         system: its system prompt, or None.
         planned: what the plan expected of it, or None.
         adapter: its folder, or None.
+        soup: weights of the policies that it combines, or None.
+        served: url, model and extras of a server that answers, or None.
+        display_name: for people.
     """
 
     name: str
@@ -25,6 +28,9 @@ class Policy:
     system: str | None
     planned: PlannedPolicy | None = None
     adapter: Path | None = None
+    soup: dict[str, float] | None = None
+    served: tuple[str, str, bool] | None = None
+    display_name: str = ""
 
     @property
     def is_candidate(self) -> bool:

@@ -1,0 +1,65 @@
+"""The commands of docs/bring-your-own.md run as they stand, from nothing to certified bundles."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from palm_engine.bundle.folder import read_bundle
+from palm_engine.pipeline.config import load_config
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "bring-your-own.md"
+EXAMPLES = ROOT / "docs" / "examples"
+
+
+def commands() -> list[str]:
+    """The lines of the page's shell blocks."""
+    blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def test_the_page_names_files_that_exist() -> None:
+    named = re.findall(r'--8<-- "(.*?)"', PAGE.read_text(encoding="utf-8"))
+    assert named
+    assert all((ROOT / name).is_file() for name in named)
+    config = load_config(EXAMPLES / "mine.toml")
+    assert [p.name for p in config.policies] == ["a", "b", "c"]
+    assert not config.train
+
+
+@pytest.mark.slow
+def test_from_nothing_to_certified_bundles(tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    work = tmp_path / "work"
+    shutil.copytree(EXAMPLES, work)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for command in commands():
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=work,
+            env=os.environ | {"PATH": path, "TERM": "dumb"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+    models, again, mine = (
+        read_bundle(work / "portfolios" / n) for n in ("models", "again", "mine")
+    )
+    assert models.traits == ["Win-Rate", "less-avg_length", "less-price-per-1M"]
+    assert again.traits == ["Win-Rate", "less-avg_length", "cheap"]
+    assert mine.policies == ["base", "a", "b", "c", "half"]
+    assert mine.candidate("half").soup == {"a": 0.5, "b": 0.5}
+    certificate = mine.manifest.certificate
+    assert certificate is not None
+    assert certificate.additive.prompts == 12
+    assert len(mine.samples) == 5 * 24 * 2
