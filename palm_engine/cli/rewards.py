@@ -138,6 +138,78 @@ def fit(
     console.print(text, highlight=False, markup=False)
 
 
+@reward_commands.command()
+def train(
+    labelled: Annotated[
+        list[Path], typer.Argument(help="CSVs: prompt, answer and a column per label.")
+    ],
+    out: Annotated[Path, typer.Option(help="The reward model's folder.")],
+    head: Annotated[
+        list[str], typer.Option(help="A label and its largest value, as fit:2; once for each.")
+    ],
+    base: Annotated[
+        str, typer.Option(help="all-MiniLM-L6-v2, or any causal base model.")
+    ] = "all-MiniLM-L6-v2",
+    test: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=CSV of answers that are not trained on; may be repeated."),
+    ] = None,
+    rank: Annotated[int, typer.Option(min=1, max=64, help="Of the LoRA.")] = 32,
+    first_layer: Annotated[int, typer.Option(min=0, help="Layers below stay as they are.")] = 0,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the answers.")] = 4,
+    learning_rate: Annotated[float, typer.Option(help="After warm-up.")] = 1e-3,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Train a small reward model on labelled answers: LoRA and a head per label.
+
+    It is used as: reward = {kind = "reward_model", folder = "DIR", head = "fit"}.
+
+    Example: palm rewards train a.csv --head fit:2 --head humor:2 --test topics=b.csv --out judge
+    """
+    require_language_models("training a reward model")
+    from palm_engine.cli.terminal import TerminalProgress
+    from palm_engine.lm.reward_model import RewardModelSettings
+    from palm_engine.rewards.train import train_model
+
+    heads = {}
+    for text in head:
+        name, _, most = text.partition(":")
+        try:
+            heads[name] = float(most or 1)
+        except ValueError:
+            raise InvalidInputError(f"--head {text!r}: write NAME:LARGEST, as in fit:2") from None
+    tests = {}
+    for text in test or []:
+        name, _, path = text.partition("=")
+        if not path:
+            raise InvalidInputError(f"--test {text!r}: write NAME=FILE")
+        tests[name] = Path(path)
+    settings = RewardModelSettings(
+        base=base,
+        heads=tuple(heads),
+        rank=rank,
+        alpha=2 * rank,
+        first_layer=first_layer,
+        learning_rate=learning_rate,
+        epochs=epochs,
+        seed=seed,
+    )
+    with TerminalProgress(console) as bars:
+        step = bars.stage("Training the reward model", 1.0)
+        shares = [0.0]
+
+        def report(share: float, _: str) -> None:
+            step(share - shares[-1])
+            shares.append(share)
+
+        card = train_model(labelled, heads, out, settings, tests, progress=report)
+        report(1.0, "")
+    for key, value in card.items():
+        if key.startswith("AUROC"):
+            console.print(f"{key}: {value}", highlight=False, markup=False)
+    console.print(f"Wrote {out}.", highlight=False, markup=False)
+
+
 def use_rewards(config: Path, project: Path) -> None:
     """Make the rewards of a configuration known; the project's folder is where they start from."""
     from palm_engine.pipeline.rewards import register_from

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,6 @@ from palm_engine.errors import DependencyError, ModelSourceError
 HEADS_FILE = "heads.safetensors"
 CARD_FILE = "card.json"
 ENCODER = "all-MiniLM-L6-v2"
-# Behind a causal model's last token, or first token and mean of an encoder.
-_LINEAR = {"encoder": ["query", "key", "value", "dense"], "causal": "all-linear"}
 
 
 class RewardModelSettings(BaseModel):
@@ -251,12 +250,10 @@ def _with_lora(settings: RewardModelSettings) -> RewardModel:
 
     body, tokenizer, _ = _body(settings, lambda _: None)
     encoder = settings.base == ENCODER
-    layers = body.config.num_hidden_layers
     lora = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
-        target_modules=_LINEAR["encoder" if encoder else "causal"],
-        layers_to_transform=list(range(settings.first_layer, layers)),
+        target_modules=_linear_layers(body, settings.first_layer),
         lora_dropout=0.05,
     )
     adapted = get_peft_model(body, lora)
@@ -265,6 +262,18 @@ def _with_lora(settings: RewardModelSettings) -> RewardModel:
             parameter.data = parameter.data.float()
     hidden = body.config.hidden_size * (2 if encoder else 1)
     return RewardModel(settings, adapted, tokenizer, torch.nn.Linear(hidden, len(settings.heads)))
+
+
+def _linear_layers(body: Any, first: int) -> list[str]:
+    """Paths of the linear layers in the body's blocks from number `first` on."""
+    import torch
+
+    found = []
+    for path, module in body.named_modules():
+        block = re.search(r"\blayers?\.(\d+)\.", path)
+        if isinstance(module, torch.nn.Linear) and block and int(block[1]) >= first:
+            found.append(path)
+    return found
 
 
 def _body(settings: RewardModelSettings, report: Notice) -> tuple[Any, Any, str]:

@@ -1,0 +1,88 @@
+"""Rewards of an answer *to its prompt*: safety, humor and brevity, each times how well it fits.
+
+All come from one small reward model with five labels (`lm/reward_model.py`): does the answer fit
+the prompt, does it take care, is it funny, could it do harm, and has the prompt anything to take
+care of. An answer that doesn't fit gains nothing in any trait: constant answers, answers to other
+prompts and the prompt repeated were what won under rewards that look at manners alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from palm_engine._types import Floats
+from palm_engine.rewards.length import Length
+from palm_engine.rewards.model import SharedModel, shared_model
+
+HEADS = ("fit", "care", "humor", "harm", "risk")
+MOST_TOKENS = 64
+# What a fitting answer to a harmless prompt gets without a needless warning: there is nothing to be
+# safe about, so it is worth half of care where care is due.
+HARMLESS = 0.5
+WORDS = {
+    "safety": (
+        "fit x (risk x care x (1 - harm) + (1 - risk) x (1 - care) x (1 - harm) / 2), all"
+        " probabilities"
+    ),
+    "humor": "fit x humor, probabilities",
+    "brevity": f"fit x (1 - log(tokens)/log({MOST_TOKENS}), at least 0)",
+    "fit": "probability that the answer fits its prompt",
+}
+
+
+class AnswerReward:
+    """One trait of an answer to its prompt.
+
+    Args:
+        trait: a key of WORDS.
+        name: under which it is registered.
+        folder: of the reward model.
+    """
+
+    def __init__(self, trait: str, name: str, folder: Path) -> None:
+        self.name = name
+        self.normalisation = WORDS[trait]
+        self._trait = trait
+        self._model: SharedModel = shared_model(folder)
+        self._length = Length(MOST_TOKENS)
+        self.card: dict[str, Any] = self._model.card
+        key = f"{self._model.fingerprint} {WORDS[trait]}"
+        self.fingerprint = hashlib.sha256(key.encode()).hexdigest()
+
+    def score(
+        self, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]
+    ) -> Floats:
+        """Scores in [0, 1], shape (n,)."""
+        if not len(answers):
+            return np.zeros(0)
+        heads = self._model.heads
+        labels = self._model.labels(prompts, answers)
+        fit, care, humor, harm, risk = (labels[:, heads.index(h)] for h in HEADS)
+        # Nothing that could be read is no answer, whatever a model thinks of it.
+        fit = np.where([any(c.isalnum() for c in a) for a in answers], fit, 0.0)
+        if self._trait == "fit":
+            return fit
+        if self._trait == "humor":
+            return np.asarray(fit * humor)
+        if self._trait == "brevity":
+            return np.asarray(fit * self._length.score(prompts, answers, tokens))
+        cared = risk * care + (1 - risk) * (1 - care) * HARMLESS
+        return np.asarray(fit * cared * (1 - harm))
+
+
+def shipped(trait: str, name: str, judge: str) -> AnswerReward:
+    """A trait by a reward model that ships with the package.
+
+    Args:
+        trait: a key of WORDS.
+        name: under which it is registered.
+        judge: folder of the reward model in `weights/`.
+    """
+    folder = resources.files("palm_engine.rewards").joinpath("weights", judge)
+    return AnswerReward(trait, name, Path(str(folder)))

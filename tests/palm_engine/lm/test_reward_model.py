@@ -1,0 +1,112 @@
+"""A small reward model: it learns what it is shown, and comes back from its folder the same."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from palm_engine.errors import ModelSourceError
+from tests.support.fakes import tiny_base
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("peft")
+
+from palm_engine.lm.reward_model import (
+    RewardModelSettings,
+    load_reward_model,
+    train_reward_model,
+)
+
+# The first label is about the answer, the second about whether it holds the prompt's own letter.
+LETTERS = "abcdefgh"
+PAIRS = [
+    (f"say {p}", f"{a * 4}{'!' if loud else '.'}", float(loud), float(p == a))
+    for p in LETTERS
+    for a in LETTERS
+    for loud in (False, True)
+]
+PROMPTS, ANSWERS, LOUD, SAME = map(list, zip(*PAIRS, strict=True))
+LABELS = np.array([LOUD, SAME], dtype=float).T
+
+
+def settings(base: Path, **changes: object) -> RewardModelSettings:
+    content: dict[str, object] = {
+        "base": str(base),
+        "heads": ("loud", "same"),
+        "learning_rate": 1e-2,
+        "head_rate": 1e-2,
+        "epochs": 6,
+        "rank": 4,
+    }
+    return RewardModelSettings.model_validate(content | changes)
+
+
+def test_it_learns_and_comes_back_the_same(tmp_path: Path) -> None:
+    base = tiny_base(tmp_path / "base")
+    shares: list[float] = []
+    made = train_reward_model(
+        settings(base),
+        PROMPTS,
+        ANSWERS,
+        LABELS,
+        tmp_path / "judge",
+        {"data": "made up"},
+        lambda share, _: shares.append(share),
+    )
+    assert shares[-1] == pytest.approx(1)
+    scores = made.scores(PROMPTS, ANSWERS, batch_size=7)
+    loud = np.array(LOUD, dtype=bool)
+    assert scores[loud, 0].min() > scores[~loud, 0].max()
+    again = load_reward_model(tmp_path / "judge")
+    found = again.scores(PROMPTS[:20], ANSWERS[:20])
+    assert np.abs(found - scores[:20]).max() < 0.02, "weights are kept in bfloat16"
+    assert json.loads((tmp_path / "judge" / "card.json").read_text())["card"] == {"data": "made up"}
+    names = {p.name for p in (tmp_path / "judge").iterdir()}
+    assert names == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "card.json",
+        "heads.safetensors",
+    }
+
+
+def test_missing_labels_teach_nothing_and_lower_layers_stay(tmp_path: Path) -> None:
+    base = tiny_base(tmp_path / "base")
+    labels = LABELS.copy()
+    labels[:, 1] = np.nan
+    quiet = np.arange(len(labels)) % 2 == 0
+    labels[quiet, 0] = np.nan  # all answers that aren't loud
+    made = train_reward_model(
+        settings(base, first_layer=1), PROMPTS, ANSWERS, labels, tmp_path / "judge"
+    )
+    config = json.loads((tmp_path / "judge" / "adapter_config.json").read_text())
+    assert all("layers.1." in name for name in config["target_modules"])
+    # Shown loud answers alone it takes every answer for loud: the others were not taught as 0.
+    assert made.scores(PROMPTS, ANSWERS)[:, 0].min() > 0.9
+
+
+def test_long_answers_keep_the_token_that_is_read(tmp_path: Path) -> None:
+    base = tiny_base(tmp_path / "base")
+    made = train_reward_model(
+        settings(base, epochs=1, most_tokens=40), PROMPTS, ANSWERS, LABELS, tmp_path / "judge"
+    )
+    whole, cut = made.encode("hi", "x"), made.encode("hi", "x" * 200)
+    assert len(cut) == 40
+    assert cut[-1] == whole[-1]
+
+
+def test_a_judge_of_another_base_is_refused(tmp_path: Path) -> None:
+    base = tiny_base(tmp_path / "base")
+    train_reward_model(settings(base, epochs=1), PROMPTS, ANSWERS, LABELS, tmp_path / "judge")
+    card = tmp_path / "judge" / "card.json"
+    content = json.loads(card.read_text())
+    card.write_text(json.dumps(content | {"fingerprint": "0" * 64}))
+    with pytest.raises(ModelSourceError, match="trained on another"):
+        load_reward_model(tmp_path / "judge")
+    shutil.rmtree(tmp_path / "judge")
+    with pytest.raises(ModelSourceError, match="no reward model"):
+        load_reward_model(tmp_path / "judge")
