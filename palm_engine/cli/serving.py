@@ -67,9 +67,9 @@ def generate(
     project: Project = Path("."),
     json: Json = False,
 ) -> None:
-    """Answer a prompt as the member that is picked at the weights, or as all members side by side.
+    """Answer a prompt, token by token, as the member picked at the weights or as all members.
 
-    Streams.
+    Example: palm generate portfolios/demo --prompt "How do I boil an egg?" --weights humor=1 --all
     """
     from palm_engine.bundle.folder import read_bundle
     from palm_engine.cli.terminal import StreamedAnswers
@@ -91,7 +91,7 @@ def generate(
     options = LoadOptions(device, dtype, threads, download)
     source = _backend(found, backend, url, members, options)
     members = [m for m in members if m in source.policies]
-    shown = StreamedAnswers(console if not json else None, members, picked)
+    shown = StreamedAnswers(console if not json else None, members, picked, found.label)
     with shown:
         answers = answer_all(found, source, prompt, members, settings, shown.update)
     if notice := getattr(source, "notice", ""):

@@ -333,7 +333,7 @@ def _print_report(summary: SelectionReport, rewards: RewardTable, json: bool) ->
         values = rewards.rewards[rewards.policies.index(member)]
         weights = summary.weights[member]
         place = "never picked" if weights is None else weights_text(weights)
-        shown.add_row(member, *(f"{v:.3f}" for v in values), place)
+        shown.add_row(rewards.labels.get(member, member), *(f"{v:.3f}" for v in values), place)
     console.print(shown)
     gap = summary.worst_gap
     at = weights_text(gap.at_weights_additive)

@@ -178,9 +178,16 @@ class StreamedAnswers:
     Nothing is shown without a console, whole ones without a terminal.
     """
 
-    def __init__(self, console: Console | None, members: Sequence[str], picked: str) -> None:
+    def __init__(
+        self,
+        console: Console | None,
+        members: Sequence[str],
+        picked: str,
+        label: Callable[[str], str] = str,
+    ) -> None:
         self.console = console
         self.members = members
+        self.label = label
         self.picked = picked
         self.texts = [""] * len(members)
         on_terminal = console is not None and console.is_terminal
@@ -216,7 +223,8 @@ class StreamedAnswers:
 
     def _panel(self, row: int, below: str = "") -> Panel:
         member = self.members[row]
-        title = f"{member} (picked)" if member == self.picked else member
+        name = self.label(member)
+        title = f"{name} (picked)" if member == self.picked else name
         return Panel(
             Text(printable(self.texts[row])),
             title=title,

@@ -44,17 +44,8 @@ class Region:
             )
         if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
             raise InvalidInputError("bounds on weights must be finite numbers")
-        lower = np.maximum(lower, 0.0)
-        upper = np.minimum(upper, 1.0)
-        # What the other bounds leave of each weight.
-        upper = np.minimum(upper, 1 - (lower.sum() - lower))
-        lower = np.maximum(lower, 1 - (upper.sum() - upper))
-        if (upper - lower).min() < LEAST_WIDTH:
-            i = int(np.argmin(upper - lower))
-            raise InvalidInputError(
-                f"the bounds leave no room for the weight of trait {i + 1}: between"
-                f" {lower[i]:.6g} and {upper[i]:.6g}; widen them"
-            )
+        lower, upper = _narrowed(lower, upper)
+        _require_room(lower, upper, [f"trait {i + 1}" for i in range(len(lower))])
         object.__setattr__(self, "lower", lower)
         object.__setattr__(self, "upper", upper)
 
@@ -82,10 +73,11 @@ class Region:
             raise InvalidInputError(
                 f"unknown trait {unknown[0]!r} in a bound; the traits are {', '.join(traits)}"
             )
-        return cls(
-            np.array([lower.get(t, 0.0) for t in traits]),
-            np.array([upper.get(t, 1.0) for t in traits]),
-        )
+        least = np.array([lower.get(t, 0.0) for t in traits])
+        most = np.array([upper.get(t, 1.0) for t in traits])
+        if np.isfinite(least).all() and np.isfinite(most).all():
+            _require_room(*_narrowed(least, most), [repr(t) for t in traits])
+        return cls(least, most)
 
     @property
     def d(self) -> int:
@@ -160,3 +152,20 @@ class Region:
         cell = rng.choice(len(cells), size=count, p=volume / volume.sum())
         mix = rng.dirichlet(np.ones(self.d), size=count)
         return np.asarray(np.einsum("mc,mcd->md", mix, corners[cells[cell]]))
+
+
+def _narrowed(lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
+    """What the bounds leave of each weight, given that weights sum to 1."""
+    lower = np.maximum(lower, 0.0)
+    upper = np.minimum(upper, 1.0)
+    upper = np.minimum(upper, 1 - (lower.sum() - lower))
+    return np.maximum(lower, 1 - (upper.sum() - upper)), upper
+
+
+def _require_room(lower: Floats, upper: Floats, names: Sequence[str]) -> None:
+    if (upper - lower).min() < LEAST_WIDTH:
+        i = int(np.argmin(upper - lower))
+        raise InvalidInputError(
+            f"the bounds leave no room for the weight of {names[i]}: between {lower[i]:.6g} and"
+            f" {upper[i]:.6g}; widen them"
+        )

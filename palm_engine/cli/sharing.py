@@ -1,0 +1,64 @@
+"""`palm push` and `palm pull`: bundles on the Hugging Face hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+commands = typer.Typer()
+console = Console()
+
+
+@commands.command()
+def push(
+    bundle: Annotated[Path, typer.Argument(help="A bundle folder, e.g. portfolios/mine.")],
+    repo: Annotated[str, typer.Argument(help="The repository, owner/name.")],
+    public: Annotated[
+        bool, typer.Option("--public", help="Make a new repository public; private otherwise.")
+    ] = False,
+    message: Annotated[str, typer.Option(help="Of the commit.")] = "",
+    card: Annotated[
+        bool, typer.Option("--card", help="Only print the model card; upload nothing.")
+    ] = False,
+) -> None:
+    """Upload a bundle with a model card written from its certificate.
+
+    The hub is that of HF_ENDPOINT; the token that of `hf auth login` or HF_TOKEN.
+
+    Example: palm push portfolios/mine me/my-portfolio
+    """
+    from palm_engine.bundle.folder import read_bundle
+    from palm_engine.pipeline.sharing import model_card
+    from palm_engine.pipeline.sharing import push as upload
+
+    found = read_bundle(bundle)
+    if card:
+        typer.echo(model_card(found, repo))
+        return
+    address = upload(found, repo, not public, message, _print)
+    typer.echo(f"Pushed to {address}")
+
+
+@commands.command()
+def pull(
+    repo: Annotated[str, typer.Argument(help="The repository, owner/name.")],
+    out: Annotated[Path, typer.Option(help="The bundle folder to write.")],
+) -> None:
+    """Download a bundle and check it; nothing but a bundle's own files is fetched.
+
+    Example: palm pull me/my-portfolio --out portfolios/mine
+    """
+    from palm_engine.pipeline.sharing import pull as download
+
+    found = download(repo, out, _print)
+    typer.echo(
+        f"Wrote {out}: {len(found.policies)} candidates, {len(found.members)} members. Open it"
+        f" with: palm app --portfolios {out.parent}"
+    )
+
+
+def _print(text: str) -> None:
+    console.print(text, highlight=False, markup=False)
