@@ -6,7 +6,7 @@ No torch here: configurations and bundles are read without it.
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -50,14 +50,49 @@ class TemplateSettings(BaseModel):
         return "".join(f"{{%- set {k} = {v} -%}}" for k, v in values.items()) + text
 
 
+class DpoSettings(BaseModel):
+    """Direct preference optimisation on pairs from the pool."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    beta: float = Field(0.1, gt=0, description="how strongly the adapter is held to the base")
+    margin: float = Field(
+        0.05, ge=0, le=1, description="value by which a rejected answer is below the chosen one"
+    )
+
+
+class GrpoSettings(BaseModel):
+    """Group-relative policy optimisation on the adapter's own answers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(200, ge=1, description="of the optimiser")
+    generations: int = Field(8, ge=2, description="answers per prompt that are compared")
+    beta: float = Field(0.02, ge=0, description="weight of the KL to the base")
+    aggregation: Literal["sum_then_normalize", "normalize_then_sum"] = Field(
+        "sum_then_normalize",
+        description=(
+            "normalize_then_sum (GDPO) standardises each trait within its group first: the"
+            " objective is then no longer linear in the weights with the declared normalisation"
+        ),
+    )
+
+
 class TrainingSettings(BaseModel):
-    """Reward-weighted regression of LoRA adapters on all linear layers.
+    """How LoRA adapters on all linear layers are trained.
+
+    `rwr`: reward-weighted regression on answers of the pool; `dpo`: preferences between them;
+    `grpo`: the adapter's own answers, scored while it trains (the latter two need the extra
+    `grpo`).
 
     `learning_rate` decays to 0 over the run after a tenth of warm-up.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    method: Literal["rwr", "dpo", "grpo"] = "rwr"
+    dpo: DpoSettings = DpoSettings()
+    grpo: GrpoSettings = GrpoSettings()
     rank: int = Field(4, ge=1, le=64, description="rank of the adapters")
     alpha: float = Field(16, gt=0, description="scale of the adapters, times rank")
     learning_rate: float = Field(1e-3, gt=0, description="after warm-up")

@@ -47,12 +47,15 @@ class TrainingReport:
         held_out: on the held-out prompts, before training and after each epoch; empty without such.
         epoch: whose adapter was kept (from 1): the last, or the best on the held-out prompts.
         steps: of the optimiser.
+        history: by step, where rewards are asked while training (grpo): each trait's raw mean, and
+            `scalar`, what they come to at the weights.
     """
 
     losses: tuple[float, ...]
     held_out: tuple[float, ...]
     epoch: int
     steps: int
+    history: tuple[dict[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,7 @@ def train_adapter(
     adapted = get_peft_model(model, lora)
     try:
         report, state = _optimise(adapted, tokenizer, pairs, settings, seed, progress)
-        with whole_folder(folder) as part:
-            _save(adapted, state, part)
+        _save(adapted, state, folder)
     finally:
         adapted.unload()
     return report
@@ -217,14 +219,25 @@ def _state(adapted: Any) -> dict[str, Any]:
     }
 
 
+def save_adapter(adapted: Any, folder: Path) -> None:
+    """Write the adapter of a peft model, whole or not at all: bfloat16, safetensors.
+
+    Args:
+        adapted: a peft model with one adapter.
+        folder: to write.
+    """
+    _save(adapted, _state(adapted), folder)
+
+
 def _save(adapted: Any, state: dict[str, Any], folder: Path) -> None:
     from safetensors.torch import save_file
 
-    save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     config = adapted.peft_config["default"]
     # Don't leak the local path of the base model; it is never followed when loading.
     config.base_model_name_or_path = ""
     config.inference_mode = True
     # A set otherwise, written in any order: the same training would give another hash.
     config.target_modules = sorted(config.target_modules)
-    config.save_pretrained(folder)
+    with whole_folder(folder) as part:
+        save_file(state, part / "adapter_model.safetensors", metadata={"format": "pt"})
+        config.save_pretrained(part)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,11 +22,12 @@ from palm_engine.bundle.folder import (
 )
 from palm_engine.errors import ConfigError
 from palm_engine.lm.training import TrainingReport
+from palm_engine.lm.trl_training import require_trl
 from palm_engine.pipeline.assemble import assemble_manifest, package_versions
 from palm_engine.pipeline.certify import CERTIFY_STEPS, Evaluated, certify
 from palm_engine.pipeline.config import BuildConfig
 from palm_engine.pipeline.evaluate import KlEstimate, KlTask, estimate_kl
-from palm_engine.pipeline.plan import PoolPlan, plan_pool
+from palm_engine.pipeline.plan import PlannedPolicy, PoolPlan, plan_pool
 from palm_engine.pipeline.policy import Policy
 from palm_engine.pipeline.progress import Progress
 from palm_engine.pipeline.remote import RemoteTask, draw_remote
@@ -37,7 +40,15 @@ from palm_engine.pipeline.sample import (
     read_prompts,
 )
 from palm_engine.pipeline.store import Store, key_of
-from palm_engine.pipeline.train import DEMONSTRATION, TrainTask, draw_pairs, policy_name, train
+from palm_engine.pipeline.train import (
+    DEMONSTRATION,
+    OnlineTask,
+    TrainTask,
+    draw_pairs,
+    draw_preferences,
+    policy_name,
+    train,
+)
 from palm_engine.pipeline.workers import run_tasks
 
 
@@ -76,6 +87,8 @@ class Build:
         check_target(out, HOLDINGS)
         # Made now: a reward that can't be had is refused before anything is drawn.
         self.rewards = TraitRewards.of(self.config, self.project, self.store)
+        if self.config.train and self.config.training.method != "rwr":
+            require_trl()
         if (out / MANIFEST_FILE).is_file() and (
             held := read_bundle(out).manifest.name
         ) != self.config.name:
@@ -265,26 +278,16 @@ class Build:
         tasks = {}
         for planned in plan.adapters:
             name = policy_name(planned.weights)
-            pairs = draw_pairs(
-                pool,
-                rewards,
-                planned.beta,
-                planned.weights,
-                t.draws_per_prompt,
-                t.system,
-                self.texts,
-                self.settings.max_new_tokens,
-                self.config.seed,
-            )
-            tasks[name] = TrainTask(
+            task = TrainTask(
                 self.config.base,
                 self.config.template,
                 name,
-                pairs,
+                (),
                 t,
                 self.config.seed,
                 self.store.path(f"{place}adapters/{name}"),
             )
+            tasks[name] = self._with_data(task, planned, pool, rewards)
         keys = {name: key_of(task, self.model_key) for name, task in tasks.items()}
         missing = [
             task
@@ -306,6 +309,36 @@ class Build:
             )
             for p in plan.adapters
         ]
+
+    def _with_data(
+        self, task: TrainTask, planned: PlannedPolicy, pool: pd.DataFrame, rewards: Floats
+    ) -> TrainTask:
+        """The task with what its method learns from."""
+        t = self.config.training
+        common = (pool, rewards, planned.beta, planned.weights, t.draws_per_prompt)
+        if t.method == "dpo":
+            preferences = draw_preferences(
+                *common, t.dpo.margin, t.system, self.texts, self.config.seed
+            )
+            return replace(task, preferences=preferences)
+        if t.method == "grpo":
+            train = self.prompts[self.prompts["split"] == "train"]
+            # What has no part in training: a change of it trains nothing again.
+            plain: dict[str, Any] = {"title": "", "curated_prompts": (), "display_names": {}}
+            for part in ("run", "selection", "evaluation", "soups"):
+                plain[part] = BuildConfig.model_fields[part].default
+            online = OnlineTask(
+                tuple(train["text"]),
+                self.config.model_copy(update=plain),
+                self.project,
+                tuple(map(float, planned.weights)),
+                tuple(self.rewards.key()),
+            )
+            return replace(task, online=online)
+        pairs = draw_pairs(
+            *common, t.system, self.texts, self.settings.max_new_tokens, self.config.seed
+        )
+        return replace(task, pairs=pairs)
 
     def evaluate(self, policies: list[Policy]) -> pd.DataFrame:
         """Stage 5: every policy's own answers, scored.
@@ -458,13 +491,26 @@ class Build:
         return "" if folder is None else adapter_sha256(folder)
 
 
+def _ends(history: Sequence[dict[str, float]]) -> tuple[Sequence[dict[str, float]], ...]:
+    """The first and the last tenth of the steps."""
+    few = max(1, len(history) // 10)
+    return history[:few], history[-few:]
+
+
 def _folder(policy: Policy) -> Path:
     assert policy.adapter is not None
     return policy.adapter
 
 
 def _training_note(policy: str, report: TrainingReport, epochs: int) -> str:
-    words = f"{policy}: loss {report.losses[0]:.2f} to {report.losses[report.epoch - 1]:.2f}"
+    if report.history:
+        first, last = (np.mean([h["scalar"] for h in part]) for part in _ends(report.history))
+        traits = [t for t in report.history[0] if t != "scalar"]
+        final = _ends(report.history)[1]
+        raw = ", ".join(f"{t} {np.mean([h[t] for h in final]):.3f}" for t in traits)
+        return f"{policy}: value {first:.3f} to {last:.3f} while training ({raw})"
+    last_loss = report.losses[-1 if not report.held_out else report.epoch - 1]
+    words = f"{policy}: loss {report.losses[0]:.2f} to {last_loss:.2f}"
     if report.held_out:
         best = report.held_out[report.epoch]
         words += (

@@ -121,6 +121,13 @@ class TraitRewards:
             )
         return scored
 
+    def score_texts(
+        self, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]
+    ) -> Floats:
+        """Scores of texts, shape (n, d); nothing is kept."""
+        columns = [scores_of(m.reward, prompts, answers, tokens) for m in self.measures]
+        return np.stack(columns, axis=1)
+
     def _scores(
         self,
         reward: Reward,

@@ -9,17 +9,40 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from palm_engine.errors import ConfigError
 from palm_engine.lm.settings import TemplateSettings, TrainingSettings
 from palm_engine.lm.training import Pair, TrainingReport, train_adapter
+from palm_engine.lm.trl_training import Preference, train_dpo, train_grpo
 from palm_engine.oracles.gibbs import GibbsOracle
+from palm_engine.pipeline.config import BuildConfig
+from palm_engine.pipeline.rewards import TraitRewards
 from palm_engine.pipeline.workers import loaded_base, report_progress
 
 DEMONSTRATION = "demonstration"
 
 
 @dataclass(frozen=True)
+class OnlineTask:
+    """What an adapter needs that is paid for its own answers while it trains (grpo).
+
+    Attributes:
+        prompts: of the users.
+        config: names the rewards.
+        project: folder that they start from.
+        weights: of the traits.
+        reward_keys: the rewards' fingerprints: what was trained under others is not current.
+    """
+
+    prompts: tuple[str, ...]
+    config: BuildConfig
+    project: Path
+    weights: tuple[float, ...]
+    reward_keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class TrainTask:
-    """One adapter to train: the pairs are already drawn, so that a process needs no pool."""
+    """One adapter to train: what is drawn from the pool is drawn, so that a process needs none."""
 
     base: str
     template: TemplateSettings | None
@@ -28,6 +51,8 @@ class TrainTask:
     settings: TrainingSettings
     seed: int
     folder: Path
+    preferences: tuple[Preference, ...] = ()
+    online: OnlineTask | None = None
 
 
 def train(task: TrainTask) -> TrainingReport:
@@ -40,15 +65,27 @@ def train(task: TrainTask) -> TrainingReport:
         report_progress(share - reported)
         reported = share
 
-    return train_adapter(
-        base.model,
-        base.tokenizer,
-        task.pairs,
-        task.settings,
-        task.seed % (2**31),
-        task.folder,
-        progress,
-    )
+    seed = task.seed % (2**31)
+    common = (task.settings, seed, task.folder, progress)
+    if task.settings.method == "dpo":
+        return train_dpo(base.model, base.tokenizer, task.preferences, *common)
+    if task.online is not None:
+        online = task.online
+        rewards = TraitRewards.of(online.config, online.project)
+        return train_grpo(
+            base.model,
+            base.tokenizer,
+            online.prompts,
+            rewards.score_texts,
+            rewards.traits,
+            np.array(online.weights),
+            task.settings,
+            online.config.sampling,
+            seed,
+            task.folder,
+            progress,
+        )
+    return train_adapter(base.model, base.tokenizer, task.pairs, *common)
 
 
 def policy_name(weights: np.ndarray) -> str:
@@ -97,3 +134,52 @@ def draw_pairs(
         weight = float(drawn.flat[int(position)])
         pairs.append(Pair(system, texts[row["prompt_id"]], row["text"], ended, weight))
     return tuple(pairs)
+
+
+def draw_preferences(
+    pool: pd.DataFrame,
+    rewards: np.ndarray,
+    beta: float,
+    weights: np.ndarray,
+    draws: int,
+    margin: float,
+    system: str | None,
+    texts: dict[str, str],
+    seed: int,
+) -> tuple[Preference, ...]:
+    """Draw pairs of answers for DPO: one by the Gibbs policy, one that is worth less.
+
+    Args:
+        pool: answers, sorted by prompt.
+        rewards: their scores, shape (prompts, samples, d).
+        beta: temperature of the Gibbs policy.
+        weights: shape (d,).
+        draws: per prompt; fewer where no answer is below the chosen one by the margin.
+        margin: least difference of value.
+        system: system prompt to train under, or None.
+        texts: prompts by id.
+        seed: of the draws.
+
+    Raises:
+        ConfigError: no prompt has two answers that differ by the margin.
+    """
+    probabilities = GibbsOracle(rewards, beta).policy(weights)
+    values = rewards @ weights
+    rng = np.random.default_rng((seed, zlib.crc32(policy_name(weights).encode()), 2))
+    samples = values.shape[1]
+    found = []
+    for i, own in enumerate(values):
+        for chosen in rng.choice(samples, draws, p=probabilities[i]):
+            worse = np.flatnonzero(own <= own[chosen] - max(margin, 1e-9))
+            if not len(worse):
+                continue
+            better = pool.iloc[i * samples + int(chosen)]
+            other = pool.iloc[i * samples + int(rng.choice(worse))]
+            prompt = texts[better["prompt_id"]]
+            found.append(Preference(system, prompt, str(better["text"]), str(other["text"])))
+    if not found:
+        raise ConfigError(
+            f"training.dpo.margin: no prompt has two answers whose values differ by {margin}; give"
+            " a smaller one"
+        )
+    return tuple(dict.fromkeys(found))

@@ -41,8 +41,13 @@ def conversation_ids(tokenizer: Any, system: str | None, prompt: str) -> list[in
     Raises:
         ModelSourceError: there is no chat template, or it can't be rendered.
     """
-    text = _rendered(tokenizer, system or "", prompt)
+    text = conversation_text(tokenizer, system, prompt)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def conversation_text(tokenizer: Any, system: str | None, prompt: str) -> str:
+    """The conversation of `conversation_ids` as text."""
+    return _rendered(tokenizer, system or "", prompt)
 
 
 def turn_end_id(tokenizer: Any) -> int | None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from palm_engine.errors import ConfigError
 from palm_engine.oracles.gibbs import GibbsOracle
-from palm_engine.pipeline.train import draw_pairs, policy_name
+from palm_engine.pipeline.train import draw_pairs, draw_preferences, policy_name
 
 TEXTS = {"a": "A?", "b": "B?"}
 
@@ -57,3 +59,21 @@ def test_a_long_answer_was_cut_unless_somebody_wrote_it() -> None:
         pool = pool_of(1, 1, tokens=64, source=source)
         (pair,) = draw_pairs(pool, np.ones((1, 1, 2)), 1.0, np.ones(2) / 2, 1, None, texts, 64, 0)
         assert pair.ended is ended
+
+
+def test_preferences_are_of_answers_that_differ_enough() -> None:
+    rng = np.random.default_rng(3)
+    rewards = rng.random((6, 5, 2))
+    w = np.array([0.6, 0.4])
+    values = rewards @ w
+    texts = {f"p{i}": f"{i}?" for i in range(6)}
+    pool = pool_of(6, 5)
+    found = draw_preferences(pool, rewards, 0.05, w, 4, 0.2, None, texts, 1)
+    assert found
+    assert len(set(found)) == len(found)
+    for pair in found:
+        (i, a), (j, b) = (map(int, t.split("-")) for t in (pair.chosen, pair.rejected))
+        assert i == j == int(pair.prompt.removesuffix("?"))
+        assert values[i, a] >= values[i, b] + 0.2
+    with pytest.raises(ConfigError, match=r"training\.dpo\.margin"):
+        draw_preferences(pool, rewards, 0.05, w, 4, 1.0, None, texts, 1)

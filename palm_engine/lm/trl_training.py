@@ -1,0 +1,302 @@
+"""Direct preference optimisation and group-relative policy optimisation, by TRL's trainers.
+
+DPO: Rafailov et al. 2023, arXiv 2305.18290. GRPO: Shao et al. 2024, arXiv 2402.03300; several
+rewards are weighed by `reward_weights`. `normalize_then_sum` is GDPO's normalisation (arXiv
+2601.05242): each trait is standardised within its group before weights are applied, so that the
+objective is no longer linear in the weights with the declared normalisation. The optional extra
+`grpo` brings TRL.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from palm_engine._types import Floats
+from palm_engine.errors import DependencyError, ModelSourceError
+from palm_engine.lm.generation.conversation import conversation_text, turn_end_id
+from palm_engine.lm.settings import SamplingSettings, TrainingSettings
+from palm_engine.lm.training import TrainingReport, save_adapter
+
+# Prompts, answers and their lengths in tokens; gives scores (n, traits).
+Score = Callable[[Sequence[str], Sequence[str], Sequence[int]], Floats]
+
+
+@dataclass(frozen=True)
+class Preference:
+    """Two answers to a prompt, of which the first is preferred."""
+
+    system: str | None
+    prompt: str
+    chosen: str
+    rejected: str
+
+
+def require_trl() -> None:
+    """Check that TRL is installed.
+
+    Raises:
+        DependencyError: it isn't.
+    """
+    try:
+        import trl  # noqa: F401
+    except ImportError as error:
+        raise DependencyError(
+            "the methods dpo and grpo need the extra 'grpo': pip install -e '.[grpo]'"
+        ) from error
+
+
+def train_dpo(
+    model: Any,
+    tokenizer: Any,
+    preferences: Sequence[Preference],
+    settings: TrainingSettings,
+    seed: int,
+    folder: Path,
+    progress: Callable[[float], None] = lambda _: None,
+) -> TrainingReport:
+    """Train one adapter on preferences and write it to `folder`.
+
+    Args:
+        model: the base; left as it was.
+        tokenizer: its tokenizer.
+        preferences: at least one.
+        settings: of the training; `settings.dpo.beta` holds the adapter to the base.
+        seed: of the adapter and the order.
+        folder: to write.
+        progress: gets the share done, 0 to 1.
+
+    Raises:
+        ModelSourceError: answers end with another token than the tokenizer's, which TRL appends.
+        DependencyError: TRL isn't installed.
+    """
+    require_trl()
+    from datasets import Dataset
+    from trl import DPOConfig, DPOTrainer
+
+    _require_plain_end(tokenizer)
+    rows = [
+        {
+            "prompt": conversation_text(tokenizer, p.system, p.prompt),
+            "chosen": p.chosen,
+            "rejected": p.rejected,
+        }
+        for p in preferences
+    ]
+    with _left_as_it_was(model), tempfile.TemporaryDirectory() as place:
+        arguments = DPOConfig(
+            beta=settings.dpo.beta,
+            max_length=None,
+            **_arguments(place, settings, seed),
+        )
+        trainer = DPOTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=Dataset.from_list(rows),
+            processing_class=tokenizer,
+            peft_config=_lora(settings),
+            callbacks=[_watch(progress)],
+        )
+        return _trained(trainer, folder)
+
+
+def train_grpo(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    score: Score,
+    traits: Sequence[str],
+    weights: Floats,
+    settings: TrainingSettings,
+    sampling: SamplingSettings,
+    seed: int,
+    folder: Path,
+    progress: Callable[[float], None] = lambda _: None,
+) -> TrainingReport:
+    """Train one adapter on its own answers, paid by the traits' rewards at some weights.
+
+    Args:
+        model: the base; left as it was.
+        tokenizer: its tokenizer.
+        prompts: of the users.
+        score: the rewards.
+        traits: their d names.
+        weights: shape (d,).
+        settings: of the training.
+        sampling: how its answers are drawn.
+        seed: of adapter, order and answers.
+        folder: to write.
+        progress: gets the share done, 0 to 1.
+
+    Returns:
+        The report; its history holds each trait's raw mean and the weighed scalar apart.
+
+    Raises:
+        DependencyError: TRL isn't installed.
+    """
+    require_trl()
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    g = settings.grpo
+    rows = [
+        {"prompt": conversation_text(tokenizer, settings.system, p), "question": p} for p in prompts
+    ]
+    shared = _Scores(score)
+    with _left_as_it_was(model), tempfile.TemporaryDirectory() as place:
+        arguments = GRPOConfig(
+            num_generations=g.generations,
+            beta=g.beta,
+            max_steps=g.steps,
+            reward_weights=[float(w) for w in weights],
+            multi_objective_aggregation=g.aggregation,
+            max_completion_length=sampling.max_new_tokens,
+            temperature=max(sampling.temperature, 0.01),
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            repetition_penalty=sampling.repetition_penalty,
+            # A batch holds whole groups.
+            **_arguments(place, settings, seed)
+            | {
+                "per_device_train_batch_size": g.generations
+                * math.ceil(settings.batch_size / g.generations)
+            },
+        )
+        trainer = GRPOTrainer(
+            model=model,
+            reward_funcs=[shared.of(i, trait) for i, trait in enumerate(traits)],
+            args=arguments,
+            train_dataset=Dataset.from_list(rows),
+            processing_class=tokenizer,
+            peft_config=_lora(settings),
+            callbacks=[_watch(progress)],
+        )
+        return _trained(trainer, folder, tuple(traits))
+
+
+class _Scores:
+    """One scoring of a batch for all traits: TRL asks for each trait by itself."""
+
+    def __init__(self, score: Score) -> None:
+        self._score = score
+        self._last: tuple[Any, Floats] = (None, np.zeros((0, 0)))
+
+    def of(self, column: int, trait: str) -> Any:
+        """A reward function of TRL's form for one trait."""
+
+        def reward(
+            completions: list[str],
+            question: list[str],
+            completion_ids: list[list[int]],
+            **_: Any,
+        ) -> list[float]:
+            key = (tuple(question), tuple(completions))
+            if self._last[0] != key:
+                texts = [c.strip() for c in completions]
+                lengths = [len(ids) for ids in completion_ids]
+                self._last = (key, self._score(question, texts, lengths))
+            return [float(x) for x in self._last[1][:, column]]
+
+        reward.__name__ = trait
+        return reward
+
+
+def _arguments(place: str, settings: TrainingSettings, seed: int) -> dict[str, Any]:
+    return {
+        "output_dir": place,
+        "learning_rate": settings.learning_rate,
+        "per_device_train_batch_size": settings.batch_size,
+        "num_train_epochs": settings.epochs,
+        "warmup_steps": 0.1,
+        "lr_scheduler_type": "linear",
+        "max_grad_norm": 1.0,
+        "seed": seed % 2**31,
+        "save_strategy": "no",
+        "report_to": "none",
+        "logging_steps": 1,
+        "disable_tqdm": True,
+        "gradient_checkpointing": False,
+        "bf16": False,
+        "dataloader_pin_memory": False,
+    }
+
+
+def _lora(settings: TrainingSettings) -> Any:
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+
+
+@contextmanager
+def _left_as_it_was(model: Any) -> Iterator[None]:
+    """Takes off what a trainer leaves on the base.
+
+    A wrapped forward, which copies of the model would share, and a cache that is switched off.
+    """
+    cached = model.config.use_cache
+    try:
+        yield
+    finally:
+        for module in model.modules():
+            vars(module).pop("forward", None)
+            vars(module).pop("_original_forward", None)
+        model.config.use_cache = cached
+
+
+def _watch(progress: Callable[[float], None]) -> Any:
+    from transformers import TrainerCallback
+
+    class Watch(TrainerCallback):  # type: ignore[misc]
+        """Reports steps done."""
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            """After each step."""
+            progress(state.global_step / max(state.max_steps, 1))
+
+        def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            """TRL prints each log otherwise."""
+
+    return Watch()
+
+
+def _trained(trainer: Any, folder: Path, traits: tuple[str, ...] = ()) -> TrainingReport:
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    adapted = trainer.accelerator.unwrap_model(trainer.model)
+    try:
+        trainer.train()
+        adapted.eval()
+        save_adapter(adapted, folder)
+    finally:
+        adapted.unload()
+    logs = [entry for entry in trainer.state.log_history if "loss" in entry]
+    history = tuple(
+        {trait: float(entry[f"rewards/{trait}/mean"]) for trait in traits}
+        | {"scalar": float(entry["reward"])}
+        for entry in logs
+        if traits
+    )
+    losses = tuple(float(entry["loss"]) for entry in logs)
+    return TrainingReport(losses, (), 1, trainer.state.global_step, history)
+
+
+def _require_plain_end(tokenizer: Any) -> None:
+    end = turn_end_id(tokenizer)
+    if end not in (None, tokenizer.eos_token_id):
+        raise ModelSourceError(
+            "dpo: this model's answers end with another token than its tokenizer's eos_token, which"
+            " TRL appends; use the method rwr, or set eos_token to the template's"
+        )

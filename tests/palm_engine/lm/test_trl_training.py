@@ -1,0 +1,129 @@
+"""DPO and GRPO through TRL on a tiny model: what is preferred or paid becomes likelier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from palm_engine.errors import ModelSourceError
+from tests.support.fakes import tiny_base
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("trl")
+pytestmark = pytest.mark.slow
+
+from palm_engine.lm.adapters.files import read_adapter, with_adapter
+from palm_engine.lm.base_model.load import load_base
+from palm_engine.lm.generation.likelihood import log_likelihoods
+from palm_engine.lm.generation.sampling import Answer
+from palm_engine.lm.settings import SamplingSettings, TrainingSettings
+from palm_engine.lm.trl_training import Preference, train_dpo, train_grpo
+
+PROMPTS = ["Why?", "How?", "Who?", "What now?"]
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Any:
+    return load_base(str(tiny_base(tmp_path / "base")), lambda _: None, "float32", device="cpu")
+
+
+def settings(**changes: Any) -> TrainingSettings:
+    content = {"rank": 4, "batch_size": 4, "epochs": 4, "learning_rate": 1e-2, **changes}
+    return TrainingSettings.model_validate(content)
+
+
+def likelihood(model: Any, tokenizer: Any, answer: str) -> float:
+    ids = tuple(tokenizer(answer, add_special_tokens=False)["input_ids"])
+    rows = [Answer(answer, ids, tokenizer.eos_token_id)] * len(PROMPTS)
+    return float(log_likelihoods(model, tokenizer, None, PROMPTS, rows).sum())
+
+
+def test_dpo_makes_what_is_preferred_likelier_than_what_is_not(base: Any, tmp_path: Path) -> None:
+    model, tokenizer = base.model, base.tokenizer
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    start = likelihood(model, tokenizer, "yes") - likelihood(model, tokenizer, "no!")
+    shares: list[float] = []
+    report = train_dpo(
+        model,
+        tokenizer,
+        [Preference(None, p, "yes", "no!") for p in PROMPTS],
+        settings(method="dpo", dpo={"beta": 0.1}),
+        1,
+        tmp_path / "a",
+        shares.append,
+    )
+    assert report.losses[-1] < report.losses[0]
+    assert shares[-1] == 1
+    adapted = with_adapter(model, tmp_path / "a")
+    end = likelihood(adapted, tokenizer, "yes") - likelihood(adapted, tokenizer, "no!")
+    assert end > start + 1
+    assert read_adapter(tmp_path / "a").parameters > 0
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert sorted(p.name for p in (tmp_path / "a").iterdir() if p.suffix != ".md") == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
+
+
+def test_an_end_that_trl_would_not_teach_is_refused(base: Any, tmp_path: Path) -> None:
+    base.tokenizer.add_special_tokens({"additional_special_tokens": ["<turn>"]})
+    base.tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}<turn>{% endfor %}"
+    with pytest.raises(ModelSourceError, match="eos_token"):
+        train_dpo(
+            base.model,
+            base.tokenizer,
+            [Preference(None, "Why?", "yes", "no")],
+            settings(method="dpo"),
+            1,
+            tmp_path / "a",
+        )
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("aggregation", ["sum_then_normalize", "normalize_then_sum"])
+def test_grpo_earns_more_of_what_the_weights_ask_for(
+    base: Any, tmp_path: Path, aggregation: str
+) -> None:
+    asked: list[int] = []
+
+    def score(prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]) -> np.ndarray:
+        asked.append(len(answers))
+        assert set(prompts) <= set(PROMPTS), "rewards see the user's own prompt"
+        low = [sum(c < "P" for c in a) / max(len(a), 1) for a in answers]
+        even = [len(a) % 2 for a in answers]
+        return np.array([low, even], dtype=float).T
+
+    with torch.no_grad():
+        base.model.lm_head.weight.mul_(15)  # random weights hardly prefer any letter otherwise
+    report = train_grpo(
+        base.model,
+        base.tokenizer,
+        PROMPTS,
+        score,
+        ["low", "even"],
+        np.array([0.9, 0.1]),
+        settings(
+            method="grpo",
+            learning_rate=2e-2,
+            batch_size=16,
+            grpo={"steps": 30, "generations": 8, "beta": 0.0, "aggregation": aggregation},
+        ),
+        SamplingSettings(
+            max_new_tokens=8, temperature=1.0, top_p=1.0, top_k=300, repetition_penalty=1.0
+        ),
+        1,
+        tmp_path / "a",
+    )
+    assert len(report.history) == 30
+    low, even, scalar = ([h[k] for h in report.history] for k in ("low", "even", "scalar"))
+    assert np.mean(low[-5:]) > np.mean(low[:5]) + 0.2
+    # The raw traits and what they come to at the weights are logged apart.
+    if aggregation == "sum_then_normalize":
+        expected = [0.9 * x + 0.1 * y for x, y in zip(low, even, strict=True)]
+        assert scalar == pytest.approx(expected, abs=1e-4)
+    assert sum(asked) == 30 * 16, "one scoring per answer, not one per trait"
+    read_adapter(tmp_path / "a")
