@@ -109,6 +109,8 @@ class Build:
             policies += [*adapters, *self.soups(adapters)]
         samples = self.evaluate(policies)
         local = [p for p in policies if p.served is None]
+        for sentence in self.rewards.spent():
+            self.progress.note(sentence)
         kl = self.kl(local, [s.system for s in sources])
         data = Evaluated(
             [p.name for p in policies if p.is_candidate],

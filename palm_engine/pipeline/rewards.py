@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -90,6 +91,19 @@ class TraitRewards:
     def key(self) -> list[str]:
         """What scores depend on besides the answers."""
         return [fingerprint_of(m.reward) for m in self.measures]
+
+    def spent(self) -> list[str]:
+        """What judges on servers have read and written so far, a sentence each."""
+        found = []
+        for measure in self.measures:
+            # Inside of a gate.
+            judge: Any = getattr(measure.reward, "reward", measure.reward)
+            read = getattr(judge, "tokens_read", 0)
+            if read:
+                written = judge.tokens_written
+                cost = f", {judge.cost:.2f} at its price" if judge.cost else ""
+                found.append(f"{measure.title}: {read:,} tokens read, {written:,} written{cost}")
+        return found
 
     def score(
         self,

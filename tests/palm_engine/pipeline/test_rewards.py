@@ -129,6 +129,14 @@ def test_the_rewards_of_a_configuration_are_known_to_its_bundles(tmp_path: Path)
     assert {"length x function gates:polite", "function gates:words"} <= set(reward_names())
 
 
+def test_what_a_judge_costs_is_counted() -> None:
+    judge = Counting()
+    made = TraitRewards([Measure("t", judge, "judge m")])
+    assert made.spent() == []
+    vars(judge).update(tokens_read=12_000, tokens_written=90, cost=0.5)
+    assert made.spent() == ["judge m: 12,000 tokens read, 90 written, 0.50 at its price"]
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
