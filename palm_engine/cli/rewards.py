@@ -154,6 +154,15 @@ def train(
         list[str] | None,
         typer.Option(help="NAME=CSV of answers that are not trained on; may be repeated."),
     ] = None,
+    relevance: Annotated[
+        str | None,
+        typer.Option(
+            help=(
+                "The label that says whether an answer belongs to its prompt: mismatched pairs are"
+                " added as examples without it."
+            )
+        ),
+    ] = None,
     rank: Annotated[int, typer.Option(min=1, max=64, help="Of the LoRA.")] = 32,
     first_layer: Annotated[int, typer.Option(min=0, help="Layers below stay as they are.")] = 0,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the answers.")] = 4,
@@ -164,7 +173,7 @@ def train(
 
     It is used as: reward = {kind = "reward_model", folder = "DIR", head = "fit"}.
 
-    Example: palm rewards train a.csv --head fit:2 --head humor:2 --test topics=b.csv --out judge
+    Example: palm rewards train a.csv --head fit:2 --head kind:1 --relevance fit --out judge
     """
     require_language_models("training a reward model")
     from palm_engine.cli.terminal import TerminalProgress
@@ -184,6 +193,8 @@ def train(
         if not path:
             raise InvalidInputError(f"--test {text!r}: write NAME=FILE")
         tests[name] = Path(path)
+    if relevance is not None and relevance not in heads:
+        raise InvalidInputError(f"--relevance {relevance!r} is not one of the heads")
     settings = RewardModelSettings(
         base=base,
         heads=tuple(heads),
@@ -202,7 +213,7 @@ def train(
             step(share - shares[-1])
             shares.append(share)
 
-        card = train_model(labelled, heads, out, settings, tests, progress=report)
+        card = train_model(labelled, heads, out, settings, tests, None, relevance, report)
         report(1.0, "")
     for key, value in card.items():
         if key.startswith("AUROC"):

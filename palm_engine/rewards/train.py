@@ -23,6 +23,7 @@ def train_model(
     settings: RewardModelSettings,
     tests: dict[str, Path] | None = None,
     meanings: dict[str, str] | None = None,
+    relevance: str | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Train a reward model on tables of labelled answers.
@@ -35,6 +36,9 @@ def train_model(
         tests: CSVs of answers that are not trained on, by name: the card says how well the model
             tells their labels apart.
         meanings: what each label means, in words, for the card.
+        relevance: the label that says whether an answer belongs to its prompt: answers to other
+            prompts, the prompt repeated and random words are added as examples that have none of
+            it. Without them a judge learns what good answers look like, and never reads the prompt.
         progress: gets the share done and a sentence.
 
     Returns:
@@ -52,6 +56,8 @@ def train_model(
     for name, table in held.items():
         if any(pair in seen for pair in zip(table["prompt"], table["answer"], strict=True)):
             raise InvalidInputError(f"test {name!r}: holds answers that are trained on")
+    if relevance is not None:
+        train = pd.concat([train, mismatched(train, relevance, settings.seed)], ignore_index=True)
     card: dict[str, Any] = {
         "data": ", ".join(p.name for p in labelled),
         "examples": len(train),
@@ -80,6 +86,40 @@ def train_model(
     return card
 
 
+def mismatched(examples: pd.DataFrame, label: str, seed: int) -> pd.DataFrame:
+    """Pairs that don't belong together, with `label` 0 and no other label.
+
+    As many answers to other prompts as there are examples; a tenth as many each of prompts
+    repeated, before an answer to another one or alone, and of words drawn from the answers.
+
+    Args:
+        examples: columns prompt and answer.
+        label: of relevance.
+        seed: of the draws.
+
+    Raises:
+        InvalidInputError: there is one prompt only.
+    """
+    rng = np.random.default_rng(seed)
+    prompts = examples["prompt"].to_numpy()
+    if examples["prompt"].nunique() < 2:
+        raise InvalidInputError("relevance needs answers to at least two prompts")
+    other = rng.permutation(prompts)
+    while (same := other == prompts).any():
+        other[same] = rng.choice(prompts, int(same.sum()))
+    answers = examples["answer"].to_numpy()
+    words = " ".join(answers).split()
+    few = rng.choice(len(examples), max(1, len(examples) // 10), replace=False)
+    pairs = list(zip(other, answers, strict=True))
+    pairs += [(other[i], f"{other[i]} {answers[i]}") for i in few]
+    pairs += [(prompts[i], str(prompts[i])) for i in few]
+    lengths = rng.integers(1, 40, len(few))
+    pairs += [
+        (prompts[i], " ".join(rng.choice(words, n))) for i, n in zip(few, lengths, strict=True)
+    ]
+    return pd.DataFrame(pairs, columns=["prompt", "answer"]).assign(**{label: 0.0})
+
+
 def _read(path: Path, heads: dict[str, float]) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, keep_default_na=False)
@@ -96,7 +136,7 @@ def _read(path: Path, heads: dict[str, float]) -> pd.DataFrame:
         if bad.any():
             row = int(bad.argmax())
             raise InvalidInputError(
-                f"{path}, row {row + 2}, column {head}: {frame[head].iloc[row]!r} is no number from"
+                f"{path}, row {row + 2}, column {head}: {frame[head].iloc[row]!s} is no number from"
                 f" 0 to {most:g}"
             )
         frame[head] = numbers / most

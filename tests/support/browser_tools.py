@@ -25,6 +25,7 @@ PAGES = {
     "generations": "What do they answer?",
     "plan": "What should be trained?",
     "guarantee": "What is guaranteed?",
+    "data": "Which of your models are enough?",
 }
 
 # Of every widget that our pages use one, as Streamlit makes it.

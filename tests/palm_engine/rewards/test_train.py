@@ -1,0 +1,77 @@
+"""Reward models are trained from tables; pairs that don't belong together teach relevance."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from palm_engine.cli.main import app
+from palm_engine.errors import InvalidInputError
+from palm_engine.rewards.train import mismatched
+from tests.support.fakes import tiny_base
+
+EXAMPLES = pd.DataFrame(
+    {
+        "prompt": [f"question {i // 2}" for i in range(40)],
+        "answer": [f"answer {i}" for i in range(40)],
+    }
+)
+
+
+def test_mismatched_pairs_never_belong_together() -> None:
+    found = mismatched(EXAMPLES, "fit", 1)
+    own = set(zip(EXAMPLES["prompt"], EXAMPLES["answer"], strict=True))
+    assert not own & set(zip(found["prompt"], found["answer"], strict=True))
+    assert (found["fit"] == 0).all()
+    assert set(found.columns) == {"prompt", "answer", "fit"}
+    others = found.iloc[: len(EXAMPLES)]
+    assert sorted(others["answer"]) == sorted(EXAMPLES["answer"])
+    assert (found["prompt"] == found["answer"]).sum() == 4
+    assert found.equals(mismatched(EXAMPLES, "fit", 1))
+    with pytest.raises(InvalidInputError, match="two prompts"):
+        mismatched(EXAMPLES.assign(prompt="one"), "fit", 1)
+
+
+def test_a_reward_model_is_trained_and_tested_by_a_command(tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    pytest.importorskip("sklearn")
+    base = tiny_base(tmp_path / "base")
+    table = EXAMPLES.assign(loud=[i % 2 for i in range(40)], fit=2)
+    table["answer"] += table["loud"].map({0: "", 1: "!!!"})
+    table.iloc[:30].to_csv(tmp_path / "train.csv", index=False)
+    table.iloc[30:].to_csv(tmp_path / "test.csv", index=False)
+    arguments = ["rewards", "train", str(tmp_path / "train.csv"), "--base", str(base)]
+    arguments += ["--head", "fit:2", "--head", "loud", "--relevance", "fit", "--epochs", "8"]
+    arguments += ["--learning-rate", "0.01", "--rank", "4", "--out", str(tmp_path / "judge")]
+    done = CliRunner().invoke(app, [*arguments, "--test", f"held={tmp_path / 'test.csv'}"])
+    assert done.exit_code == 0, done.output
+    card = json.loads((tmp_path / "judge" / "card.json").read_text())["card"]
+    assert card["examples"] == 30 + 30 + 3 * 3
+    assert card["answers of held"] == 10
+    assert card["AUROC of loud on held"] > 0.9
+    leak = CliRunner().invoke(app, [*arguments, "--test", f"held={tmp_path / 'train.csv'}"])
+    assert leak.exit_code != 0
+    assert "trained on" in str(leak.exception)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (["--head", "kind"], "column 'kind' is missing"),
+        (["--head", "fit:1"], "row 2, column fit: 2 is no number from 0 to 1"),
+        (["--head", "fit:x"], "NAME:LARGEST"),
+        (["--head", "fit:2", "--relevance", "loud"], "is not one of the heads"),
+        (["--head", "fit:2", "--test", "x"], "NAME=FILE"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_named(tmp_path: Path, change: list[str], why: str) -> None:
+    EXAMPLES.assign(fit=2).to_csv(tmp_path / "train.csv", index=False)
+    arguments = ["rewards", "train", str(tmp_path / "train.csv"), "--out", str(tmp_path / "judge")]
+    done = CliRunner().invoke(app, [*arguments, *change])
+    assert done.exit_code != 0
+    assert why in f"{done.output} {done.exception}"
+    assert not (tmp_path / "judge").exists()
