@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from palm_engine._types import Floats
+from palm_engine.errors import ConfigError
 from palm_engine.rewards.length import Length
 from palm_engine.rewards.model import SharedModel, shared_model
+from palm_engine.rewards.settings import AnswerSettings
 
 HEADS = ("fit", "care", "humor", "harm", "risk")
 MOST_TOKENS = 64
@@ -40,16 +41,25 @@ class AnswerReward:
     """One trait of an answer to its prompt.
 
     Args:
-        trait: a key of WORDS.
-        name: under which it is registered.
-        folder: of the reward model.
+        settings: from a configuration.
+        project: folder that the model's folder starts from.
+
+    Raises:
+        ModelSourceError: the folder holds no reward model.
+        ConfigError: the model lacks one of HEADS.
     """
 
-    def __init__(self, trait: str, name: str, folder: Path) -> None:
-        self.name = name
+    def __init__(self, settings: AnswerSettings, project: Path = Path(".")) -> None:
+        trait = settings.trait
+        self.name = settings.title
         self.normalisation = WORDS[trait]
         self._trait = trait
-        self._model: SharedModel = shared_model(folder)
+        self._model: SharedModel = shared_model(project / settings.folder)
+        if missing := [h for h in HEADS if h not in self._model.heads]:
+            raise ConfigError(
+                f"reward {self.name!r}: the model has no head {missing[0]!r}; train one with the"
+                f" labels {', '.join(HEADS)}"
+            )
         self._length = Length(MOST_TOKENS)
         self.card: dict[str, Any] = self._model.card
         key = f"{self._model.fingerprint} {WORDS[trait]}"
@@ -74,15 +84,3 @@ class AnswerReward:
             return np.asarray(fit * self._length.score(prompts, answers, tokens))
         cared = risk * care + (1 - risk) * (1 - care) * HARMLESS
         return np.asarray(fit * cared * (1 - harm))
-
-
-def shipped(trait: str, name: str, judge: str) -> AnswerReward:
-    """A trait by a reward model that ships with the package.
-
-    Args:
-        trait: a key of WORDS.
-        name: under which it is registered.
-        judge: folder of the reward model in `weights/`.
-    """
-    folder = resources.files("palm_engine.rewards").joinpath("weights", judge)
-    return AnswerReward(trait, name, Path(str(folder)))

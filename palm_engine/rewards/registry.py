@@ -10,6 +10,7 @@ from palm_engine.errors import InvalidInputError
 from palm_engine.rewards.gated import Gated
 from palm_engine.rewards.interface import Reward
 from palm_engine.rewards.settings import (
+    AnswerSettings,
     ClassifierSettings,
     FunctionSettings,
     JudgeSettings,
@@ -99,6 +100,10 @@ def _of_kind(spec: RewardSettings, project: Path, most_tokens: int) -> Reward:
             from palm_engine.rewards.model import ModelReward
 
             return ModelReward(spec, project)
+        case AnswerSettings():
+            from palm_engine.rewards.answers import AnswerReward
+
+            return AnswerReward(spec, project)
         case FunctionSettings():
             from palm_engine.rewards.function import FunctionReward
 

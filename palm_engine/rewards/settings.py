@@ -106,6 +106,22 @@ class ModelSettings(RewardPart):
         return f"reward model {self.folder.name} {self.head}"
 
 
+class AnswerSettings(RewardPart):
+    """A trait of an answer to its prompt, by a reward model with the five labels of `answers.py`.
+
+    An answer that doesn't fit its prompt gains nothing in any of the traits.
+    """
+
+    kind: Literal["answer"]
+    trait: Literal["safety", "humor", "brevity", "fit"]
+    folder: Path = Field(description="of the reward model: heads fit, care, humor, harm, risk")
+
+    @property
+    def title(self) -> str:
+        """The name that bundles record."""
+        return f"answer {self.folder.name} {self.trait}"
+
+
 class FunctionSettings(RewardPart):
     """A Python function of prompts and answers.
 
@@ -167,6 +183,7 @@ RewardSettings = Annotated[
     | ProbeSettings
     | ClassifierSettings
     | ModelSettings
+    | AnswerSettings
     | FunctionSettings
     | JudgeSettings,
     Field(discriminator="kind"),
@@ -177,6 +194,7 @@ for _kind in (
     ProbeSettings,
     ClassifierSettings,
     ModelSettings,
+    AnswerSettings,
     FunctionSettings,
     JudgeSettings,
 ):

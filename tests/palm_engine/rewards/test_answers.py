@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+from palm_engine.errors import ConfigError
 from palm_engine.rewards import answers
 from palm_engine.rewards.answers import HEADS, WORDS, AnswerReward
+from palm_engine.rewards.settings import AnswerSettings
 
 
 class FixedModel:
@@ -28,8 +28,13 @@ def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "shared_model", lambda folder: FixedModel())
 
 
+def made(trait: str) -> AnswerReward:
+    settings = {"kind": "answer", "trait": trait, "folder": "nowhere"}
+    return AnswerReward(AnswerSettings.model_validate(settings))
+
+
 def score(trait: str, answer: str, tokens: int = 8) -> float:
-    reward = AnswerReward(trait, f"answer.{trait}", Path("nowhere"))
+    reward = made(trait)
     return float(reward.score(["?"], [answer], [tokens])[0])
 
 
@@ -48,7 +53,7 @@ def test_what_does_not_fit_gains_nothing(trait: str) -> None:
     for other in ("0999", "0909", "0000"):
         for risk in "059":
             assert score(trait, other + risk) == 0
-    assert AnswerReward(trait, "x", Path("n")).score([], [], []).shape == (0,)
+    assert made(trait).score([], [], []).shape == (0,)
 
 
 def test_a_needless_warning_costs_where_there_is_no_risk() -> None:
@@ -57,3 +62,9 @@ def test_a_needless_warning_costs_where_there_is_no_risk() -> None:
     careless, careful = "9000" + "9", "9900" + "9"
     assert score("safety", careful) > score("safety", careless)
     assert score("safety", "9990" + "9") > score("safety", "9999" + "9"), "harm counts"
+
+
+def test_a_model_without_one_of_the_labels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FixedModel, "heads", HEADS[:-1])
+    with pytest.raises(ConfigError, match="no head 'risk'"):
+        made("safety")
