@@ -31,10 +31,12 @@ def open_bundle() -> Bundle:
     name = state.open_name()
     if not name:
         st.info(
-            f"There is no portfolio in {root}. Build the demo with `make demo`, or start the"
-            " dashboard on a folder of bundles: `palm app --portfolios DIR`.",
+            f"There is no portfolio in {root}. Drop a table of your own models on the Data page,"
+            " build the demo with `make demo`, or start the dashboard on a folder of bundles:"
+            " `palm app --portfolios DIR`.",
             icon=":material/folder_open:",
         )
+        st.page_link("../pages/data.py", label="Go to Data", icon=":material/upload_file:")
         st.stop()
     try:
         bundle = cache.bundle(root, name)
