@@ -148,4 +148,4 @@ def test_one_who_cheats_is_named_before_and_after(page: AppTest, folder: Path) -
 def test_without_any_bundle_every_page_leads_here(page: AppTest) -> None:
     page.switch_page("../pages/explore.py").run()
     assert "Drop a table of your own models on the Data page" in said(page)
-    assert any("data" in str(link.proto.page) for link in page.get("page_link"))  # type: ignore[union-attr]
+    assert any("data" in str(link.proto.page) for link in page.get("page_link"))
