@@ -112,13 +112,7 @@ def import_(
     if dry_run:
         return
     with TerminalProgress(error_console) as bars:
-        step = bars.stage("Making the bundle", 1.0)
-        shares = [0.0]
-
-        def report(share: float, _: str) -> None:
-            step(share - shares[-1])
-            shares.append(share)
-
+        report = bars.by_share("Making the bundle")
         bundle = import_bundle(rewards, out, title or table.stem, k, seed, command, report)
         report(1.0, "")
     if json:

@@ -76,13 +76,7 @@ def audit(
     source = config.base if config is not None else _base_of(found, target)
     count = token_counter(resolve_base(source, _print_error, download))
     with TerminalProgress(error_console if json else console) as bars:
-        step = bars.stage("Scoring attacks", 1.0)
-        shares = [0.0]
-
-        def report(share: float, _: str) -> None:
-            step(share - shares[-1])
-            shares.append(share)
-
+        report = bars.by_share("Scoring attacks")
         if config is not None:
             result = audit_configuration(config, project, count, tries, prompts, seed, report)
         else:
@@ -206,13 +200,7 @@ def train(
         seed=seed,
     )
     with TerminalProgress(console) as bars:
-        step = bars.stage("Training the reward model", 1.0)
-        shares = [0.0]
-
-        def report(share: float, _: str) -> None:
-            step(share - shares[-1])
-            shares.append(share)
-
+        report = bars.by_share("Training the reward model")
         card = train_model(labelled, heads, out, settings, tests, None, relevance, report)
         report(1.0, "")
     for key, value in card.items():

@@ -78,6 +78,18 @@ class TerminalProgress:
             self.console.print(f"{title} ...")
         return done
 
+    def by_share(self, title: str) -> Callable[[float, str], None]:
+        """Begin a stage that is told the share done so far, from 0 to 1, and a sentence."""
+        step = self.stage(title, 1.0)
+        done = 0.0
+
+        def report(share: float, _: str) -> None:
+            nonlocal done
+            step(share - done)
+            done = share
+
+        return report
+
     def note(self, text: str) -> None:
         """A line of information."""
         self.console.print(text, highlight=False)

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from palm_engine._files import whole_folder
 from palm_engine._types import Floats, Notice
 from palm_engine.errors import DependencyError, ModelSourceError
+from palm_engine.lm.training import adapter_state, write_adapter_files
 
 HEADS_FILE = "heads.safetensors"
 CARD_FILE = "card.json"
@@ -304,20 +305,9 @@ def _body(settings: RewardModelSettings, report: Notice) -> tuple[Any, Any, str]
 
 
 def _save(model: RewardModel, folder: Path, card: dict[str, Any]) -> None:
-    import torch
-    from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    state = {
-        k: v.detach().to("cpu", torch.bfloat16).contiguous()
-        for k, v in get_peft_model_state_dict(model.body).items()
-    }
-    save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    config = model.body.peft_config["default"]
-    config.base_model_name_or_path = ""
-    config.inference_mode = True
-    config.target_modules = sorted(config.target_modules)
-    config.save_pretrained(folder)
+    write_adapter_files(model.body, adapter_state(model.body), folder)
     (folder / "README.md").unlink(missing_ok=True)
     heads = {k: v.detach().cpu().contiguous() for k, v in model.heads.state_dict().items()}
     save_file(heads, folder / HEADS_FILE)

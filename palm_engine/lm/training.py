@@ -123,7 +123,7 @@ def _optimise(
     per_batch = sum(row.tokens for row in train) / batches
     losses: list[float] = []
     held_out = [_mean_loss(adapted, tokenizer, held, settings.batch_size)] if held else []
-    best = (1, _state(adapted))
+    best = (1, adapter_state(adapted))
     step = 0
     for epoch in range(1, settings.epochs + 1):
         adapted.train()
@@ -147,7 +147,7 @@ def _optimise(
             if epoch > 1 and held_out[-1] >= min(held_out[1:-1]):
                 progress(1.0)
                 break
-        best = (epoch, _state(adapted))
+        best = (epoch, adapter_state(adapted))
     return TrainingReport(tuple(losses), tuple(held_out), best[0], step), best[1]
 
 
@@ -208,7 +208,22 @@ def _mean_loss(adapted: Any, tokenizer: Any, rows: list[_Row], size: int) -> flo
     return sum(losses) / sum(row.tokens for row in rows)
 
 
-def _state(adapted: Any) -> dict[str, Any]:
+def save_adapter(adapted: Any, folder: Path) -> None:
+    """Write the adapter of a peft model, whole or not at all: bfloat16, safetensors.
+
+    Args:
+        adapted: a peft model with one adapter.
+        folder: to write.
+    """
+    _save(adapted, adapter_state(adapted), folder)
+
+
+def _save(adapted: Any, state: dict[str, Any], folder: Path) -> None:
+    with whole_folder(folder) as part:
+        write_adapter_files(adapted, state, part)
+
+
+def adapter_state(adapted: Any) -> dict[str, Any]:
     """A copy of the adapter's weights, in bfloat16 on the CPU."""
     import torch
     from peft import get_peft_model_state_dict
@@ -219,17 +234,14 @@ def _state(adapted: Any) -> dict[str, Any]:
     }
 
 
-def save_adapter(adapted: Any, folder: Path) -> None:
-    """Write the adapter of a peft model, whole or not at all: bfloat16, safetensors.
+def write_adapter_files(adapted: Any, state: dict[str, Any], folder: Path) -> None:
+    """Write an adapter's weights and configuration into a folder that is there.
 
     Args:
         adapted: a peft model with one adapter.
-        folder: to write.
+        state: its weights, as `adapter_state` gives them.
+        folder: to write into.
     """
-    _save(adapted, _state(adapted), folder)
-
-
-def _save(adapted: Any, state: dict[str, Any], folder: Path) -> None:
     from safetensors.torch import save_file
 
     config = adapted.peft_config["default"]
@@ -238,6 +250,5 @@ def _save(adapted: Any, state: dict[str, Any], folder: Path) -> None:
     config.inference_mode = True
     # A set otherwise, written in any order: the same training would give another hash.
     config.target_modules = sorted(config.target_modules)
-    with whole_folder(folder) as part:
-        save_file(state, part / "adapter_model.safetensors", metadata={"format": "pt"})
-        config.save_pretrained(part)
+    save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    config.save_pretrained(folder)

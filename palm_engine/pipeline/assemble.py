@@ -78,7 +78,7 @@ def assemble_manifest(
         outside=tuple(e for e, p in zip(entries, policies, strict=True) if not p.is_candidate),
         members=tuple(
             Member(policy=m, weights=w)
-            for m, w in zip(members, _stand_for(members, candidates, data.traits), strict=True)
+            for m, w in zip(members, stand_for(members, candidates, data.traits), strict=True)
         ),
         certificate=certificate,
         curated_prompts=config.curated_prompts,
@@ -137,8 +137,8 @@ def _candidate(
     )
 
 
-def _stand_for(
-    members: Sequence[str], candidates: list[Candidate], traits: list[str]
+def stand_for(
+    members: Sequence[str], candidates: Sequence[Candidate], traits: list[str]
 ) -> list[dict[str, float]]:
     """The weights each member stands for: where it was trained, or where it is picked."""
     by_name = {c.policy: c for c in candidates}

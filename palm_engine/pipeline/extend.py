@@ -13,14 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from palm_engine.bundle.folder import Bundle, write_bundle
 from palm_engine.bundle.schema import Candidate, Certificate, Manifest, Member, TraitInfo
 from palm_engine.errors import BundleError, ConfigError, InvalidInputError, ModelSourceError
-from palm_engine.geometry.fields import region_centres
 from palm_engine.geometry.simplex import named_weights
+from palm_engine.pipeline.assemble import stand_for
 from palm_engine.pipeline.certify import Evaluated, select_and_certify
 from palm_engine.pipeline.config import Selection
 from palm_engine.pipeline.progress import Progress
@@ -385,28 +384,19 @@ def _certified(
     return manifest.model_copy(
         update={
             "candidates": candidates,
-            "members": manifest.members if same else _members(candidates, names, data.traits),
+            "members": manifest.members
+            if same
+            else tuple(
+                Member(policy=name, weights=weights)
+                for name, weights in zip(
+                    names, stand_for(names, candidates, data.traits), strict=True
+                )
+            ),
             "certificate": _kept_tests(bundle, certificate, same),
             "traits": tuple(_trait(t, rewards) for t in manifest.traits),
             # An audit compares with the members.
             "reward_audit": manifest.reward_audit if same else None,
         }
-    )
-
-
-def _members(
-    candidates: Sequence[Candidate], names: Sequence[str], traits: list[str]
-) -> tuple[Member, ...]:
-    by_name = {c.policy: c for c in candidates}
-    points = np.array([[by_name[n].rewards[t] for t in traits] for n in names])
-    even = np.full(len(traits), 1 / len(traits))
-    return tuple(
-        Member(
-            policy=name,
-            weights=by_name[name].weights
-            or named_weights(even if centre is None else centre, traits, 6),
-        )
-        for name, centre in zip(names, region_centres(points), strict=True)
     )
 
 
