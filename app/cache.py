@@ -15,6 +15,8 @@ import streamlit as st
 from app import jobs, state
 from palm_engine._types import Floats, Progress
 from palm_engine.analysis import curves as explore
+from palm_engine.analysis.finding import Questions
+from palm_engine.analysis.finding import questions as find_questions
 from palm_engine.analysis.normalisation import GapsBySize, gaps_by_size
 from palm_engine.analysis.plan import PlanInfo, built_resolution, plan
 from palm_engine.bundle.folder import MANIFEST_FILE, Bundle, list_bundles, read_bundle
@@ -173,6 +175,20 @@ def shares(points: np.ndarray, portfolio: tuple[int, ...]) -> np.ndarray:
 def used(points: np.ndarray, portfolio: tuple[int, ...], users: np.ndarray) -> Usage:
     """How users with these weights (m, d) spread over the members."""
     return usage(points[list(portfolio)], points[comparator_rows(points)], users)
+
+
+def questions(of: Bundle, portfolio: tuple[int, ...]) -> Questions:
+    """What can be asked to find a member.
+
+    Raises:
+        InvalidInputError: there is nothing to ask about.
+    """
+    return _questions(str(of.folder), stamp(of), portfolio, of)
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def _questions(folder: str, stamp: int, portfolio: tuple[int, ...], _of: Bundle) -> Questions:
+    return find_questions(_of, portfolio)
 
 
 def curve(of: Bundle) -> explore.CurveInfo:

@@ -5,12 +5,16 @@ Nothing is computed here but where a mark goes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from app.colours import palette
+from palm_engine._types import Floats
 from palm_engine.analysis.comparison import MethodCurve
 from palm_engine.analysis.curves import CurveInfo
 from palm_engine.analysis.guarantee import Reached
@@ -209,6 +213,92 @@ def usage_bars(names: Sequence[str], shares: Sequence[float]) -> go.Figure:
     )
     _axes(figure, "Share of users by picked member", "share of users", "", 130 + 34 * len(names))
     return figure.update_xaxes(tickformat=".0%").update_yaxes(autorange="reversed", automargin=True)
+
+
+def chances(names: Sequence[str], shares: Sequence[float]) -> go.Figure:
+    """How likely each member is near the best one."""
+    figure = usage_bars(names, shares)
+    figure.update_layout(title="How likely each is right for you")
+    return figure.update_xaxes(range=[0, 1.02], dtick=0.25, title="")
+
+
+def cloud(
+    weights: Floats,
+    member: NDArray[np.intp],
+    names: Sequence[str],
+    traits: Sequence[str],
+    mean: Floats,
+) -> go.Figure:
+    """Weights coloured by the member picked there; three traits as a triangle, else bars.
+
+    Args:
+        weights: shape (n, d).
+        member: number of the member picked at each, shape (n,).
+        names: of the members.
+        traits: names of the d traits.
+        mean: marked, shape (d,).
+    """
+    title = "Weights that agree with your answers"
+    figure = go.Figure()
+    if len(traits) != 3:
+        low, high = np.quantile(weights, [0.1, 0.9], axis=0)
+        figure.add_bar(
+            x=mean.tolist(),
+            y=list(traits),
+            orientation="h",
+            marker_color=OURS,
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": (high - mean).clip(0).tolist(),
+                "arrayminus": (mean - low).clip(0).tolist(),
+            },
+            hovertemplate="%{y}: %{x:.0%}<extra></extra>",
+        )
+        _axes(figure, title, "weight (bars: mean; whiskers: 80 % of what agrees)", "", 320)
+        return figure.update_yaxes(autorange="reversed", automargin=True).update_xaxes(
+            range=[0, 1], tickformat=".0%"
+        )
+    corners = np.array([[0.5, math.sqrt(0.75)], [0.0, 0.0], [1.0, 0.0]])
+    outline = corners[[0, 1, 2, 0]]
+    figure.add_scatter(
+        x=outline[:, 0],
+        y=outline[:, 1],
+        mode="lines",
+        line={"color": QUIET, "width": 1},
+        showlegend=False,
+        hoverinfo="skip",
+    )
+    at = weights @ corners
+    for number, (name, colour) in enumerate(zip(names, palette(len(names)), strict=True)):
+        chosen = member == number
+        figure.add_scatter(
+            x=at[chosen, 0],
+            y=at[chosen, 1],
+            mode="markers",
+            name=name,
+            marker={"color": colour, "size": 6, "opacity": 0.55},
+            customdata=weights[chosen],
+            hovertemplate="<br>".join(
+                f"{trait} %{{customdata[{i}]:.2f}}" for i, trait in enumerate(traits)
+            )
+            + f"<extra>{name}</extra>",
+        )
+    middle = mean @ corners
+    _ring(figure, float(middle[0]), float(middle[1]))
+    for trait, (x, y) in zip(traits, corners, strict=True):
+        figure.add_annotation(
+            x=x, y=y, text=trait, showarrow=False, yshift=14 if y > 0 else -14, font={"size": 14}
+        )
+    figure.update_layout(
+        title=title,
+        height=380,
+        margin=_MARGIN,
+        legend={"orientation": "h", "y": -0.08, "yanchor": "top"},
+        xaxis={"visible": False, "range": [-0.12, 1.12], "fixedrange": True},
+        yaxis={"visible": False, "scaleanchor": "x", "range": [-0.12, 1.0], "fixedrange": True},
+    )
+    return figure
 
 
 def reached(rows: Sequence[Reached]) -> go.Figure:

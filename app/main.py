@@ -41,6 +41,7 @@ page = st.navigation(
         *(
             st.Page(PROJECT / "pages" / f"{file}.py", title=title, icon=f":material/{icon}:")
             for file, title, icon in (
+                ("find", "Find my model", "quiz"),
                 ("tradeoff", "Trade-off", "show_chart"),
                 ("coverage", "Coverage", "map"),
                 ("generations", "Generations", "forum"),

@@ -18,6 +18,7 @@ from palm_engine.geometry.confidence import Bound
 from palm_engine.geometry.simplex import normalise
 
 if TYPE_CHECKING:
+    from palm_engine.preferences.posterior import Outcome
     from palm_engine.serving.answering import LiveAnswer
     from palm_engine.serving.host import LoadOptions
     from palm_engine.serving.ticket import Ticket
@@ -38,6 +39,8 @@ _TICKET = "ticket"
 _HISTORY = "history"
 _CLICKED = "clicked"
 _LOAD = "load"
+_SAID = "said"
+_MOVED = "moved"
 
 
 def _key(kind: str, bundle: str) -> str:
@@ -59,6 +62,21 @@ class Portfolio:
     label: str
     bound: Bound | None
     scope: str = "candidates"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a user said to a question of "Find my model".
+
+    Attributes:
+        question: its row.
+        outcome: what it means; None: skipped.
+        said: the button: first, second, both, neither, skip.
+    """
+
+    question: int
+    outcome: Outcome | None
+    said: str
 
 
 @dataclass(frozen=True)
@@ -177,6 +195,39 @@ def follow_weights(bundle: Bundle, raw: Sequence[float]) -> None:
     values = [float(x) if isinstance(x, int | float) else np.nan for x in raw]
     if len(values) == len(bundle.traits) and all(0 <= x <= MAX_SLIDER for x in values):
         st.session_state[_key(_RAW, bundle.folder.name)] = values
+
+
+def move_weights(bundle: Bundle, raw: Sequence[float] | NDArray[np.float64]) -> None:
+    """Set the weights from here: the browser's sliders follow."""
+    follow_weights(bundle, [round(float(x), 1) for x in raw])
+    key = _key(_MOVED, bundle.folder.name)
+    st.session_state[key] = moves(bundle) + 1
+
+
+def moves(bundle: Bundle) -> int:
+    """How often the weights were set from here and not in the browser."""
+    return int(st.session_state.get(_key(_MOVED, bundle.folder.name), 0))
+
+
+def said(bundle: Bundle, portfolio: Portfolio) -> tuple[Said, ...]:
+    """Answers to the questions of "Find my model" about these members, in order."""
+    answers: tuple[Said, ...] = st.session_state.get(_said_key(bundle, portfolio), ())
+    return answers
+
+
+def say(bundle: Bundle, portfolio: Portfolio, answer: Said) -> None:
+    """Keep an answer."""
+    st.session_state[_said_key(bundle, portfolio)] = (*said(bundle, portfolio), answer)
+
+
+def unsay(bundle: Bundle, portfolio: Portfolio, count: int = 1) -> None:
+    """Take the last answers back."""
+    answers = said(bundle, portfolio)
+    st.session_state[_said_key(bundle, portfolio)] = answers[: len(answers) - count]
+
+
+def _said_key(bundle: Bundle, portfolio: Portfolio) -> str:
+    return _key(_SAID, f"{bundle.folder.name}.{'-'.join(map(str, portfolio.rows))}")
 
 
 def weights(bundle: Bundle) -> NDArray[np.float64]:

@@ -72,11 +72,12 @@ ARROWS: dict[str, set[str]] = {
     "geometry": set(),
     "oracles": {"geometry"},
     "selection": {"oracles", "geometry"},
+    "preferences": {"geometry"},
     "rewards": {"lm"},
     "lm": set(),
     "bundle": {"geometry", "lm"},  # of lm the settings alone, which need no torch
     "tables": {"bundle", "geometry"},
-    "analysis": {"bundle", "tables", "selection", "oracles", "geometry"},
+    "analysis": {"bundle", "tables", "selection", "preferences", "oracles", "geometry"},
     "serving": {"bundle", "lm", "rewards", "geometry"},
     "pipeline": {
         "analysis",

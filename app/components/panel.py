@@ -100,7 +100,7 @@ def view(
     """
     key = (str(bundle.folder), cache.stamp(bundle), portfolio.rows, portfolio.label)
     shown = _view(key, layout, title, field or Field(), other, threshold, bundle, portfolio)
-    return shown | {"raw": state.raw_weights(bundle)}
+    return shown | {"raw": state.raw_weights(bundle), "moves": state.moves(bundle)}
 
 
 # Kept: the weights are all that changes while a slider moves.

@@ -68,6 +68,7 @@ class PanelView(_Part):
         threshold: gap at which a line is drawn, or None.
         worst: the worst gap, or None.
         raw: slider positions, 0 to 100.
+        moves: how often `raw` was set by the server: the sliders follow when it grows.
     """
 
     version: Literal[1] = 1
@@ -97,13 +98,14 @@ class PanelView(_Part):
     threshold: float | None = None
     worst: Worst | None = None
     raw: Vector = []
+    moves: int = 0
 
     def for_browser(self, raw: Vector) -> dict[str, object]:
         """The view as JSON, with the slider positions of now.
 
         `stamp` changes with everything but `raw`: the browser redraws only where it did.
         """
-        content = self.model_dump_json(by_alias=True, exclude={"raw"})
+        content = self.model_dump_json(by_alias=True, exclude={"raw", "moves"})
         stamp = hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
         shown = self.model_dump(mode="json", by_alias=True)
         return shown | {"raw": raw, "stamp": stamp}

@@ -157,6 +157,9 @@ def train(
             )
         ),
     ] = None,
+    mismatches: Annotated[
+        int, typer.Option(min=1, help="Other prompts per answer, for --relevance.")
+    ] = 2,
     rank: Annotated[int, typer.Option(min=1, max=64, help="Of the LoRA.")] = 32,
     first_layer: Annotated[int, typer.Option(min=0, help="Layers below stay as they are.")] = 0,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the answers.")] = 4,
@@ -201,7 +204,9 @@ def train(
     )
     with TerminalProgress(console) as bars:
         report = bars.by_share("Training the reward model")
-        card = train_model(labelled, heads, out, settings, tests, None, relevance, report)
+        card = train_model(
+            labelled, heads, out, settings, tests, None, relevance, mismatches, report
+        )
         report(1.0, "")
     for key, value in card.items():
         if key.startswith("AUROC"):

@@ -24,6 +24,7 @@ def train_model(
     tests: dict[str, Path] | None = None,
     meanings: dict[str, str] | None = None,
     relevance: str | None = None,
+    mismatches: int = 1,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Train a reward model on tables of labelled answers.
@@ -39,6 +40,7 @@ def train_model(
         relevance: the label that says whether an answer belongs to its prompt: answers to other
             prompts, the prompt repeated and random words are added as examples that have none of
             it. Without them a judge learns what good answers look like, and never reads the prompt.
+        mismatches: other prompts that each answer is put to, for `relevance`.
         progress: gets the share done and a sentence.
 
     Returns:
@@ -57,7 +59,8 @@ def train_model(
         if any(pair in seen for pair in zip(table["prompt"], table["answer"], strict=True)):
             raise InvalidInputError(f"test {name!r}: holds answers that are trained on")
     if relevance is not None:
-        train = pd.concat([train, mismatched(train, relevance, settings.seed)], ignore_index=True)
+        added = mismatched(train, relevance, settings.seed, mismatches)
+        train = pd.concat([train, added], ignore_index=True)
     card: dict[str, Any] = {
         "data": ", ".join(p.name for p in labelled),
         "examples": len(train),
@@ -86,16 +89,17 @@ def train_model(
     return card
 
 
-def mismatched(examples: pd.DataFrame, label: str, seed: int) -> pd.DataFrame:
+def mismatched(examples: pd.DataFrame, label: str, seed: int, times: int = 1) -> pd.DataFrame:
     """Pairs that don't belong together, with `label` 0 and no other label.
 
-    As many answers to other prompts as there are examples; a tenth as many each of prompts
-    repeated, before an answer to another one or alone, and of words drawn from the answers.
+    Every answer to `times` other prompts; a tenth as many as examples each of prompts repeated,
+    before an answer to another one or alone, and of words drawn from the answers.
 
     Args:
         examples: columns prompt and answer.
         label: of relevance.
         seed: of the draws.
+        times: other prompts per answer, at least 1.
 
     Raises:
         InvalidInputError: there is one prompt only.
@@ -104,13 +108,15 @@ def mismatched(examples: pd.DataFrame, label: str, seed: int) -> pd.DataFrame:
     prompts = examples["prompt"].to_numpy()
     if examples["prompt"].nunique() < 2:
         raise InvalidInputError("relevance needs answers to at least two prompts")
-    other = rng.permutation(prompts)
-    while (same := other == prompts).any():
-        other[same] = rng.choice(prompts, int(same.sum()))
     answers = examples["answer"].to_numpy()
+    pairs = []
+    for _ in range(times):
+        other = rng.permutation(prompts)
+        while (same := other == prompts).any():
+            other[same] = rng.choice(prompts, int(same.sum()))
+        pairs += list(zip(other, answers, strict=True))
     words = " ".join(answers).split()
     few = rng.choice(len(examples), max(1, len(examples) // 10), replace=False)
-    pairs = list(zip(other, answers, strict=True))
     pairs += [(other[i], f"{other[i]} {answers[i]}") for i in few]
     pairs += [(prompts[i], str(prompts[i])) for i in few]
     lengths = rng.integers(1, 40, len(few))

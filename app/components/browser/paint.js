@@ -13,13 +13,17 @@ function legend(data) {
 }
 
 class PaintedPanel extends PanelParts {
-  // New data from the server. The sliders stay where the user has them.
+  // New data from the server. The sliders stay where the user has them, unless the server moved them.
   update(data) {
     if (JSON.stringify([data.traits, data.layout]) !== this.structure) {
       this.parts = {};
       this.free = data.traits.map((_, i) => i).slice(0, 3);
       this.raw = data.raw.slice();
       this.build(data);
+    }
+    if (data.moves !== this.moves && !this.dragging) {
+      this.moves = data.moves;
+      this.raw = data.raw.slice();
     }
     // Most reruns bring nothing new: then nothing but the weights can have changed.
     const same = data.stamp === this.stamp;

@@ -6,6 +6,7 @@ class Panel extends PaintedPanel {
     this.host = host;
     this.send = send;
     this.raw = data.raw.slice();
+    this.moves = data.moves;
     this.free = data.traits.map((_, i) => i).slice(0, 3);
     this.build(data);
     this.update(data);
