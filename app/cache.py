@@ -19,6 +19,7 @@ from palm_engine.analysis.finding import Questions
 from palm_engine.analysis.finding import questions as find_questions
 from palm_engine.analysis.normalisation import GapsBySize, gaps_by_size
 from palm_engine.analysis.plan import PlanInfo, built_resolution, plan
+from palm_engine.analysis.story import Story, story
 from palm_engine.bundle.folder import MANIFEST_FILE, Bundle, list_bundles, read_bundle
 from palm_engine.geometry.fields import Coverage, Usage, coverage, region_shares, usage
 from palm_engine.geometry.gap import WorstGap, worst_gap
@@ -175,6 +176,16 @@ def shares(points: np.ndarray, portfolio: tuple[int, ...]) -> np.ndarray:
 def used(points: np.ndarray, portfolio: tuple[int, ...], users: np.ndarray) -> Usage:
     """How users with these weights (m, d) spread over the members."""
     return usage(points[list(portfolio)], points[comparator_rows(points)], users)
+
+
+def story_of(of: Bundle, portfolio: tuple[int, ...]) -> Story:
+    """The portfolio beside the best single model."""
+    return _story(of.points, portfolio)
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _story(points: np.ndarray, portfolio: tuple[int, ...]) -> Story:
+    return story(points, portfolio)
 
 
 def questions(of: Bundle, portfolio: tuple[int, ...]) -> Questions:

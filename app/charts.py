@@ -13,7 +13,6 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from app.colours import palette
 from palm_engine._types import Floats
 from palm_engine.analysis.comparison import MethodCurve
 from palm_engine.analysis.curves import CurveInfo
@@ -198,14 +197,14 @@ def plan_curve(info: PlanInfo, chosen: tuple[int, float] | None) -> go.Figure:
     return _whole_sizes(figure, most)
 
 
-def usage_bars(names: Sequence[str], shares: Sequence[float]) -> go.Figure:
+def usage_bars(names: Sequence[str], shares: Sequence[float], colours: Sequence[str]) -> go.Figure:
     """Share of users by picked member."""
     figure = go.Figure(
         go.Bar(
             x=list(shares),
             y=list(names),
             orientation="h",
-            marker_color=palette(len(names)),
+            marker_color=list(colours),
             texttemplate="%{x:.1%}",
             textposition="auto",
             hovertemplate="%{y}: %{x:.1%}<extra></extra>",
@@ -215,9 +214,9 @@ def usage_bars(names: Sequence[str], shares: Sequence[float]) -> go.Figure:
     return figure.update_xaxes(tickformat=".0%").update_yaxes(autorange="reversed", automargin=True)
 
 
-def chances(names: Sequence[str], shares: Sequence[float]) -> go.Figure:
+def chances(names: Sequence[str], shares: Sequence[float], colours: Sequence[str]) -> go.Figure:
     """How likely each member is near the best one."""
-    figure = usage_bars(names, shares)
+    figure = usage_bars(names, shares, colours)
     figure.update_layout(title="How likely each is right for you")
     return figure.update_xaxes(range=[0, 1.02], dtick=0.25, title="")
 
@@ -226,6 +225,7 @@ def cloud(
     weights: Floats,
     member: NDArray[np.intp],
     names: Sequence[str],
+    colours: Sequence[str],
     traits: Sequence[str],
     mean: Floats,
 ) -> go.Figure:
@@ -235,6 +235,7 @@ def cloud(
         weights: shape (n, d).
         member: number of the member picked at each, shape (n,).
         names: of the members.
+        colours: of the members.
         traits: names of the d traits.
         mean: marked, shape (d,).
     """
@@ -270,7 +271,7 @@ def cloud(
         hoverinfo="skip",
     )
     at = weights @ corners
-    for number, (name, colour) in enumerate(zip(names, palette(len(names)), strict=True)):
+    for number, (name, colour) in enumerate(zip(names, colours, strict=True)):
         chosen = member == number
         figure.add_scatter(
             x=at[chosen, 0],

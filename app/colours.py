@@ -5,13 +5,29 @@ Apart from charts.py so that Explore needn't load plotly.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import streamlit as st
+
+if TYPE_CHECKING:
+    from palm_engine.bundle.folder import Bundle
 
 FALLBACK_PALETTE = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#AA3377", "#66CCEE")
 
 
+def colours_of(bundle: Bundle, rows: Sequence[int]) -> list[str]:
+    """Colours of some candidates: a candidate keeps its own, whatever portfolio it is in.
+
+    The bundle's members have the first ones, in their order.
+    """
+    order = [*bundle.members, *(i for i in range(len(bundle.policies)) if i not in bundle.members)]
+    colours = palette(len(order))
+    return [colours[order.index(row)] for row in rows]
+
+
 def palette(count: int) -> list[str]:
-    """Colours of the members of a portfolio, in its order, from the theme."""
+    """Colours to tell apart, from the theme, in its order."""
     colours = list(st.get_option("theme.chartCategoricalColors") or FALLBACK_PALETTE)
     return [_varied(colours[i % len(colours)], i // len(colours)) for i in range(count)]
 

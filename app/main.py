@@ -16,7 +16,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [p for p in (str(PROJECT),) if p not in sys.path]
 
 from app import cache, state  # noqa: E402
-from app.components.sidebar import pick_bundle  # noqa: E402
+from app.components.header import pick_bundle  # noqa: E402
 from app.errors import shows_errors  # noqa: E402
 from app.startup import is_loopback, portfolios_root  # noqa: E402
 
@@ -58,7 +58,13 @@ page = st.navigation(
 st.html(
     "<style>[data-testid='stMainBlockContainer']{padding-top:3.5rem;padding-bottom:3rem}"
     "[data-testid='stCaptionContainer']{color:inherit;opacity:.82}"
-    "[data-testid='stSkillsNudge']{display:none}</style>"
+    "[data-testid='stSkillsNudge']{display:none}"
+    "[data-testid='stMainBlockContainer'] h1{font-size:2rem;padding-bottom:.3rem}"
+    # On a phone what is asked comes first.
+    "@media(max-width:640px){[data-testid='stMainBlockContainer'] h1{font-size:1.4rem;padding:0}"
+    "[data-testid='stMainBlockContainer']{padding-top:3.8rem}"
+    ".st-key-head label,.st-key-asked label{display:none}.st-key-who{display:none}"
+    "[data-part=story]{font-size:.95rem !important;line-height:1.35}}</style>"
 )
 cache.own_rewards()
 names = cache.bundle_names(state.portfolios_root())

@@ -18,6 +18,8 @@ from palm_engine.geometry.confidence import Bound
 from palm_engine.geometry.simplex import normalise
 
 if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
     from palm_engine.preferences.posterior import Outcome
     from palm_engine.serving.answering import LiveAnswer
     from palm_engine.serving.host import LoadOptions
@@ -40,6 +42,7 @@ _HISTORY = "history"
 _CLICKED = "clicked"
 _LOAD = "load"
 _SAID = "said"
+_HEAD = "head"
 _MOVED = "moved"
 
 
@@ -108,6 +111,17 @@ def set_portfolios_root(root: Path) -> None:
 def portfolios_root() -> Path:
     """The folder of bundles that this session may read."""
     return Path(st.session_state[_ROOT])
+
+
+def set_head(place: DeltaGenerator) -> None:
+    """Say where this run's page puts its title."""
+    st.session_state[_HEAD] = place
+
+
+def head() -> DeltaGenerator:
+    """Where the page puts its title."""
+    place: DeltaGenerator = st.session_state[_HEAD]
+    return place
 
 
 def open_name() -> str | None:

@@ -10,10 +10,11 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from app import cache, charts, state
+from app.colours import colours_of
 from app.components import figure
 from app.components import panel as atlas
+from app.components.header import open_bundle, open_portfolio
 from app.components.panel_view import Field, FieldKind
-from app.components.sidebar import open_bundle, open_portfolio
 from app.errors import shows_errors
 from palm_engine.analysis.populations import read_users
 from palm_engine.bundle.folder import Bundle
@@ -229,7 +230,7 @@ def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
         }
     )
     figure.show(
-        charts.usage_bars(names, found.shares.tolist()),
+        charts.usage_bars(names, found.shares.tolist(), colours_of(bundle, portfolio.rows)),
         numbers,
         f"{bundle.manifest.name}-usage",
         f"usage.{bundle.folder.name}",
@@ -239,8 +240,7 @@ def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
 
 def show() -> None:
     """The page."""
-    bundle = open_bundle()
-    st.title("Who is served how well?")
+    bundle = open_bundle("Who is served how well?")
     portfolio = open_portfolio(bundle)
     the_map(bundle, portfolio)
     the_users(bundle, portfolio)

@@ -169,7 +169,7 @@ def finish(file: TableFile, spec: ImportSpec, table: RewardTable, key: str) -> N
         st.switch_page("../pages/explore.py")
 
 
-st.title("Which of your models are enough?")
+state.head().title("Which of your models are enough?")
 st.caption(
     "Your own models, scored by anybody: which few are enough for every preference? Nothing is sent"
     " anywhere."

@@ -8,11 +8,11 @@ from typing import Any
 import streamlit as st
 
 from app import cache, state
-from app.colours import palette
+from app.colours import colours_of
 from app.components import answers
 from app.components import panel as atlas
 from app.components.export.share import shared_page
-from app.components.sidebar import open_bundle, open_portfolio
+from app.components.header import open_bundle, open_portfolio
 from app.errors import shows_errors
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.pick import PickInfo, pick_info
@@ -47,8 +47,8 @@ def show_answers(bundle: Bundle, portfolio: state.Portfolio, pick: PickInfo) -> 
             icon=":material/chat_bubble:",
         )
         return
-    prompt_id = answers.pick_prompt(bundle)
-    colours = palette(len(portfolio.rows))
+    prompt_id = state.open_prompt(bundle)
+    colours = colours_of(bundle, portfolio.rows)
     shown = [
         (
             bundle.policies[pick.member],
@@ -103,7 +103,9 @@ def share(bundle: Bundle, shown: dict[str, Any]) -> None:
 @shows_errors
 def live(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """The panel and what follows it; a moved slider reruns this part alone."""
-    shown = atlas.view(bundle, portfolio)
+    with st.container(key="asked"):
+        prompt_id = "" if bundle.samples.empty else answers.pick_prompt(bundle)
+    shown = atlas.view(bundle, portfolio, prompt_id=prompt_id)
     atlas.panel(bundle, shown, "explore")
     pick = pick_info(bundle.points, list(portfolio.rows), state.weights(bundle))
     # Few elements: every one of them is rendered again when a slider moves.
@@ -117,9 +119,13 @@ def live(bundle: Bundle, portfolio: state.Portfolio) -> None:
 
 def show() -> None:
     """The page."""
-    bundle = open_bundle()
-    st.title("Which model answers you?")
+    bundle = open_bundle("Which model answers you?")
+    here = st.container()
     portfolio = open_portfolio(bundle)
+    sentence = cache.story_of(bundle, portfolio.rows).in_words(state.unit_of(bundle))
+    here.html(
+        f'<p data-part="story" style="font-size:1.15rem;margin:0">{html.escape(sentence)}</p>'
+    )
     live(bundle, portfolio)
 
 

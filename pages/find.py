@@ -6,7 +6,7 @@ import streamlit as st
 
 from app import state
 from app.components.finder import finder
-from app.components.sidebar import open_bundle, open_portfolio
+from app.components.header import open_bundle, open_portfolio
 from app.errors import shows_errors
 from palm_engine.bundle.folder import Bundle
 
@@ -20,8 +20,7 @@ def ask(bundle: Bundle, portfolio: state.Portfolio) -> None:
 
 def show() -> None:
     """The page."""
-    bundle = open_bundle()
-    st.title("Find my model")
+    bundle = open_bundle("Find my model")
     st.text("Nobody knows their weights. Say which answer you prefer, a few times.")
     portfolio = open_portfolio(bundle)
     ask(bundle, portfolio)

@@ -9,9 +9,9 @@ import pandas as pd
 import streamlit as st
 
 from app import state
-from app.colours import palette
+from app.colours import colours_of
 from app.components import answers, figure
-from app.components.sidebar import open_bundle, open_portfolio
+from app.components.header import open_bundle, open_portfolio
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.pick import pick_info
 from palm_engine.geometry.simplex import named_weights, weights_text
@@ -48,7 +48,7 @@ def ordered(bundle: Bundle, portfolio: state.Portfolio) -> list[tuple[str, str, 
     Then the base.
     """
     values = bundle.points @ state.weights(bundle)
-    colours = dict(zip(portfolio.rows, palette(len(portfolio.rows)), strict=True))
+    colours = dict(zip(portfolio.rows, colours_of(bundle, portfolio.rows), strict=True))
     picked = pick_info(bundle.points, list(portfolio.rows), state.weights(bundle)).member
     rows = sorted(portfolio.rows, key=lambda i: (i != picked, -values[i]))
     shown = [
@@ -144,8 +144,7 @@ def recorded_answers(bundle: Bundle, portfolio: state.Portfolio) -> None:
 
 def show() -> None:
     """The page."""
-    bundle = open_bundle()
-    st.title("What do they answer?")
+    bundle = open_bundle("What do they answer?")
     portfolio = open_portfolio(bundle)
     where = weights_text(named_weights(state.weights(bundle), bundle.traits))
     st.text(f"Your weights: {where} (set on Explore). Members by their value there, best first.")

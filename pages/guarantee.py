@@ -9,10 +9,10 @@ import pandas as pd
 import streamlit as st
 
 from app import cache, charts, state
-from app.colours import palette
+from app.colours import colours_of
 from app.components import answers, figure
 from app.components.export.report import report
-from app.components.sidebar import open_bundle, open_portfolio
+from app.components.header import open_bundle, open_portfolio
 from palm_engine.analysis import guarantee
 from palm_engine.analysis.worst_served import WorstServed, furthest_behind, worst_served
 from palm_engine.bundle.folder import Bundle
@@ -187,7 +187,7 @@ def losses(bundle: Bundle, portfolio: state.Portfolio) -> None:
     behind = furthest_behind(bundle.samples, member, best, served.weights, bundle.traits)
     behind = behind[behind["prompt_id"].isin(answers.prompt_order(bundle).index)].head(MOST_PROMPTS)
     texts = answers.prompt_order(bundle)
-    colours = dict(zip(portfolio.rows, palette(len(portfolio.rows)), strict=True))
+    colours = dict(zip(portfolio.rows, colours_of(bundle, portfolio.rows), strict=True))
     for row in behind.to_dict("records"):
         st.text(
             f"{texts[row['prompt_id']]}   (behind by {row['gap']:.3f} on this prompt; scope:"
@@ -237,8 +237,7 @@ def diversity(bundle: Bundle, portfolio: state.Portfolio) -> None:
 
 def show() -> None:
     """The page."""
-    bundle = open_bundle()
-    st.title("What is guaranteed?")
+    bundle = open_bundle("What is guaranteed?")
     portfolio = open_portfolio(bundle)
     certificate(bundle, portfolio)
     losses(bundle, portfolio)

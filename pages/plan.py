@@ -8,8 +8,8 @@ import streamlit as st
 from app import cache, charts, jobs
 from app.components import figure
 from app.components import panel as atlas
+from app.components.header import open_bundle
 from app.components.hosting_cost import PLACES, ask, costs
-from app.components.sidebar import open_bundle
 from palm_engine.analysis.plan import REFERENCE, PlanInfo, plan_config
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import ConfigError
@@ -180,9 +180,8 @@ def build(bundle: Bundle, traits: list[str], beta: float, k: int, with_kl_cost: 
 
 def show() -> None:
     """The page."""
-    bundle = open_bundle()
+    bundle = open_bundle("What should be trained?")
     name = bundle.folder.name
-    st.title("What should be trained?")
     rewards = bundle.pool_rewards
     if rewards is None:
         st.info(

@@ -7,8 +7,8 @@ import streamlit as st
 
 from app import cache, charts, jobs, state
 from app.components import figure
+from app.components.header import open_bundle
 from app.components.hosting_cost import cost_panel
-from app.components.sidebar import open_bundle
 from palm_engine._types import Progress
 from palm_engine.analysis.comparison import RANDOM_DRAWS, MethodCurve, compare_methods
 from palm_engine.analysis.curves import CurveInfo
@@ -268,8 +268,7 @@ def plan_view(bundle: Bundle) -> None:
 
 def show() -> None:
     """The page."""
-    bundle = open_bundle()
-    st.title("How many members are enough?")
+    bundle = open_bundle("How many members are enough?")
     info = cache.curve(bundle)
     which = "exact best" if info.proved else "best found in time (not all proved)"
     on = (

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from app import cache, charts, state
-from app.colours import palette
+from app.colours import colours_of
 from app.components import figure
 from palm_engine.analysis.finding import Questions
 from palm_engine.bundle.folder import Bundle
@@ -100,7 +100,7 @@ def _settled(
 ) -> None:
     member = portfolio.rows[finding.member]
     after = "without a question" if not count else f"after {count} question{'s' * (count > 1)}"
-    colour = palette(len(portfolio.rows))[finding.member]
+    colour = colours_of(bundle, portfolio.rows)[finding.member]
     weights = named_weights(finding.posterior.mean, bundle.traits)
     words = ", ".join(f"{t} {w:.0%}" for t, w in weights.items())
     st.html(
@@ -176,7 +176,9 @@ def _known(bundle: Bundle, portfolio: state.Portfolio, finding: Finding, key: st
         )
     with right:
         st.plotly_chart(
-            charts.chances(names, finding.probabilities.tolist()),
+            charts.chances(
+                names, finding.probabilities.tolist(), colours_of(bundle, portfolio.rows)
+            ),
             key=f"find.chances.{key}",
             alt="How likely each member is right for you",
             config={"displayModeBar": False},
@@ -191,4 +193,5 @@ def _cloud(bundle: Bundle, portfolio: state.Portfolio, finding: Finding) -> go.F
     some = state_.particles[drawn]
     member = (some @ bundle.points[list(portfolio.rows)].T).argmax(axis=1)
     names = [bundle.labels[i] for i in portfolio.rows]
-    return charts.cloud(some, member, names, bundle.traits, state_.mean)
+    colours = colours_of(bundle, portfolio.rows)
+    return charts.cloud(some, member, names, colours, bundle.traits, state_.mean)

@@ -7,7 +7,7 @@ unchanged, by the page that is shared.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ import streamlit as st
 from numpy.typing import ArrayLike
 
 from app import cache, state
-from app.colours import palette
-from app.components.panel_view import Field, Layout, PanelView, Worst
+from app.colours import colours_of, palette
+from app.components.panel_view import Field, Layout, Other, PanelView, Worst
 from palm_engine.analysis.plan import PlanInfo
 from palm_engine.bundle.folder import Bundle
 from palm_engine.bundle.schema import Candidate
@@ -91,15 +91,19 @@ def view(
     field: Field | None = None,
     other: tuple[int, ...] = (),
     threshold: float | None = None,
-    title: str = "Which member is picked, by weights",
+    title: str = "Who answers, by what matters to you",
+    prompt_id: str = "",
 ) -> dict[str, object]:
     """The portfolio for the panel, as JSON.
 
-    `layout` is "full" (sliders, card, map, bars) or "map". `other` are the rows of the portfolio
-    that the field "difference" compares with.
+    `layout` is "full" (sliders, map, answer, bars) or "map". `other` are the rows of the portfolio
+    that the field "difference" compares with; `prompt_id` the question whose recorded answers are
+    shown.
     """
     key = (str(bundle.folder), cache.stamp(bundle), portfolio.rows, portfolio.label)
-    shown = _view(key, layout, title, field or Field(), other, threshold, bundle, portfolio)
+    shown = _view(
+        key, layout, title, field or Field(), other, threshold, prompt_id, bundle, portfolio
+    )
     return shown | {"raw": state.raw_weights(bundle), "moves": state.moves(bundle)}
 
 
@@ -112,19 +116,18 @@ def _view(
     field: Field,
     other: tuple[int, ...],
     threshold: float | None,
+    prompt_id: str,
     _bundle: Bundle,
     _portfolio: state.Portfolio,
 ) -> dict[str, object]:
     bundle = _bundle
-    candidates = bundle.manifest.candidates
     rows = list(_portfolio.rows)
-    best = comparator_rows(bundle.points)
-    exact = cache.exact_gap(bundle, _portfolio.rows)
-
-    def rewards_of(some: Iterable[int]) -> list[list[float]]:
-        return [[round(candidates[i].rewards[t], 6) for t in bundle.traits] for i in some]
-
+    best = comparator_rows(bundle.points).tolist()
     base = [i for i, policy in enumerate(bundle.policies) if policy == "base"]
+    ours = _policies(bundle, rows, prompt_id)
+    theirs = _policies(bundle, best, prompt_id)
+    base_answers = _answers(bundle, base, prompt_id)
+    full = layout == "full"
     return PanelView(
         id=bundle.folder.name,
         file=f"{bundle.folder.name}-{field.kind}",
@@ -136,26 +139,87 @@ def _view(
         scope=_portfolio.scope,
         rival="best candidate",
         follow=True,
-        policies=[bundle.policies[i] for i in rows],
-        names=[bundle.labels[i] for i in rows],
-        about=[describe(candidates[i]) for i in rows],
-        colours=palette(len(rows)),
-        members=bundle.points[rows].round(9).tolist(),
-        rewards=rewards_of(rows),
-        trained=[_vector(candidates[i].weights, bundle.traits) for i in rows],
-        candidates=bundle.points[best].round(9).tolist(),
-        candidate_names=[bundle.labels[i] for i in best],
-        candidate_rewards=rewards_of(best),
-        base=rewards_of(base)[0] if base else None,
+        **ours,
+        candidates=theirs["members"],
+        candidate_names=theirs["names"],
+        candidate_rewards=theirs["rewards"],
+        base=_rewards(bundle, base)[0] if base else None,
         other=bundle.points[list(other)].tolist(),
         field=field,
         threshold=threshold,
-        worst=Worst(
-            additive=exact.additive,
-            at=[round(float(w), 4) for w in exact.at_weights_additive],
-            text=worst_text(bundle, _portfolio, exact.at_weights_additive),
-        ),
+        worst=_worst(bundle, _portfolio),
+        prompt=str(bundle.prompts.set_index("prompt_id")["text"][prompt_id]) if prompt_id else "",
+        base_answer=base_answers[0] if base_answers else None,
+        others=_others(bundle, _portfolio, best, prompt_id) if full else [],
     ).for_browser([])
+
+
+def _policies(bundle: Bundle, rows: Sequence[int], prompt_id: str) -> dict[str, Any]:
+    """What the panel holds of some candidates."""
+    candidates = [bundle.manifest.candidates[i] for i in rows]
+    return {
+        "policies": [bundle.policies[i] for i in rows],
+        "names": [bundle.labels[i] for i in rows],
+        "about": [describe(c) for c in candidates],
+        "colours": colours_of(bundle, rows),
+        "members": bundle.points[list(rows)].round(9).tolist(),
+        "rewards": _rewards(bundle, rows),
+        "trained": [_vector(c.weights, bundle.traits) for c in candidates],
+        "answers": _answers(bundle, rows, prompt_id),
+    }
+
+
+def _others(
+    bundle: Bundle, portfolio: state.Portfolio, best: Sequence[int], prompt_id: str
+) -> list[Other]:
+    """The best single model, and all candidates that are best somewhere (rows `best`)."""
+    told = cache.story_of(bundle, portfolio.rows)
+    field = Field(
+        kind="multiplicative" if told.multiplicative else "gap",
+        unit="share lost" if told.multiplicative else f"gap ({state.unit_of(bundle)})",
+    )
+
+    def other(label: str, title: str, rows: Sequence[int], field: Field) -> Other:
+        instead = state.Portfolio(tuple(rows), label, None)
+        return Other(
+            label=label,
+            title=title,
+            field=field,
+            worst=_worst(bundle, instead),
+            **_policies(bundle, rows, prompt_id),
+        )
+
+    name = bundle.labels[told.single]
+    shares = cache.shares(bundle.points, tuple(best))
+    somewhere = [row for row, share in zip(best, shares, strict=True) if share > 0]
+    return [
+        other("One model", f"What {name} alone loses", [told.single], field),
+        other("Best there is", "The best of all candidates", somewhere, Field()),
+    ]
+
+
+def _worst(bundle: Bundle, portfolio: state.Portfolio) -> Worst:
+    exact = cache.exact_gap(bundle, portfolio.rows)
+    return Worst(
+        additive=exact.additive,
+        at=[round(float(w), 4) for w in exact.at_weights_additive],
+        text=worst_text(bundle, portfolio, exact.at_weights_additive),
+    )
+
+
+def _rewards(bundle: Bundle, rows: Sequence[int]) -> list[list[float]]:
+    candidates = bundle.manifest.candidates
+    return [[round(candidates[i].rewards[t], 6) for t in bundle.traits] for i in rows]
+
+
+def _answers(bundle: Bundle, rows: Sequence[int], prompt_id: str) -> list[str | None]:
+    """The first recorded answer of each to a prompt."""
+    names = [bundle.policies[i] for i in rows]
+    found = bundle.answers(prompt_id, names).drop_duplicates("policy") if prompt_id else None
+    if found is None or found.empty:
+        return [None] * len(names)
+    texts = dict(zip(found["policy"].astype(str), found["text"].astype(str), strict=True))
+    return [texts.get(name) for name in names]
 
 
 def _vector(weights: Mapping[str, float] | None, traits: Sequence[str]) -> list[float] | None:

@@ -38,6 +38,38 @@ class Worst(_Part):
     text: str
 
 
+class Other(_Part):
+    """Policies that the map can show in place of the portfolio: one model, or the best there is.
+
+    Attributes:
+        label: of the switch.
+        title: heading of the map.
+        policies: ids.
+        names: what they are called.
+        about: a sentence per policy.
+        colours: one per policy.
+        members: their points.
+        rewards: their reward vectors.
+        trained: weights that each was trained at, or None.
+        answers: recorded answers to the prompt; None where there is none.
+        field: what the map shows.
+        worst: their worst gap.
+    """
+
+    label: str
+    title: str
+    policies: list[str]
+    names: list[str]
+    about: list[str]
+    colours: list[str]
+    members: list[Vector]
+    rewards: list[Vector]
+    trained: list[Vector | None]
+    answers: list[str | None]
+    field: Field = Field()
+    worst: Worst
+
+
 class PanelView(_Part):
     """A portfolio on the map; points are rows of d numbers, in the order of `traits`.
 
@@ -67,6 +99,10 @@ class PanelView(_Part):
         field: what the map shows.
         threshold: gap at which a line is drawn, or None.
         worst: the worst gap, or None.
+        prompt: the question that `answers` answer, or "".
+        answers: the members' recorded answers to it; None where there is none.
+        base_answer: the base model's, or None.
+        others: what the map can show in place of the portfolio.
         raw: slider positions, 0 to 100.
         moves: how often `raw` was set by the server: the sliders follow when it grows.
     """
@@ -97,6 +133,10 @@ class PanelView(_Part):
     field: Field = Field()
     threshold: float | None = None
     worst: Worst | None = None
+    prompt: str = ""
+    answers: list[str | None] = []
+    base_answer: str | None = None
+    others: list[Other] = []
     raw: Vector = []
     moves: int = 0
 

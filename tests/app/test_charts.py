@@ -60,7 +60,7 @@ def test_the_plan_rings_what_was_chosen() -> None:
 
 
 def test_bars_and_dots_are_the_rows() -> None:
-    bars = charts.usage_bars(["a", "b"], [0.25, 0.75])
+    bars = charts.usage_bars(["a", "b"], [0.25, 0.75], ["#111111", "#222222"])
     assert list(bars.data[0].x) == [0.25, 0.75]
     assert list(bars.data[0].y) == ["a", "b"]
     rows = [Reached("a", "Careful", 0.7, 0.6, True), Reached("b", "b", 0.5, 0.4, False)]

@@ -17,6 +17,7 @@ from tests.support.browser_tools import (
     open_panel,
     picked,
     serious_violations,
+    unfold,
     until,
     violations_of_bare_streamlit,
     wait_for,
@@ -106,6 +107,8 @@ def test_downloads_are_what_they_say(page: Any, url: str, tmp_path: Path) -> Non
         assert text.startswith(begin)
         assert "candidates" in text
     open_panel(page, url)
+    for summary in ("Download the map", "Download the bars"):
+        unfold(page, summary)
     for figure, kind in product(("map", "trait bars"), ("SVG", "PNG", "CSV")):
         with page.expect_download() as started:
             page.get_by_role("button", name=f"Download the {figure} as {kind}").click()

@@ -12,9 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from palm_engine.analysis.story import story
 from palm_engine.bundle.folder import read_bundle
 from palm_engine.geometry.pick import pick_info
-from tests.support.browser_tools import drag, open_panel, picked, until, wait_for
+from tests.support.browser_tools import (
+    drag,
+    open_panel,
+    picked,
+    until,
+    wait_for,
+    your_weights,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -39,10 +47,7 @@ def test_slider_by_keyboard_changes_member_and_gap(page: Any, url: str) -> None:
     third = picked(page)
     assert third[0] != second[0]
     assert third[1] != second[1]
-    assert (
-        "safety 0.33, humor 0.00, brevity 0.67"
-        in page.get_by_text("Effective weights").inner_text()
-    )
+    assert "safety 33 %, humor 0 %, brevity 67 %" in your_weights(page)
     wait_for_answer_of(page, third[0])
 
 
@@ -162,7 +167,7 @@ def test_weights_follow_to_other_pages_and_survive_a_reload(page: Any, url: str)
     until(page.get_by_role("heading", name="What is guaranteed?"))
     page.get_by_role("link", name="Explore").first.click()
     until(page.locator("svg.map .puck"))
-    assert "humor 1.00" in page.get_by_text("Effective weights").inner_text()
+    assert "humor 100 %" in your_weights(page)
 
 
 def test_the_puck_moves_by_keyboard(page: Any, url: str) -> None:
@@ -177,10 +182,7 @@ def test_the_puck_moves_by_keyboard(page: Any, url: str) -> None:
     assert "safety 0." in str(puck.get_attribute("aria-valuetext"))
     page.keyboard.press("Home")
     page.wait_for_timeout(100)
-    assert (
-        "safety 0.33, humor 0.33, brevity 0.33"
-        in page.get_by_text("Effective weights").inner_text()
-    )
+    assert "safety 33 %, humor 33 %, brevity 33 %" in your_weights(page)
 
 
 def test_a_slice_of_five_traits_is_chosen_and_dragged(page: Any, url: str) -> None:
@@ -190,9 +192,8 @@ def test_a_slice_of_five_traits_is_chosen_and_dragged(page: Any, url: str) -> No
     for _ in drag(page, 8):
         page.wait_for_timeout(20)
     page.wait_for_timeout(100)
-    said = page.get_by_text("Effective weights").inner_text()
     # What isn't on the triangle is held: warmth had 40 of 150.
-    assert "warmth 0.27" in said
+    assert "warmth 27 %" in your_weights(page)
 
 
 def test_a_triangle_without_weight_takes_the_heaviest_trait_and_moves(page: Any, url: str) -> None:
@@ -200,7 +201,7 @@ def test_a_triangle_without_weight_takes_the_heaviest_trait_and_moves(page: Any,
     for _ in drag(page, 8):
         page.wait_for_timeout(20)
     page.wait_for_timeout(100)
-    assert "warmth 1.00" not in page.get_by_text("Effective weights").inner_text()
+    assert "warmth 100 %" not in your_weights(page)
     assert "warmth" in str(page.locator("svg.map").text_content())
 
 
@@ -220,3 +221,100 @@ def test_two_traits_show_where_members_were_trained_and_the_threshold(page: Any,
     page.get_by_role("radio", name="A trait").click()
     page.wait_for_timeout(800)
     assert page.locator("svg.map path.threshold").count() == 0
+
+
+def test_the_answer_swaps_under_the_hand_with_the_server_frozen(
+    page: Any, url: str, server: Any
+) -> None:
+    open_panel(page, f"{url}/?prompt=p2")
+    wait_for(page, "Question p2?")
+    page.wait_for_timeout(1000)
+    answers = set()
+    server.send_signal(signal.SIGSTOP)
+    try:
+        for _ in drag(page, 24):
+            page.wait_for_timeout(20)
+            member = picked(page)[0]
+            answer = page.locator("[data-part=answer]").inner_text()
+            assert answer.startswith(f"{member} on p2:")
+            answers.add(answer)
+    finally:
+        server.send_signal(signal.SIGCONT)
+    assert len(answers) > 1
+
+
+def test_one_model_this_portfolio_and_the_best_repaint_map_answer_and_loss(
+    page: Any, url: str, bundles: Path
+) -> None:
+    bundle = read_bundle(bundles / "demo")
+    w = np.array([0.1, 0.1, 0.8])
+    open_panel(page, f"{url}/?w=10-10-80&prompt=p1")
+    told = story(bundle.points, bundle.members)
+    sentence = page.locator("[data-part=story]").inner_text()
+    assert sentence == told.in_words("reward units")
+    values = bundle.points @ w
+    expected = {
+        "One model": told.single,
+        "This portfolio": max(bundle.members, key=lambda i: values[i]),
+        "Best there is": int(values.argmax()),
+    }
+    for mode, row in expected.items():
+        page.get_by_role("radio", name=mode).click()
+        assert picked(page) == [bundle.policies[row], f"{values.max() - values[row]:.4f}"]
+        assert page.get_by_role("radio", name=mode).get_attribute("aria-checked") == "true"
+        answer = page.locator("[data-part=answer]").inner_text()
+        assert answer.startswith(f"{bundle.policies[row]} on p1:")
+    assert page.locator("svg.map image").count() == 0
+    page.get_by_role("radio", name="One model").click()
+    assert page.locator("svg.map image").count() == 1
+
+
+def test_sliders_map_and_answer_are_above_the_fold(page: Any, url: str) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    open_panel(page, url)
+    for part in ("[data-part=story]", "svg.map", "[data-part=answer]"):
+        box = page.locator(part).bounding_box()
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= 900, part
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_timeout(500)
+    first = page.get_by_role("slider", name="safety", exact=True).bounding_box()
+    chart = page.locator("svg.map").bounding_box()
+    assert chart["y"] + chart["height"] - first["y"] <= 844 - 120
+
+
+def test_a_finger_scrolls_over_the_map_and_a_tap_sets_the_weights(browser: Any, url: str) -> None:
+    phone = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
+    page = phone.new_page()
+    open_panel(page, f"{url}/?w=50-50-50")
+    chart = page.locator("svg.map")
+    box = chart.bounding_box()
+    assert chart.evaluate("(svg) => getComputedStyle(svg).touchAction") == "pan-y"
+    page.touchscreen.tap(box["x"] + 0.2 * box["width"], box["y"] + 0.85 * box["height"])
+    page.wait_for_timeout(400)
+    assert "humor 7" in your_weights(page) or "humor 8" in your_weights(page)
+    phone.close()
+
+
+def test_weights_found_by_questions_move_the_sliders(page: Any, url: str) -> None:
+    page.goto(f"{url}/find")
+    asked = page.locator("[data-part=asked]")
+    until(asked)
+    for number in range(1, 18):
+        until(page.get_by_text(f"Question {number}:"))
+        first = page.locator("[data-part=first]").inner_text()
+        second = page.locator("[data-part=second]").inner_text()
+        key = "ArrowLeft" if "m1 on" in first else "ArrowRight" if "m1 on" in second else "s"
+        page.keyboard.press(key)
+        until(page.get_by_text(f"Question {number}:"), "detached")
+        page.wait_for_timeout(300)
+        if page.locator("[data-part=found]").count():
+            break
+    assert page.locator("[data-part=found]").inner_text() == "m1"
+    page.get_by_role("button", name="Use these weights").click()
+    wait_for(page, "These are your weights now")
+    page.get_by_role("link", name="Explore").first.click()
+    until(page.locator("[data-part=picked]"))
+    assert picked(page)[0] == "m1"

@@ -20,6 +20,7 @@ FLAGS += ["--disable-background-networking", "--disable-component-update"]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 PAGES = {
     "": "Which model answers you?",
+    "find": "Find my model",
     "tradeoff": "How many members are enough?",
     "coverage": "Who is served how well?",
     "generations": "What do they answer?",
@@ -34,8 +35,7 @@ st.set_page_config(page_title="bare", layout="wide")
 st.navigation([st.Page(lambda: None, title="One", url_path="one"),
                st.Page(lambda: None, title="Two", url_path="two")],
               position="top")
-with st.sidebar:
-    st.selectbox("a", ["b", "c"])
+st.selectbox("a", ["b", "c"])
 st.title("bare")
 st.caption("small")
 st.segmented_control("s", ["x", "y"], default="x")
@@ -167,7 +167,19 @@ def open_page(page: Any, url: str, path: str) -> None:
 
 def picked(page: Any) -> list[str]:
     """Name of the picked member and its gap, as the panel shows them."""
-    return [page.locator(f"[data-part={part}]").inner_text() for part in ("picked", "gap")]
+    # The gap may be folded away: then it has a text, but none that is shown.
+    return [page.locator(f"[data-part={part}]").text_content() for part in ("picked", "gap")]
+
+
+def your_weights(page: Any) -> str:
+    """The panel's sentence of the weights, in percent."""
+    sentence: str = page.get_by_text("Your weights: ").inner_text()
+    return sentence
+
+
+def unfold(page: Any, summary: str) -> None:
+    """Open what is folded below a summary."""
+    page.locator("summary", has_text=summary).click()
 
 
 def drag(page: Any, steps: int) -> Iterator[int]:

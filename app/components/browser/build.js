@@ -14,9 +14,11 @@ class PanelParts {
         full
           ? element(
               "div",
-              { class: "columns two" },
+              { class: "columns three" },
               this.buildControls(data),
-              element("div", {}, map, this.buildBars(data)),
+              element("div", { class: "middle" }, this.buildSwitch(), map),
+              this.buildCard(data),
+              this.buildBars(data),
             )
           : map,
         live,
@@ -63,17 +65,12 @@ class PanelParts {
       ...data.traitColours.map((colour) => element("div", { style: `background:${colour}` })),
     );
     this.parts.effective = element("div", { class: "quiet effective" });
-    this.parts.picked = element("div", { class: "picked", "data-part": "picked" });
-    this.parts.about = element("div", { class: "quiet" });
-    this.parts.words = element("div", { class: "words" });
-    this.parts.card = element(
-      "div",
-      { class: "card" },
-      element("div", { class: "quiet", text: "Picked for you" }),
-      this.parts.picked,
-      this.parts.about,
-      this.parts.words,
-    );
+    box.append(this.parts.bar, this.parts.effective);
+    return box;
+  }
+
+  buildCard(data) {
+    const { parts } = this;
     this.parts.gap = element("b", { "data-part": "gap" });
     this.parts.worst = element("b", { "data-part": "worst" });
     this.parts.where = element("div", { class: "quiet" });
@@ -81,34 +78,90 @@ class PanelParts {
       text: "Go there",
       onclick: () => this.set(this.data.worst.at.map((x) => 100 * x)),
     });
-    box.append(
-      this.parts.bar,
-      this.parts.effective,
-      this.parts.card,
+    parts.who = element("div", { class: "quiet" });
+    parts.picked = element("div", { class: "picked", "data-part": "picked" });
+    parts.words = element("div", { class: "words", "data-part": "words" });
+    parts.about = element("div", { class: "quiet" });
+    parts.question = element("div", { class: "question" });
+    parts.answer = element("div", { class: "answer-text", "data-part": "answer" });
+    parts.before = element("div", { class: "answer-text", "data-part": "before" });
+    parts.beforeBox = element(
+      "div",
+      { class: "before" },
+      element("div", { class: "quiet", text: "The model before training says" }),
+      parts.before,
+    );
+    parts.answerBox = element("div", {}, parts.question, parts.answer, parts.beforeBox);
+    parts.card = element(
+      "section",
+      { class: "card", "aria-label": "The answer" },
+      parts.who,
+      parts.picked,
+      parts.words,
+      parts.answerBox,
       element(
-        "div",
-        { class: "gaps" },
+        "details",
+        { class: "exact" },
+        element("summary", { text: "Exact figures" }),
         element(
           "div",
-          {},
-          "Gap at your weights",
-          this.parts.gap,
-          element("div", {
-            class: "quiet",
-            text: `${data.unit} behind the best candidate (scope: ${data.scope})`,
-          }),
-        ),
-        element(
-          "div",
-          {},
-          "Worst gap anywhere",
-          this.parts.worst,
-          this.parts.where,
-          this.parts.goWorst,
+          { class: "gaps" },
+          element(
+            "div",
+            {},
+            "Gap at your weights",
+            this.parts.gap,
+            element("div", {
+              class: "quiet",
+              text: `${data.unit} behind the best candidate (scope: ${data.scope})`,
+            }),
+          ),
+          element(
+            "div",
+            {},
+            "Worst gap anywhere",
+            this.parts.worst,
+            this.parts.where,
+            this.parts.goWorst,
+          ),
         ),
       ),
+      element(
+        "details",
+        { class: "exact" },
+        element("summary", { text: "About this model" }),
+        parts.about,
+      ),
     );
-    return box;
+    return parts.card;
+  }
+
+  buildSwitch() {
+    this.parts.modes = element("div", {
+      class: "chips switch",
+      role: "radiogroup",
+      "aria-label": "What the map shows",
+    });
+    return this.parts.modes;
+  }
+
+  fillSwitch() {
+    const labels = this.given.others.map(({ label }) => label);
+    const button = (text, mode) =>
+      element("button", {
+        text,
+        role: "radio",
+        "aria-checked": String(mode === this.mode),
+        onclick: () => {
+          this.show(mode);
+          this.parts.modes.querySelector("[aria-checked=true]").focus();
+        },
+      });
+    this.parts.modes.replaceChildren(
+      ...(labels.length
+        ? [button(labels[0], labels[0]), button("This portfolio", ""), button(labels[1], labels[1])]
+        : []),
+    );
   }
 
   buildMap() {
@@ -140,7 +193,12 @@ class PanelParts {
       svg,
       this.parts.tip,
       this.parts.legend,
-      downloads(this, "map", "map"),
+      element(
+        "details",
+        { class: "exact" },
+        element("summary", { text: "Download the map" }),
+        downloads(this, "map", "map"),
+      ),
     );
   }
 
@@ -160,11 +218,16 @@ class PanelParts {
     this.parts.barLegend = element("div", { class: "legend" });
     return element(
       "section",
-      { style: "margin-top:1rem" },
-      element("h3", { text: "Expected reward on each trait (0 to 1)" }),
+      { class: "wide" },
+      element("h3", { text: "What you get of each trait, on average (0 to 1)" }),
       this.parts.barLegend,
       box,
-      downloads(this, "bars", "trait bars"),
+      element(
+        "details",
+        { class: "exact" },
+        element("summary", { text: "Download the bars" }),
+        downloads(this, "bars", "trait bars"),
+      ),
     );
   }
 
@@ -188,13 +251,9 @@ class PanelParts {
     };
     const chip = (text, raw) => element("button", { text, onclick: () => this.set(raw) });
     this.parts.presets.replaceChildren(
-      chip(
-        "Balanced",
-        this.raw.map(() => 50),
-      ),
       element("button", {
-        text: "Reset",
-        "aria-label": "Reset weights and corners",
+        text: "Balanced",
+        "aria-label": "Balanced: reset weights and corners",
         onclick: () => {
           this.free = this.data.traits.map((_, i) => i).slice(0, 3);
           this.parts.held.replaceChildren();

@@ -212,14 +212,6 @@ function drawTriangle(layer, scene) {
       }),
     );
   });
-  if (!scene.field) {
-    const gaps = lattice(
-      STEPS,
-      (w) => bestOf(scene.candidates, w).value - bestOf(scene.members, w).value,
-    );
-    const most = Math.max(...gaps.map((row) => Math.max(...row)));
-    drawLines(layer, gaps, roundLevels(0, most, 3), "iso");
-  }
   layer.append(node("polygon", { points: outline, class: "outline" }));
   scene.dots.forEach((dot_, i) => {
     if (dot_) trainingDot(layer, scene, i, ...toXY(dot_.at));

@@ -1,20 +1,19 @@
 // What the panel shows: the scene of the map, the puck, the card and the bars, from the data and the weights.
 // For two, three, and more traits.
-const LEGEND = [
-  "dotted line: best candidate; dots: trained here",
-  "dashed lines: equal gap; dots: trained here",
-  "dashed lines: equal gap; dots: trained here (faint: mostly for the other traits)",
-];
-
 // Dots are named only where some member was trained somewhere.
 function legend(data) {
-  const text = LEGEND[Math.min(data.traits.length, 4) - 2];
-  return data.trained.some(Boolean) ? text : text.split(";")[0];
+  const dots = data.trained.some(Boolean)
+    ? `dots: what each was trained for${data.traits.length > 3 ? " (faint: mostly for the other traits)" : ""}`
+    : "";
+  const line = data.traits.length === 2 ? "dotted line: best candidate" : "";
+  return [line, dots].filter(Boolean).join("; ");
 }
 
 class PaintedPanel extends PanelParts {
   // New data from the server. The sliders stay where the user has them, unless the server moved them.
-  update(data) {
+  update(given) {
+    this.given = given;
+    const data = this.chosen(given);
     if (JSON.stringify([data.traits, data.layout]) !== this.structure) {
       this.parts = {};
       this.free = data.traits.map((_, i) => i).slice(0, 3);
@@ -26,9 +25,10 @@ class PaintedPanel extends PanelParts {
       this.raw = data.raw.slice();
     }
     // Most reruns bring nothing new: then nothing but the weights can have changed.
-    const same = data.stamp === this.stamp;
+    const stamp = `${data.stamp} ${this.mode}`,
+      same = stamp === this.stamp;
     this.data = data;
-    this.stamp = data.stamp;
+    this.stamp = stamp;
     if (same) {
       this.paint();
       return;
@@ -51,10 +51,23 @@ class PaintedPanel extends PanelParts {
     if (data.layout === "full") {
       this.parts.worst.textContent = data.worst.additive.toFixed(4);
       this.parts.where.textContent = data.worst.text;
+      this.fillSwitch();
       this.fillPresets();
     }
     this.fillHeld();
     this.paint();
+  }
+
+  // The data with what the switch says in place of the portfolio.
+  chosen(given) {
+    const other = given.others.find(({ label }) => label === this.mode);
+    if (!other) this.mode = "";
+    return other ? { ...given, ...other } : given;
+  }
+
+  show(mode) {
+    this.mode = mode;
+    this.update(this.given);
   }
 
   fieldAt(w) {
@@ -127,6 +140,19 @@ class PaintedPanel extends PanelParts {
     if (data.layout === "full") this.paintNumbers(w, pick);
   }
 
+  paintAnswer(pick) {
+    const { data, parts } = this,
+      answer = data.answers[pick.member];
+    parts.answerBox.hidden = !data.prompt;
+    parts.question.textContent = data.prompt;
+    parts.answer.textContent =
+      answer === null || answer === undefined
+        ? "No answer of this model to this question was recorded."
+        : answer.trim() || "(the model answered nothing)";
+    parts.beforeBox.hidden = !data.baseAnswer;
+    parts.before.textContent = data.baseAnswer || "";
+  }
+
   paintNumbers(w, pick) {
     const { data, parts } = this;
     parts.sliders.forEach(([input, output], i) => {
@@ -137,15 +163,17 @@ class PaintedPanel extends PanelParts {
       cell.style.width = `${100 * w[i]}%`;
     });
     parts.effective.textContent =
-      `Effective weights: ${named(data.traits, w)}` +
+      `Your weights: ${inPercent(data.traits, w)}` +
       (this.raw.some((r) => r > 0)
         ? ""
         : ". All sliders are at zero: no preference is taken as equal weights.");
+    parts.who.textContent = WHO[data.others.findIndex(({ label }) => label === this.mode) + 1];
     parts.picked.textContent = data.names[pick.member];
     parts.about.textContent = data.about[pick.member];
-    parts.card.style.borderLeftColor = data.colours[pick.member];
+    parts.card.style.borderTopColor = data.colours[pick.member];
     parts.gap.textContent = pick.gap.toFixed(4);
     parts.words.textContent = shareInWords(pick);
+    this.paintAnswer(pick);
     const rows = barRows(this);
     parts.barLegend.replaceChildren(
       ...rows.map(([name, colour]) => element("span", { text: name, style: `--c:${colour}` })),
@@ -162,10 +190,17 @@ class PaintedPanel extends PanelParts {
   }
 }
 
+// Over the card: whose answer it is, for the portfolio and for what stands in its place.
+const WHO = ["Picked for you", "The best single model", "The best there is for you"];
+
+function inPercent(traits, w) {
+  return traits.map((t, i) => `${t} ${Math.round(100 * w[i])} %`).join(", ");
+}
+
 function shareInWords(pick) {
   if (pick.multiplicative === null) {
     return "The best value here isn't positive, so no share of it is given.";
   }
-  if (pick.gap < TIE) return "As good as the best candidate there is.";
-  return `${percent(1 - pick.multiplicative)} of what the best candidate would give you.`;
+  if (pick.gap < TIE) return "You lose nothing: no candidate is better for you.";
+  return `You lose ${percent(pick.multiplicative)} of what the best candidate would give you.`;
 }

@@ -7,6 +7,7 @@ class Panel extends PaintedPanel {
     this.send = send;
     this.raw = data.raw.slice();
     this.moves = data.moves;
+    this.mode = "";
     this.free = data.traits.map((_, i) => i).slice(0, 3);
     this.build(data);
     this.update(data);
@@ -26,7 +27,12 @@ class Panel extends PaintedPanel {
       return [x, 1 - x];
     };
     const move = (event) => this.setShare(point(event), false);
+    // A finger scrolls the page, unless it takes the mark; a tap sets it.
+    svg.addEventListener("click", (event) => {
+      if (event.pointerType === "touch") this.setShare(point(event), true);
+    });
     svg.addEventListener("pointerdown", (event) => {
+      if (event.pointerType === "touch" && !this.parts.puck.contains(event.target)) return;
       svg.setPointerCapture(event.pointerId);
       this.dragging = true;
       this.parts.tip.hidden = true;

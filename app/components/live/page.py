@@ -12,7 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from app import cache, state
-from app.colours import palette
+from app.colours import colours_of
 from app.components import answers, figure
 from app.components.live import model
 from app.errors import shows_errors
@@ -236,7 +236,7 @@ def _cards(
 ) -> None:
     """The answers side by side; every text in them is escaped."""
     w = state.weights(bundle)
-    colours = dict(zip(portfolio.rows, palette(len(portfolio.rows)), strict=True))
+    colours = dict(zip(portfolio.rows, colours_of(bundle, portfolio.rows), strict=True))
     picked = bundle.policies[pick_info(bundle.points, list(portfolio.rows), w).member]
     shown = []
     for i, answer in enumerate(found):

@@ -1,11 +1,9 @@
-"""The sidebar: which portfolio is open.
+"""The head of every page: its title, and which bundle is open.
 
 Reading one that is broken becomes a sentence, never a traceback.
 """
 
 from __future__ import annotations
-
-import html
 
 import streamlit as st
 
@@ -15,18 +13,30 @@ from palm_engine.errors import PalmError
 
 
 def pick_bundle(names: list[str]) -> None:
-    """Show the picker of portfolios; the choice is kept in the session."""
-    with st.sidebar:
-        st.html('<div style="font-size:1.25rem;font-weight:600">PALM Atlas</div>')
-        if names:
-            st.selectbox("Portfolio", names, key=state.open_key(), persist_state="session")
+    """The picker of bundles; the choice is kept in the session.
+
+    Drawn by the main script: a page's own widgets are others on every page. The page's title comes
+    beside it.
+    """
+    with st.container(key="head"):
+        left, right = st.columns([5, 2], vertical_alignment="bottom")
+    state.set_head(left)
+    if names:
+        right.selectbox(
+            "Portfolio",
+            names,
+            key=state.open_key(),
+            persist_state="session",
+            help="The folders of the dashboard's portfolios; add your own on the Data page.",
+        )
 
 
-def open_bundle() -> Bundle:
-    """The bundle that is picked.
+def open_bundle(title: str) -> Bundle:
+    """The head of a page, and the bundle that is picked.
 
     Shows what to do and stops the page when there is none or it cannot be read.
     """
+    state.head().title(title)
     root = state.portfolios_root()
     name = state.open_name()
     if not name:
@@ -44,18 +54,6 @@ def open_bundle() -> Bundle:
         st.error("This bundle can't be opened.")
         st.text(str(error))
         st.stop()
-    counts = (
-        (len(bundle.policies), "candidate"),
-        (len(bundle.members), "member"),
-        (len(bundle.traits), "trait"),
-    )
-    sentence = ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for n, what in counts)
-    if bundle.manifest.base is not None:
-        sentence += f". Base model: {bundle.manifest.base.source}"
-    # One element: Streamlit renders every one of the page again whenever a slider moves.
-    st.sidebar.html(
-        f'<p style="opacity:.75;font-size:.9rem;overflow-wrap:anywhere">{html.escape(sentence)}</p>'
-    )
     state.write_url(bundle)
     return bundle
 
@@ -70,7 +68,10 @@ def open_portfolio(bundle: Bundle) -> state.Portfolio:
         )
         st.page_link("../pages/tradeoff.py", label="Go to Trade-off")
         st.stop()
-    st.caption(
-        f"{len(portfolio.rows)} member{'s' if len(portfolio.rows) > 1 else ''}: {portfolio.label}"
+    base = bundle.manifest.base
+    st.container(key="who").caption(
+        f"{len(portfolio.rows)} member{'s' if len(portfolio.rows) > 1 else ''}: {portfolio.label}."
+        f" {len(bundle.policies)} candidates, {len(bundle.traits)} traits"
+        + (f", base model {base.source}." if base is not None else ".")
     )
     return portfolio

@@ -1,0 +1,66 @@
+"""What a portfolio is good for, in one sentence from its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from palm_engine._types import Floats
+from palm_engine.geometry.gap import worst_gap
+
+# A single model that loses at most this much more than the portfolio is nearly as good.
+NEARLY = 0.01
+
+
+@dataclass(frozen=True)
+class Story:
+    """A portfolio beside the best single model; losses are exact worst gaps (scope: candidates).
+
+    Attributes:
+        members: how many.
+        loss: the portfolio's worst gap.
+        single: row of the candidate whose own worst gap is smallest.
+        single_loss: that gap.
+        multiplicative: whether losses are shares of the best value; else they are additive.
+    """
+
+    members: int
+    loss: float
+    single: int
+    single_loss: float
+    multiplicative: bool
+
+    def in_words(self, unit: str) -> str:
+        """The sentence; additive losses are counted in `unit`."""
+
+        def amount(loss: float) -> str:
+            if not self.multiplicative:
+                return f"{loss:.3f} {unit}"
+            return "less than 0.1 %" if 0 < loss < 0.001 else f"{100 * loss:.2g} %"
+
+        if self.members == 1:
+            return f"This one model loses up to {amount(self.loss)} for some preferences."
+        together = f"These {self.members} together lose at most {amount(self.loss)}"
+        single = f"the best single one loses up to {amount(self.single_loss)}"
+        if self.single_loss - self.loss <= NEARLY:
+            return f"{together} for any preference, but {single}: one is nearly enough here."
+        return f"One model can't suit everyone. {together} for any preference; {single}."
+
+
+def story(points: Floats, portfolio: Sequence[int]) -> Story:
+    """Compare a portfolio with the best single candidate.
+
+    Args:
+        points: candidates, shape (n, d).
+        portfolio: rows of the members.
+    """
+    ours = worst_gap(points[list(portfolio)], points)
+    multiplicative = ours.multiplicative is not None
+    alone = []
+    for row in range(len(points)):
+        gap = worst_gap(points[[row]], points)
+        loss = gap.multiplicative if multiplicative else gap.additive
+        alone.append(1.0 if loss is None else loss)
+    single = min(range(len(points)), key=alone.__getitem__)
+    loss = ours.multiplicative if ours.multiplicative is not None else ours.additive
+    return Story(len(portfolio), float(loss), single, float(alone[single]), multiplicative)
