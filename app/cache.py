@@ -20,6 +20,7 @@ from palm_engine.analysis.finding import questions as find_questions
 from palm_engine.analysis.normalisation import GapsBySize, gaps_by_size
 from palm_engine.analysis.plan import PlanInfo, built_resolution, plan
 from palm_engine.analysis.story import Story, story
+from palm_engine.analysis.verdict import Verdict, verdict
 from palm_engine.bundle.folder import MANIFEST_FILE, Bundle, list_bundles, read_bundle
 from palm_engine.geometry.fields import Coverage, Usage, coverage, region_shares, usage
 from palm_engine.geometry.gap import WorstGap, worst_gap
@@ -186,6 +187,18 @@ def story_of(of: Bundle, portfolio: tuple[int, ...]) -> Story:
 @st.cache_data(show_spinner=False, max_entries=64)
 def _story(points: np.ndarray, portfolio: tuple[int, ...]) -> Story:
     return story(points, portfolio)
+
+
+def verdict_of(of: Bundle, info: explore.CurveInfo, tolerance: float) -> Verdict:
+    """How many members are enough for a tolerance."""
+    return _verdict(str(of.folder), stamp(of), tolerance, info, of)
+
+
+@st.cache_resource(show_spinner=False, max_entries=256)
+def _verdict(
+    folder: str, stamp: int, tolerance: float, _info: explore.CurveInfo, _of: Bundle
+) -> Verdict:
+    return verdict(_info, _of.policies, _of.points, tolerance)
 
 
 def questions(of: Bundle, portfolio: tuple[int, ...]) -> Questions:

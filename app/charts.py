@@ -19,6 +19,7 @@ from palm_engine.analysis.curves import CurveInfo
 from palm_engine.analysis.guarantee import Reached
 from palm_engine.analysis.normalisation import GapsBySize, ScalingInfo
 from palm_engine.analysis.plan import PlanInfo
+from palm_engine.analysis.verdict import Verdict
 
 OURS, QUIET = "#4a7fb5", "#8494a4"
 _MARGIN = {"l": 8, "r": 8, "t": 40, "b": 40}
@@ -122,11 +123,16 @@ def normalised_gaps(curves: Mapping[str, GapsBySize], kind: str) -> go.Figure:
 
 
 def size_curve(
-    info: CurveInfo, in_use: tuple[int, float] | None, others: Sequence[MethodCurve], unit: str
+    info: CurveInfo,
+    in_use: tuple[int, float] | None,
+    others: Sequence[MethodCurve],
+    unit: str,
+    tolerance: float | None = None,
+    enough: int | None = None,
 ) -> go.Figure:
     """Portfolio size against worst gap, with its band where there is one.
 
-    (size, gap) `in_use` is ringed.
+    (size, gap) `in_use` is ringed; the `tolerance` is a line, the size that is `enough` is lit.
     """
     figure = go.Figure()
     line = info.certify or info.choose
@@ -161,6 +167,22 @@ def size_curve(
     )
     if in_use is not None:
         _ring(figure, *in_use)
+    if tolerance is not None:
+        figure.add_hline(tolerance, line={"color": "#ff5a36", "width": 2})
+        figure.add_annotation(
+            x=1,
+            xref="paper",
+            y=tolerance,
+            text="tolerated",
+            showarrow=False,
+            xanchor="right",
+            yanchor="bottom",
+            font={"color": "#c43c1c"},
+        )
+    if enough is not None and enough in info.sizes:
+        figure.add_vrect(
+            enough - 0.35, enough + 0.35, fillcolor="#228833", opacity=0.16, line_width=0
+        )
     _axes(
         figure,
         "Worst gap of the best portfolio of each size",
@@ -168,6 +190,36 @@ def size_curve(
         f"worst gap ({unit})",
     )
     return _whole_sizes(figure, max(info.sizes))
+
+
+def multiples(told: Verdict, in_use: int | None) -> go.Figure:
+    """Small multiples by size: expected gap and coverage of uniform users, promised worst gap."""
+    sizes = [r.size for r in told.rows]
+    parts = (
+        ("worst gap that can be promised", [r.promised for r in told.rows], ".4f"),
+        ("expected gap of uniform users", [r.expected for r in told.rows], ".4f"),
+        ("users who lose no more than tolerated", [r.covered for r in told.rows], ".0%"),
+    )
+    figure = make_subplots(
+        rows=1, cols=3, subplot_titles=[p[0] for p in parts], horizontal_spacing=0.07
+    )
+    enough = None if told.enough is None else told.enough.size
+    colours = ["#228833" if s == enough else OURS for s in sizes]
+    outline = [3 if s == in_use else 0 for s in sizes]
+    for column, (title, values, form) in enumerate(parts, start=1):
+        figure.add_bar(
+            x=sizes,
+            y=values,
+            marker={"color": colours, "line": {"color": "#EE6677", "width": outline}},
+            hovertemplate=f"%{{x}} members: %{{y:{form}}}<extra>{title}</extra>",
+            showlegend=False,
+            row=1,
+            col=column,
+        )
+        figure.update_yaxes(tickformat=form, fixedrange=True, row=1, col=column)
+        figure.update_xaxes(dtick=1, fixedrange=True, title="members", row=1, col=column)
+    figure.update_annotations(font={"size": 13})
+    return figure.update_layout(height=230, margin={"l": 8, "r": 8, "t": 34, "b": 40})
 
 
 def _whole_sizes(figure: go.Figure, most: int) -> go.Figure:

@@ -10,7 +10,8 @@ from app.components import figure
 from app.components import panel as atlas
 from app.components.header import open_bundle
 from app.components.hosting_cost import PLACES, ask, costs
-from palm_engine.analysis.plan import REFERENCE, PlanInfo, plan_config
+from palm_engine.analysis.hosting_cost import training
+from palm_engine.analysis.plan import REFERENCE, PlanInfo, adapters_built, plan_config
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import ConfigError
 from palm_engine.selection.result import Target
@@ -115,16 +116,22 @@ def results(
             f"plan_curve.{bundle.folder.name}",
             "Planned worst gap by portfolio size",
         )
-    st.subheader("What each further member costs")
-    st.caption(
-        "Planned gaps (scope: pool); assumptions, to be edited: one base, and one"
-        " adapter per member beside it."
-    )
+    st.subheader("What it costs")
+    st.caption("Planned gaps (scope: pool); assumptions, to be edited.")
+    assumed, currency = ask(bundle)
+    built = adapters_built(dict(bundle.manifest.built.config), k, len(traits))
+    if built:
+        once = training(built, assumed)
+        st.text(
+            f"Training, once: the configuration below trains {built} adapters, the planned members"
+            f" among them, so that there is something to choose from: {once.hours:,.1f} GPU hours,"
+            f" {once.price:,.2f} {currency}."
+        )
     table = costs(
         sizes,
         gaps,
         [sum(policies.names[i] != REFERENCE for i in s.members) for s in info.curve],
-        ask(bundle),
+        assumed,
     )
     figure.table(
         table, f"{bundle.manifest.name}-plan-costs", f"plan_costs.{bundle.folder.name}", PLACES

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+from dataclasses import asdict
+
 import pandas as pd
 import streamlit as st
 
@@ -12,6 +15,7 @@ from app.components.hosting_cost import cost_panel
 from palm_engine._types import Progress
 from palm_engine.analysis.comparison import RANDOM_DRAWS, MethodCurve, compare_methods
 from palm_engine.analysis.curves import CurveInfo
+from palm_engine.analysis.verdict import Verdict, tolerances
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.confidence import Bound, simultaneous_bounds
 from palm_engine.geometry.gap import minimum_of_envelope
@@ -141,7 +145,35 @@ def multiplicative_band(
     return (tuple(b.upper for b in found), found[0].confidence) if found else (None, None)
 
 
-def candidates_view(bundle: Bundle, info: CurveInfo) -> None:
+def decide(bundle: Bundle, info: CurveInfo) -> Verdict:
+    """The tolerance, and how many are enough for it, in a sentence."""
+    first, most, step = tolerances(info)
+    sentence = st.container()
+    tolerance = st.slider(
+        f"The largest loss that you tolerate ({state.unit_of(bundle)})",
+        step,
+        max(most, 2 * step),
+        max(first, step),
+        step,
+        "%.3f",
+        key=f"tolerance.{bundle.folder.name}",
+        persist_state="session",
+        help="For any user, whatever their weights: the worst gap. Rewards run from 0 to 1.",
+    )
+    told = cache.verdict_of(bundle, info, float(tolerance))
+    sentence.html(
+        f'<p data-part="verdict" style="font-size:1.3rem;font-weight:600;margin:0">'
+        f"{html.escape(told.in_words())}</p>"
+    )
+    if told.enough is not None and told.enough.size != state.chosen_size(bundle):
+        label = f"Use {_size_label(told.enough.size)} on every page"
+        if sentence.button(label, key=f"take.{bundle.folder.name}", icon=":material/check:"):
+            state.choose_size(bundle, told.enough.size)
+            st.rerun()
+    return told
+
+
+def candidates_view(bundle: Bundle, info: CurveInfo, told: Verdict) -> None:
     """The evaluated candidates: exact best of each size beside the other methods."""
     left, right = st.columns(2)
     gap = left.segmented_control(
@@ -153,7 +185,7 @@ def candidates_view(bundle: Bundle, info: CurveInfo) -> None:
     )
     multiplicative = gap == MULTIPLICATIVE
     beside = right.toggle(
-        "Beside PALM, greedy, uniform and random", True, key=f"beside.{bundle.folder.name}"
+        "Beside PALM, greedy, uniform and random", False, key=f"beside.{bundle.folder.name}"
     )
     others = compared(bundle, info, multiplicative) if beside or multiplicative else []
     if others is None and multiplicative:
@@ -183,7 +215,14 @@ def candidates_view(bundle: Bundle, info: CurveInfo) -> None:
     unit = "share of the best value" if multiplicative else state.unit_of(bundle)
     numbers = table(bundle, shown, others)
     event = figure.show(
-        charts.size_curve(shown, marked, others, unit),
+        charts.size_curve(
+            shown,
+            marked,
+            others,
+            unit,
+            None if multiplicative else told.tolerance,
+            told.enough.size if told.enough is not None and not multiplicative else None,
+        ),
         numbers,
         f"{bundle.manifest.name}-tradeoff",
         f"size_curve.{bundle.folder.name}",
@@ -219,6 +258,18 @@ def candidates_view(bundle: Bundle, info: CurveInfo) -> None:
         )
         sentence += f"policies are (reconstructed bound); {len(portfolio.rows)} do here."
     st.caption(sentence)
+    figure.show(
+        charts.multiples(told, len(portfolio.rows) if portfolio else None),
+        pd.DataFrame([asdict(r) | {"members": ", ".join(r.members)} for r in told.rows]),
+        f"{bundle.manifest.name}-sizes",
+        f"multiples.{bundle.folder.name}",
+        "Promised worst gap, expected gap and coverage by portfolio size",
+    )
+    st.caption(
+        "Green: the fewest that are enough; outlined: in use. The best portfolio for the worst-off"
+        " user can serve the average one worse than a smaller portfolio does: both are shown."
+        " Expected gap and coverage: 20,000 uniform users (scope: sampled)."
+    )
     figure.numbers(numbers)
 
 
@@ -276,6 +327,7 @@ def show() -> None:
         if info.certify is not None
         else ""
     )
+    told = decide(bundle, info)
     st.caption(
         f"Each point of the thick line is the {which} portfolio of its size{on}; its worst gap is"
         " taken over the whole simplex of weights."
@@ -291,7 +343,7 @@ def show() -> None:
     if view == "Plan":
         plan_view(bundle)
     else:
-        candidates_view(bundle, info)
+        candidates_view(bundle, info, told)
     portfolio = cache.portfolio(bundle)
     if portfolio is not None:
         st.subheader("In use now")

@@ -1,4 +1,4 @@
-"""The cost panel: what one more member buys, and what it costs under editable assumptions."""
+"""The cost panel: training, once, and serving, every month, under editable assumptions."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import streamlit as st
 from app.components import figure
 from app.errors import shows_errors
 from palm_engine.analysis.curves import CurveInfo
-from palm_engine.analysis.hosting_cost import Assumptions, cost_of
+from palm_engine.analysis.hosting_cost import Assumptions, serving, training
 from palm_engine.bundle.folder import Bundle
 
-PLACES = {"GPU memory (GB)": 3, "training (GPU hours)": 1, "training (price)": 2}
+CURRENCIES = ("EUR", "USD", "GBP", "CHF", "JPY")
+PLACES = {"GPU memory (GB)": 3, "serving per month": 0}
 
 
 def adapter_megabytes(bundle: Bundle) -> float | None:
@@ -24,11 +25,11 @@ def adapter_megabytes(bundle: Bundle) -> float | None:
     return sum(sizes) / len(sizes) / 2**20 if sizes else None
 
 
-def ask(bundle: Bundle) -> Assumptions:
-    """The assumptions; an adapter's size is measured where there are some."""
+def ask(bundle: Bundle) -> tuple[Assumptions, str]:
+    """The assumptions, and the currency; an adapter's size is measured where there are some."""
     name = bundle.folder.name
     measured = adapter_megabytes(bundle)
-    one, two, three, four = st.columns(4)
+    one, two, three = st.columns(3)
     base = one.number_input(
         "Base model on the GPU (GB)", 0.0, 2000.0, 1.0, 0.5, key=f"base_gb.{name}"
     )
@@ -45,62 +46,78 @@ def ask(bundle: Bundle) -> Assumptions:
             else "An assumption."
         ),
     )
-    hours = three.number_input(
+    memory = three.number_input("Memory of a GPU (GB)", 1.0, 2000.0, 24.0, 8.0, key=f"gpu.{name}")
+    four, five, six = st.columns(3)
+    hours = four.number_input(
         "Training one adapter (GPU hours)", 0.0, 10_000.0, 1.0, 0.5, key=f"hours.{name}"
     )
-    price = four.number_input("Price of a GPU hour", 0.0, 1000.0, 2.0, 0.5, key=f"price.{name}")
-    return Assumptions(base, size, hours, price)
+    price = five.number_input("Price of a GPU hour", 0.0, 1000.0, 2.0, 0.5, key=f"price.{name}")
+    currency = six.selectbox("Currency", CURRENCIES, key=f"currency.{name}")
+    return Assumptions(base, size, hours, price, memory), str(currency)
 
 
-def cost_table(bundle: Bundle, info: CurveInfo, assumed: Assumptions) -> pd.DataFrame:
-    """One row per size: worst gap, what one more member bought, and what it costs."""
-    kinds = {c.policy: c.kind for c in bundle.manifest.candidates}
-    adapters = [sum(kinds[m] == "adapter" for m in members) for members in info.members]
-    return costs(info.sizes, info.certify or info.choose, adapters, assumed)
+def trained_in(bundle: Bundle) -> int:
+    """How many adapters were trained to choose from."""
+    return sum(
+        c.kind == "adapter" and (c.adapter is not None or c.weights is not None)
+        for c in bundle.manifest.candidates
+    )
 
 
 def costs(
     sizes: Sequence[int], gaps: Sequence[float], adapters: Sequence[int], assumed: Assumptions
 ) -> pd.DataFrame:
-    """One row per size, of which `adapters` are trained.
-
-    Worst gap, what one more bought, memory, hours, price.
-    """
+    """One row per size, of which `adapters` are served beside the base."""
     rows = []
-    for i, (size, gap, trained) in enumerate(zip(sizes, gaps, adapters, strict=True)):
-        cost = cost_of(trained, assumed)
+    for i, (size, gap, served) in enumerate(zip(sizes, gaps, adapters, strict=True)):
+        cost = serving(served, assumed)
         rows.append(
             {
                 "members": size,
                 "worst gap": gap,
                 "one more bought": gaps[i - 1] - gap if i else None,
                 "GPU memory (GB)": cost.memory_gb,
-                "training (GPU hours)": cost.train_hours,
-                "training (price)": cost.price,
+                "GPUs": cost.gpus,
+                "serving per month": cost.per_month,
             }
         )
     return pd.DataFrame(rows)
+
+
+def served_adapters(bundle: Bundle, members: Sequence[str]) -> int:
+    """How many of the members are held beside the base: adapters and soups."""
+    kinds = {c.policy: c.kind for c in bundle.manifest.candidates}
+    return sum(kinds[m] in ("adapter", "soup") for m in members)
 
 
 @st.fragment
 @shows_errors
 def cost_panel(bundle: Bundle, info: CurveInfo, in_use: int | None) -> None:
     """Editable assumptions and the answer to "what does one more member buy"."""
-    st.subheader("What one more member buys")
-    st.caption(
-        "Assumptions, to be edited: all members share one base, each adapter is held beside it."
-    )
-    assumed = ask(bundle)
-    table = cost_table(bundle, info, assumed)
+    st.subheader("What it costs")
+    st.caption("Assumptions, to be edited: all members share one base, and each has its adapter.")
+    assumed, currency = ask(bundle)
+    spent = training(trained_in(bundle), assumed)
+    if spent.adapters:
+        st.text(
+            f"Training, once: {spent.adapters} adapters were trained to choose from:"
+            f" {spent.hours:,.1f} GPU hours, {spent.price:,.2f} {currency}. That is spent, whatever"
+            " size is chosen: one more member needs no further training."
+        )
+    gaps = info.certify or info.choose
+    adapters = [served_adapters(bundle, members) for members in info.members]
+    table = costs(info.sizes, gaps, adapters, assumed)
     sizes = list(info.sizes)
     if in_use in sizes and sizes.index(in_use) + 1 < len(sizes):
         now, more = (table.iloc[sizes.index(in_use) + j] for j in (0, 1))
         change = more["worst gap"] - now["worst gap"]
+        month = more["serving per month"] - now["serving per month"]
+        memory = 1024 * (more["GPU memory (GB)"] - now["GPU memory (GB)"])
         st.text(
-            f"From {in_use} to {in_use + 1} members the best portfolio's worst gap goes from"
-            f" {now['worst gap']:.4f} to {more['worst gap']:.4f} ({change:+.4f}, scope:"
-            f" candidates), for {more['training (GPU hours)'] - now['training (GPU hours)']:+.1f}"
-            f" GPU hours, {more['training (price)'] - now['training (price)']:+.2f} of training and"
-            f" {1024 * (more['GPU memory (GB)'] - now['GPU memory (GB)']):+.1f} MB of GPU memory."
+            f"One more, from {in_use} to {in_use + 1}: the worst gap goes from"
+            f" {now['worst gap']:.4f} to {more['worst gap']:.4f} ({change:+.4f}), for"
+            f" {memory:+.1f} MB of GPU memory and"
+            f" {month:+,.2f} {currency} per month."
         )
     figure.table(table, f"{bundle.manifest.name}-costs", f"costs.{bundle.folder.name}", PLACES)
+    st.caption(f"Serving: {currency} for GPUs that run all month (730 hours). Scope: candidates.")

@@ -1,10 +1,13 @@
-"""What a portfolio costs to train and to hold in memory, from assumptions that the user gives."""
+"""What a portfolio costs to train and to serve, from assumptions that the user gives."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from palm_engine.errors import InvalidInputError
+
+HOURS_PER_MONTH = 730.0
 
 
 @dataclass(frozen=True)
@@ -12,43 +15,65 @@ class Assumptions:
     """What a user assumes.
 
     Attributes:
-        base_gb: GPU memory of the base, in GB.
+        base_gb: GPU memory of the base and its cache, in GB.
         adapter_mb: of one adapter, in MB.
         train_hours: GPU hours to train one adapter.
         price_per_hour: price of a GPU hour.
+        gpu_gb: memory of one GPU, in GB; above 0.
     """
 
     base_gb: float
     adapter_mb: float
     train_hours: float
     price_per_hour: float
+    gpu_gb: float = 24.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if not value >= 0:
                 raise InvalidInputError(f"{name} must be 0 or more, got {value}")
+        if self.gpu_gb == 0:
+            raise InvalidInputError("gpu_gb must be above 0")
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What a portfolio takes.
+class Serving:
+    """What serving a portfolio takes, all members beside one shared base.
 
     Attributes:
-        memory_gb: GPU memory to serve all members from one base, in GB.
-        train_hours: GPU hours to train them.
-        price: of these.
+        memory_gb: GPU memory, in GB.
+        gpus: how many GPUs hold it.
+        per_month: price of a month, day and night.
     """
 
     memory_gb: float
-    train_hours: float
+    gpus: int
+    per_month: float
+
+
+@dataclass(frozen=True)
+class Training:
+    """What training adapters takes, once.
+
+    Attributes:
+        adapters: how many.
+        hours: GPU hours.
+        price: of these.
+    """
+
+    adapters: int
+    hours: float
     price: float
 
 
-def cost_of(adapters: int, assumed: Assumptions) -> Cost:
-    """Cost of a portfolio with this many adapters on one shared base.
-
-    A prompted base costs nothing more.
-    """
-    hours = adapters * assumed.train_hours
+def serving(adapters: int, assumed: Assumptions) -> Serving:
+    """Serving a portfolio with this many adapters; a prompted base costs nothing more."""
     memory = assumed.base_gb + adapters * assumed.adapter_mb / 1024
-    return Cost(memory, hours, hours * assumed.price_per_hour)
+    gpus = max(1, math.ceil(memory / assumed.gpu_gb))
+    return Serving(memory, gpus, gpus * HOURS_PER_MONTH * assumed.price_per_hour)
+
+
+def training(adapters: int, assumed: Assumptions) -> Training:
+    """Training this many adapters, whether or not they become members."""
+    hours = adapters * assumed.train_hours
+    return Training(adapters, hours, hours * assumed.price_per_hour)

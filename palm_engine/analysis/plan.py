@@ -193,6 +193,23 @@ def built_resolution(config: dict[str, Any]) -> int | None:
     return steps if isinstance(steps, int) and 1 <= steps <= 100 else None
 
 
+def adapters_built(config: dict[str, Any], k: int, d: int) -> int | None:
+    """How many adapters the configuration of a plan trains at most, in its last round.
+
+    None where `config` is no build configuration.
+
+    Args:
+        config: what a bundle was built from.
+        k: planned members.
+        d: traits.
+    """
+    section = config.get("plan")
+    if not isinstance(section, dict):
+        return None
+    parts = (section.get(name, 0) for name in ("baseline_size", "outside"))
+    return max(int(section.get("adapters", 0)), k + d) + sum(int(p or 0) for p in parts)
+
+
 def plan_config(config: dict[str, Any], name: str, traits: list[str], beta: float, k: int) -> str:
     """A build configuration like a given one, for some traits, one beta and k members.
 

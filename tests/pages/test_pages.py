@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.components.export.report import report
 from app.components.export.share import shared_page
+from palm_engine.analysis.curves import best_of_every_size
 from palm_engine.analysis.guarantee import as_json, audit_verdict
 from palm_engine.bundle.folder import read_bundle, rewrite_manifest, write_bundle
 from palm_engine.bundle.schema import Attack, RewardAudit
@@ -211,6 +212,8 @@ def test_every_page_shows_every_portfolio_or_says_what_to_do(
 
 def test_the_trade_off_compares_methods_and_plans(open_app: Any) -> None:
     app = settle(open_app(page="tradeoff"))
+    app.toggle(key="beside.demo").set_value(True).run()
+    settle(app)
     assert {"greedy", "uniform weights", "exact best"} <= set(app.dataframe[0].value.columns)
     assert "PALM's grid promises" in texts(app)
     app.segmented_control(key="gap.demo").set_value("Multiplicative (eps)").run()
@@ -225,7 +228,29 @@ def test_the_trade_off_compares_methods_and_plans(open_app: Any) -> None:
 def test_one_more_member_is_priced(open_app: Any) -> None:
     app = settle(open_app(page="tradeoff"))
     app.number_input(key="hours.demo").set_value(7.0).run()
-    assert "+7.0 GPU hours" in texts(app)
+    # All six adapters were trained to choose from; one more member needs no training.
+    assert "6 adapters were trained to choose from: 42.0 GPU hours, 84.00 EUR" in texts(app)
+    assert "+50.0 MB of GPU memory and +0.00 EUR per month" in texts(app)
+    app.number_input(key="gpu.demo").set_value(1.0).run()
+    last = app.dataframe[-1].value
+    assert (last["serving per month"] == 730 * 2 * last["GPUs"]).all()
+    assert last["GPUs"].max() == 2
+
+
+def test_the_verdict_follows_the_tolerance_and_is_used(open_app: Any, bundles: Path) -> None:
+    app = settle(open_app(page="tradeoff"))
+    bundle = read_bundle(bundles / "demo")
+    info = best_of_every_size(bundle.points, bundle.policies)
+    for tolerance in (0.02, 0.1):
+        app.slider(key="tolerance.demo").set_value(tolerance).run()
+        settle(app)
+        kept = [k for k, gap in zip(info.sizes, info.choose, strict=True) if gap <= tolerance]
+        assert f"enough for a loss of at most {tolerance:.3f}" in texts(app)
+        words = "One model is" if kept[0] == 1 else f"{kept[0]} members are"
+        assert words in texts(app)
+    app.button(key="take.demo").click().run()
+    settle(app)
+    assert app.session_state["size.demo"] == kept[0]
 
 
 @pytest.mark.parametrize(
@@ -401,7 +426,7 @@ def test_a_plan_says_pool_and_never_sends_weights(open_app: Any) -> None:
     app = settle(open_app(page="plan"))
     shown = panel(app)
     assert (shown["scope"], shown["follow"]) == ("pool", False)
-    assert "training (price)" in app.dataframe[0].value.columns
+    assert "serving per month" in app.dataframe[0].value.columns
     app.slider(key="k.demo").set_value(1).run()
     app.toggle(key="cost.demo").set_value(True).run()
     settle(app)

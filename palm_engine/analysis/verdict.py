@@ -1,0 +1,114 @@
+"""How many members are enough: every size with its figures, and the fewest that keep a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from palm_engine._types import Floats
+from palm_engine.analysis.curves import CurveInfo
+from palm_engine.geometry.envelope import upper_envelope
+from palm_engine.geometry.fields import population
+
+
+@dataclass(frozen=True)
+class SizeRow:
+    """The best portfolio of one size.
+
+    Attributes:
+        size: how many members.
+        members: their names.
+        worst: its worst gap where it is measured, additive.
+        upper: the confidence bound on it, for all sizes at once, or None.
+        expected: mean gap of uniform users (scope: sampled).
+        covered: share of uniform users whose gap is at most the tolerance (scope: sampled).
+    """
+
+    size: int
+    members: tuple[str, ...]
+    worst: float
+    upper: float | None
+    expected: float
+    covered: float
+
+    @property
+    def promised(self) -> float:
+        """The worst gap that can be promised: the bound, where there is one."""
+        return self.worst if self.upper is None else self.upper
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The fewest members whose promised worst gap is within a tolerance.
+
+    Attributes:
+        tolerance: additive.
+        rows: every size.
+        enough: the row of the fewest that are enough; None if no size is.
+        confidence: of the bounds, or None without them.
+    """
+
+    tolerance: float
+    rows: tuple[SizeRow, ...]
+    enough: SizeRow | None
+    confidence: float | None
+
+    def in_words(self) -> str:
+        """The verdict in one sentence."""
+        sure = "" if self.confidence is None else f", with {self.confidence:.0%} confidence"
+        if self.enough is None:
+            best = min(self.rows, key=lambda r: r.promised)
+            return (
+                f"No size up to {self.rows[-1].size} is enough for a loss of at most"
+                f" {self.tolerance:.3f}{sure}: the best, with {best.size}, promises"
+                f" {best.promised:.3f}."
+            )
+        count = self.enough.size
+        who = "One model is" if count == 1 else f"{count} members are"
+        return f"{who} enough for a loss of at most {self.tolerance:.3f}, whatever the user{sure}."
+
+
+def verdict(info: CurveInfo, names: Sequence[str], points: Floats, tolerance: float) -> Verdict:
+    """The fewest members that are enough.
+
+    Args:
+        info: the best portfolio of every size.
+        names: of the candidates.
+        points: candidates, shape (n, d).
+        tolerance: the largest loss that is tolerated, additive.
+    """
+    row_of = {name: row for row, name in enumerate(names)}
+    users = population(points.shape[1])
+    best = upper_envelope(points, users)
+    measured = info.certify or info.choose
+    rows = []
+    for i, size in enumerate(info.sizes):
+        ours = upper_envelope(points[[row_of[m] for m in info.members[i]]], users)
+        gaps = np.maximum(best - ours, 0.0)
+        rows.append(
+            SizeRow(
+                size=size,
+                members=info.members[i],
+                worst=measured[i],
+                upper=None if info.upper is None else info.upper[i],
+                expected=float(gaps.mean()),
+                covered=float((gaps <= tolerance).mean()),
+            )
+        )
+    enough = next((r for r in rows if r.promised <= tolerance), None)
+    confidence = None if info.upper is None else info.confidence
+    return Verdict(tolerance, tuple(rows), enough, confidence)
+
+
+def tolerances(info: CurveInfo) -> tuple[float, float, float]:
+    """A tolerance to begin with, the largest worth asking for, and a step: round numbers.
+
+    The first is what the largest portfolio can promise, rounded up.
+    """
+    promised = info.upper or info.certify or info.choose
+    step = 0.005 if max(promised) > 0.02 else 0.001
+    most = step * np.ceil(1.1 * max(promised) / step + 1e-9)
+    first = step * np.ceil(min(promised) / step + 1e-9)
+    return float(round(min(first, most), 6)), float(round(most, 6)), step

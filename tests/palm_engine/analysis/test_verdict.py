@@ -1,0 +1,57 @@
+"""How many are enough, against the definition written out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from palm_engine.analysis.curves import best_of_every_size
+from palm_engine.analysis.verdict import tolerances, verdict
+from palm_engine.geometry.fields import population
+from palm_engine.geometry.gap import worst_gap
+from tests.support.bundles import sphere
+
+POINTS = sphere(12, 3, 3)
+NAMES = [f"p{i}" for i in range(12)]
+INFO = best_of_every_size(POINTS, NAMES, 6)
+
+
+@pytest.mark.parametrize("tolerance", [0.005, 0.03, 0.08, 0.2])
+def test_the_fewest_that_keep_the_tolerance_are_enough(tolerance: float) -> None:
+    told = verdict(INFO, NAMES, POINTS, tolerance)
+    w = population(3)
+    for row in told.rows:
+        members = [NAMES.index(m) for m in row.members]
+        assert row.worst == pytest.approx(worst_gap(POINTS[members], POINTS).additive)
+        gaps = (POINTS @ w.T).max(axis=0) - (POINTS[members] @ w.T).max(axis=0)
+        assert row.expected == pytest.approx(gaps.mean())
+        assert row.covered == pytest.approx((gaps <= tolerance).mean())
+    kept = [r.size for r in told.rows if r.worst <= tolerance]
+    if kept:
+        assert told.enough is not None
+        assert told.enough.size == min(kept)
+        assert f"{tolerance:.3f}" in told.in_words()
+    else:
+        assert told.enough is None
+        assert "No size up to" in told.in_words()
+
+
+def test_where_there_is_a_bound_it_decides() -> None:
+    upper = tuple(x + 0.05 for x in INFO.choose)
+    bounded = replace(INFO, certify=INFO.choose, upper=upper, confidence=0.95)
+    tolerance = INFO.choose[2] + 0.001
+    plain = verdict(INFO, NAMES, POINTS, tolerance)
+    careful = verdict(bounded, NAMES, POINTS, tolerance)
+    assert plain.enough is not None
+    assert plain.enough.size == 3
+    assert careful.enough is None or careful.enough.size > 3
+    assert "95% confidence" in careful.in_words()
+
+
+def test_the_first_tolerance_is_one_that_some_size_keeps() -> None:
+    first, most, step = tolerances(INFO)
+    assert first <= most
+    assert verdict(INFO, NAMES, POINTS, first).enough is not None
+    assert np.isclose(first / step, round(first / step))
