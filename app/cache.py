@@ -19,7 +19,7 @@ from palm_engine.analysis.finding import Questions
 from palm_engine.analysis.finding import questions as find_questions
 from palm_engine.analysis.normalisation import GapsBySize, gaps_by_size
 from palm_engine.analysis.plan import PlanInfo, built_resolution, plan
-from palm_engine.analysis.story import Story, story
+from palm_engine.analysis.story import Story, best_single, story
 from palm_engine.analysis.verdict import Verdict, verdict
 from palm_engine.bundle.folder import MANIFEST_FILE, Bundle, list_bundles, read_bundle
 from palm_engine.geometry.fields import Coverage, Usage, coverage, region_shares, usage
@@ -181,12 +181,12 @@ def used(points: np.ndarray, portfolio: tuple[int, ...], users: np.ndarray) -> U
 
 def story_of(of: Bundle, portfolio: tuple[int, ...]) -> Story:
     """The portfolio beside the best single model."""
-    return _story(of.points, portfolio)
+    return _story(of.points, portfolio, best_single(of))
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
-def _story(points: np.ndarray, portfolio: tuple[int, ...]) -> Story:
-    return story(points, portfolio)
+def _story(points: np.ndarray, portfolio: tuple[int, ...], single: int) -> Story:
+    return story(points, portfolio, single)
 
 
 def verdict_of(of: Bundle, info: explore.CurveInfo, tolerance: float) -> Verdict:
@@ -278,17 +278,23 @@ def portfolio(of: Bundle) -> state.Portfolio | None:
         if size in info.sizes:
             i = info.sizes.index(size)
             rows = tuple(of.policies.index(m) for m in info.members[i])
+            if set(rows) == set(of.members):
+                return _own(of)
             certificate = of.manifest.certificate
             bound = certificate.curve[i].gap if certificate else None
             return state.Portfolio(rows, f"best {size} of {len(of.policies)} candidates", bound)
     if of.members:
-        certificate = of.manifest.certificate
-        return state.Portfolio(
-            tuple(of.members),
-            "the bundle's own members",
-            certificate.additive if certificate else None,
-        )
+        return _own(of)
     return None
+
+
+def _own(of: Bundle) -> state.Portfolio:
+    certificate = of.manifest.certificate
+    return state.Portfolio(
+        tuple(of.members),
+        "the bundle's own members",
+        certificate.additive if certificate else None,
+    )
 
 
 @st.cache_resource(show_spinner=False)

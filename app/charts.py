@@ -19,6 +19,7 @@ from palm_engine.analysis.curves import CurveInfo
 from palm_engine.analysis.guarantee import Reached
 from palm_engine.analysis.normalisation import GapsBySize, ScalingInfo
 from palm_engine.analysis.plan import PlanInfo
+from palm_engine.analysis.promise import Promise
 from palm_engine.analysis.verdict import Verdict
 
 OURS, QUIET = "#4a7fb5", "#8494a4"
@@ -247,6 +248,60 @@ def plan_curve(info: PlanInfo, chosen: tuple[int, float] | None) -> go.Figure:
     title = "Planned worst gap by size, before any training"
     _axes(figure, title, "portfolio size (members)", "planned worst gap (scope: pool)")
     return _whole_sizes(figure, most)
+
+
+def interval(told: Promise, tolerance: float | None) -> go.Figure:
+    """Worst gap and its bound, beside the best single model's and what is tolerated."""
+    figure = go.Figure()
+    rows = ["this portfolio", "the best single model"]
+    if told.upper is not None:
+        figure.add_scatter(
+            x=[told.worst, told.upper],
+            y=[rows[0]] * 2,
+            mode="lines",
+            line={"color": OURS, "width": 8},
+            opacity=0.4,
+            hoverinfo="skip",
+            showlegend=False,
+        )
+        figure.add_annotation(
+            x=told.upper,
+            y=rows[0],
+            text=f"{told.confidence:.0%} bound {told.upper:.3f}",
+            showarrow=False,
+            xanchor="left",
+            xshift=8,
+        )
+    figure.add_scatter(
+        x=[told.worst, told.single],
+        y=rows,
+        mode="markers+text",
+        text=[f"{told.worst:.3f}", f"{told.single:.3f}"],
+        textposition="top center",
+        marker={"size": 14, "color": [OURS, QUIET]},
+        hovertemplate="%{y}: worst gap %{x:.4f}<extra></extra>",
+        showlegend=False,
+        cliponaxis=False,
+    )
+    if tolerance is not None:
+        figure.add_vline(tolerance, line={"color": "#ff5a36", "width": 2})
+        figure.add_annotation(
+            x=tolerance,
+            y=1,
+            yref="paper",
+            text="tolerated",
+            showarrow=False,
+            xanchor="left",
+            font={"color": "#c43c1c"},
+        )
+    most = max(told.worst, told.single, told.upper or 0.0, tolerance or 0.0)
+    figure.update_layout(
+        height=170,
+        margin={"l": 8, "r": 8, "t": 20, "b": 36},
+        xaxis={"title": "worst gap", "range": [0, 1.25 * most or 1.0], "fixedrange": True},
+        yaxis={"autorange": "reversed", "automargin": True, "fixedrange": True},
+    )
+    return figure
 
 
 def usage_bars(names: Sequence[str], shares: Sequence[float], colours: Sequence[str]) -> go.Figure:

@@ -306,6 +306,17 @@ def choose_size(bundle: Bundle, size: int | None) -> None:
     st.session_state[_key(_SIZE, bundle.folder.name)] = size
 
 
+def tolerance_key(bundle: Bundle) -> str:
+    """Key of the tolerance on Trade-off."""
+    return _key("tolerance", bundle.folder.name)
+
+
+def tolerance(bundle: Bundle) -> float | None:
+    """The largest loss that the user tolerates, as set on Trade-off; None before."""
+    value = st.session_state.get(tolerance_key(bundle))
+    return None if value is None else float(value)
+
+
 def unit_of(bundle: Bundle) -> str:
     """What the bundle's values and gaps are counted in."""
     return unit(bundle.with_cost)

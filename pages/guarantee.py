@@ -13,7 +13,9 @@ from app.colours import colours_of
 from app.components import answers, figure
 from app.components.export.report import report
 from app.components.header import open_bundle, open_portfolio
+from app.components.templates import fill
 from palm_engine.analysis import guarantee
+from palm_engine.analysis.promise import promise
 from palm_engine.analysis.worst_served import WorstServed, furthest_behind, worst_served
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.simplex import named_weights, weights_text
@@ -36,28 +38,22 @@ def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
             with st.container(border=True):
                 st.markdown(f":material/warning: **{statement.heading}**")
                 st.text(statement.text)
-    one, two, three = st.columns(3)
-    one.metric(
-        "Worst gap anywhere (scope: candidates)",
-        f"{exact.additive:.4f}",
-        help="Exact over the simplex (scope: candidates).",
-    )
-    two.metric(
-        f"{bound.confidence:.0%} bound" if bound else "Bound",
-        f"{bound.upper:.4f}" if bound else "none",
-    )
-    multiplicative = (
-        "not defined" if exact.multiplicative is None else f"{exact.multiplicative:.1%}"
-    )
-    three.metric(
-        "Worst multiplicative gap (scope: candidates)",
-        multiplicative,
-        help="Share of the best value that is lost (scope: candidates).",
-    )
-    for statement in statements:
-        if not statement.warns:
-            st.markdown(f"**{statement.heading}**")
-            st.text(statement.text)
+    told = promise(bundle, portfolio.rows, bound)
+    with st.container(border=True):
+        st.html(fill("promise.html", promise=told))
+        tolerance = state.tolerance(bundle)
+        st.plotly_chart(
+            charts.interval(told, tolerance),
+            key=f"interval.{bundle.folder.name}",
+            alt="Worst gap, its bound, and the best single model's worst gap",
+            config={"displayModeBar": False},
+        )
+    with st.expander("In full, with every figure"):
+        for statement in statements:
+            if not statement.warns:
+                st.markdown(f"**{statement.heading}**")
+                st.text(statement.text)
+        st.text(f"Worst gap {exact.additive:.4f} (scope: candidates, exact over the simplex).")
     left, right = st.columns(2)
     name = bundle.manifest.name
     left.download_button(
@@ -110,9 +106,9 @@ def cards(bundle: Bundle) -> None:
     figure.table(table, f"{bundle.manifest.name}-audit", f"audit.{bundle.folder.name}")
 
 
-def plans(bundle: Bundle) -> None:
+def plans(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """Planned against reached value of every trained candidate."""
-    rows = guarantee.planned_and_reached(bundle)
+    rows = guarantee.planned_and_reached(bundle, portfolio.rows)
     st.subheader("Planned and reached")
     if not rows:
         st.info("Nothing was planned for this bundle's candidates; they were only evaluated.")
@@ -241,7 +237,7 @@ def show() -> None:
     portfolio = open_portfolio(bundle)
     certificate(bundle, portfolio)
     losses(bundle, portfolio)
-    plans(bundle)
+    plans(bundle, portfolio)
     diversity(bundle, portfolio)
     cards(bundle)
 

@@ -156,7 +156,7 @@ def decide(bundle: Bundle, info: CurveInfo) -> Verdict:
         max(first, step),
         step,
         "%.3f",
-        key=f"tolerance.{bundle.folder.name}",
+        key=state.tolerance_key(bundle),
         persist_state="session",
         help="For any user, whatever their weights: the worst gap. Rewards run from 0 to 1.",
     )

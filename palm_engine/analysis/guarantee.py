@@ -255,10 +255,14 @@ def _multiplicative(share: float | None) -> str:
     )
 
 
-def planned_and_reached(bundle: Bundle) -> list[Reached]:
+def planned_and_reached(bundle: Bundle, portfolio: Sequence[int]) -> list[Reached]:
     """Every candidate that has a plan and the weights it was trained for.
 
     Empty where nothing was planned.
+
+    Args:
+        bundle: that holds the candidates.
+        portfolio: rows of the members in use.
     """
     found = []
     for row, candidate in enumerate(bundle.manifest.candidates):
@@ -271,9 +275,7 @@ def planned_and_reached(bundle: Bundle) -> list[Reached]:
         if bundle.with_cost:
             planned -= candidate.planned.beta * candidate.planned.kl
         reached = float(sum(x * u for x, u in zip(w, bundle.points[row], strict=True)))
-        found.append(
-            Reached(candidate.policy, candidate.label, planned, reached, row in bundle.members)
-        )
+        found.append(Reached(candidate.policy, candidate.label, planned, reached, row in portfolio))
     return found
 
 
@@ -312,7 +314,7 @@ def as_json(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> 
         },
         "bound": asdict(bound) if bound else None,
         "statements": [asdict(s) for s in statements(bundle, portfolio, bound)],
-        "planned_and_reached": [asdict(r) for r in planned_and_reached(bundle)],
+        "planned_and_reached": [asdict(r) for r in planned_and_reached(bundle, portfolio)],
         "diversity": [asdict(d) for d in diversity(bundle)],
         "reward_audit": (
             bundle.manifest.reward_audit.model_dump(mode="json", exclude_none=True)

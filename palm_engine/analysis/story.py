@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from palm_engine._types import Floats
+from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.gap import worst_gap
 
 # A single model that loses at most this much more than the portfolio is nearly as good.
@@ -19,8 +20,8 @@ class Story:
     Attributes:
         members: how many.
         loss: the portfolio's worst gap.
-        single: row of the candidate whose own worst gap is smallest.
-        single_loss: that gap.
+        single: row of the best single candidate.
+        single_loss: its worst gap.
         multiplicative: whether losses are shares of the best value; else they are additive.
     """
 
@@ -47,20 +48,29 @@ class Story:
         return f"One model can't suit everyone. {together} for any preference; {single}."
 
 
-def story(points: Floats, portfolio: Sequence[int]) -> Story:
-    """Compare a portfolio with the best single candidate.
+def best_single(bundle: Bundle) -> int:
+    """Row of the best single candidate: of smallest additive worst gap.
+
+    The certificate's, chosen on other prompts than it is measured on, where there is one.
+    """
+    certificate = bundle.manifest.certificate
+    if certificate is not None:
+        return bundle.row(certificate.single_best)
+    points = bundle.points
+    # A single candidate's gap is convex in the weights, so it is largest at a corner.
+    return int((points.max(axis=0) - points).max(axis=1).argmin())
+
+
+def story(points: Floats, portfolio: Sequence[int], single: int) -> Story:
+    """Compare a portfolio with a single candidate.
 
     Args:
         points: candidates, shape (n, d).
         portfolio: rows of the members.
+        single: row of the single candidate.
     """
     ours = worst_gap(points[list(portfolio)], points)
-    multiplicative = ours.multiplicative is not None
-    alone = []
-    for row in range(len(points)):
-        gap = worst_gap(points[[row]], points)
-        loss = gap.multiplicative if multiplicative else gap.additive
-        alone.append(1.0 if loss is None else loss)
-    single = min(range(len(points)), key=alone.__getitem__)
-    loss = ours.multiplicative if ours.multiplicative is not None else ours.additive
-    return Story(len(portfolio), float(loss), single, float(alone[single]), multiplicative)
+    alone = worst_gap(points[[single]], points)
+    if ours.multiplicative is None or alone.multiplicative is None:
+        return Story(len(portfolio), ours.additive, single, alone.additive, False)
+    return Story(len(portfolio), ours.multiplicative, single, alone.multiplicative, True)

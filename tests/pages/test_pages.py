@@ -339,11 +339,15 @@ def test_a_plan_follows_its_settings(open_app: Any) -> None:
 def test_the_guarantee_is_of_the_portfolio_in_use(open_app: Any, bundles: Path) -> None:
     bundle = read_bundle(bundles / "demo")
     app = open_app(page="guarantee")
-    assert (
-        app.metric[0].value
-        == f"{worst_gap(bundle.points[bundle.members], bundle.points).additive:.4f}"
-    )
-    assert "scope: candidates" in texts(app)
+    worst = worst_gap(bundle.points[bundle.members], bundle.points)
+    assert f"Worst gap {worst.additive:.4f} (scope: candidates" in texts(app)
+    card = next(h.proto.body for h in app.get("html") if 'data-part="promise"' in h.proto.body)
+    assert f"loses at most {worst.multiplicative:.1%} of what the best of 7 would give" in card
+    assert [card.count(f'aria-label="{s}"') for s in ("holds", "missing", "not promised")] == [
+        2,
+        2,
+        1,
+    ]
     assert "Confidence" in texts(app)
     behind = [h.proto.body for h in app.get("html") if "best candidate, value" in h.proto.body]
     assert len(behind) == 5
@@ -352,6 +356,7 @@ def test_the_guarantee_is_of_the_portfolio_in_use(open_app: Any, bundles: Path) 
     settle(app)
     app.switch_page("../pages/guarantee.py").run()
     assert "the one member" in texts(app)
+    assert "Whatever a user prefers, this one model loses" in texts(app)
 
 
 def test_rewards_that_failed_their_audit_are_the_first_words_of_the_guarantee(

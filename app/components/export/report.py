@@ -48,7 +48,7 @@ def _tables(bundle: Bundle, portfolio: tuple[int, ...]) -> Iterable[dict[str, An
                 f"{r.reached:.3f}",
                 "yes" if r.is_member else "",
             ]
-            for r in planned_and_reached(bundle)
+            for r in planned_and_reached(bundle, portfolio)
         ],
     }
     yield {

@@ -29,5 +29,5 @@ def test_the_demo_says_its_own_numbers() -> None:
     assert everything["worst_gap"]["additive"] == pytest.approx(
         certificate.additive.estimate, abs=2e-6
     )
-    reached = {r.policy: r for r in planned_and_reached(bundle)}
+    reached = {r.policy: r for r in planned_and_reached(bundle, bundle.members)}
     assert set(reached) == {c.policy for c in bundle.manifest.candidates if c.kind == "adapter"}

@@ -1,0 +1,61 @@
+"""The card says what holds by the bundle's own numbers, and what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from palm_engine.analysis.promise import promise
+from palm_engine.analysis.story import best_single
+from palm_engine.bundle.folder import read_bundle
+from palm_engine.bundle.schema import Attack, RewardAudit
+from palm_engine.geometry.confidence import Bound
+from palm_engine.geometry.gap import worst_gap
+
+BOUND = Bound(estimate=0.1, upper=0.2, lower=0.0, confidence=0.95, prompts=40, resamples=100)
+
+
+def test_the_card_of_a_portfolio(bundles: Path) -> None:
+    bundle = read_bundle(bundles / "demo")
+    told = promise(bundle, tuple(bundle.members), None)
+    exact = worst_gap(bundle.points[bundle.members], bundle.points)
+    assert told.worst == exact.additive
+    assert f"{exact.multiplicative:.1%}" in told.sentence
+    assert told.single == pytest.approx(
+        min(worst_gap(bundle.points[[i]], bundle.points).additive for i in range(7))
+    )
+    states = {c.heading: c.state for c in told.checks}
+    assert states == {
+        "Every preference": "holds",
+        "Other prompts": "missing",
+        "Against one model": "holds",
+        "Rewards": "missing",
+        "Not promised": "not",
+    }
+
+
+def test_a_bound_and_an_audit_change_what_holds(bundles: Path) -> None:
+    bundle = read_bundle(bundles / "demo")
+    corner = {t: float(t == bundle.traits[0]) for t in bundle.traits}
+    for lead, expected in ((-0.1, "holds"), (0.3, "missing")):
+        attack = Attack(
+            kind="constant", tried=7, lead=lead, at_weights=corner, share=0.0, example="x"
+        )
+        audit = RewardAudit(
+            split="choose", prompts=5, seed=0, attacks=(attack,), shuffled_share=0.1
+        )
+        manifest = bundle.manifest.model_copy(update={"reward_audit": audit})
+        told = promise(replace(bundle, manifest=manifest), tuple(bundle.members), BOUND)
+        states = {c.heading: c.state for c in told.checks}
+        assert states["Rewards"] == expected
+        assert states["Other prompts"] == "holds"
+        assert (told.upper, told.confidence) == (0.2, 0.95)
+
+
+def test_one_model_is_not_better_than_itself(bundles: Path) -> None:
+    bundle = read_bundle(bundles / "demo")
+    told = promise(bundle, (best_single(bundle),), None)
+    assert {c.heading: c.state for c in told.checks}["Against one model"] == "missing"
+    assert "this one model" in told.sentence
