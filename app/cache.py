@@ -24,6 +24,7 @@ from palm_engine.analysis.verdict import Verdict, verdict
 from palm_engine.bundle.folder import MANIFEST_FILE, Bundle, list_bundles, read_bundle
 from palm_engine.geometry.fields import Coverage, Usage, coverage, region_shares, usage
 from palm_engine.geometry.gap import WorstGap, worst_gap
+from palm_engine.geometry.region import Region
 from palm_engine.selection.parts.cuts import comparator_rows
 from palm_engine.selection.result import Target
 from palm_engine.serving.host import ModelHost
@@ -144,27 +145,48 @@ def planned_value(of: Bundle, w: tuple[float, ...]) -> float | None:
 
 def exact_gap(of: Bundle, portfolio: tuple[int, ...]) -> WorstGap:
     """The exact worst gap of a portfolio over the simplex, against the bundle's candidates."""
-    return _exact_gap(of.points, portfolio)
+    return _exact_gap(of.points, portfolio, _bounds(of), of.region)
+
+
+Bounds = tuple[tuple[str, float, float], ...]
+
+
+def _bounds(of: Bundle) -> Bounds:
+    """The weights that count, as a part of a key."""
+    return tuple((t, low, high) for t, (low, high) in of.manifest.where.items())
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
-def _exact_gap(points: np.ndarray, portfolio: tuple[int, ...]) -> WorstGap:
-    return worst_gap(points[list(portfolio)], points)
+def _exact_gap(
+    points: np.ndarray, portfolio: tuple[int, ...], bounds: Bounds, _region: Region | None
+) -> WorstGap:
+    return worst_gap(points[list(portfolio)], points, _region)
 
 
 def covered(
     of: Bundle, portfolio: tuple[int, ...], threshold: float, multiplicative: bool
 ) -> Coverage:
     """Share of the simplex whose gap is at most `threshold`."""
-    return _covered(of.points, portfolio, threshold, multiplicative)
+    return _covered(of.points, portfolio, threshold, multiplicative, _bounds(of), of.region)
 
 
 @st.cache_data(show_spinner=False, max_entries=256)
 def _covered(
-    points: np.ndarray, portfolio: tuple[int, ...], threshold: float, multiplicative: bool
+    points: np.ndarray,
+    portfolio: tuple[int, ...],
+    threshold: float,
+    multiplicative: bool,
+    bounds: Bounds,
+    _region: Region | None,
 ) -> Coverage:
     rows = comparator_rows(points)
-    return coverage(points[list(portfolio)], points[rows], threshold, multiplicative=multiplicative)
+    return coverage(
+        points[list(portfolio)],
+        points[rows],
+        threshold,
+        region=_region,
+        multiplicative=multiplicative,
+    )
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
@@ -181,12 +203,18 @@ def used(points: np.ndarray, portfolio: tuple[int, ...], users: np.ndarray) -> U
 
 def story_of(of: Bundle, portfolio: tuple[int, ...]) -> Story:
     """The portfolio beside the best single model."""
-    return _story(of.points, portfolio, best_single(of))
+    return _story(of.points, portfolio, best_single(of), _bounds(of), of.region)
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
-def _story(points: np.ndarray, portfolio: tuple[int, ...], single: int) -> Story:
-    return story(points, portfolio, single)
+def _story(
+    points: np.ndarray,
+    portfolio: tuple[int, ...],
+    single: int,
+    bounds: Bounds,
+    _region: Region | None,
+) -> Story:
+    return story(points, portfolio, single, _region)
 
 
 def verdict_of(of: Bundle, info: explore.CurveInfo, tolerance: float) -> Verdict:
@@ -198,7 +226,7 @@ def verdict_of(of: Bundle, info: explore.CurveInfo, tolerance: float) -> Verdict
 def _verdict(
     folder: str, stamp: int, tolerance: float, _info: explore.CurveInfo, _of: Bundle
 ) -> Verdict:
-    return verdict(_info, _of.policies, _of.points, tolerance)
+    return verdict(_info, _of.policies, _of.points, tolerance, _of.region)
 
 
 def questions(of: Bundle, portfolio: tuple[int, ...]) -> Questions:
@@ -254,7 +282,9 @@ def _computed_curve(of: Bundle) -> explore.CurveInfo:
         info = jobs.result_of(
             f"curve.{key}",
             "Finding the best portfolio of every size",
-            lambda report: explore.best_of_every_size(points, names, MOST_SIZES, report=report),
+            lambda report: explore.best_of_every_size(
+                points, names, MOST_SIZES, report=report, region=of.region
+            ),
         )
         if info is None:
             st.stop()

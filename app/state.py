@@ -317,16 +317,6 @@ def tolerance(bundle: Bundle) -> float | None:
     return None if value is None else float(value)
 
 
-def unit_of(bundle: Bundle) -> str:
-    """What the bundle's values and gaps are counted in."""
-    return unit(bundle.with_cost)
-
-
-def unit(with_kl_cost: bool) -> str:
-    """What values and gaps are counted in, with the KL cost or without."""
-    return "reward minus KL cost" if with_kl_cost else "reward units"
-
-
 def session_id() -> str:
     """Random id of this browser session; never shown."""
     if _SESSION not in st.session_state:

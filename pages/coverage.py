@@ -19,7 +19,7 @@ from app.errors import shows_errors
 from palm_engine.analysis.populations import read_users
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import PalmError
-from palm_engine.geometry.fields import population
+from palm_engine.geometry.fields import population, users_of
 from palm_engine.geometry.pick import pick_info
 from palm_engine.geometry.simplex import named_weights, weights_text
 
@@ -46,7 +46,7 @@ class Shown:
 def choose_field(bundle: Bundle, portfolio: state.Portfolio) -> Shown:
     """Let the user choose what the map shows."""
     name = bundle.folder.name
-    unit = state.unit_of(bundle)
+    unit = bundle.unit
     picked = st.segmented_control(
         "On the map", list(FIELDS), default="Gap", key=f"field.{name}", required=True, wrap=True
     )
@@ -92,7 +92,7 @@ def _difference(bundle: Bundle, portfolio: state.Portfolio) -> Shown:
         st.selectbox("Compared with", list(options), key=f"field.other.{bundle.folder.name}")
     )
     other = tuple(bundle.policies.index(m) for m in options[name])
-    field = Field(kind="difference", unit=f"difference ({state.unit_of(bundle)})")
+    field = Field(kind="difference", unit=f"difference ({bundle.unit})")
     return Shown(field, f"Value in use minus value of {name}", other)
 
 
@@ -190,7 +190,8 @@ def choose_users(bundle: Bundle) -> tuple[NDArray[np.float64] | None, str]:
             st.text(str(error))
             return None, ""
         return users, f"{len(users):,} users uploaded"
-    return population(d), "20,000 users drawn uniformly from the simplex"
+    where = f" with {bundle.region_text}" if bundle.region_text else ""
+    return users_of(d, bundle.region), f"20,000 users drawn uniformly from all weights{where}"
 
 
 @st.fragment

@@ -122,7 +122,7 @@ def show() -> None:
     bundle = open_bundle("Which model answers you?")
     here = st.container()
     portfolio = open_portfolio(bundle)
-    sentence = cache.story_of(bundle, portfolio.rows).in_words(state.unit_of(bundle))
+    sentence = cache.story_of(bundle, portfolio.rows).in_words(bundle.unit)
     here.html(
         f'<p data-part="story" style="font-size:1.15rem;margin:0">{html.escape(sentence)}</p>'
     )

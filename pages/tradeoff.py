@@ -84,6 +84,7 @@ def compared(bundle: Bundle, info: CurveInfo, multiplicative: bool) -> list[Meth
             multiplicative,
             report,
             () if multiplicative else ("minimum",),
+            bundle.region,
         ),
     )
 
@@ -150,7 +151,7 @@ def decide(bundle: Bundle, info: CurveInfo) -> Verdict:
     first, most, step = tolerances(info)
     sentence = st.container()
     tolerance = st.slider(
-        f"The largest loss that you tolerate ({state.unit_of(bundle)})",
+        f"The largest loss that you tolerate ({bundle.unit})",
         step,
         max(most, 2 * step),
         max(first, step),
@@ -212,7 +213,7 @@ def candidates_view(bundle: Bundle, info: CurveInfo, told: Verdict) -> None:
         worst = cache.exact_gap(bundle, portfolio.rows)
         own = worst.multiplicative if multiplicative else worst.additive
         marked = None if own is None else (len(portfolio.rows), own)
-    unit = "share of the best value" if multiplicative else state.unit_of(bundle)
+    unit = "share of the best value" if multiplicative else bundle.unit
     numbers = table(bundle, shown, others)
     event = figure.show(
         charts.size_curve(
@@ -330,7 +331,11 @@ def show() -> None:
     told = decide(bundle, info)
     st.caption(
         f"Each point of the thick line is the {which} portfolio of its size{on}; its worst gap is"
-        " taken over the whole simplex of weights."
+        + (
+            f" taken over all weights with {bundle.region_text}."
+            if bundle.region_text
+            else " taken over the whole simplex of weights."
+        )
     )
     pick_size(bundle, info)
     view = st.segmented_control(

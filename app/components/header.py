@@ -73,5 +73,6 @@ def open_portfolio(bundle: Bundle) -> state.Portfolio:
         f"{len(portfolio.rows)} member{'s' if len(portfolio.rows) > 1 else ''}: {portfolio.label}."
         f" {len(bundle.policies)} candidates, {len(bundle.traits)} traits"
         + (f", base model {base.source}." if base is not None else ".")
+        + (f" Only weights with {bundle.region_text} count." if bundle.region_text else "")
     )
     return portfolio

@@ -77,7 +77,8 @@ def describe(candidate: Candidate) -> str:
 def worst_text(bundle: Bundle, portfolio: state.Portfolio, at: ArrayLike) -> str:
     """Where the worst gap is, its scope, and its confidence bound where there is one."""
     where = weights_text(named_weights(at, bundle.traits))
-    text = f"at {where} (scope: {portfolio.scope}, whole simplex)"
+    whole = f"weights with {bundle.region_text}" if bundle.region_text else "whole simplex"
+    text = f"at {where} (scope: {portfolio.scope}, {whole})"
     if portfolio.bound is not None:
         bound = portfolio.bound
         text += f"; {bound.confidence:.0%} bound {bound.upper:.4f} from {bound.prompts} prompts"
@@ -135,7 +136,7 @@ def _view(
         title=title,
         traits=bundle.traits,
         trait_colours=list(TRAIT_COLOURS[: len(bundle.traits)]),
-        unit=state.unit_of(bundle),
+        unit=bundle.unit,
         scope=_portfolio.scope,
         rival="best candidate",
         follow=True,
@@ -176,7 +177,7 @@ def _others(
     told = cache.story_of(bundle, portfolio.rows)
     field = Field(
         kind="multiplicative" if told.multiplicative else "gap",
-        unit="share lost" if told.multiplicative else f"gap ({state.unit_of(bundle)})",
+        unit="share lost" if told.multiplicative else f"gap ({bundle.unit})",
     )
 
     def other(label: str, title: str, rows: Sequence[int], field: Field) -> Other:
@@ -241,7 +242,7 @@ def plan_view(
         layout="map",
         title=title,
         traits=traits,
-        unit=state.unit(with_kl_cost),
+        unit="reward minus KL cost" if with_kl_cost else "reward units",
         scope="pool",
         rival="best planned policy",
         follow=False,

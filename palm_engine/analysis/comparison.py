@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from palm_engine._types import Progress, no_progress
 from palm_engine.geometry.gap import require_positive, worst_gap
 from palm_engine.geometry.policies import as_points
+from palm_engine.geometry.region import Region
 from palm_engine.selection.methods import METHODS
 from palm_engine.selection.options import Options
 from palm_engine.selection.palm import grid_size, palm
@@ -55,6 +56,7 @@ def compare_methods(
     multiplicative: bool = False,
     report: Progress = no_progress,
     without: tuple[str, ...] = (),
+    region: Region | None = None,
 ) -> list[MethodCurve]:
     """Worst gap by size of every method, exact.
 
@@ -65,6 +67,7 @@ def compare_methods(
         multiplicative: compare multiplicative gaps, else additive ones.
         report: gets the share done and what is being done.
         without: names of methods to leave out.
+        region: the weights that count; None: all.
 
     Raises:
         UndefinedGapError: a multiplicative gap where the best value is not positive everywhere.
@@ -78,12 +81,14 @@ def compare_methods(
 
     def choose(method: str, k: int, seed: int = 0) -> Selection:
         if method == "palm":
-            return palm(seen, Target(k=k), Options(grid_eps=side, grid_delta=side))
+            return palm(seen, Target(k=k), Options(grid_eps=side, grid_delta=side, region=region))
         target = Target(k=k, multiplicative=multiplicative and method == "minimum")
-        return METHODS[method].select(seen, target, Options(time_limit=10.0, seed=seed))
+        return METHODS[method].select(
+            seen, target, Options(time_limit=10.0, seed=seed, region=region)
+        )
 
     def measured(rows: tuple[int, ...]) -> float:
-        gap = worst_gap(true[list(rows)], true)
+        gap = worst_gap(true[list(rows)], true, region)
         return (
             gap.additive if not multiplicative or gap.multiplicative is None else gap.multiplicative
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from numpy.typing import ArrayLike
 
 from palm_engine._types import Progress, no_progress
+from palm_engine.geometry.region import Region
 from palm_engine.selection.minimum import size_curve
 from palm_engine.selection.options import Options
 
@@ -41,6 +42,7 @@ def best_of_every_size(
     most: int = 8,
     seconds: float = 10.0,
     report: Progress = no_progress,
+    region: Region | None = None,
 ) -> CurveInfo:
     """The exact best portfolio of every size up to `most`.
 
@@ -50,8 +52,10 @@ def best_of_every_size(
         most: the largest size; the curve ends earlier at a size whose worst gap is 0.
         seconds: time limit for each size.
         report: gets the share done and what is being done.
+        region: the weights that count; None: all.
     """
-    curve = size_curve(points, most, Options(time_limit=seconds), report=report)
+    options = Options(time_limit=seconds, region=region)
+    curve = size_curve(points, most, options, report=report)
     return CurveInfo(
         sizes=tuple(len(s.members) for s in curve),
         members=tuple(tuple(names[m] for m in s.members) for s in curve),

@@ -86,8 +86,7 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
     """
     rows = list(portfolio)
     certificate = bundle.manifest.certificate
-    exact = worst_gap(bundle.points[rows], bundle.points)
-    unit = "reward minus KL cost" if bundle.with_cost else "reward"
+    exact = worst_gap(bundle.points[rows], bundle.points, bundle.region)
     where = weights_text(named_weights(exact.at_weights_additive, bundle.traits))
     own = certificate is not None and set(rows) == set(bundle.members)
     audit = bundle.manifest.reward_audit
@@ -99,14 +98,18 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
     sentences += [
         Statement(
             "Promise",
-            f"For all weights over {', '.join(bundle.traits)}, {_one_of(len(rows))} is at most"
-            f" {exact.additive:.4f} {unit} units behind the best of the {len(bundle.policies)}"
+            f"For all weights over {', '.join(bundle.traits)}"
+            + (f" with {bundle.region_text}" if bundle.region_text else "")
+            + f", {_one_of(len(rows))} is at most"
+            f" {exact.additive:.4f} ({bundle.unit}) behind the best of the {len(bundle.policies)}"
             f" candidates. The worst is at {where}." + _multiplicative(exact.multiplicative),
         ),
         Statement(
             "Scope",
-            "candidates: exact over the whole simplex of weights, against every candidate that was"
-            " evaluated; nothing is said about models that were never trained.",
+            "candidates: exact over the whole"
+            + (" region of these weights" if bundle.region_text else " simplex of weights")
+            + ", against every candidate that was evaluated; nothing is said about models that were"
+            " never trained.",
         ),
     ]
     if bound is not None and certificate is not None:
@@ -297,7 +300,7 @@ def diversity(bundle: Bundle) -> list[DiversityRow]:
 
 def as_json(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> dict[str, Any]:
     """Everything the page says, for machines."""
-    exact = worst_gap(bundle.points[list(portfolio)], bundle.points)
+    exact = worst_gap(bundle.points[list(portfolio)], bundle.points, bundle.region)
     certificate = bundle.manifest.certificate
     return {
         "portfolio": bundle.manifest.name,
@@ -305,6 +308,7 @@ def as_json(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> 
         "traits": [t.model_dump(mode="json", exclude_none=True) for t in bundle.manifest.traits],
         "members": [bundle.policies[i] for i in portfolio],
         "scope": "candidates",
+        "where": {t: list(bounds) for t, bounds in bundle.manifest.where.items()},
         "worst_gap": {
             "additive": exact.additive,
             "multiplicative": exact.multiplicative,

@@ -59,9 +59,9 @@ def promise(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> 
         bound: on its worst gap, or None.
     """
     points = bundle.points
-    exact = worst_gap(points[list(portfolio)], points)
+    exact = worst_gap(points[list(portfolio)], points, bundle.region)
     single = best_single(bundle)
-    alone = worst_gap(points[[single]], points)
+    alone = worst_gap(points[[single]], points, bundle.region)
     who = "this one model" if len(portfolio) == 1 else f"one of these {len(portfolio)} models"
     loss = (
         f"{exact.multiplicative:.1%} of what the best of {len(points)} would give"
@@ -72,7 +72,9 @@ def promise(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> 
         Check(
             "holds",
             "Every preference",
-            f"Exact over all weights of {', '.join(bundle.traits)}, not a sample of them.",
+            f"Exact over all weights of {', '.join(bundle.traits)}"
+            + (f" with {bundle.region_text}" if bundle.region_text else "")
+            + ", not a sample of them.",
         ),
         _prompts(bound),
         _one_model(bundle, single, exact.additive, alone.additive),

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from palm_engine._types import Floats
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.gap import worst_gap
+from palm_engine.geometry.region import Region
 
 # A single model that loses at most this much more than the portfolio is nearly as good.
 NEARLY = 0.01
@@ -57,20 +60,25 @@ def best_single(bundle: Bundle) -> int:
     if certificate is not None:
         return bundle.row(certificate.single_best)
     points = bundle.points
+    corners = np.eye(points.shape[1]) if bundle.region is None else bundle.region.corners()
+    values = points @ corners.T
     # A single candidate's gap is convex in the weights, so it is largest at a corner.
-    return int((points.max(axis=0) - points).max(axis=1).argmin())
+    return int((values.max(axis=0) - values).max(axis=1).argmin())
 
 
-def story(points: Floats, portfolio: Sequence[int], single: int) -> Story:
+def story(
+    points: Floats, portfolio: Sequence[int], single: int, region: Region | None = None
+) -> Story:
     """Compare a portfolio with a single candidate.
 
     Args:
         points: candidates, shape (n, d).
         portfolio: rows of the members.
         single: row of the single candidate.
+        region: the weights that count; None: all.
     """
-    ours = worst_gap(points[list(portfolio)], points)
-    alone = worst_gap(points[[single]], points)
+    ours = worst_gap(points[list(portfolio)], points, region)
+    alone = worst_gap(points[[single]], points, region)
     if ours.multiplicative is None or alone.multiplicative is None:
         return Story(len(portfolio), ours.additive, single, alone.additive, False)
     return Story(len(portfolio), ours.multiplicative, single, alone.multiplicative, True)

@@ -10,7 +10,8 @@ import numpy as np
 from palm_engine._types import Floats
 from palm_engine.analysis.curves import CurveInfo
 from palm_engine.geometry.envelope import upper_envelope
-from palm_engine.geometry.fields import population
+from palm_engine.geometry.fields import users_of
+from palm_engine.geometry.region import Region
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,13 @@ class Verdict:
         return f"{who} enough for a loss of at most {self.tolerance:.3f}, whatever the user{sure}."
 
 
-def verdict(info: CurveInfo, names: Sequence[str], points: Floats, tolerance: float) -> Verdict:
+def verdict(
+    info: CurveInfo,
+    names: Sequence[str],
+    points: Floats,
+    tolerance: float,
+    region: Region | None = None,
+) -> Verdict:
     """The fewest members that are enough.
 
     Args:
@@ -78,9 +85,10 @@ def verdict(info: CurveInfo, names: Sequence[str], points: Floats, tolerance: fl
         names: of the candidates.
         points: candidates, shape (n, d).
         tolerance: the largest loss that is tolerated, additive.
+        region: the weights that count; None: all.
     """
     row_of = {name: row for row, name in enumerate(names)}
-    users = population(points.shape[1])
+    users = users_of(points.shape[1], region)
     best = upper_envelope(points, users)
     measured = info.certify or info.choose
     rows = []

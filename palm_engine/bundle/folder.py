@@ -25,6 +25,7 @@ from palm_engine.bundle.upgrade import upgrade
 from palm_engine.bundle.validation import describe_validation_error
 from palm_engine.errors import BundleError
 from palm_engine.geometry.policies import policy_points
+from palm_engine.geometry.region import Region
 
 MANIFEST_FILE = "portfolio.json"
 TABLES = ("prompts.parquet", "pool.parquet", "samples.parquet")
@@ -53,6 +54,36 @@ class Bundle:
     def with_cost(self) -> bool:
         """Whether values count the KL cost."""
         return self.manifest.with_cost
+
+    @property
+    def unit(self) -> str:
+        """What values and gaps are counted in."""
+        return f"reward minus {self.manifest.cost_name}" if self.with_cost else "reward units"
+
+    @cached_property
+    def region(self) -> Region | None:
+        """The weights that count; None: all.
+
+        Raises:
+            InvalidInputError: the manifest's bounds leave no room.
+        """
+        where = self.manifest.where
+        if not where:
+            return None
+        lower = {trait: low for trait, (low, _) in where.items()}
+        upper = {trait: high for trait, (_, high) in where.items()}
+        return Region.from_mappings(lower, upper, self.traits)
+
+    @property
+    def region_text(self) -> str:
+        """The bounds on the weights that count, in words; "" without any."""
+        parts = []
+        for trait, (low, high) in self.manifest.where.items():
+            if low > 0:
+                parts.append(f"{trait} at least {low:g}")
+            if high < 1:
+                parts.append(f"{trait} at most {high:g}")
+        return ", ".join(parts)
 
     @property
     def policies(self) -> list[str]:

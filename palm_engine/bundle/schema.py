@@ -290,6 +290,10 @@ class Manifest(Part):
     curated_prompts: tuple[str, ...] = ()
     built: Built = Built()
     imported: ImportRecord | None = None
+    # What is taken off the rewards where `value` says so: a KL cost, or a cost of the user's own.
+    cost_name: str = Field("KL cost", max_length=40)
+    # Bounds on the weights that count, by trait; a trait that isn't named has none.
+    where: dict[str, tuple[float, float]] = {}
 
     @property
     def with_cost(self) -> bool:
@@ -305,6 +309,9 @@ class Manifest(Part):
         _require_distinct("candidates", [c.policy for c in everyone])
         for i, candidate in enumerate(everyone):
             _check_candidate(f"candidates.{i}", candidate, traits)
+        for trait in self.where:
+            if trait not in traits:
+                raise ValueError(f"where: {trait!r} is not a trait")
         known = {c.policy for c in self.candidates}
         _require_distinct("members", [m.policy for m in self.members])
         for i, member in enumerate(self.members):

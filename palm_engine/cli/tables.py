@@ -146,7 +146,9 @@ def select(
     _print_report(summary, rewards, json)
     if out is not None:
         members = {m: summary.weights[m] for m in summary.members}
-        save_table(rewards, members, out, f"{summary.method} on {table.name}")
+        lower, upper = parse_bounds(where, "--where")
+        bounds = {t: (lower.get(t, 0.0), upper.get(t, 1.0)) for t in {**lower, **upper}}
+        save_table(rewards, members, out, f"{summary.method} on {table.name}", where=bounds)
         if not json:
             typer.echo(f"Wrote {out}. Open it with: palm app --portfolios {out.parent}")
 

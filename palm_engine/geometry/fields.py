@@ -164,6 +164,23 @@ def population(
     return np.random.default_rng(seed).dirichlet(alpha, size=count)
 
 
+def users_of(d: int, region: Region | None = None, count: int = 20_000, seed: int = 0) -> Floats:
+    """Weights of users drawn uniformly from the weights that count.
+
+    Args:
+        d: number of traits.
+        region: the weights that count; None is the whole simplex.
+        count: number of users.
+        seed: of the draw.
+
+    Returns:
+        Shape (count, d), rows summing to 1.
+    """
+    if region is None:
+        return population(d, count, seed=seed)
+    return region.sample(count, np.random.default_rng(seed))
+
+
 def region_shares(
     portfolio: ArrayLike, count: int = 20_000, seed: int = 0, region: Region | None = None
 ) -> Floats:

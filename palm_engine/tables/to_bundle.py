@@ -19,6 +19,7 @@ def save_table(
     title: str,
     certificate: Certificate | None = None,
     prompts: pd.DataFrame | None = None,
+    where: dict[str, tuple[float, float]] | None = None,
 ) -> Bundle:
     """Write a bundle.
 
@@ -29,6 +30,7 @@ def save_table(
         title: what people read.
         certificate: of the members, where prompts were split for it.
         prompts: the table's, with the split that each is in; as in the table if not given.
+        where: bounds on the weights that count, by trait.
 
     Raises:
         BundleError: the folder holds something that would be lost.
@@ -63,6 +65,9 @@ def save_table(
             ],
             "certificate": certificate,
             "imported": table.record,
+            # Of a table it isn't known what its costs are.
+            "cost_name": "cost",
+            "where": where or {},
         }
     )
     tables = {}

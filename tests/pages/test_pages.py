@@ -475,3 +475,51 @@ def test_people_read_display_names_and_exports_keep_ids(
     page = shared_page(bundle, shown | {"names": shown["names"]}, ["p0"])
     assert "<b>bold</b>" not in page
     assert "\\u003cb\\u003ebold" in page
+
+
+def test_bounds_on_the_weights_of_a_table_hold_on_every_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `palm select --where ... --out` said is what the dashboard says."""
+    from typer.testing import CliRunner
+
+    from palm_engine.cli.main import app as command
+
+    rng = np.random.default_rng(2)
+    rows = [
+        f"run-{i:02d},{a:.3f},{b:.3f},{c:.4f}" for i, (a, b, c) in enumerate(rng.random((20, 3)))
+    ]
+    table = tmp_path / "rewards.csv"
+    table.write_text("\n".join(["policy,helpful,harmless,cost", *rows]) + "\n")
+    out = tmp_path / "portfolios" / "mine"
+    arguments = ["select", str(table), "--k", "2", "--where", "harmless>=.3", "--json"]
+    done = CliRunner().invoke(command, [*arguments, "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.output)["worst_gap"]["additive"]
+    bundle = read_bundle(out)
+    assert bundle.region is not None
+    exact = worst_gap(bundle.points[bundle.members], bundle.points, bundle.region)
+    assert exact.additive == pytest.approx(said)
+    assert exact.additive < worst_gap(bundle.points[bundle.members], bundle.points).additive
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PALM_PORTFOLIOS", str(out.parent))
+    monkeypatch.setenv("PALM_PUBLIC", "1")
+    app = AppTest.from_file(MAIN, default_timeout=30).run()
+    assert panel(app)["worst"]["additive"] == exact.additive
+    assert panel(app)["unit"] == "reward minus cost"
+    assert "Only weights with harmless at least 0.3 count" in texts(app)
+    for page in ("tradeoff", "coverage", "guarantee"):
+        app.switch_page(f"../pages/{page}.py").run()
+        settle(app)
+        assert not app.exception, [e.value for e in app.exception]
+        assert "harmless at least 0.3" in texts(app)
+        assert "KL cost" not in texts(app)
+    assert f"{exact.additive:.4f}" in texts(app)
+    assert not any("base model, not trained" in str(a) for a in panel_about(out))
+
+
+def panel_about(folder: Path) -> list[str]:
+    """What the panel says of each candidate of a bundle."""
+    from app.components.panel import describe
+
+    return [describe(c) for c in read_bundle(folder).manifest.candidates]

@@ -9,7 +9,8 @@ from hypothesis import strategies as some
 
 from palm_engine.analysis.comparison import coarse_grid, compare_methods
 from palm_engine.errors import UndefinedGapError
-from palm_engine.geometry.gap import worst_additive_gap
+from palm_engine.geometry.gap import worst_additive_gap, worst_gap
+from palm_engine.geometry.region import Region
 from palm_engine.selection.palm import grid_size
 from tests.support.bundles import sphere
 
@@ -49,3 +50,13 @@ def test_a_multiplicative_comparison_needs_positive_best_values() -> None:
 def test_the_comparison_grid_stays_small(d: int) -> None:
     side = coarse_grid(d)
     assert grid_size(d, side, side) <= 20_000
+
+
+def test_every_method_is_measured_where_weights_count() -> None:
+    points = sphere(10, 2, 1)
+    region = Region(np.array([0.4, 0.0]), np.array([1.0, 1.0]))
+    for curve in compare_methods(points, points, (1, 2), region=region):
+        for rows, gap in zip(curve.members, curve.gaps, strict=True):
+            if curve.method != "random":
+                expected = worst_gap(points[list(rows)], points, region).additive
+                assert gap == pytest.approx(expected)
