@@ -22,7 +22,7 @@ from palm_engine.analysis.plan import PlanInfo, built_resolution, plan
 from palm_engine.analysis.story import Story, best_single, story
 from palm_engine.analysis.verdict import Verdict, verdict
 from palm_engine.bundle.folder import MANIFEST_FILE, Bundle, list_bundles, read_bundle
-from palm_engine.geometry.fields import Coverage, Usage, coverage, region_shares, usage
+from palm_engine.geometry.fields import Coverage, coverage, region_shares
 from palm_engine.geometry.gap import WorstGap, worst_gap
 from palm_engine.geometry.region import Region
 from palm_engine.selection.parts.cuts import comparator_rows
@@ -193,12 +193,6 @@ def _covered(
 def shares(points: np.ndarray, portfolio: tuple[int, ...]) -> np.ndarray:
     """Share of the simplex where each member is picked."""
     return region_shares(points[list(portfolio)])
-
-
-@st.cache_data(show_spinner=False, max_entries=64)
-def used(points: np.ndarray, portfolio: tuple[int, ...], users: np.ndarray) -> Usage:
-    """How users with these weights (m, d) spread over the members."""
-    return usage(points[list(portfolio)], points[comparator_rows(points)], users)
 
 
 def story_of(of: Bundle, portfolio: tuple[int, ...]) -> Story:

@@ -328,6 +328,74 @@ def chances(names: Sequence[str], shares: Sequence[float], colours: Sequence[str
     return figure.update_xaxes(range=[0, 1.02], dtick=0.25, title="")
 
 
+def _triangle(figure: go.Figure, traits: Sequence[str]) -> Floats:
+    """Draw the triangle of three traits; returns its corners in their order, shape (3, 2)."""
+    corners = np.array([[0.5, math.sqrt(0.75)], [0.0, 0.0], [1.0, 0.0]])
+    outline = corners[[0, 1, 2, 0]]
+    figure.add_scatter(
+        x=outline[:, 0],
+        y=outline[:, 1],
+        mode="lines",
+        line={"color": QUIET, "width": 1},
+        showlegend=False,
+        hoverinfo="skip",
+    )
+    for trait, (x, y) in zip(traits, corners, strict=True):
+        figure.add_annotation(
+            x=x, y=y, text=trait, showarrow=False, yshift=14 if y > 0 else -14, font={"size": 14}
+        )
+    return corners
+
+
+def _in_triangle(figure: go.Figure, title: str) -> go.Figure:
+    return figure.update_layout(
+        title=title,
+        height=400,
+        margin=_MARGIN,
+        legend={"orientation": "h", "y": -0.08, "yanchor": "top"},
+        xaxis={"visible": False, "range": [-0.12, 1.12], "fixedrange": True},
+        yaxis={"visible": False, "scaleanchor": "x", "range": [-0.12, 1.0], "fixedrange": True},
+    )
+
+
+def users(weights: Floats, gaps: Floats, traits: Sequence[str], tolerance: float) -> go.Figure:
+    """Users as dots, coloured by what they lose: three traits as a triangle, else by two of them.
+
+    Args:
+        weights: shape (n, d).
+        gaps: additive, shape (n,).
+        traits: names of the d traits.
+        tolerance: losses above are ringed.
+    """
+    figure = go.Figure()
+    title = "Users by what matters to them, coloured by what they lose"
+    three = len(traits) == 3
+    at = weights @ _triangle(figure, traits) if three else weights[:, :2]
+    hover = "<br>".join(f"{t} %{{customdata[{i}]:.2f}}" for i, t in enumerate(traits))
+    beyond = gaps > tolerance
+    figure.add_scatter(
+        x=at[:, 0],
+        y=at[:, 1],
+        mode="markers",
+        showlegend=False,
+        marker={
+            "color": gaps,
+            "colorscale": "Viridis",
+            "cmin": 0,
+            "cmax": max(float(gaps.max()), tolerance),
+            "size": 7,
+            "colorbar": {"title": "gap", "thickness": 12, "len": 0.8},
+            "line": {"color": "#ff5a36", "width": np.where(beyond, 1.5, 0)},
+        },
+        customdata=np.column_stack([weights, gaps, np.arange(len(gaps))]),
+        hovertemplate=f"{hover}<br>gap %{{customdata[{len(traits)}]:.4f}}<extra></extra>",
+    )
+    if three:
+        return _in_triangle(figure, title)
+    _axes(figure, title, f"weight of {traits[0]}", f"weight of {traits[1]}", 400)
+    return figure
+
+
 def cloud(
     weights: Floats,
     member: NDArray[np.intp],
@@ -367,16 +435,7 @@ def cloud(
         return figure.update_yaxes(autorange="reversed", automargin=True).update_xaxes(
             range=[0, 1], tickformat=".0%"
         )
-    corners = np.array([[0.5, math.sqrt(0.75)], [0.0, 0.0], [1.0, 0.0]])
-    outline = corners[[0, 1, 2, 0]]
-    figure.add_scatter(
-        x=outline[:, 0],
-        y=outline[:, 1],
-        mode="lines",
-        line={"color": QUIET, "width": 1},
-        showlegend=False,
-        hoverinfo="skip",
-    )
+    corners = _triangle(figure, traits)
     at = weights @ corners
     for number, (name, colour) in enumerate(zip(names, colours, strict=True)):
         chosen = member == number
@@ -394,19 +453,7 @@ def cloud(
         )
     middle = mean @ corners
     _ring(figure, float(middle[0]), float(middle[1]))
-    for trait, (x, y) in zip(traits, corners, strict=True):
-        figure.add_annotation(
-            x=x, y=y, text=trait, showarrow=False, yshift=14 if y > 0 else -14, font={"size": 14}
-        )
-    figure.update_layout(
-        title=title,
-        height=380,
-        margin=_MARGIN,
-        legend={"orientation": "h", "y": -0.08, "yanchor": "top"},
-        xaxis={"visible": False, "range": [-0.12, 1.12], "fixedrange": True},
-        yaxis={"visible": False, "scaleanchor": "x", "range": [-0.12, 1.0], "fixedrange": True},
-    )
-    return figure
+    return _in_triangle(figure, title)
 
 
 def reached(rows: Sequence[Reached]) -> go.Figure:

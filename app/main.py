@@ -69,6 +69,7 @@ st.html(
 cache.own_rewards()
 names = cache.bundle_names(state.portfolios_root())
 state.look_at_tickets()
+state.keep_settings(page.url_path)
 state.restore_from_url(names)
 state.take_next_bundle()
 pick_bundle(names)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
@@ -20,6 +20,7 @@ from palm_engine.geometry.simplex import normalise
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
+    from palm_engine.analysis.populations import Users
     from palm_engine.preferences.posterior import Outcome
     from palm_engine.serving.answering import LiveAnswer
     from palm_engine.serving.host import LoadOptions
@@ -43,6 +44,9 @@ _CLICKED = "clicked"
 _LOAD = "load"
 _SAID = "said"
 _HEAD = "head"
+_KEPT = "kept"
+_PAGE = "page"
+_USERS = "uploaded_users"
 _MOVED = "moved"
 
 
@@ -111,6 +115,55 @@ def set_portfolios_root(root: Path) -> None:
 def portfolios_root() -> Path:
     """The folder of bundles that this session may read."""
     return Path(st.session_state[_ROOT])
+
+
+def seed(key: str, default: Any, least: float | None = None, most: float | None = None) -> str:
+    """Give a widget's key its value of before, or its first one; returns the key.
+
+    A keyed widget's value is lost when its page is left; these are kept. Call it before the widget,
+    which then takes no value of its own.
+
+    Args:
+        key: of the widget.
+        default: its first value.
+        least: a kept number below is raised to this.
+        most: a kept number above is lowered to this.
+    """
+    kept: dict[str, Any] = st.session_state.setdefault(_KEPT, {})
+    if key not in st.session_state:
+        st.session_state[key] = kept.get(key, default)
+    if least is not None and most is not None:
+        value = min(max(st.session_state[key], least), most)
+        if value != st.session_state[key]:
+            st.session_state[key] = value
+    kept.setdefault(key, st.session_state[key])
+    return key
+
+
+def keep_settings(page: str) -> None:
+    """Called on every run, with the page that is open: what `seed` began is kept.
+
+    On another page a widget of the same key is another widget, which doesn't take over the value.
+    """
+    kept: dict[str, Any] = st.session_state.setdefault(_KEPT, {})
+    turned = st.session_state.get(_PAGE) != page
+    st.session_state[_PAGE] = page
+    for key in kept:
+        if key in st.session_state:
+            kept[key] = st.session_state[key]
+            if turned:
+                del st.session_state[key]
+
+
+def uploaded_users(bundle: Bundle) -> tuple[Users, str] | None:
+    """The users that were uploaded for a bundle, and the name of their file."""
+    users: tuple[Users, str] | None = st.session_state.get(_key(_USERS, bundle.folder.name))
+    return users
+
+
+def keep_users(bundle: Bundle, users: tuple[Users, str]) -> None:
+    """Keep uploaded users, and the name of their file."""
+    st.session_state[_key(_USERS, bundle.folder.name)] = users
 
 
 def set_head(place: DeltaGenerator) -> None:
@@ -313,7 +366,8 @@ def tolerance_key(bundle: Bundle) -> str:
 
 def tolerance(bundle: Bundle) -> float | None:
     """The largest loss that the user tolerates, as set on Trade-off; None before."""
-    value = st.session_state.get(tolerance_key(bundle))
+    kept = st.session_state.get(_KEPT, {})
+    value = st.session_state.get(tolerance_key(bundle), kept.get(tolerance_key(bundle)))
     return None if value is None else float(value)
 
 

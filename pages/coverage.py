@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import pandas as pd
 import streamlit as st
-from numpy.typing import NDArray
 
-from app import cache, charts, state
-from app.colours import colours_of
-from app.components import figure
+from app import cache, state
 from app.components import panel as atlas
 from app.components.header import open_bundle, open_portfolio
 from app.components.panel_view import Field, FieldKind
+from app.components.users import the_users
 from app.errors import shows_errors
-from palm_engine.analysis.populations import read_users
 from palm_engine.bundle.folder import Bundle
-from palm_engine.errors import PalmError
-from palm_engine.geometry.fields import population, users_of
 from palm_engine.geometry.pick import pick_info
 from palm_engine.geometry.simplex import named_weights, weights_text
 
@@ -31,7 +24,6 @@ FIELDS: dict[str, FieldKind] = {
     "A trait": "trait",
     "Difference": "difference",
 }
-USERS = ("Uniform", "Dirichlet", "Uploaded")
 
 
 @dataclass(frozen=True)
@@ -48,7 +40,11 @@ def choose_field(bundle: Bundle, portfolio: state.Portfolio) -> Shown:
     name = bundle.folder.name
     unit = bundle.unit
     picked = st.segmented_control(
-        "On the map", list(FIELDS), default="Gap", key=f"field.{name}", required=True, wrap=True
+        "On the map",
+        list(FIELDS),
+        key=state.seed(f"field.{name}", "Gap"),
+        required=True,
+        wrap=True,
     )
     kind = FIELDS[picked or "Gap"]
     if kind == "trait":
@@ -72,7 +68,11 @@ def choose_field(bundle: Bundle, portfolio: state.Portfolio) -> Shown:
 
 
 def _trait(bundle: Bundle) -> Shown:
-    trait = st.selectbox("Trait", bundle.traits, key=f"field.trait.{bundle.folder.name}")
+    trait = st.selectbox(
+        "Trait",
+        bundle.traits,
+        key=state.seed(f"field.trait.{bundle.folder.name}", bundle.traits[0]),
+    )
     field = Field(kind="trait", unit=f"{trait} (0 to 1)", trait=bundle.traits.index(trait))
     return Shown(field, f"Expected {trait} of the picked member")
 
@@ -113,10 +113,9 @@ def choose_threshold(bundle: Bundle, portfolio: state.Portfolio, kind: str) -> f
         "Threshold: a gap up to this counts as covered",
         0.0,
         top,
-        min(0.01, top),
-        0.001,
-        "%.3f",
-        key=f"threshold.{kind}.{bundle.folder.name}",
+        step=0.001,
+        format="%.3f",
+        key=state.seed(f"threshold.{kind}.{bundle.folder.name}", min(0.01, top), 0.0, top),
     )
     found = cache.covered(bundle, portfolio.rows, threshold, multiplicative)
     st.metric(
@@ -153,90 +152,6 @@ def the_map(bundle: Bundle, portfolio: state.Portfolio) -> None:
         " (scope: candidates)."
     )
     state.write_url(bundle)
-
-
-def choose_users(bundle: Bundle) -> tuple[NDArray[np.float64] | None, str]:
-    """Weights of the population, shape (users, d), and what it is in words.
-
-    None while nothing was uploaded.
-    """
-    name = bundle.folder.name
-    d = len(bundle.traits)
-    kind = st.segmented_control(
-        "Users' weights", USERS, default=USERS[0], key=f"users.{name}", required=True
-    )
-    if kind == "Dirichlet":
-        st.caption(
-            "Above 1: users gather around a mix with this trait; below 1: they go to extremes."
-        )
-        alpha = [
-            column.number_input(trait, 0.05, 50.0, 2.0, 0.5, key=f"alpha.{name}.{trait}")
-            for column, trait in zip(st.columns(d), bundle.traits, strict=True)
-        ]
-        return (
-            population(d, concentration=alpha),
-            "20,000 users drawn from this Dirichlet distribution",
-        )
-    if kind == "Uploaded":
-        file = st.file_uploader(
-            f"CSV with a column per trait: {', '.join(bundle.traits)}", "csv", key=f"file.{name}"
-        )
-        if file is None:
-            return None, ""
-        try:
-            users = read_users(file, bundle.traits, file.name)
-        except PalmError as error:
-            st.error("These weights can't be used.")
-            st.text(str(error))
-            return None, ""
-        return users, f"{len(users):,} users uploaded"
-    where = f" with {bundle.region_text}" if bundle.region_text else ""
-    return users_of(d, bundle.region), f"20,000 users drawn uniformly from all weights{where}"
-
-
-@st.fragment
-@shows_errors
-def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
-    """How a population spreads over the members, and what it loses on average."""
-    st.subheader("Who answers whom")
-    users, sentence = choose_users(bundle)
-    if users is None:
-        st.info(
-            "Upload a table of weights to see how these users would be served.",
-            icon=":material/upload_file:",
-        )
-        return
-    found = cache.used(bundle.points, portfolio.rows, users)
-    one, two, three = st.columns(3)
-    one.metric(
-        "Expected gap",
-        f"{found.mean_gap:.4f}",
-        help="Mean additive gap over these users (scope: sampled).",
-    )
-    two.metric(
-        "Members in effective use",
-        f"{found.perplexity:.2f}",
-        help="Usage perplexity: exp of the entropy of the shares; 1 to the number of members.",
-    )
-    three.metric(
-        "Members picked by anyone", f"{int((found.shares > 0).sum())} of {len(portfolio.rows)}"
-    )
-    st.caption(f"{sentence}; gaps to the candidates (scope: sampled).")
-    names = [bundle.labels[i] for i in portfolio.rows]
-    numbers = pd.DataFrame(
-        {
-            "member": names,
-            "share of these users": found.shares,
-            "share of the simplex": cache.shares(bundle.points, portfolio.rows),
-        }
-    )
-    figure.show(
-        charts.usage_bars(names, found.shares.tolist(), colours_of(bundle, portfolio.rows)),
-        numbers,
-        f"{bundle.manifest.name}-usage",
-        f"usage.{bundle.folder.name}",
-        "Share of users by picked member",
-    )
 
 
 def show() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from app import cache, charts, jobs
+from app import cache, charts, jobs, state
 from app.components import figure
 from app.components import panel as atlas
 from app.components.header import open_bundle
@@ -29,8 +29,7 @@ def choose_beta(bundle: Bundle) -> float:
         st.select_slider(
             "beta: how much keeping close to the reference counts",
             options,
-            own,
-            key=f"beta.{bundle.folder.name}",
+            key=state.seed(f"beta.{bundle.folder.name}", own),
             help="Small: members go far for reward. Large: they stay near what the reference says.",
         )
     )
@@ -41,18 +40,27 @@ def choose_target(name: str) -> Target | None:
     kind = st.segmented_control(
         "Target",
         ["Number of members", "Tolerance"],
-        default="Number of members",
-        key=f"target.{name}",
+        key=state.seed(f"target.{name}", "Number of members"),
         required=True,
     )
     if kind != "Tolerance":
-        return Target(k=int(st.slider("Members (k)", 1, MOST, 5, key=f"k.{name}")))
+        return Target(k=int(st.slider("Members (k)", 1, MOST, key=state.seed(f"k.{name}", 5))))
     left, right = st.columns(2)
     eps = left.number_input(
-        "eps (share of the best value)", 0.0, 0.5, 0.0, 0.01, "%.3f", key=f"eps.{name}"
+        "eps (share of the best value)",
+        0.0,
+        0.5,
+        step=0.01,
+        format="%.3f",
+        key=state.seed(f"eps.{name}", 0.0),
     )
     delta = right.number_input(
-        "delta (reward units)", 0.0, 0.5, 0.02, 0.005, "%.3f", key=f"delta.{name}"
+        "delta (reward units)",
+        0.0,
+        0.5,
+        step=0.005,
+        format="%.3f",
+        key=state.seed(f"delta.{name}", 0.02),
     )
     if eps == 0 and delta == 0:
         st.info("Give eps or delta above 0.")
@@ -208,8 +216,7 @@ def show() -> None:
             "Traits",
             bundle.traits,
             selection_mode="multi",
-            default=bundle.traits,
-            key=f"on.{name}",
+            key=state.seed(f"on.{name}", bundle.traits),
             wrap=True,
         )
         beta = choose_beta(bundle)
@@ -217,8 +224,7 @@ def show() -> None:
         target = choose_target(name)
         with_kl_cost = st.toggle(
             "Count the KL cost (reward minus beta KL)",
-            bundle.with_cost,
-            key=f"cost.{name}",
+            key=state.seed(f"cost.{name}", bundle.with_cost),
             help="Off: expected reward only, as evaluated portfolios are. The two are never mixed.",
         )
     traits = [t for t in bundle.traits if t in traits]

@@ -12,6 +12,7 @@ from app import cache, charts, jobs, state
 from app.components import figure
 from app.components.header import open_bundle
 from app.components.hosting_cost import cost_panel
+from app.components.tolerance import choose_tolerance
 from palm_engine._types import Progress
 from palm_engine.analysis.comparison import RANDOM_DRAWS, MethodCurve, compare_methods
 from palm_engine.analysis.curves import CurveInfo
@@ -148,20 +149,9 @@ def multiplicative_band(
 
 def decide(bundle: Bundle, info: CurveInfo) -> Verdict:
     """The tolerance, and how many are enough for it, in a sentence."""
-    first, most, step = tolerances(info)
     sentence = st.container()
-    tolerance = st.slider(
-        f"The largest loss that you tolerate ({bundle.unit})",
-        step,
-        max(most, 2 * step),
-        max(first, step),
-        step,
-        "%.3f",
-        key=state.tolerance_key(bundle),
-        persist_state="session",
-        help="For any user, whatever their weights: the worst gap. Rewards run from 0 to 1.",
-    )
-    told = cache.verdict_of(bundle, info, float(tolerance))
+    tolerance = choose_tolerance(bundle, tolerances(info))
+    told = cache.verdict_of(bundle, info, tolerance)
     sentence.html(
         f'<p data-part="verdict" style="font-size:1.3rem;font-weight:600;margin:0">'
         f"{html.escape(told.in_words())}</p>"
@@ -180,13 +170,13 @@ def candidates_view(bundle: Bundle, info: CurveInfo, told: Verdict) -> None:
     gap = left.segmented_control(
         "Worst gap",
         [ADDITIVE, MULTIPLICATIVE],
-        default=ADDITIVE,
-        key=f"gap.{bundle.folder.name}",
+        key=state.seed(f"gap.{bundle.folder.name}", ADDITIVE),
         required=True,
     )
     multiplicative = gap == MULTIPLICATIVE
     beside = right.toggle(
-        "Beside PALM, greedy, uniform and random", False, key=f"beside.{bundle.folder.name}"
+        "Beside PALM, greedy, uniform and random",
+        key=state.seed(f"beside.{bundle.folder.name}", False),
     )
     others = compared(bundle, info, multiplicative) if beside or multiplicative else []
     if others is None and multiplicative:
@@ -341,8 +331,7 @@ def show() -> None:
     view = st.segmented_control(
         "Show",
         ["Candidates", "Plan"],
-        default="Candidates",
-        key=f"view.{bundle.folder.name}",
+        key=state.seed(f"view.{bundle.folder.name}", "Candidates"),
         required=True,
     )
     if view == "Plan":

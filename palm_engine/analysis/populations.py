@@ -1,58 +1,199 @@
-"""A population of users from a table: one row per user, one column of weights per trait."""
+"""A population of users, and how a portfolio serves it: everybody, by segment, one by one."""
 
 from __future__ import annotations
 
-from typing import IO
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
+from palm_engine.geometry.fields import gap_field
+from palm_engine.tables.files import TableFile
+from palm_engine.tables.numbers import numbers_of
 
 MOST_USERS = 1_000_000
+COUNTS = ("count", "counts", "users", "n", "number")
+SEGMENTS = ("segment", "segments", "group", "cohort", "team")
+EVERYBODY = "everybody"
 
 
-def read_users(file: IO[bytes] | str, traits: list[str], name: str) -> NDArray[np.float64]:
-    """Weights of users from a CSV with one column per trait.
+@dataclass(frozen=True)
+class Users:
+    """Users by their weights.
+
+    Attributes:
+        weights: shape (m, d), rows summing to 1.
+        counts: how many users each row stands for, above 0, shape (m,).
+        segments: the segment of each row; empty where there are none.
+    """
+
+    weights: Floats
+    counts: Floats
+    segments: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> float:
+        """How many users there are."""
+        return float(self.counts.sum())
+
+
+@dataclass(frozen=True)
+class Served:
+    """How some users are served.
+
+    Attributes:
+        segment: who they are.
+        users: how many.
+        within: share of them that lose at most the tolerance.
+        expected: their mean gap.
+        worst: the largest gap among them.
+        shares: share of them that each member answers, shape (k,).
+    """
+
+    segment: str
+    users: float
+    within: float
+    expected: float
+    worst: float
+    shares: Floats
+
+
+@dataclass(frozen=True)
+class Service:
+    """How a portfolio serves a population (scope: sampled).
+
+    Attributes:
+        everybody: all of it.
+        segments: one per segment, the worst served first; empty without segments.
+        gaps: additive gap of each row, shape (m,).
+        members: number of the member that is picked for each row, shape (m,).
+        perplexity: effective number of members in use, 1 to k.
+    """
+
+    everybody: Served
+    segments: tuple[Served, ...]
+    gaps: Floats
+    members: NDArray[np.intp]
+    perplexity: float
+
+
+def uniform_users(weights: Floats) -> Users:
+    """Users who are one each.
 
     Args:
-        file: the CSV, or its path.
-        traits: names of the d traits.
-        name: of the file, for messages.
+        weights: shape (m, d).
+    """
+    return Users(weights, np.ones(len(weights)))
 
-    Returns:
-        Shape (users, d), each row scaled to sum 1.
+
+def serve(
+    portfolio: Floats, candidates: Floats, users: Users, tolerance: float, some: Sequence[int] = ()
+) -> Service:
+    """How a portfolio serves users.
+
+    Args:
+        portfolio: members, shape (k, d).
+        candidates: shape (n, d).
+        users: the population.
+        tolerance: the largest loss that is tolerated, additive.
+        some: rows of the users to look at; all if empty.
+    """
+    rows = np.array(some, dtype=int) if len(some) else np.arange(len(users.weights))
+    field = gap_field(portfolio, candidates, users.weights[rows])
+    counts = users.counts[rows]
+    names = np.array(users.segments)[rows] if users.segments else np.array([])
+
+    def of(segment: str, chosen: NDArray[np.bool_]) -> Served:
+        part = counts[chosen]
+        share = part / part.sum()
+        gaps = field.gap[chosen]
+        taken = np.bincount(field.member[chosen], weights=share, minlength=len(portfolio))
+        return Served(
+            segment,
+            float(part.sum()),
+            float(share[gaps <= tolerance].sum()),
+            float(share @ gaps),
+            float(gaps.max()),
+            np.asarray(taken, dtype=float),
+        )
+
+    everybody = of(EVERYBODY, np.ones(len(rows), dtype=bool))
+    parts = [of(str(s), names == s) for s in dict.fromkeys(names.tolist())]
+    used = everybody.shares[everybody.shares > 0]
+    return Service(
+        everybody,
+        tuple(sorted(parts, key=lambda p: -p.expected)),
+        field.gap,
+        field.member,
+        float(np.exp(-(used * np.log(used)).sum())),
+    )
+
+
+def read_users(table: TableFile, traits: Sequence[str]) -> Users:
+    """Users of a table: a column of weights per trait, and if it has them, counts and segments.
+
+    Column names are compared without regard to case. Weights may sum to anything: only their
+    ratios count.
+
+    Args:
+        table: as it was read.
+        traits: names of the d traits.
 
     Raises:
         InvalidInputError: names the file, row and column.
     """
-    try:
-        frame = pd.read_csv(file, nrows=MOST_USERS + 1, encoding="utf-8")
-    except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
-        raise InvalidInputError(f"{name}: can't be read as CSV: {error}") from error
-    missing = [t for t in traits if t not in frame]
+    frame = table.frame
+    name = table.name
+    known = {str(c).strip().lower(): str(c) for c in frame.columns}
+    missing = [t for t in traits if t.lower() not in known]
     if missing:
         raise InvalidInputError(
-            f"{name}: no column {missing[0]!r}; one per trait is needed: {', '.join(traits)}"
+            f"{name}: no column {missing[0]!r}; one per trait is needed: {', '.join(traits)} (it"
+            f" has {', '.join(map(str, frame.columns))})"
         )
-    if not 1 <= len(frame) <= MOST_USERS:
-        raise InvalidInputError(
-            f"{name}: needs 1 to {MOST_USERS:,} rows, has {len(frame):,} or more"
-        )
-    weights = np.column_stack(
-        [pd.to_numeric(frame[t], errors="coerce").to_numpy(dtype=float) for t in traits]
-    )
-    wrong = ~(np.isfinite(weights) & (weights >= 0))
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0]
-        cell = str(frame[traits[column]].iloc[row])
-        raise InvalidInputError(
-            f"{name}, row {row + 2}, column {traits[column]}: {cell!r}; weights are numbers >= 0"
-        )
+    if len(frame) > MOST_USERS:
+        raise InvalidInputError(f"{name}: has {len(frame):,} rows; at most {MOST_USERS:,}")
+    columns = [known[t.lower()] for t in traits]
+    weights = np.column_stack([_column(table, c, "weights are numbers >= 0") for c in columns])
     totals = weights.sum(axis=1)
     if (totals <= 0).any():
-        raise InvalidInputError(
-            f"{name}, row {int(np.argmax(totals <= 0)) + 2}: all weights are 0; give one above 0"
-        )
-    return np.asarray(weights / totals[:, None])
+        row = table.row(int(np.argmax(totals <= 0)))
+        raise InvalidInputError(f"{row}: all weights are 0; give one above 0")
+    counted = next((known[c] for c in COUNTS if c in known and c not in traits), None)
+    counts = np.ones(len(frame))
+    if counted is not None:
+        counts = _column(table, counted, "counts are numbers above 0")
+        if (counts <= 0).any():
+            row = table.row(int(np.argmax(counts <= 0)))
+            raise InvalidInputError(f"{row}, column {counted}: counts are numbers above 0")
+    grouped = next((known[c] for c in SEGMENTS if c in known and c not in traits), None)
+    segments = () if grouped is None else tuple(frame[grouped].astype(str))
+    return Users(weights / totals[:, None], counts, segments)
+
+
+def sample_table(traits: Sequence[str]) -> str:
+    """A small table of users, as CSV: what `read_users` takes."""
+    rng = np.random.default_rng(0)
+    lines = [",".join([*traits, "count", "segment"])]
+    for segment, lean in (("support", 0), ("marketing", 1), ("everyone else", None)):
+        for _ in range(4):
+            alpha = np.ones(len(traits))
+            if lean is not None:
+                alpha[lean] = 4.0
+            weights = rng.dirichlet(alpha)
+            cells = [f"{100 * w:.0f}" for w in weights]
+            lines.append(",".join([*cells, str(int(rng.integers(50, 500))), segment]))
+    return "\n".join(lines) + "\n"
+
+
+def _column(table: TableFile, column: str, rule: str) -> Floats:
+    cells = table.frame[column]
+    values = numbers_of(cells).values
+    wrong = ~(np.isfinite(values) & (values >= 0))
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise InvalidInputError(f"{table.row(i)}, column {column}: {str(cells.iloc[i])!r}; {rule}")
+    return np.asarray(values, dtype=float)

@@ -110,13 +110,13 @@ def verdict(
     return Verdict(tolerance, tuple(rows), enough, confidence)
 
 
-def tolerances(info: CurveInfo) -> tuple[float, float, float]:
-    """A tolerance to begin with, the largest worth asking for, and a step: round numbers.
+def tolerances(info: CurveInfo) -> tuple[float, float]:
+    """A tolerance to begin with, and the largest worth asking for: round numbers.
 
-    The first is what the largest portfolio can promise, rounded up.
+    The first is what the best size can promise, rounded up.
     """
     promised = info.upper or info.certify or info.choose
     step = 0.005 if max(promised) > 0.02 else 0.001
     most = step * np.ceil(1.1 * max(promised) / step + 1e-9)
-    first = step * np.ceil(min(promised) / step + 1e-9)
-    return float(round(min(first, most), 6)), float(round(most, 6)), step
+    first = max(step * np.ceil(min(promised) / step + 1e-9), step)
+    return float(round(min(first, most), 6)), float(round(most, 6))

@@ -297,7 +297,43 @@ def test_populations_spread_over_the_members(open_app: Any) -> None:
     app.file_uploader[0].set_value(
         ("users.csv", b"safety,humor,brevity\n1,0,0\n0,1,0\n", "text/csv")
     ).run()
-    assert "2 users uploaded" in texts(app)
+    assert "2 users of users.csv" in texts(app)
+    app.file_uploader[0].set_value(
+        (
+            "users.csv",
+            b"Safety;Humor;Brevity;Count;Segment\n100;0;0;1200;support\n0;100;0;300;sales\n",
+            "text/csv",
+        )
+    ).run()
+    assert "1,500 users in 2 rows of users.csv" in texts(app)
+    segments = next(d.value for d in app.dataframe if "segment" in d.value)
+    assert sorted(segments["segment"]) == ["everybody", "sales", "support"]
+    # What was uploaded and chosen is still there when the page is opened again.
+    app.switch_page("../pages/guarantee.py").run()
+    app.switch_page("../pages/coverage.py").run()
+    assert "1,500 users in 2 rows of users.csv" in texts(app)
+    app.selectbox(key="after.demo").set_value(1).run()
+    assert len([m for m in app.metric if m.label == "Lost on average"]) == 2
+
+
+def test_settings_are_kept_when_their_page_is_left(open_app: Any) -> None:
+    app = settle(open_app(page="plan"))
+    app.slider(key="k.demo").set_value(2).run()
+    app.select_slider(key="beta.demo").set_value(0.1).run()
+    settle(app)
+    app.switch_page("../pages/tradeoff.py").run()
+    settle(app)
+    app.slider(key="tolerance.demo").set_value(0.033).run()
+    settle(app)
+    app.switch_page("../pages/coverage.py").run()
+    assert app.slider(key="tolerance.demo").value == 0.033
+    app.segmented_control(key="field.demo").set_value("Best value").run()
+    app.switch_page("../pages/plan.py").run()
+    settle(app)
+    assert app.slider(key="k.demo").value == 2
+    assert app.select_slider(key="beta.demo").value == 0.1
+    app.switch_page("../pages/coverage.py").run()
+    assert app.segmented_control(key="field.demo").value == "Best value"
 
 
 def test_generations_order_members_by_value_and_search(open_app: Any, bundles: Path) -> None:

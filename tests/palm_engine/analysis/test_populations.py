@@ -1,33 +1,104 @@
-"""Users from a table: read, scaled, refused by row and column."""
+"""Users: read and refused by row and column; how they are served, against the definition."""
 
 from __future__ import annotations
 
-import io
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from palm_engine.analysis.populations import read_users
+from palm_engine.analysis.populations import (
+    Users,
+    read_users,
+    sample_table,
+    serve,
+    uniform_users,
+)
 from palm_engine.errors import InvalidInputError
+from palm_engine.geometry.fields import population
+from palm_engine.tables.files import read_table_file
+from tests.support.bundles import sphere
 
 
-def test_users_are_read_and_scaled() -> None:
-    users = read_users(io.BytesIO(b"b,a,note\n1,3,x\n0,2,y\n"), ["a", "b"], "users.csv")
-    assert users.tolist() == [[0.75, 0.25], [1.0, 0.0]]
+def read(folder: Path, text: str, name: str = "users.csv") -> Users:
+    (folder / name).write_text(text, encoding="utf-8")
+    return read_users(read_table_file(folder / name), ["a", "b"])
+
+
+def test_users_are_read_and_scaled(tmp_path: Path) -> None:
+    users = read(tmp_path, "b,a,note\n1,3,x\n0,2,y\n")
+    assert users.weights.tolist() == [[0.75, 0.25], [1.0, 0.0]]
+    assert users.counts.tolist() == [1, 1]
+    assert users.segments == ()
+
+
+def test_counts_segments_separators_and_decimal_commas_are_understood(tmp_path: Path) -> None:
+    users = read(tmp_path, "A;B;Count;Segment\n0,5;0,5;1200;support\n0,25;0,75;300;sales\n")
+    assert users.weights.tolist() == [[0.5, 0.5], [0.25, 0.75]]
+    assert users.counts.tolist() == [1200, 300]
+    assert users.segments == ("support", "sales")
+    assert users.total == 1500
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        (b"a\n1\n", "no column 'b'"),
-        (b"a,b\n", "1 to"),
-        (b"a,b\n1,1\n1,x\n", "row 3, column b"),
-        (b"a,b\n1,-1\n", "row 2, column b"),
-        (b"a,b\n0,0\n", "row 2"),
-        (b"\xff\xfe\x00", "CSV"),
-        (b"", "CSV"),
+        ("a,x\n1,2\n", "no column 'b'"),
+        ("a,b\n", "no rows"),
+        ("a,b\n1,1\n1,x\n", "row 3, column b: 'x'"),
+        ("a,b\n1,-1\n", "row 2, column b: '-1'"),
+        ("a,b\n0,0\n", "row 2: all weights are 0"),
+        ("a,b,count\n1,1,0\n", "row 2, column count"),
     ],
 )
-def test_a_wrong_table_of_users_is_refused_by_row_and_column(text: bytes, said: str) -> None:
-    with pytest.raises(InvalidInputError, match=r"^users.csv.*") as refused:
-        read_users(io.BytesIO(text), ["a", "b"], "users.csv")
-    assert said in str(refused.value)
+def test_a_wrong_table_of_users_is_refused_by_row_and_column(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=r"users.csv") as refused:
+        read(tmp_path, text)
+    assert message in str(refused.value)
+
+
+def test_the_sample_file_is_what_is_read(tmp_path: Path) -> None:
+    (tmp_path / "users.csv").write_text(sample_table(["safety", "humor", "brevity"]))
+    users = read_users(read_table_file(tmp_path / "users.csv"), ["safety", "humor", "brevity"])
+    assert len(set(users.segments)) == 3
+    assert users.total > len(users.weights)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_portfolio_serves_each_user_as_the_definition_says(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    points = sphere(9, 3, seed)
+    rows = [1, 4, 6]
+    counts = rng.integers(1, 9, 60).astype(float)
+    segments = tuple(rng.choice(["x", "y"], 60).tolist())
+    users = Users(rng.dirichlet(np.ones(3), 60), counts, segments)
+    found = serve(points[rows], points, users, 0.05)
+    # One user per count, one after the other.
+    gaps = []
+    member = []
+    for w, n in zip(users.weights, counts, strict=True):
+        values = points @ w
+        gaps += [values.max() - values[rows].max()] * int(n)
+        member += [int(values[rows].argmax())] * int(n)
+    everybody = found.everybody
+    assert everybody.users == len(gaps)
+    assert everybody.expected == pytest.approx(np.mean(gaps))
+    assert everybody.worst == pytest.approx(max(gaps))
+    assert everybody.within == pytest.approx(np.mean(np.array(gaps) <= 0.05))
+    np.testing.assert_allclose(everybody.shares, np.bincount(member, minlength=3) / len(member))
+    assert {s.segment for s in found.segments} == {"x", "y"}
+    assert sum(s.users for s in found.segments) == everybody.users
+    mean = sum(s.users * s.expected for s in found.segments) / everybody.users
+    assert mean == pytest.approx(everybody.expected)
+    some = [3, 5, 8]
+    part = serve(points[rows], points, users, 0.05, some)
+    assert part.everybody.users == counts[some].sum()
+    np.testing.assert_allclose(part.gaps, found.gaps[some])
+
+
+def test_drawn_users_count_one_each() -> None:
+    users = uniform_users(population(4, count=50))
+    assert users.total == 50
+    assert users.segments == ()

@@ -1,0 +1,288 @@
+"""Users as dots: who is served how well, by whom, everybody, by segment, or those you brush."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app import cache, charts, state
+from app.colours import colours_of
+from app.components import figure
+from app.components.tolerance import choose_tolerance
+from app.errors import shows_errors
+from palm_engine.analysis.populations import (
+    Service,
+    Users,
+    read_users,
+    sample_table,
+    serve,
+    uniform_users,
+)
+from palm_engine.analysis.verdict import tolerances
+from palm_engine.bundle.folder import Bundle
+from palm_engine.errors import PalmError
+from palm_engine.geometry.fields import population, users_of
+from palm_engine.selection.parts.cuts import comparator_rows
+
+KINDS = ("Uniform", "Dirichlet", "Uploaded")
+# Dots that are drawn; more are sampled.
+MOST_DOTS = 1500
+FORMATS = ["csv", "tsv", "txt", "parquet", "json", "jsonl"]
+
+
+@st.fragment
+@shows_errors
+def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
+    """How a population is served: figures, a cloud to brush, segments, before and after."""
+    st.subheader("Your users")
+    users, sentence = _choose(bundle)
+    if users is None:
+        st.info(
+            "Upload a table of weights to see how these users would be served.",
+            icon=":material/upload_file:",
+        )
+        return
+    tolerance = choose_tolerance(bundle, tolerances(cache.curve(bundle)))
+    everybody = _serve(bundle, portfolio.rows, users, tolerance)
+    _figures(everybody, portfolio, users, tolerance, sentence)
+    drawn = _drawn(users)
+    left, right = st.columns([3, 2])
+    with left:
+        event = st.plotly_chart(
+            charts.users(users.weights[drawn], everybody.gaps[drawn], bundle.traits, tolerance),
+            key=f"cloud.{bundle.folder.name}",
+            alt="Users by their weights, coloured by what they lose",
+            on_select="rerun",
+            selection_mode=("box", "lasso"),
+            config={"displaylogo": False, "modeBarButtonsToRemove": ["zoom2d", "pan2d"]},
+        )
+    brushed = [int(drawn[int(p["customdata"][-1])]) for p in event["selection"]["points"]]
+    with right:
+        _usage(bundle, portfolio, users, everybody, tolerance, brushed)
+    if everybody.segments:
+        _segments(bundle, portfolio, everybody)
+    _before_and_after(bundle, portfolio, users, tolerance)
+
+
+def _serve(
+    bundle: Bundle,
+    rows: Sequence[int],
+    users: Users,
+    tolerance: float,
+    some: Sequence[int] = (),
+) -> Service:
+    points = bundle.points
+    return serve(points[list(rows)], points[comparator_rows(points)], users, tolerance, some)
+
+
+def _choose(bundle: Bundle) -> tuple[Users | None, str]:
+    """The population, and what it is in words; None while nothing was uploaded."""
+    name = bundle.folder.name
+    d = len(bundle.traits)
+    kind = st.segmented_control(
+        "Users' weights",
+        KINDS,
+        key=state.seed(f"users.{name}", KINDS[0]),
+        required=True,
+    )
+    if kind == "Dirichlet":
+        st.caption(
+            "Above 1: users gather around a mix with this trait; below 1: they go to extremes."
+        )
+        alpha = [
+            column.number_input(
+                trait, 0.05, 50.0, step=0.5, key=state.seed(f"alpha.{name}.{trait}", 2.0)
+            )
+            for column, trait in zip(st.columns(d), bundle.traits, strict=True)
+        ]
+        drawn = population(d, concentration=alpha)
+        return uniform_users(drawn), "20,000 users drawn from this Dirichlet distribution"
+    if kind == "Uploaded":
+        return _uploaded(bundle)
+    where = f" with {bundle.region_text}" if bundle.region_text else ""
+    return (
+        uniform_users(users_of(d, bundle.region)),
+        f"20,000 users drawn uniformly from all weights{where}",
+    )
+
+
+def _uploaded(bundle: Bundle) -> tuple[Users | None, str]:
+    name = bundle.folder.name
+    left, right = st.columns([4, 1], vertical_alignment="bottom")
+    file = left.file_uploader(
+        f"A column per trait ({', '.join(bundle.traits)}); if you have them, count and segment",
+        FORMATS,
+        key=f"file.{name}",
+    )
+    right.download_button(
+        "A sample file",
+        sample_table(bundle.traits),
+        "users.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+        key=f"sample.users.{name}",
+        help="Weights may sum to anything: 1, 100, or nothing in particular.",
+    )
+    kept = state.uploaded_users(bundle)
+    if file is not None:
+        content = file.getvalue()
+        key = hashlib.sha256(content).hexdigest()
+        try:
+            users = read_users(cache.table(file.name, key, content), bundle.traits)
+        except PalmError as error:
+            st.error("These weights can't be used.")
+            st.text(str(error))
+            return None, ""
+        kept = (users, file.name)
+        state.keep_users(bundle, kept)
+    if kept is None:
+        return None, ""
+    users, source = kept
+    rows = f" in {len(users.weights):,} rows" if users.total != len(users.weights) else ""
+    return users, f"{users.total:,.0f} users{rows} of {source}"
+
+
+def _figures(
+    found: Service, portfolio: state.Portfolio, users: Users, tolerance: float, sentence: str
+) -> None:
+    everybody = found.everybody
+    one, two, three, four = st.columns(4)
+    one.metric(
+        f"Lose at most {tolerance:.3f}",
+        f"{everybody.within:.1%}",
+        help="Share of these users (scope: sampled).",
+    )
+    two.metric(
+        "Lost on average",
+        f"{everybody.expected:.4f}",
+        help="Expected gap: mean additive gap over these users (scope: sampled).",
+    )
+    three.metric("Lost by the worst-off", f"{everybody.worst:.4f}", help="Scope: sampled.")
+    answering = int((everybody.shares > 0).sum())
+    four.metric(
+        "Members that answer somebody",
+        f"{answering} of {len(portfolio.rows)}",
+        help=f"In effective use (usage perplexity): {found.perplexity:.2f}.",
+    )
+    st.caption(f"{sentence}; gaps to the candidates (scope: sampled).")
+
+
+def _drawn(users: Users) -> np.ndarray:
+    """Rows of the users that are drawn, by their counts where there are too many."""
+    count = len(users.weights)
+    if count <= MOST_DOTS:
+        return np.arange(count)
+    rng = np.random.default_rng(0)
+    share = users.counts / users.counts.sum()
+    return np.sort(rng.choice(count, MOST_DOTS, replace=False, p=share))
+
+
+def _usage(
+    bundle: Bundle,
+    portfolio: state.Portfolio,
+    users: Users,
+    found: Service,
+    tolerance: float,
+    brushed: Sequence[int],
+) -> None:
+    """Who answers them: everybody, or those that were brushed."""
+    shown = found
+    title = "Share of users by picked member"
+    if brushed:
+        shown = _serve(bundle, portfolio.rows, users, tolerance, brushed)
+        part = shown.everybody
+        st.text(
+            f"Brushed: {part.users:,.0f} users. {part.within:.0%} lose at most {tolerance:.3f};"
+            f" {part.expected:.4f} is lost on average, {part.worst:.4f} at worst."
+        )
+        title = "Who answers those that are brushed"
+    else:
+        st.caption("Draw a box or a loop over dots to see who they are.")
+    names = [bundle.labels[i] for i in portfolio.rows]
+    numbers = pd.DataFrame(
+        {
+            "member": names,
+            "share of these users": shown.everybody.shares,
+            "share of the simplex": cache.shares(bundle.points, portfolio.rows),
+        }
+    )
+    figure.show(
+        charts.usage_bars(
+            names, shown.everybody.shares.tolist(), colours_of(bundle, portfolio.rows)
+        ).update_layout(title=title),
+        numbers,
+        f"{bundle.manifest.name}-usage",
+        f"usage.{bundle.folder.name}",
+        title,
+    )
+
+
+def _segments(bundle: Bundle, portfolio: state.Portfolio, found: Service) -> None:
+    rows = []
+    for part in (*found.segments, found.everybody):
+        most = int(np.argmax(part.shares))
+        rows.append(
+            {
+                "segment": part.segment,
+                "users": part.users,
+                "within the tolerance": part.within,
+                "lost on average": part.expected,
+                "lost at worst": part.worst,
+                "answered most by": bundle.labels[portfolio.rows[most]],
+                "for": float(part.shares[most]),
+            }
+        )
+    st.markdown("**By segment**, the worst served first")
+    figure.table(
+        pd.DataFrame(rows),
+        f"{bundle.manifest.name}-segments",
+        f"segments.{bundle.folder.name}",
+        {"users": 0, "within the tolerance": 3, "for": 2},
+    )
+
+
+def _before_and_after(
+    bundle: Bundle, portfolio: state.Portfolio, users: Users, tolerance: float
+) -> None:
+    """The same users under another size."""
+    info = cache.curve(bundle)
+    sizes = [k for k in info.sizes if k != len(portfolio.rows)]
+    if not sizes:
+        return
+    size = st.selectbox(
+        "Beside the best portfolio of another size",
+        sizes,
+        index=None,
+        format_func=lambda k: f"{k} member{'s' if k > 1 else ''}",
+        key=f"after.{bundle.folder.name}",
+        placeholder="choose a size to compare",
+    )
+    if size is None:
+        return
+    members = info.members[info.sizes.index(int(size))]
+    now = _serve(bundle, portfolio.rows, users, tolerance).everybody
+    then = _serve(bundle, [bundle.row(m) for m in members], users, tolerance).everybody
+    one, two, three = st.columns(3)
+    one.metric(
+        f"Lose at most {tolerance:.3f}",
+        f"{then.within:.1%}",
+        f"{100 * (then.within - now.within):+.1f} points",
+    )
+    two.metric(
+        "Lost on average",
+        f"{then.expected:.4f}",
+        f"{then.expected - now.expected:+.4f}",
+        delta_color="inverse",
+    )
+    three.metric(
+        "Lost by the worst-off",
+        f"{then.worst:.4f}",
+        f"{then.worst - now.worst:+.4f}",
+        delta_color="inverse",
+    )
+    st.caption(f"With {', '.join(bundle.label(m) for m in members)}; change to what is in use now.")
