@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,6 @@ _RAW = "raw"
 _SIZE = "size"
 _MEMBERS = "members"
 _PROMPT = "prompt"
-_OPEN_NEXT = "open_next"
 _TICKET = "ticket"
 _HISTORY = "history"
 _CLICKED = "clicked"
@@ -203,18 +202,6 @@ def take_next_bundle() -> None:
 def prompt_key(bundle: Bundle) -> str:
     """Key of the prompt picker."""
     return _key(_PROMPT, bundle.folder.name)
-
-
-def open_prompt_next(bundle: Bundle, prompt_id: str) -> None:
-    """Have the next run open this prompt: a widget's value can't be set once it is drawn."""
-    st.session_state[_key(_OPEN_NEXT, bundle.folder.name)] = prompt_id
-
-
-def take_next_prompt(bundle: Bundle, prompt_ids: Collection[str]) -> None:
-    """Open the prompt that the run before asked for, if it is one of `prompt_ids`."""
-    wanted = st.session_state.pop(_key(_OPEN_NEXT, bundle.folder.name), None)
-    if wanted in prompt_ids:
-        st.session_state[prompt_key(bundle)] = wanted
 
 
 def open_prompt(bundle: Bundle) -> str:
@@ -421,6 +408,14 @@ def choose_members(bundle: Bundle, policies: Sequence[str], label: str) -> None:
     """Use these policies everywhere."""
     st.session_state[_key(_SIZE, bundle.folder.name)] = None
     st.session_state[_key(_MEMBERS, bundle.folder.name)] = (tuple(policies), label)
+
+
+def is_new_cell(bundle: Bundle, cell: object) -> bool:
+    """Whether a click on a `cell` of the answers is a new one; None: nothing is selected."""
+    key = _key(f"{_CLICKED}.cell", bundle.folder.name)
+    new = st.session_state.get(key) != cell
+    st.session_state[key] = cell
+    return new
 
 
 def is_new_click(bundle: Bundle, point: object) -> bool:

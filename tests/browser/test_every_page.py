@@ -85,15 +85,26 @@ def test_the_crosshair_is_shared_between_explore_and_coverage(page: Any, url: st
     wait_for(page, f"At your weights (safety 0.00, humor 1.00, brevity 0.00): {member} is picked")
 
 
-def test_a_row_of_the_table_opens_its_prompt(page: Any, url: str) -> None:
+def test_a_cell_of_the_matrix_opens_its_prompt_beside_and_keys_step(page: Any, url: str) -> None:
     open_page(page, url, "generations")
     table = page.locator("[data-testid=stDataFrame]").first
     table.scroll_into_view_if_needed()
     box = table.bounding_box()
-    # The boxes to tick are in the first column; row 3 of the table is prompt p2.
-    page.mouse.click(box["x"] + 16, box["y"] + 35 * 3 + 18)
+    # Row 3 of the table; in this bundle all prompts differ as much, so they stand in order.
+    page.mouse.click(box["x"] + 60, box["y"] + 35 * 3 + 18)
     page.wait_for_function("new URLSearchParams(location.search).get('prompt') === 'p2'")
     until(page.locator("article", has_text="on p2").first)
+    assert page.locator("[data-part=prompt]").inner_text() == "Question p2?"
+    page.locator("h1").click()
+    page.keyboard.press("j")
+    page.wait_for_function("new URLSearchParams(location.search).get('prompt') === 'p3'")
+    page.keyboard.press("k")
+    page.wait_for_function("new URLSearchParams(location.search).get('prompt') === 'p2'")
+    with page.expect_download() as started:
+        page.get_by_role("button", name="As JSON Lines").click()
+    lines = Path(started.value.path()).read_text().splitlines()
+    # Every sample of the members and the base to every prompt.
+    assert len(lines) == 6 * 2 * 4
 
 
 def test_downloads_are_what_they_say(page: Any, url: str, tmp_path: Path) -> None:

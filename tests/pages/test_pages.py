@@ -350,8 +350,20 @@ def test_generations_order_members_by_value_and_search(open_app: Any, bundles: P
         *order,
         "base",
     ]
+    matrix = next(d.value for d in app.dataframe if "prompt" in d.value)
+    assert list(matrix.columns) == ["prompt", *[bundle.policies[i] for i in bundle.members], "base"]
+    assert len(matrix) == 6
+    assert matrix[order[0]].iloc[0] == pytest.approx(max(humor), abs=1e-6)
+    first = [h.proto.body for h in app.get("html") if 'data-part="prompt"' in h.proto.body]
+    app.button(key="next.demo").click().run()
+    second = [h.proto.body for h in app.get("html") if 'data-part="prompt"' in h.proto.body]
+    assert first != second
+    app.multiselect(key="columns.demo.1-2-3").set_value(["m5", "base"]).run()
+    assert "m5" in next(d.value for d in app.dataframe if "prompt" in d.value).columns
     app.text_input(key="search.demo").set_value("question P4").run()
-    assert app.selectbox(key="prompt.demo").options == ["Question p4?"]
+    assert list(next(d.value for d in app.dataframe if "prompt" in d.value)["prompt"]) == [
+        "Question p4?"
+    ]
     app.text_input(key="search.demo").set_value("zebra").run()
     assert "No prompt matches" in texts(app)
 
