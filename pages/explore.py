@@ -117,6 +117,20 @@ def live(bundle: Bundle, portfolio: state.Portfolio) -> None:
     state.write_url(bundle)
 
 
+@st.fragment
+@shows_errors
+def find(bundle: Bundle, portfolio: state.Portfolio) -> None:
+    """Questions in place of sliders, when they are asked for."""
+    asked = st.toggle(
+        "Not sure what matters to you? Answer a few questions",
+        key=state.seed(f"find.{bundle.folder.name}", False),
+    )
+    if asked:
+        from app.components.finder import finder
+
+        finder(bundle, portfolio, "explore", shortcuts=False)
+
+
 def show() -> None:
     """The page."""
     bundle = open_bundle("Which model answers you?")
@@ -127,6 +141,7 @@ def show() -> None:
         f'<p data-part="story" style="font-size:1.15rem;margin:0">{html.escape(sentence)}</p>'
     )
     live(bundle, portfolio)
+    find(bundle, portfolio)
 
 
 show()

@@ -15,7 +15,7 @@ from palm_engine.bundle.folder import Bundle
 @shows_errors
 def ask(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """The questions; an answer reruns this part alone."""
-    finder(bundle, portfolio, "page")
+    finder(bundle, portfolio, "page", shortcuts=True)
 
 
 def show() -> None:

@@ -32,8 +32,11 @@ SAYINGS: dict[str, tuple[str, Outcome | None, str]] = {
 }
 
 
-def finder(bundle: Bundle, portfolio: state.Portfolio, key: str) -> None:
-    """The questions, and what is known from the answers; `key` tells two places apart."""
+def finder(bundle: Bundle, portfolio: state.Portfolio, key: str, shortcuts: bool) -> None:
+    """The questions, and what is known from the answers.
+
+    `key` tells two places apart; without `shortcuts` keys are left to what else is on the page.
+    """
     try:
         asked = cache.questions(bundle, portfolio.rows)
     except InvalidInputError as error:
@@ -46,14 +49,19 @@ def finder(bundle: Bundle, portfolio: state.Portfolio, key: str) -> None:
     if finding.question is None:
         st.info("Every question has been asked.", icon=":material/done_all:")
     elif not finding.settled or st.session_state.get(f"find.more.{key}.{bundle.folder.name}"):
-        _question(bundle, portfolio, asked, finding, key)
-    _steps(bundle, portfolio, asked, answers, key)
+        _question(bundle, portfolio, asked, finding, key, shortcuts)
+    _steps(bundle, portfolio, asked, answers, key, shortcuts)
     if answers:
         _known(bundle, portfolio, finding, key)
 
 
 def _question(
-    bundle: Bundle, portfolio: state.Portfolio, asked: Questions, finding: Finding, key: str
+    bundle: Bundle,
+    portfolio: state.Portfolio,
+    asked: Questions,
+    finding: Finding,
+    key: str,
+    shortcuts: bool,
 ) -> None:
     row = finding.question
     assert row is not None
@@ -78,7 +86,7 @@ def _question(
             st.button(
                 label,
                 key=f"find.{side}.{key}",
-                shortcut=shortcut,
+                shortcut=shortcut if shortcuts else None,
                 type="primary",
                 width="stretch",
                 on_click=state.say,
@@ -88,7 +96,7 @@ def _question(
         column.button(
             label,
             key=f"find.{name}.{key}",
-            shortcut=shortcut,
+            shortcut=shortcut if shortcuts else None,
             width="stretch",
             on_click=state.say,
             args=(bundle, portfolio, state.Said(row, tie, name)),
@@ -133,13 +141,14 @@ def _steps(
     asked: Questions,
     answers: tuple[state.Said, ...],
     key: str,
+    shortcuts: bool,
 ) -> None:
     back, again, export, _ = st.columns([1, 1, 2, 3])
     back.button(
         "Undo",
         key=f"find.undo.{key}",
         icon=":material/undo:",
-        shortcut="U",
+        shortcut="U" if shortcuts else None,
         disabled=not answers,
         on_click=state.unsay,
         args=(bundle, portfolio),

@@ -88,3 +88,15 @@ def test_questions_pair_different_answers_of_members_and_the_log_holds_all(bundl
     assert weights.sum(axis=1).round(5).eq(1).all()
     with pytest.raises(InvalidInputError, match="fewer than two"):
         questions(bundle, bundle.members[:1])
+
+
+def test_explore_asks_the_same_questions_and_its_sliders_follow(open_app: Any) -> None:
+    app = open_app()
+    assert not html_part(app, "asked")
+    app.toggle(key="find.demo").set_value(True).run()
+    asked = html_part(app, "asked")
+    assert "Question 1" in asked
+    app.button(key="find.skip.explore").click().run()
+    app.switch_page("../pages/find.py").run()
+    # What was said on one page counts on the other.
+    assert "Question 2" in html_part(app, "asked")
