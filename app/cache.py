@@ -296,6 +296,12 @@ def portfolio(of: Bundle) -> state.Portfolio | None:
         return state.Portfolio(
             tuple(sorted({of.policies.index(m) for m in named[0]})), named[1], None
         )
+    if named is not None:
+        st.toast(
+            "The link names members that this bundle doesn't have; its own are shown.",
+            icon=":material/link_off:",
+        )
+        state.choose_size(of, None)
     size = state.chosen_size(of)
     if size is not None:
         info = curve(of)
@@ -307,6 +313,12 @@ def portfolio(of: Bundle) -> state.Portfolio | None:
             certificate = of.manifest.certificate
             bound = certificate.curve[i].gap if certificate else None
             return state.Portfolio(rows, f"best {size} of {len(of.policies)} candidates", bound)
+        st.toast(
+            f"There is no portfolio of the size that the link names; sizes are {info.sizes[0]} to"
+            f" {info.sizes[-1]}.",
+            icon=":material/link_off:",
+        )
+        state.choose_size(of, None)
     if of.members:
         return _own(of)
     return None

@@ -303,8 +303,9 @@ def restore_from_url(names: Sequence[str]) -> None:
         raw = [float(x) for x in query.get("w", "").split("-")]
         if all(0 <= x <= MAX_SLIDER for x in raw):
             st.session_state[_key(_RAW, name)] = raw
-    if query.get("k", "").isdecimal():
-        st.session_state[_key(_SIZE, name)] = int(query["k"])
+    if query.get("k"):
+        # What it can't be is said by the page, which knows the sizes.
+        st.session_state[_key(_SIZE, name)] = int(query["k"]) if query["k"].isdecimal() else 0
     if query.get("members"):
         named = tuple(query["members"].split(","))
         st.session_state[_key(_MEMBERS, name)] = (named, "members that a link names")

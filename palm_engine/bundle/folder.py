@@ -10,6 +10,7 @@ import json
 import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 
@@ -172,7 +173,9 @@ class Bundle:
         for c in self.manifest.candidates:
             if c.policy == policy:
                 return c
-        raise BundleError(f"{self.folder}: there is no candidate {policy!r}")
+        near = get_close_matches(policy, self.policies, 3, 0.4)
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        raise BundleError(f"{self.folder}: there is no candidate {policy!r}{hint}")
 
     def adapter_folder(self, policy: str) -> Path:
         """The folder of a policy's adapter.

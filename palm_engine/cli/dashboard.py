@@ -56,6 +56,9 @@ def command_line(home: Path, folder: Path, port: int | None) -> list[str]:
 
 @commands.command()
 def app(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder of bundles; the same as --portfolios.")
+    ] = None,
     portfolios: Annotated[
         Path | None,
         typer.Option(
@@ -68,17 +71,17 @@ def app(
 ) -> None:
     """Open the dashboard in the browser; it listens on this machine only. Ctrl-C ends it.
 
-    Examples: `palm app`, `palm app --portfolios results --port 8600`.
+    Examples: palm app; palm app results; palm app results --port 8600
     """
     if find_spec("streamlit") is None or find_spec("plotly") is None:
         raise DependencyError("the dashboard needs the extra 'app': pip install 'palm-atlas[app]'")
     home = dashboard_home()
-    folder = bundles_folder(portfolios, home)
+    served = bundles_folder(folder or portfolios, home)
     if rewards is not None:
         use_rewards(rewards, project)  # refused here rather than in the browser
         os.environ["PALM_REWARDS"] = str(rewards.resolve())
         os.environ["PALM_PROJECT"] = str(project.resolve())
-    words = command_line(home, folder, port)
+    words = command_line(home, served, port)
     if os.name == "posix":
         # In its place, so that whatever ends this process ends the server.
         os.chdir(home)

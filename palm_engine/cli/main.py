@@ -21,7 +21,12 @@ from palm_engine.lm import require_language_models
 
 app = typer.Typer(
     name="palm",
-    help="Plan, train, certify and explore portfolios of aligned language models.",
+    help=(
+        "Plan, train, certify and explore portfolios of aligned language models.\n\n"
+        "Start here: palm app (the dashboard on the demo); palm import scores.csv --out"
+        " portfolios/mine (your models, from a table), then palm app portfolios; palm build"
+        " configs/demo.toml --out portfolios/new (train a portfolio). Each command has --help."
+    ),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -52,7 +57,7 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    """Plan, train, certify and explore portfolios of aligned language models."""
+    """Options of all commands."""
 
 
 @app.command()

@@ -155,21 +155,26 @@ class Router:
         )
 
 
-def parse_weights(text: str) -> dict[str, float]:
-    """`safety=.5,humor=.3` as a mapping.
+def parse_weights(text: str) -> dict[str, float] | list[float]:
+    """`safety=.5,humor=.3` as a mapping; `5,3,2` as numbers in the order of the traits.
 
     Raises:
         InvalidInputError: naming the part that isn't one.
     """
+    parts = [p.strip() for p in text.split(",") if p.strip()]
+    how = 'write "TRAIT=NUMBER,TRAIT=NUMBER", or one number per trait: "5,3,2"'
+    if not parts:
+        raise InvalidInputError(f"--weights is empty: {how}")
+    named = any("=" in part for part in parts)
     found: dict[str, float] = {}
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        trait, _, number = part.partition("=")
+    numbers: list[float] = []
+    for part in parts:
+        trait, _, number = part.rpartition("=")
         try:
-            found[trait.strip()] = float(number)
+            numbers.append(float(number))
         except ValueError:
-            raise InvalidInputError(
-                f'--weights {part!r}: write "TRAIT=NUMBER,TRAIT=NUMBER"'
-            ) from None
-    if not found:
-        raise InvalidInputError('--weights is empty: write "TRAIT=NUMBER,TRAIT=NUMBER"')
-    return found
+            raise InvalidInputError(f"--weights {part!r}: {how}") from None
+        if named and not trait:
+            raise InvalidInputError(f"--weights {part!r}: {how}")
+        found[trait.strip()] = numbers[-1]
+    return found if named else numbers

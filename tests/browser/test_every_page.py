@@ -31,10 +31,12 @@ def bare_violations(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> s
     return violations_of_bare_streamlit(browser, tmp_path_factory.mktemp("bare"))
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("path", PAGES)
 def test_no_serious_violation_beyond_a_bare_page(
-    page: Any, url: str, path: str, bare_violations: set[str]
+    page: Any, url: str, path: str, theme: str, bare_violations: set[str]
 ) -> None:
+    page.emulate_media(color_scheme=theme)
     open_page(page, url, path)
     ours = serious_violations(page)
     assert {rule: what for rule, what in ours.items() if rule not in bare_violations} == {}

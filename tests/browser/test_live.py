@@ -68,11 +68,12 @@ def test_type_stream_stop_and_stream_again(page: Any, live_url: str) -> None:
     )
     page.get_by_role("button", name="Stop").click()
     until(page.get_by_text("Stopped.").first)
-    assert len(cards(page)) == 3
+    assert len(cards(page)) == 4
     assert page.get_by_role("button", name="Stop").count() == 0
 
     set_tokens(page, 12)
-    ask(page, "Once more, shortly")
+    page.get_by_label("Your prompt").fill("Once more, shortly")
+    page.keyboard.press("Control+Enter")
     until(page.get_by_text("“Once more, shortly”").first)
     until(page.get_by_text("Best at your weights").first)
     with page.expect_download() as started:

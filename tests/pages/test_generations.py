@@ -97,7 +97,7 @@ def test_load_ask_compare_and_keep(app: AppTest, portfolios: Path) -> None:
     assert "3 adapters" in text_of(app)
     ask(app, NASTY)
     shown = text_of(app)
-    assert shown.count("<article") == 3
+    assert shown.count("<article") == 4
     assert not any("<script>" in h.proto.body for h in app.get("html"))
     assert not any(NASTY in str(m.value) for m in app.markdown)
     assert "Best at your weights" in shown
@@ -160,7 +160,7 @@ def test_a_portfolio_on_the_same_base_needs_no_new_load_and_a_wrong_base_is_told
     settled(app, "Cancel")
     assert "Load the model" not in [b.label for b in app.button]
     assert "fingerprint" in text_of(app)
-    assert text_of(ask(app, "Hello?", "same-base")).count("<article") == 3
+    assert text_of(ask(app, "Hello?", "same-base")).count("<article") == 4
 
 
 def test_a_changed_adapter_is_named_in_a_sentence_and_the_others_answer(app: AppTest) -> None:
@@ -170,7 +170,7 @@ def test_a_changed_adapter_is_named_in_a_sentence_and_the_others_answer(app: App
     settled(app, "Cancel")
     assert "b can't answer here" in text_of(app)
     assert "was evaluated" in text_of(app)
-    assert text_of(ask(app, "Hello?", "changed")).count("<article") == 2
+    assert text_of(ask(app, "Hello?", "changed")).count("<article") == 3
 
 
 def test_unload_frees_and_can_be_loaded_again(app: AppTest) -> None:
@@ -178,7 +178,7 @@ def test_unload_frees_and_can_be_loaded_again(app: AppTest) -> None:
     button(app, "Unload").click().run()
     assert "No model is loaded yet" in text_of(app)
     loaded(app)
-    assert text_of(ask(app, "Hello?")).count("<article") == 3
+    assert text_of(ask(app, "Hello?")).count("<article") == 4
 
 
 def test_members_can_be_changed_and_unloaded_in_any_order(app: AppTest) -> None:
@@ -193,7 +193,7 @@ def test_members_can_be_changed_and_unloaded_in_any_order(app: AppTest) -> None:
     app.run()
     loaded(app)
     assert "3 adapters" in text_of(app)
-    assert text_of(ask(app, "Hello?")).count("<article") == 3
+    assert text_of(ask(app, "Hello?")).count("<article") == 4
 
 
 def test_a_refused_load_can_be_mended_with_other_settings(app: AppTest) -> None:
@@ -203,7 +203,7 @@ def test_a_refused_load_can_be_mended_with_other_settings(app: AppTest) -> None:
     assert "this machine has cpu" in text_of(app)
     app.selectbox(key="load.device").set_value("auto").run()
     loaded(app)
-    assert text_of(ask(app, "Hello?")).count("<article") == 3
+    assert text_of(ask(app, "Hello?")).count("<article") == 4
 
 
 def test_a_question_of_one_portfolio_is_kept_while_another_is_asked(app: AppTest) -> None:

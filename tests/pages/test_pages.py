@@ -571,3 +571,20 @@ def panel_about(folder: Path) -> list[str]:
     from app.components.panel import describe
 
     return [describe(c) for c in read_bundle(folder).manifest.candidates]
+
+
+@pytest.mark.parametrize("query", [{"k": "99"}, {"k": "x"}, {"members": "m1,nobody"}])
+def test_a_link_that_names_what_is_not_there_says_so(
+    bundles: Path, monkeypatch: pytest.MonkeyPatch, query: dict[str, str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PALM_PORTFOLIOS", str(bundles))
+    monkeypatch.setenv("PALM_PUBLIC", "1")
+    app = AppTest.from_file(MAIN, default_timeout=30)
+    for key, value in query.items():
+        app.query_params[key] = value
+    app.run()
+    assert not app.exception
+    assert "the link names" in app.toast[0].value.replace("The link", "the link")
+    assert "3 members: the bundle's own members" in texts(app)
+    assert not set(query) & set(app.query_params)

@@ -26,7 +26,7 @@ from palm_engine.serving.scoring import Scorer
 from palm_engine.serving.ticket import Ticket
 
 POLL = 0.12
-WHO = ("All members", "Picked and runner-up", "Chosen")
+WHO = ("All members and the base", "Picked and runner-up", "Chosen")
 
 
 def live(bundle: Bundle, portfolio: state.Portfolio) -> None:
@@ -90,7 +90,12 @@ def _question(bundle: Bundle, portfolio: state.Portfolio, running: bool) -> None
     with middle.popover("Sampling", icon=":material/tune:"):
         settings = _sampling(bundle)
     if right.button(
-        "Ask", type="primary", icon=":material/send:", disabled=running, width="stretch"
+        "Ask",
+        type="primary",
+        icon=":material/send:",
+        disabled=running,
+        width="stretch",
+        shortcut="Ctrl+Enter",
     ):
         if running:
             return  # a second click that came while the first was on its way
@@ -120,6 +125,8 @@ def _members(bundle: Bundle, portfolio: state.Portfolio, who: str) -> list[str]:
         rows = [picked.member, *([] if picked.runner_up is None else [picked.runner_up])]
     values = bundle.points @ state.weights(bundle)
     rows = sorted(rows, key=lambda i: (i != picked.member, -values[i]))
+    if who == WHO[0] and "base" in bundle.policies and bundle.row("base") not in rows:
+        rows.append(bundle.row("base"))
     return _runnable(bundle, rows)
 
 
@@ -289,8 +296,8 @@ def _shown(bundle: Bundle, portfolio: state.Portfolio, done: list[state.Asked]) 
         st.warning("This question wasn't answered to the end.", icon=":material/error:")
         st.text(one.error)
     st.text(_summary(bundle, one, w))
-    order = sorted(one.answers, key=lambda a: -(values[a.policy] or 0.0))
-    _cards(bundle, portfolio, tuple(order))
+    # In the order in which they were asked: cards keep their places when they are done.
+    _cards(bundle, portfolio, one.answers)
     left, right = st.columns(2)
     left.download_button(
         "History as JSON",
@@ -308,7 +315,7 @@ def _shown(bundle: Bundle, portfolio: state.Portfolio, done: list[state.Asked]) 
             "tokens": a.tokens,
             "answer": a.text,
         }
-        for a in order
+        for a in one.answers
     ]
     right.download_button(
         "Answers as CSV",
@@ -327,6 +334,8 @@ def _summary(bundle: Bundle, one: state.Asked, w: Floats) -> str:
         tokens = sum(a.tokens for a in one.answers)
         sentence += f"{tokens} tokens at {one.tokens_a_second:.0f} per second. "
     found = verdict(bundle, one.answers, w)
+    if found is None and one.stopped:
+        return sentence + "What was stopped is not scored: ask again to compare the answers."
     if found is None:
         return sentence + "These answers have no trait scores: the bundle's rewards aren't here."
     return sentence + found.words

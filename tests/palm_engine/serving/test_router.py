@@ -85,3 +85,11 @@ def test_the_router_needs_numpy_only() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
     )
     assert done.stdout.strip() == "y", done.stderr
+
+
+def test_weights_are_named_or_in_the_order_of_the_traits() -> None:
+    assert parse_weights("safety=.5, humor=3") == {"safety": 0.5, "humor": 3.0}
+    assert parse_weights("5,3,2") == [5.0, 3.0, 2.0]
+    for wrong in ("", "5,x", "safety=1,2"):
+        with pytest.raises(InvalidInputError, match="one number per trait"):
+            parse_weights(wrong)
