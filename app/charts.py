@@ -162,7 +162,7 @@ def size_curve(
         mode="lines+markers",
         line={"color": OURS, "width": 3},
         marker={"size": 11},
-        name="exact best" + (", certify prompts" if info.certify else ""),
+        name="exact best" + (", measured on other prompts" if info.certify else ""),
         customdata=["minimum"] * len(info.sizes),
         hovertemplate="exact best of %{x}: worst gap %{y:.4f}<extra></extra>",
     )

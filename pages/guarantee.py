@@ -164,8 +164,8 @@ def losses(bundle: Bundle, portfolio: state.Portfolio) -> None:
         ]
     )
     st.caption(
-        "The weights that are served worst, one for each better candidate (scope: candidates,"
-        " exact)."
+        "The weights that are served worst, one for each better candidate: exact, over all weights,"
+        " against every candidate."
     )
     figure.table(table, f"{bundle.manifest.name}-worst-served", f"worst.{bundle.folder.name}")
     if bundle.prompts.empty or bundle.samples.empty:

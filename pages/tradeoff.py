@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app import cache, charts, jobs, state
 from app.components import figure
@@ -164,9 +165,14 @@ def decide(bundle: Bundle, info: CurveInfo) -> Verdict:
     return told
 
 
-def candidates_view(bundle: Bundle, info: CurveInfo, told: Verdict) -> None:
-    """The evaluated candidates: exact best of each size beside the other methods."""
-    left, right = st.columns(2)
+def candidates_view(
+    bundle: Bundle, info: CurveInfo, told: Verdict, options: DeltaGenerator
+) -> None:
+    """The evaluated candidates: exact best of each size beside the other methods.
+
+    How they are looked at is set in `options`.
+    """
+    left, right = options.columns(2)
     gap = left.segmented_control(
         "Worst gap",
         [ADDITIVE, MULTIPLICATIVE],
@@ -319,25 +325,28 @@ def show() -> None:
         else ""
     )
     told = decide(bundle, info)
-    st.caption(
-        f"Each point of the thick line is the {which} portfolio of its size{on}; its worst gap is"
-        + (
-            f" taken over all weights with {bundle.region_text}."
-            if bundle.region_text
-            else " taken over the whole simplex of weights."
-        )
-    )
     pick_size(bundle, info)
-    view = st.segmented_control(
-        "Show",
-        ["Candidates", "Plan"],
-        key=state.seed(f"view.{bundle.folder.name}", "Candidates"),
-        required=True,
-    )
+    with st.expander("Other ways to look"):
+        st.caption(
+            f"Each point of the thick line is the {which} portfolio of its size{on}; its worst gap"
+            " is"
+            + (
+                f" taken over all weights with {bundle.region_text}."
+                if bundle.region_text
+                else " taken over the whole simplex of weights."
+            )
+        )
+        view = st.segmented_control(
+            "Show",
+            ["Candidates", "Plan"],
+            key=state.seed(f"view.{bundle.folder.name}", "Candidates"),
+            required=True,
+        )
+        options = st.container()
     if view == "Plan":
         plan_view(bundle)
     else:
-        candidates_view(bundle, info, told)
+        candidates_view(bundle, info, told, options)
     portfolio = cache.portfolio(bundle)
     if portfolio is not None:
         st.subheader("In use now")

@@ -32,7 +32,7 @@ def test_the_curve_shows_choose_gaps_or_certify_gaps_with_their_bound() -> None:
         INFO.sizes, INFO.members, INFO.choose, (0.31, 0.12, 0.06), (0.35, 0.15, 0.08), 0.95, True
     )
     found = traces(charts.size_curve(certified, None, [], "reward units"))
-    assert list(found["exact best, certify prompts"].y) == [0.31, 0.12, 0.06]
+    assert list(found["exact best, measured on other prompts"].y) == [0.31, 0.12, 0.06]
     assert list(found["95% bound, all sizes at once"].y) == [0.35, 0.15, 0.08]
 
 

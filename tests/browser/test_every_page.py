@@ -5,6 +5,7 @@ Phone width, accessibility against a bare Streamlit page, clicks that lead on.
 
 from __future__ import annotations
 
+import re
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -133,3 +134,55 @@ def test_downloads_are_what_they_say(page: Any, url: str, tmp_path: Path) -> Non
             "PNG": start.startswith(b"\x89PNG"),
             "CSV": b"safety" in start,
         }[kind]
+
+
+# Words of the glossary that a stakeholder need not know.
+EXPERT = {
+    "simplex",
+    "scope",
+    "eps",
+    "delta",
+    "KL",
+    "additive",
+    "multiplicative",
+    "perplexity",
+    "Vendi",
+    "pool",
+    "certify",
+    "posterior",
+    "LoRA",
+    "adapter",
+    "bootstrap",
+    "envelope",
+}
+VISIBLE = """() => {
+    // What can be read without a click: text inside the window that no closed fold hides.
+    const words = [];
+    const walk = (node) => {
+        for (const child of node.childNodes) {
+            if (child.nodeType === 3) {
+                const range = document.createRange();
+                range.selectNode(child);
+                const box = range.getBoundingClientRect();
+                const seen = box.width > 0 && box.top < innerHeight && box.bottom > 0;
+                if (seen && node.checkVisibility({ contentVisibilityAuto: true }))
+                    words.push(child.textContent);
+            } else if (child.nodeType === 1 && !["STYLE", "SCRIPT"].includes(child.tagName)) {
+                walk(child);
+                if (child.shadowRoot) walk(child.shadowRoot);
+            }
+        }
+    };
+    walk(document.querySelector("[data-testid=stMain]"));
+    return words.join(" ");
+}"""
+
+
+@pytest.mark.parametrize("path", ["", "find", "tradeoff", "guarantee"])
+def test_first_screens_need_no_expert_word(page: Any, url: str, path: str) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    open_page(page, url, path)
+    text = page.evaluate(VISIBLE)
+    assert PAGES[path] in text
+    read = set(re.findall(r"[A-Za-z]+", text))
+    assert {word for word in EXPERT if word in read or word.capitalize() in read} == set()
