@@ -238,7 +238,8 @@ def plan_curve(info: PlanInfo, chosen: tuple[int, float] | None) -> go.Figure:
             mode="lines+markers",
             marker={"size": 11},
             name="plan",
-            line={"color": OURS, "width": 3},
+            # A step per member: what the next one buys.
+            line={"color": OURS, "width": 3, "shape": "hv"},
             hovertemplate="%{x} members: planned gap %{y:.4f}<extra></extra>",
         )
     )

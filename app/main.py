@@ -16,7 +16,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [p for p in (str(PROJECT),) if p not in sys.path]
 
 from app import cache, state  # noqa: E402
-from app.components.header import pick_bundle  # noqa: E402
+from app.components.header import pick_bundle, style_page  # noqa: E402
+from app.components.menu import close_menu  # noqa: E402
 from app.errors import shows_errors  # noqa: E402
 from app.startup import is_loopback, portfolios_root  # noqa: E402
 
@@ -53,19 +54,7 @@ page = st.navigation(
     ],
     position="top",
 )
-# Streamlit's default leaves a screen-high gap above the first heading, captions too pale to read,
-# and, where its developer tools are found, an offer to install more of them above the page.
-st.html(
-    "<style>[data-testid='stMainBlockContainer']{padding-top:3.5rem;padding-bottom:3rem}"
-    "[data-testid='stCaptionContainer']{color:inherit;opacity:.82}"
-    "[data-testid='stSkillsNudge']{display:none}"
-    "[data-testid='stMainBlockContainer'] h1{font-size:2rem;padding-bottom:.3rem}"
-    # On a phone what is asked comes first.
-    "@media(max-width:640px){[data-testid='stMainBlockContainer'] h1{font-size:1.4rem;padding:0}"
-    "[data-testid='stMainBlockContainer']{padding-top:3.8rem}"
-    ".st-key-head label,.st-key-asked label{display:none}.st-key-who{display:none}"
-    "[data-part=story]{font-size:.95rem !important;line-height:1.35}}</style>"
-)
+style_page()
 cache.own_rewards()
 names = cache.bundle_names(state.portfolios_root())
 state.look_at_tickets()
@@ -73,5 +62,6 @@ state.keep_settings(page.url_path)
 state.restore_from_url(names)
 state.take_next_bundle()
 pick_bundle(names)
+close_menu(page.url_path)
 shows_errors(page.run)()
 cache.settle(page.title, str(state.open_name()))

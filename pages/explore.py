@@ -137,9 +137,7 @@ def show() -> None:
     here = st.container()
     portfolio = open_portfolio(bundle)
     sentence = cache.story_of(bundle, portfolio.rows).in_words(bundle.unit)
-    here.html(
-        f'<p data-part="story" style="font-size:1.15rem;margin:0">{html.escape(sentence)}</p>'
-    )
+    here.html(f'<p data-part="story">{html.escape(sentence)}</p>')
     live(bundle, portfolio)
     find(bundle, portfolio)
 

@@ -11,7 +11,13 @@ from app.components import panel as atlas
 from app.components.header import open_bundle
 from app.components.hosting_cost import PLACES, ask, costs
 from palm_engine.analysis.hosting_cost import training
-from palm_engine.analysis.plan import REFERENCE, PlanInfo, adapters_built, plan_config
+from palm_engine.analysis.plan import (
+    REFERENCE,
+    PlanInfo,
+    adapters_built,
+    average_value,
+    plan_config,
+)
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import ConfigError
 from palm_engine.selection.result import Target
@@ -93,7 +99,14 @@ def results(
         "not defined" if multiplicative is None else f"{multiplicative:.1%}",
         help=chosen.gap.undefined or "Share of the best planned value that is lost. Scope: pool.",
     )
-    four.metric("Planned policies compared", len(policies.names))
+    four.metric(
+        "Value for the average user",
+        f"{average_value(policies, chosen.members):.3f}",
+        help=(
+            "Mean planned value of uniform users (scope: pool). Look at it beside the gap: a large"
+            " beta makes the gap small by making everything worse."
+        ),
+    )
     st.caption(
         f"Scope: pool (all {len(policies.names)} planned policies, whole simplex; few samples"
         " per prompt underestimate what is possible). No model was trained for these figures."
@@ -113,6 +126,7 @@ def results(
         {
             "members": sizes,
             "planned worst gap": gaps,
+            "value for the average user": [average_value(policies, s.members) for s in info.curve],
             "proved at least": [s.gap_lower_bound for s in info.curve],
         }
     )

@@ -5,11 +5,20 @@ Reading one that is broken becomes a sentence, never a traceback.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from app import cache, state
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import PalmError
+
+STYLE = Path(__file__).resolve().parent / "browser" / "page.css"
+
+
+def style_page() -> None:
+    """The style sheet of all pages."""
+    st.html(f"<style>{STYLE.read_text(encoding='utf-8')}</style>")
 
 
 def pick_bundle(names: list[str]) -> None:

@@ -15,6 +15,8 @@ import numpy as np
 
 from palm_engine._types import Floats, Progress, no_progress
 from palm_engine.errors import ConfigError
+from palm_engine.geometry.envelope import upper_envelope
+from palm_engine.geometry.fields import population
 from palm_engine.geometry.gap import worst_violation
 from palm_engine.geometry.simplex import grid
 from palm_engine.oracles.gibbs import GibbsOracle
@@ -191,6 +193,17 @@ def built_resolution(config: dict[str, Any]) -> int | None:
     section = config.get("plan")
     steps = section.get("resolution") if isinstance(section, dict) else None
     return steps if isinstance(steps, int) and 1 <= steps <= 100 else None
+
+
+def average_value(policies: VirtualPolicies, rows: Sequence[int]) -> float:
+    """What the average of uniform users would get from some planned policies (scope: sampled).
+
+    Args:
+        policies: the planned policies.
+        rows: of those that are served.
+    """
+    users = population(policies.points.shape[1])
+    return float(upper_envelope(policies.points[list(rows)], users).mean())
 
 
 def adapters_built(config: dict[str, Any], k: int, d: int) -> int | None:

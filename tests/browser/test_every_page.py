@@ -186,3 +186,20 @@ def test_first_screens_need_no_expert_word(page: Any, url: str, path: str) -> No
     assert PAGES[path] in text
     read = set(re.findall(r"[A-Za-z]+", text))
     assert {word for word in EXPERT if word in read or word.capitalize() in read} == set()
+
+
+def test_the_menu_of_a_phone_closes_when_a_page_was_chosen(browser: Any, url: str) -> None:
+    phone = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
+    page = phone.new_page()
+    open_panel(page, url)
+    page.locator("[data-testid=stExpandSidebarButton]").click()
+    page.get_by_role("link", name="Coverage").first.click()
+    until(page.get_by_role("heading", name=PAGES["coverage"]))
+    page.wait_for_function(
+        "(() => { const menu = document.querySelector('[data-testid=stSidebar]');"
+        " return !menu || menu.getBoundingClientRect().right <= 0; })()",
+        timeout=20_000,
+    )
+    phone.close()

@@ -44,7 +44,8 @@ def open_app(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def panel(app: AppTest) -> dict[str, Any]:
     """What the server tells the browser's panel."""
-    return dict(json.loads(app.get("bidi_component")[0].proto.json))
+    shown = [json.loads(c.proto.json) for c in app.get("bidi_component")]
+    return next(dict(s) for s in shown if "members" in s)
 
 
 def texts(app: AppTest) -> str:

@@ -11,16 +11,20 @@ import pytest
 from palm_engine.analysis.plan import (
     REFERENCE,
     _smallest,
+    adapters_built,
+    average_value,
     plan,
     plan_config,
     virtual_policies,
 )
 from palm_engine.bundle.folder import read_bundle
 from palm_engine.errors import ConfigError
+from palm_engine.geometry.fields import population
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.simplex import grid
 from palm_engine.oracles.gibbs import GibbsOracle
 from palm_engine.pipeline.config import BuildConfig
+from palm_engine.pipeline.plan import plan_pool
 from palm_engine.selection.minimum import size_curve
 from palm_engine.selection.result import Selection, Target
 
@@ -94,3 +98,38 @@ def test_virtual_policies_name_their_weights() -> None:
     assert policies.names[0] == "plan-" + "-".join(
         f"{round(100 * x):02d}" for x in policies.weights[0]
     )
+
+
+@pytest.mark.parametrize(("adapters", "baseline", "outside", "k"), [(5, 2, 1, 2), (9, 1, 0, 5)])
+def test_a_plan_says_how_many_adapters_its_build_trains(
+    adapters: int, baseline: int, outside: int, k: int
+) -> None:
+    config = read_bundle(DEMO).manifest.built.config
+    section = config["plan"]
+    assert isinstance(section, dict)
+    plan_of = {
+        **section,
+        "adapters": adapters,
+        "baseline_size": baseline,
+        "outside": outside,
+        "resolution": 10,
+    }
+    text = plan_config({**config, "plan": plan_of}, "x", ["safety", "humor", "brevity"], 0.05, k)
+    built = BuildConfig.model_validate(tomllib.loads(text))
+    most = adapters_built({"plan": plan_of}, k, 3)
+    assert most is not None
+    rewards = np.random.default_rng(0).random((6, 8, 3))
+    trained = len(plan_pool(rewards, built).adapters)
+    # Weights that two rules ask for are trained once.
+    assert most - baseline - 1 <= trained <= most
+    assert adapters_built({}, 3, 3) is None
+
+
+def test_the_average_user_gets_the_best_of_what_is_planned() -> None:
+    info = plan(np.random.default_rng(1).random((5, 6, 3)), [0.1], Target(k=2), resolution=8)
+    rows = list(info.chosen.members)
+    w = population(3)
+    expected = (info.policies.points[rows] @ w.T).max(axis=0).mean()
+    assert average_value(info.policies, rows) == pytest.approx(expected)
+    everything = average_value(info.policies, range(len(info.policies.names)))
+    assert everything >= average_value(info.policies, rows)
