@@ -45,6 +45,7 @@ _SAID = "said"
 _HEAD = "head"
 _KEPT = "kept"
 _PAGE = "page"
+_CHOICES = "choices"
 _USERS = "uploaded_users"
 _MOVED = "moved"
 
@@ -343,6 +344,7 @@ def chosen_size(bundle: Bundle) -> int | None:
 
 def choose_size(bundle: Bundle, size: int | None) -> None:
     """Use the best portfolio of `size` everywhere (None: the bundle's own members)."""
+    _remember_choice(bundle)
     st.session_state.pop(_key(_MEMBERS, bundle.folder.name), None)
     st.session_state[_key(_SIZE, bundle.folder.name)] = size
 
@@ -407,8 +409,29 @@ def chosen_members(bundle: Bundle) -> tuple[tuple[str, ...], str] | None:
 
 def choose_members(bundle: Bundle, policies: Sequence[str], label: str) -> None:
     """Use these policies everywhere."""
+    _remember_choice(bundle)
     st.session_state[_key(_SIZE, bundle.folder.name)] = None
     st.session_state[_key(_MEMBERS, bundle.folder.name)] = (tuple(policies), label)
+
+
+def _remember_choice(bundle: Bundle) -> None:
+    past = st.session_state.setdefault(_key(_CHOICES, bundle.folder.name), [])
+    past.append((chosen_size(bundle), chosen_members(bundle)))
+    del past[:-MOST_ASKED]
+
+
+def can_undo_choice(bundle: Bundle) -> bool:
+    """Whether another portfolio was in use before."""
+    return bool(st.session_state.get(_key(_CHOICES, bundle.folder.name)))
+
+
+def undo_choice(bundle: Bundle) -> None:
+    """Use the portfolio that was in use before."""
+    size, members = st.session_state[_key(_CHOICES, bundle.folder.name)].pop()
+    st.session_state[_key(_SIZE, bundle.folder.name)] = size
+    st.session_state.pop(_key(_MEMBERS, bundle.folder.name), None)
+    if members is not None:
+        st.session_state[_key(_MEMBERS, bundle.folder.name)] = members
 
 
 def is_new_cell(bundle: Bundle, cell: object) -> bool:

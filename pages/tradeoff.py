@@ -56,7 +56,17 @@ def pick_size(bundle: Bundle, info: CurveInfo) -> None:
     current: int | str | None = state.chosen_size(bundle) or (
         OWN if bundle.members and not named else None
     )
-    picked = st.segmented_control(
+    sizes_at, undo_at = st.columns([6, 1], vertical_alignment="bottom")
+    undo_at.button(
+        "Undo",
+        key=f"undo.{bundle.folder.name}",
+        icon=":material/undo:",
+        disabled=not state.can_undo_choice(bundle),
+        on_click=state.undo_choice,
+        args=(bundle,),
+        help="Use the portfolio of before.",
+    )
+    picked = sizes_at.segmented_control(
         "Use a portfolio of this size on every page",
         sizes,
         default=current if current in sizes else None,

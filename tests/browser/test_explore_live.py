@@ -318,3 +318,22 @@ def test_weights_found_by_questions_move_the_sliders(page: Any, url: str) -> Non
     page.get_by_role("link", name="Explore").first.click()
     until(page.locator("[data-part=picked]"))
     assert picked(page)[0] == "m1"
+
+
+def test_a_change_of_the_weights_can_be_undone(page: Any, url: str) -> None:
+    open_panel(page, f"{url}/?w=20-70-10")
+    undo = page.get_by_role("button", name="Undo the last change of the weights")
+    assert undo.is_disabled()
+    page.get_by_role("button", name="All safety").click()
+    page.get_by_role("slider", name="humor", exact=True).focus()
+    page.keyboard.press("End")
+    for _ in drag(page, 6):
+        page.wait_for_timeout(20)
+    undo.click()
+    page.wait_for_timeout(100)
+    assert "safety 50 %, humor 50 %, brevity 0 %" in your_weights(page)
+    undo.click()
+    undo.click()
+    page.wait_for_timeout(100)
+    assert "safety 20 %, humor 70 %, brevity 10 %" in your_weights(page)
+    assert undo.is_disabled()

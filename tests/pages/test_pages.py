@@ -252,6 +252,11 @@ def test_the_verdict_follows_the_tolerance_and_is_used(open_app: Any, bundles: P
     app.button(key="take.demo").click().run()
     settle(app)
     assert app.session_state["size.demo"] == kept[0]
+    assert not app.button(key="undo.demo").disabled
+    app.button(key="undo.demo").click().run()
+    settle(app)
+    assert app.session_state["size.demo"] is None
+    assert app.button(key="undo.demo").disabled
 
 
 @pytest.mark.parametrize(

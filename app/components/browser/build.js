@@ -44,10 +44,15 @@ class PanelParts {
         max: 100,
         step: 1,
         oninput: () => {
+          if (!this.sliding) this.remember();
+          this.sliding = true;
           this.raw[i] = Number(input.value);
           this.changed(false);
         },
-        onchange: () => this.changed(true),
+        onchange: () => {
+          this.sliding = false;
+          this.changed(true);
+        },
       });
       this.parts.sliders.push([input, output]);
       box.append(
@@ -250,7 +255,13 @@ class PanelParts {
       this.fillPresets();
     };
     const chip = (text, raw) => element("button", { text, onclick: () => this.set(raw) });
+    this.parts.undo = element("button", {
+      text: "Undo",
+      "aria-label": "Undo the last change of the weights",
+      onclick: () => this.undo(),
+    });
     this.parts.presets.replaceChildren(
+      this.parts.undo,
       element("button", {
         text: "Balanced",
         "aria-label": "Balanced: reset weights and corners",

@@ -162,6 +162,7 @@ class PaintedPanel extends PanelParts {
     [...parts.bar.children].forEach((cell, i) => {
       cell.style.width = `${100 * w[i]}%`;
     });
+    parts.undo.disabled = !this.past.length;
     parts.effective.textContent =
       `Your weights: ${inPercent(data.traits, w)}` +
       (this.raw.some((r) => r > 0)

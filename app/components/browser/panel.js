@@ -8,6 +8,7 @@ class Panel extends PaintedPanel {
     this.raw = data.raw.slice();
     this.moves = data.moves;
     this.mode = "";
+    this.past = [];
     this.free = data.traits.map((_, i) => i).slice(0, 3);
     this.build(data);
     this.update(data);
@@ -29,11 +30,14 @@ class Panel extends PaintedPanel {
     const move = (event) => this.setShare(point(event), false);
     // A finger scrolls the page, unless it takes the mark; a tap sets it.
     svg.addEventListener("click", (event) => {
-      if (event.pointerType === "touch") this.setShare(point(event), true);
+      if (event.pointerType !== "touch") return;
+      this.remember();
+      this.setShare(point(event), true);
     });
     svg.addEventListener("pointerdown", (event) => {
       if (event.pointerType === "touch" && !this.parts.puck.contains(event.target)) return;
       svg.setPointerCapture(event.pointerId);
+      this.remember();
       this.dragging = true;
       this.parts.tip.hidden = true;
       move(event);
@@ -58,7 +62,23 @@ class Panel extends PaintedPanel {
   }
 
   set(raw) {
+    this.remember();
     this.raw = raw.slice();
+    this.changed(true);
+  }
+
+  // Called before the weights change by hand: Undo comes back here.
+  remember() {
+    const last = this.past.at(-1);
+    if (last && last.every((x, i) => x === this.raw[i])) return;
+    this.past.push(this.raw.slice());
+    if (this.past.length > 50) this.past.shift();
+  }
+
+  undo() {
+    const before = this.past.pop();
+    if (!before) return;
+    this.raw = before;
     this.changed(true);
   }
 
@@ -83,6 +103,7 @@ class Panel extends PaintedPanel {
   }
 
   key(event) {
+    if (event.key.startsWith("Arrow") || event.key === "Home") this.remember();
     const step = event.shiftKey ? 0.1 : 0.02,
       share = sharesOf(this.weights, this.free),
       last = share.length - 1;
