@@ -10,6 +10,7 @@ from pathlib import Path
 import streamlit as st
 
 from app import cache, state
+from app.components.guide import guide
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import PalmError
 
@@ -28,8 +29,10 @@ def pick_bundle(names: list[str]) -> None:
     beside it.
     """
     with st.container(key="head"):
-        left, right = st.columns([5, 2], vertical_alignment="bottom")
+        left, middle, right = st.columns([5, 2, 2], vertical_alignment="bottom")
     state.set_head(left)
+    with middle:
+        guide()
     if names:
         right.selectbox(
             "Portfolio",

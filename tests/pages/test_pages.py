@@ -594,3 +594,14 @@ def test_a_link_that_names_what_is_not_there_says_so(
     assert "the link names" in app.toast[0].value.replace("The link", "the link")
     assert "3 members: the bundle's own members" in texts(app)
     assert not set(query) & set(app.query_params)
+
+
+def test_the_tour_leads_to_pages_that_are_there_and_words_are_explained(open_app: Any) -> None:
+    from app.components.guide import GLOSSARY, TOUR
+
+    app = open_app()
+    for page, _, sentence in TOUR:
+        assert (ROOT / "pages" / f"{page}.py").is_file()
+        assert sentence in texts(app)
+    assert "**worst gap**" in texts(app)
+    assert "scope" in GLOSSARY
