@@ -122,7 +122,7 @@ def live(bundle: Bundle, portfolio: state.Portfolio) -> None:
 def find(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """Questions in place of sliders, when they are asked for."""
     asked = st.toggle(
-        "Not sure what matters to you? Answer a few questions",
+        "Not sure? Answer a few questions instead",
         key=state.seed(f"find.{bundle.folder.name}", False),
     )
     if asked:

@@ -13,7 +13,7 @@ from typing import Any
 from palm_engine.serving.backends.interface import live_settings
 from palm_engine.serving.backends.local import LocalBackend
 
-PROMPT = "Can I mix bleach and vinegar?"
+PROMPT = "My old ladder wobbles. Can I still use it?"
 SAME = 1e-3
 
 
