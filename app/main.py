@@ -15,7 +15,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 # `streamlit run` puts only app/ on the path; pages import `app` from the project folder.
 sys.path[:0] = [p for p in (str(PROJECT),) if p not in sys.path]
 
-from app import cache, state  # noqa: E402
+from app import cache, settings, state  # noqa: E402
 from app.components.header import pick_bundle, style_page  # noqa: E402
 from app.components.menu import close_menu  # noqa: E402
 from app.errors import shows_errors  # noqa: E402
@@ -58,7 +58,7 @@ style_page()
 cache.own_rewards()
 names = cache.bundle_names(state.portfolios_root())
 state.look_at_tickets()
-state.keep_settings(page.url_path)
+settings.keep_settings(page.url_path)
 state.restore_from_url(names)
 state.take_next_bundle()
 pick_bundle(names)

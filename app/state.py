@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from app import settings
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.confidence import Bound
 from palm_engine.geometry.simplex import normalise
@@ -43,8 +44,6 @@ _CLICKED = "clicked"
 _LOAD = "load"
 _SAID = "said"
 _HEAD = "head"
-_KEPT = "kept"
-_PAGE = "page"
 _CHOICES = "choices"
 _USERS = "uploaded_users"
 _MOVED = "moved"
@@ -115,44 +114,6 @@ def set_portfolios_root(root: Path) -> None:
 def portfolios_root() -> Path:
     """The folder of bundles that this session may read."""
     return Path(st.session_state[_ROOT])
-
-
-def seed(key: str, default: Any, least: float | None = None, most: float | None = None) -> str:
-    """Give a widget's key its value of before, or its first one; returns the key.
-
-    A keyed widget's value is lost when its page is left; these are kept. Call it before the widget,
-    which then takes no value of its own.
-
-    Args:
-        key: of the widget.
-        default: its first value.
-        least: a kept number below is raised to this.
-        most: a kept number above is lowered to this.
-    """
-    kept: dict[str, Any] = st.session_state.setdefault(_KEPT, {})
-    if key not in st.session_state:
-        st.session_state[key] = kept.get(key, default)
-    if least is not None and most is not None:
-        value = min(max(st.session_state[key], least), most)
-        if value != st.session_state[key]:
-            st.session_state[key] = value
-    kept.setdefault(key, st.session_state[key])
-    return key
-
-
-def keep_settings(page: str) -> None:
-    """Called on every run, with the page that is open: what `seed` began is kept.
-
-    On another page a widget of the same key is another widget, which doesn't take over the value.
-    """
-    kept: dict[str, Any] = st.session_state.setdefault(_KEPT, {})
-    turned = st.session_state.get(_PAGE) != page
-    st.session_state[_PAGE] = page
-    for key in kept:
-        if key in st.session_state:
-            kept[key] = st.session_state[key]
-            if turned:
-                del st.session_state[key]
 
 
 def uploaded_users(bundle: Bundle) -> tuple[Users, str] | None:
@@ -356,8 +317,7 @@ def tolerance_key(bundle: Bundle) -> str:
 
 def tolerance(bundle: Bundle) -> float | None:
     """The largest loss that the user tolerates, as set on Trade-off; None before."""
-    kept = st.session_state.get(_KEPT, {})
-    value = st.session_state.get(tolerance_key(bundle), kept.get(tolerance_key(bundle)))
+    value = settings.kept(tolerance_key(bundle))
     return None if value is None else float(value)
 
 

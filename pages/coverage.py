@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from app import cache, state
+from app import cache, settings, state
 from app.components import panel as atlas
 from app.components.header import open_bundle, open_portfolio
 from app.components.panel_view import Field, FieldKind
@@ -42,7 +42,7 @@ def choose_field(bundle: Bundle, portfolio: state.Portfolio) -> Shown:
     picked = st.segmented_control(
         "On the map",
         list(FIELDS),
-        key=state.seed(f"field.{name}", "Gap"),
+        key=settings.seed(f"field.{name}", "Gap"),
         required=True,
         wrap=True,
     )
@@ -71,7 +71,7 @@ def _trait(bundle: Bundle) -> Shown:
     trait = st.selectbox(
         "Trait",
         bundle.traits,
-        key=state.seed(f"field.trait.{bundle.folder.name}", bundle.traits[0]),
+        key=settings.seed(f"field.trait.{bundle.folder.name}", bundle.traits[0]),
     )
     field = Field(kind="trait", unit=f"{trait} (0 to 1)", trait=bundle.traits.index(trait))
     return Shown(field, f"Expected {trait} of the picked member")
@@ -115,7 +115,7 @@ def choose_threshold(bundle: Bundle, portfolio: state.Portfolio, kind: str) -> f
         top,
         step=0.001,
         format="%.3f",
-        key=state.seed(f"threshold.{kind}.{bundle.folder.name}", min(0.01, top), 0.0, top),
+        key=settings.seed(f"threshold.{kind}.{bundle.folder.name}", min(0.01, top), 0.0, top),
     )
     found = cache.covered(bundle, portfolio.rows, threshold, multiplicative)
     st.metric(

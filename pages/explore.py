@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import cache, state
+from app import cache, settings, state
 from app.colours import colours_of
 from app.components import answers
 from app.components import panel as atlas
@@ -123,7 +123,7 @@ def find(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """Questions in place of sliders, when they are asked for."""
     asked = st.toggle(
         "Not sure? Answer a few questions instead",
-        key=state.seed(f"find.{bundle.folder.name}", False),
+        key=settings.seed(f"find.{bundle.folder.name}", False),
     )
     if asked:
         from app.components.finder import finder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from app import state
+from app import settings, state
 from app.components import answers
 from app.components.header import open_bundle, open_portfolio
 from app.components.matrix import matrix
@@ -20,7 +20,7 @@ def filtered(bundle: Bundle) -> pd.Series[str]:
     left, *right = st.columns([3, 2, 2])
     word = left.text_input(
         "Search the prompts",
-        key=state.seed(f"search.{name}", ""),
+        key=settings.seed(f"search.{name}", ""),
         placeholder="a word or part of one",
     )
     kinds = bundle.prompts.drop_duplicates("prompt_id").set_index("prompt_id")
@@ -31,7 +31,7 @@ def filtered(bundle: Bundle) -> pd.Series[str]:
         if len(found) > 1:
             # Not pills: their labels are markdown, and these words come from the bundle.
             wanted = place.multiselect(
-                label, found, key=state.seed(f"{column}.{name}", []), placeholder="all"
+                label, found, key=settings.seed(f"{column}.{name}", []), placeholder="all"
             )
             if wanted:
                 texts = texts[
@@ -67,7 +67,7 @@ def show() -> None:
     kind = st.segmented_control(
         "Answers",
         ["Recorded", "Live"],
-        key=state.seed(f"answers_kind.{bundle.folder.name}", "Recorded"),
+        key=settings.seed(f"answers_kind.{bundle.folder.name}", "Recorded"),
         required=True,
     )
     if kind == "Live":

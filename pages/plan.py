@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from app import cache, charts, jobs, state
+from app import cache, charts, jobs, settings
 from app.components import figure
 from app.components import panel as atlas
 from app.components.header import open_bundle
@@ -35,7 +35,7 @@ def choose_beta(bundle: Bundle) -> float:
         st.select_slider(
             "beta: how much keeping close to the reference counts",
             options,
-            key=state.seed(f"beta.{bundle.folder.name}", own),
+            key=settings.seed(f"beta.{bundle.folder.name}", own),
             help="Small: members go far for reward. Large: they stay near what the reference says.",
         )
     )
@@ -46,11 +46,11 @@ def choose_target(name: str) -> Target | None:
     kind = st.segmented_control(
         "Target",
         ["Number of members", "Tolerance"],
-        key=state.seed(f"target.{name}", "Number of members"),
+        key=settings.seed(f"target.{name}", "Number of members"),
         required=True,
     )
     if kind != "Tolerance":
-        return Target(k=int(st.slider("Members (k)", 1, MOST, key=state.seed(f"k.{name}", 5))))
+        return Target(k=int(st.slider("Members (k)", 1, MOST, key=settings.seed(f"k.{name}", 5))))
     left, right = st.columns(2)
     eps = left.number_input(
         "eps (share of the best value)",
@@ -58,7 +58,7 @@ def choose_target(name: str) -> Target | None:
         0.5,
         step=0.01,
         format="%.3f",
-        key=state.seed(f"eps.{name}", 0.0),
+        key=settings.seed(f"eps.{name}", 0.0),
     )
     delta = right.number_input(
         "delta (reward units)",
@@ -66,7 +66,7 @@ def choose_target(name: str) -> Target | None:
         0.5,
         step=0.005,
         format="%.3f",
-        key=state.seed(f"delta.{name}", 0.02),
+        key=settings.seed(f"delta.{name}", 0.02),
     )
     if eps == 0 and delta == 0:
         st.info("Give eps or delta above 0.")
@@ -230,7 +230,7 @@ def show() -> None:
             "Traits",
             bundle.traits,
             selection_mode="multi",
-            key=state.seed(f"on.{name}", bundle.traits),
+            key=settings.seed(f"on.{name}", bundle.traits),
             wrap=True,
         )
         beta = choose_beta(bundle)
@@ -238,7 +238,7 @@ def show() -> None:
         target = choose_target(name)
         with_kl_cost = st.toggle(
             "Count the KL cost (reward minus beta KL)",
-            key=state.seed(f"cost.{name}", bundle.with_cost),
+            key=settings.seed(f"cost.{name}", bundle.with_cost),
             help="Off: expected reward only, as evaluated portfolios are. The two are never mixed.",
         )
     traits = [t for t in bundle.traits if t in traits]

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app import cache, charts, jobs, state
+from app import cache, charts, jobs, settings, state
 from app.components import figure
 from app.components.header import open_bundle
 from app.components.hosting_cost import cost_panel
@@ -186,13 +186,13 @@ def candidates_view(
     gap = left.segmented_control(
         "Worst gap",
         [ADDITIVE, MULTIPLICATIVE],
-        key=state.seed(f"gap.{bundle.folder.name}", ADDITIVE),
+        key=settings.seed(f"gap.{bundle.folder.name}", ADDITIVE),
         required=True,
     )
     multiplicative = gap == MULTIPLICATIVE
     beside = right.toggle(
         "Beside PALM, greedy, uniform and random",
-        key=state.seed(f"beside.{bundle.folder.name}", False),
+        key=settings.seed(f"beside.{bundle.folder.name}", False),
     )
     others = compared(bundle, info, multiplicative) if beside or multiplicative else []
     if others is None and multiplicative:
@@ -349,7 +349,7 @@ def show() -> None:
         view = st.segmented_control(
             "Show",
             ["Candidates", "Plan"],
-            key=state.seed(f"view.{bundle.folder.name}", "Candidates"),
+            key=settings.seed(f"view.{bundle.folder.name}", "Candidates"),
             required=True,
         )
         options = st.container()

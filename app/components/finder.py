@@ -196,11 +196,11 @@ def _known(bundle: Bundle, portfolio: state.Portfolio, finding: Finding, key: st
 
 def _cloud(bundle: Bundle, portfolio: state.Portfolio, finding: Finding) -> go.Figure:
     """Some particles of the posterior, equally heavy, coloured by the member picked there."""
-    state_ = finding.posterior
+    known = finding.posterior
     rng = np.random.default_rng(0)
-    drawn = rng.choice(len(state_.particles), MOST_SHOWN, p=state_.mass)
-    some = state_.particles[drawn]
+    drawn = rng.choice(len(known.particles), MOST_SHOWN, p=known.mass)
+    some = known.particles[drawn]
     member = (some @ bundle.points[list(portfolio.rows)].T).argmax(axis=1)
     names = [bundle.labels[i] for i in portfolio.rows]
     colours = colours_of(bundle, portfolio.rows)
-    return charts.cloud(some, member, names, colours, bundle.traits, state_.mean)
+    return charts.cloud(some, member, names, colours, bundle.traits, known.mean)

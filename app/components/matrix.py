@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import charts, state
+from app import charts, settings, state
 from app.colours import colours_of
 from app.components import answers, figure
 from palm_engine.analysis.matrix import AnswerMatrix, answer_matrix
@@ -27,7 +27,7 @@ def matrix(bundle: Bundle, portfolio: state.Portfolio, texts: pd.Series[str]) ->
     with left:
         policies = _policies(bundle, portfolio)
     order = right.segmented_control(
-        "Order", ORDERS, key=state.seed(f"order.{name}", ORDERS[0]), required=True
+        "Order", ORDERS, key=settings.seed(f"order.{name}", ORDERS[0]), required=True
     )
     if not policies:
         st.info("Choose a policy to see its answers.", icon=":material/forum:")
@@ -56,12 +56,13 @@ def _policies(bundle: Bundle, portfolio: state.Portfolio) -> list[str]:
     if "base" in bundle.policies and "base" not in own:
         own.append("base")
     answered = set(bundle.samples["policy"].astype(str).unique())
+    first = [p for p in own if p in answered]
     rows = "-".join(map(str, portfolio.rows))
     wanted = st.multiselect(
         "Policies",
         [p for p in bundle.policies if p in answered],
         format_func=bundle.label,
-        key=state.seed(f"columns.{bundle.folder.name}.{rows}", [p for p in own if p in answered]),
+        key=settings.seed(f"columns.{bundle.folder.name}.{rows}", first),
         placeholder="choose policies",
     )
     return list(wanted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import state
+from app import settings, state
 from palm_engine.bundle.folder import Bundle
 
 LEAST = 0.001
@@ -21,7 +21,7 @@ def choose_tolerance(bundle: Bundle, limits: tuple[float, float]) -> float:
             top,
             step=LEAST,
             format="%.3f",
-            key=state.seed(state.tolerance_key(bundle), first, LEAST, top),
+            key=settings.seed(state.tolerance_key(bundle), first, LEAST, top),
             help="For any user, whatever their weights: the worst gap. Rewards run from 0 to 1.",
         )
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import cache, charts, state
+from app import cache, charts, settings, state
 from app.colours import colours_of
 from app.components import figure
 from app.components.tolerance import choose_tolerance
@@ -86,7 +86,7 @@ def _choose(bundle: Bundle) -> tuple[Users | None, str]:
     kind = st.segmented_control(
         "Users' weights",
         KINDS,
-        key=state.seed(f"users.{name}", KINDS[0]),
+        key=settings.seed(f"users.{name}", KINDS[0]),
         required=True,
     )
     if kind == "Dirichlet":
@@ -95,7 +95,7 @@ def _choose(bundle: Bundle) -> tuple[Users | None, str]:
         )
         alpha = [
             column.number_input(
-                trait, 0.05, 50.0, step=0.5, key=state.seed(f"alpha.{name}.{trait}", 2.0)
+                trait, 0.05, 50.0, step=0.5, key=settings.seed(f"alpha.{name}.{trait}", 2.0)
             )
             for column, trait in zip(st.columns(d), bundle.traits, strict=True)
         ]
