@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import asdict
 
 import pandas as pd
@@ -13,17 +12,16 @@ from app import cache, charts, jobs, settings, state
 from app.components import figure
 from app.components.header import open_bundle
 from app.components.hosting_cost import cost_panel
-from app.components.tolerance import choose_tolerance
+from app.components.sizes import decide, pick_size
 from palm_engine._types import Progress
 from palm_engine.analysis.comparison import RANDOM_DRAWS, MethodCurve, compare_methods
 from palm_engine.analysis.curves import CurveInfo
-from palm_engine.analysis.verdict import Verdict, tolerances
+from palm_engine.analysis.verdict import Verdict
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.confidence import Bound, simultaneous_bounds
 from palm_engine.geometry.gap import minimum_of_envelope
 from palm_engine.selection.palm import promised_size
 
-OWN = "bundle's own"
 BAND_RESAMPLES = 400
 ADDITIVE = "Additive (delta)"
 MULTIPLICATIVE = "Multiplicative (eps)"
@@ -41,43 +39,6 @@ def table(bundle: Bundle, info: CurveInfo, others: list[MethodCurve]) -> pd.Data
     columns |= {c.label: c.gaps for c in others}
     columns["exact best portfolio"] = [", ".join(bundle.label(p) for p in m) for m in info.members]
     return pd.DataFrame(columns)
-
-
-def _size_label(size: int | str) -> str:
-    if isinstance(size, str):
-        return size
-    return "1 member" if size == 1 else f"{size} members"
-
-
-def pick_size(bundle: Bundle, info: CurveInfo) -> None:
-    """Buttons for every size; clicking a point of the curve does the same."""
-    sizes: list[int | str] = [*([OWN] if bundle.members else []), *info.sizes]
-    named = state.chosen_members(bundle) is not None
-    current: int | str | None = state.chosen_size(bundle) or (
-        OWN if bundle.members and not named else None
-    )
-    sizes_at, undo_at = st.columns([6, 1], vertical_alignment="bottom")
-    undo_at.button(
-        "Undo",
-        key=f"undo.{bundle.folder.name}",
-        icon=":material/undo:",
-        disabled=not state.can_undo_choice(bundle),
-        on_click=state.undo_choice,
-        args=(bundle,),
-        help="Use the portfolio of before.",
-    )
-    picked = sizes_at.segmented_control(
-        "Use a portfolio of this size on every page",
-        sizes,
-        default=current if current in sizes else None,
-        format_func=_size_label,
-        key=f"pick_size.{bundle.folder.name}.{current}",
-        wrap=True,
-    )
-    wanted = None if picked in (OWN, None) else int(picked)
-    if picked is not None and (wanted != state.chosen_size(bundle) or named):
-        state.choose_size(bundle, wanted)
-        st.rerun()
 
 
 def compared(bundle: Bundle, info: CurveInfo, multiplicative: bool) -> list[MethodCurve] | None:
@@ -156,23 +117,6 @@ def multiplicative_band(
         f"band.{bundle.folder.name}.{cache.stamp(bundle)}", "Bounding the multiplicative gaps", work
     )
     return (tuple(b.upper for b in found), found[0].confidence) if found else (None, None)
-
-
-def decide(bundle: Bundle, info: CurveInfo) -> Verdict:
-    """The tolerance, and how many are enough for it, in a sentence."""
-    sentence = st.container()
-    tolerance = choose_tolerance(bundle, tolerances(info))
-    told = cache.verdict_of(bundle, info, tolerance)
-    sentence.html(
-        f'<p data-part="verdict" style="font-size:1.3rem;font-weight:600;margin:0">'
-        f"{html.escape(told.in_words())}</p>"
-    )
-    if told.enough is not None and told.enough.size != state.chosen_size(bundle):
-        label = f"Use {_size_label(told.enough.size)} on every page"
-        if sentence.button(label, key=f"take.{bundle.folder.name}", icon=":material/check:"):
-            state.choose_size(bundle, told.enough.size)
-            st.rerun()
-    return told
 
 
 def candidates_view(
