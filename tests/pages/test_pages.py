@@ -441,6 +441,18 @@ def test_rewards_that_failed_their_audit_are_the_first_words_of_the_guarantee(
     assert page.index("can be fooled") < page.index("Promise")
 
 
+def test_the_printed_report_has_map_curve_date_and_promise(bundles: Path) -> None:
+    shipped = read_bundle(ROOT / "portfolios" / "demo")
+    page = report(shipped, tuple(shipped.members), None)
+    assert page.count("<polygon") >= 4
+    assert "Worst gap by portfolio size" in page
+    assert f"{time.strftime('%B %Y', time.gmtime())}" in page
+    assert "Whatever a user prefers, one of these 5 models loses at most" in page
+    assert "http" not in page.replace("http-equiv", "")
+    two = read_bundle(bundles / "two")
+    assert "<svg" not in report(two, tuple(two.members), None)
+
+
 def test_a_broken_table_is_a_sentence_on_every_page_that_reads_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
+from app.colours import colours_of
 from app.components.templates import fill
 from palm_engine.analysis.guarantee import diversity, planned_and_reached, statements
+from palm_engine.analysis.promise import promise
 from palm_engine.analysis.worst_served import worst_served
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.confidence import Bound
+from palm_engine.geometry.regions import region_polygons
 
 
 def report(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> str:
@@ -17,6 +23,10 @@ def report(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> s
     return fill(
         "report.html",
         title=f"Guarantee of {bundle.manifest.title or bundle.manifest.name}",
+        date=f"{datetime.now(UTC):%d %B %Y}",
+        promise=promise(bundle, portfolio, bound),
+        map=_map(bundle, portfolio),
+        curve=_curve(bundle),
         statements=statements(bundle, portfolio, bound),
         members=_members(bundle, portfolio),
         traits=[
@@ -25,6 +35,56 @@ def report(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> s
         ],
         tables=[t for t in _tables(bundle, portfolio) if t["rows"]],
     )
+
+
+def _map(bundle: Bundle, portfolio: tuple[int, ...]) -> dict[str, Any] | None:
+    """Regions, names and corners for the drawing; None without exactly three traits."""
+    if len(bundle.traits) != 3:
+        return None
+    corners = np.array([[150.0, 20.0], [20.0, 245.0], [280.0, 245.0]])
+    regions = []
+    for row, polygon, colour in zip(
+        portfolio,
+        region_polygons(bundle.points[list(portfolio)]),
+        colours_of(bundle, portfolio),
+        strict=True,
+    ):
+        at = polygon @ corners
+        middle = at.mean(axis=0) if len(at) else (0.0, 0.0)
+        regions.append(
+            {
+                "name": bundle.labels[row],
+                "colour": colour,
+                "points": " ".join(f"{x:.1f},{y:.1f}" for x, y in at),
+                "x": f"{middle[0]:.1f}",
+                "y": f"{middle[1]:.1f}",
+            }
+        )
+    labels = [
+        {"trait": t, "x": x, "y": y + (-6 if y < 100 else 16)}
+        for t, (x, y) in zip(bundle.traits, corners.tolist(), strict=True)
+    ]
+    return {"regions": regions, "corners": labels}
+
+
+def _curve(bundle: Bundle) -> dict[str, Any] | None:
+    """Worst gap by size for the drawing; None without a certificate."""
+    certificate = bundle.manifest.certificate
+    if certificate is None or not certificate.curve:
+        return None
+    points = certificate.curve
+    most = max(p.gap.upper for p in points) * 1.05
+    width = 300 / max(len(points), 1)
+
+    def at(i: int, gap: float) -> str:
+        return f"{60 + width * (i + 0.5):.1f},{20 + 200 * (1 - gap / most):.1f}"
+
+    return {
+        "line": " ".join(at(i, p.gap.estimate) for i, p in enumerate(points)),
+        "bound": " ".join(at(i, p.gap.upper) for i, p in enumerate(points)),
+        "sizes": [{"k": p.k, "x": 60 + width * (i + 0.5)} for i, p in enumerate(points)],
+        "most": f"{most:.3f}",
+    }
 
 
 def _card(card: dict[str, Any]) -> str:
