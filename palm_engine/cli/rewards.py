@@ -159,7 +159,7 @@ def train(
     ] = None,
     mismatches: Annotated[
         int, typer.Option(min=1, help="Other prompts per answer, for --relevance.")
-    ] = 2,
+    ] = 1,
     rank: Annotated[int, typer.Option(min=1, max=64, help="Of the LoRA.")] = 32,
     first_layer: Annotated[int, typer.Option(min=0, help="Layers below stay as they are.")] = 0,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the answers.")] = 4,

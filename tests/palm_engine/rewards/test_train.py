@@ -32,6 +32,9 @@ def test_mismatched_pairs_never_belong_together() -> None:
     assert sorted(others["answer"]) == sorted(EXAMPLES["answer"])
     assert (found["prompt"] == found["answer"]).sum() == 4
     assert found.equals(mismatched(EXAMPLES, "fit", 1))
+    twice = mismatched(EXAMPLES, "fit", 1, times=2)
+    assert len(twice) == len(found) + len(EXAMPLES)
+    assert not own & set(zip(twice["prompt"], twice["answer"], strict=True))
     with pytest.raises(InvalidInputError, match="two prompts"):
         mismatched(EXAMPLES.assign(prompt="one"), "fit", 1)
 
