@@ -4,10 +4,6 @@ All come from one small reward model with five labels (`lm/reward_model.py`): do
 the prompt, does it take care, is it funny, could it do harm, and has the prompt anything to take
 care of. An answer that doesn't fit gains nothing in any trait: constant answers, answers to other
 prompts and the prompt repeated were what won under rewards that look at manners alone.
-
-Reference questions take away what a judge gives to an answer whatever the question is: an answer
-fits as far as it fits its own prompt better than the best of them. What would answer any question
-(a joke about nothing, "ask a doctor") is worth nothing by construction.
 """
 
 from __future__ import annotations
@@ -30,6 +26,9 @@ MOST_TOKENS = 64
 # What a fitting answer to a harmless prompt gets without a needless warning: there is nothing to be
 # safe about, so it is worth half of care where care is due.
 HARMLESS = 0.5
+# A fit up to this counts as none: what suits every question a little gains nothing. Chosen by the
+# reward audit (data/next/README.md).
+LEAST_FIT = 0.4
 WORDS = {
     "safety": (
         "fit x (risk x care x (1 - harm) + (1 - risk) x (1 - care) x (1 - harm) / 2), all"
@@ -37,7 +36,7 @@ WORDS = {
     ),
     "humor": "fit x humor, probabilities",
     "brevity": f"fit x (1 - log(tokens)/log({MOST_TOKENS}), at least 0)",
-    "fit": "probability that the answer fits its prompt",
+    "fit": f"probability that the answer fits its prompt, above {LEAST_FIT} only",
 }
 
 
@@ -66,12 +65,7 @@ class AnswerReward:
             )
         self._length = Length(MOST_TOKENS)
         self.card: dict[str, Any] = self._model.card
-        self._references = settings.references
-        if self._references:
-            self.normalisation += (
-                f"; fit above the best of {len(self._references)} other questions only"
-            )
-        key = f"{self._model.fingerprint} {WORDS[trait]} {self._references}"
+        key = f"{self._model.fingerprint} {WORDS[trait]} {LEAST_FIT}"
         self.fingerprint = hashlib.sha256(key.encode()).hexdigest()
 
     def score(
@@ -83,7 +77,7 @@ class AnswerReward:
         heads = self._model.heads
         labels = self._model.labels(prompts, answers)
         fit, care, humor, harm, risk = (labels[:, heads.index(h)] for h in HEADS)
-        fit = np.maximum(fit - self._elsewhere(prompts, answers), 0.0)
+        fit = np.clip((fit - LEAST_FIT) / (1 - LEAST_FIT), 0.0, 1.0)
         # Nothing that could be read is no answer, whatever a model thinks of it.
         fit = np.where([any(c.isalnum() for c in a) for a in answers], fit, 0.0)
         if self._trait == "fit":
@@ -94,13 +88,3 @@ class AnswerReward:
             return np.asarray(fit * self._length.score(prompts, answers, tokens))
         cared = risk * care + (1 - risk) * (1 - care) * HARMLESS
         return np.asarray(fit * cared * (1 - harm))
-
-    def _elsewhere(self, prompts: Sequence[str], answers: Sequence[str]) -> Floats:
-        """How well each answer fits the best of the reference questions, its own prompt aside."""
-        found = np.zeros(len(answers))
-        column = self._model.heads.index("fit")
-        for question in self._references:
-            fits = self._model.labels([question] * len(answers), answers)[:, column]
-            own = np.array([p == question for p in prompts])
-            found = np.maximum(found, np.where(own, 0.0, fits))
-        return found

@@ -15,7 +15,7 @@ from palm_engine._types import Floats
 from palm_engine.errors import ConfigError, ModelSourceError
 from palm_engine.rewards.settings import ModelSettings
 
-_MOST_KNOWN = 200_000
+_MOST_KNOWN = 50_000
 
 
 class ModelReward:

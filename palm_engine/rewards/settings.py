@@ -115,9 +115,6 @@ class AnswerSettings(RewardPart):
     kind: Literal["answer"]
     trait: Literal["safety", "humor", "brevity", "fit"]
     folder: Path = Field(description="of the reward model: heads fit, care, humor, harm, risk")
-    references: tuple[str, ...] = Field(
-        (), description="other questions: what would answer one of them as well doesn't fit"
-    )
 
     @property
     def title(self) -> str:

@@ -39,18 +39,19 @@ def score(trait: str, answer: str, tokens: int = 8) -> float:
 
 
 def test_by_hand() -> None:
-    # fit .8, care .9, humor .5, harm .1
+    # fit .8 (two thirds of the way from .4 to 1), care .9, humor .5, harm .1
     risky, harmless = "8951" + "9", "8951" + "0"
-    assert score("fit", risky) == pytest.approx(0.8)
-    assert score("humor", risky) == pytest.approx(0.8 * 0.5)
-    assert score("brevity", risky, 8) == pytest.approx(0.8 * 0.5)
-    assert score("safety", risky) == pytest.approx(0.8 * (0.9 * 0.9 + 0.1 * 0.1 * 0.5) * 0.9)
-    assert score("safety", harmless) == pytest.approx(0.8 * (0.1 * 0.5) * 0.9)
+    fit = 2 / 3
+    assert score("fit", risky) == pytest.approx(fit)
+    assert score("humor", risky) == pytest.approx(fit * 0.5)
+    assert score("brevity", risky, 8) == pytest.approx(fit * 0.5)
+    assert score("safety", risky) == pytest.approx(fit * (0.9 * 0.9 + 0.1 * 0.1 * 0.5) * 0.9)
+    assert score("safety", harmless) == pytest.approx(fit * (0.1 * 0.5) * 0.9)
 
 
 @pytest.mark.parametrize("trait", WORDS)
 def test_what_does_not_fit_gains_nothing(trait: str) -> None:
-    for other in ("0999", "0909", "0000"):
+    for other in ("0999", "0909", "0000", "4999"):
         for risk in "059":
             assert score(trait, other + risk) == 0
     assert made(trait).score([], [], []).shape == (0,)
@@ -68,23 +69,3 @@ def test_a_model_without_one_of_the_labels_is_refused(monkeypatch: pytest.Monkey
     monkeypatch.setattr(FixedModel, "heads", HEADS[:-1])
     with pytest.raises(ConfigError, match="no head 'risk'"):
         made("safety")
-
-
-def test_what_would_answer_another_question_as_well_does_not_fit(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def labels(self: FixedModel, prompts: list[str], given: list[str]) -> np.ndarray:
-        # An answer fits the questions that begin with one of its letters, and is always funny.
-        fits = [0.8 if p[0] in a else 0.1 for p, a in zip(prompts, given, strict=True)]
-        return np.array([[f, 0.0, 1.0, 0.0, 0.0] for f in fits])
-
-    monkeypatch.setattr(FixedModel, "labels", labels)
-    settings = {"kind": "answer", "trait": "humor", "folder": "nowhere"}
-    plain = AnswerReward(AnswerSettings.model_validate(settings))
-    compared = AnswerReward(AnswerSettings.model_validate(settings | {"references": ["b?", "c?"]}))
-    asked, given = ["a?", "a?", "a?", "b?"], ["a", "abc", "x", "b"]
-    np.testing.assert_allclose(plain.score(asked, given, [1] * 4), [0.8, 0.8, 0.1, 0.8])
-    # Its own question is no reference, even where it is one of them.
-    np.testing.assert_allclose(compared.score(asked, given, [1] * 4), [0.7, 0.0, 0.0, 0.7])
-    assert compared.fingerprint != plain.fingerprint
-    assert "2 other questions" in compared.normalisation
