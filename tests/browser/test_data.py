@@ -36,4 +36,5 @@ def test_a_table_is_explored_a_few_clicks_after_it_was_dropped(page: Any, tmp_pa
         assert bundle.traits == ["Win-Rate", "less-avg_length", "price-per-1M"]
         assert bundle.manifest.traits[2].direction == "higher"
         page.get_by_role("link", name="Guarantee").click()
+        page.get_by_text("In full, with every figure").click()
         page.get_by_text("Imported from leaderboard.csv (5 rows)").wait_for()

@@ -219,8 +219,7 @@ def test_two_traits_show_where_members_were_trained_and_the_threshold(page: Any,
     page.get_by_role("link", name="Coverage").first.click()
     until(page.locator("svg.map path.threshold"), "attached")
     page.get_by_role("radio", name="A trait").click()
-    page.wait_for_timeout(800)
-    assert page.locator("svg.map path.threshold").count() == 0
+    until(page.locator("svg.map path.threshold"), "detached")
 
 
 def test_the_answer_swaps_under_the_hand_with_the_server_frozen(
