@@ -301,7 +301,7 @@ def portfolio(of: Bundle) -> state.Portfolio | None:
             "The link names members that this bundle doesn't have; its own are shown.",
             icon=":material/link_off:",
         )
-        state.choose_size(of, None)
+        state.forget_choice(of)
     size = state.chosen_size(of)
     if size is not None:
         info = curve(of)
@@ -318,7 +318,7 @@ def portfolio(of: Bundle) -> state.Portfolio | None:
             f" {info.sizes[-1]}.",
             icon=":material/link_off:",
         )
-        state.choose_size(of, None)
+        state.forget_choice(of)
     if of.members:
         return _own(of)
     return None

@@ -14,7 +14,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from app import settings
-from palm_engine.bundle.folder import Bundle
+from palm_engine.bundle.folder import MANIFEST_FILE, Bundle
 from palm_engine.geometry.confidence import Bound
 from palm_engine.geometry.simplex import normalise
 
@@ -118,13 +118,18 @@ def portfolios_root() -> Path:
 
 def uploaded_users(bundle: Bundle) -> tuple[Users, str] | None:
     """The users that were uploaded for a bundle, and the name of their file."""
-    users: tuple[Users, str] | None = st.session_state.get(_key(_USERS, bundle.folder.name))
+    users: tuple[Users, str] | None = st.session_state.get(_users_key(bundle))
     return users
 
 
 def keep_users(bundle: Bundle, users: tuple[Users, str]) -> None:
     """Keep uploaded users, and the name of their file."""
-    st.session_state[_key(_USERS, bundle.folder.name)] = users
+    st.session_state[_users_key(bundle)] = users
+
+
+def _users_key(bundle: Bundle) -> str:
+    # Their columns are the traits': of other ones they say nothing.
+    return _key(_USERS, ".".join([bundle.folder.name, *bundle.traits]))
 
 
 def set_head(place: DeltaGenerator) -> None:
@@ -226,7 +231,10 @@ def moves(bundle: Bundle) -> int:
 
 
 def said(bundle: Bundle, portfolio: Portfolio) -> tuple[Said, ...]:
-    """Answers to the questions of "Find my model" about these members, in order."""
+    """Answers to the questions of "Find my model" about these members, in order.
+
+    A bundle that was written anew begins with none: its questions may be others.
+    """
     answers: tuple[Said, ...] = st.session_state.get(_said_key(bundle, portfolio), ())
     return answers
 
@@ -243,7 +251,9 @@ def unsay(bundle: Bundle, portfolio: Portfolio, count: int = 1) -> None:
 
 
 def _said_key(bundle: Bundle, portfolio: Portfolio) -> str:
-    return _key(_SAID, f"{bundle.folder.name}.{'-'.join(map(str, portfolio.rows))}")
+    written = (bundle.folder / MANIFEST_FILE).stat().st_mtime_ns
+    rows = "-".join(map(str, portfolio.rows))
+    return _key(_SAID, f"{bundle.folder.name}.{written}.{rows}")
 
 
 def weights(bundle: Bundle) -> NDArray[np.float64]:
@@ -372,6 +382,12 @@ def choose_members(bundle: Bundle, policies: Sequence[str], label: str) -> None:
     _remember_choice(bundle)
     st.session_state[_key(_SIZE, bundle.folder.name)] = None
     st.session_state[_key(_MEMBERS, bundle.folder.name)] = (tuple(policies), label)
+
+
+def forget_choice(bundle: Bundle) -> None:
+    """Use the bundle's own members: what a link named isn't there, so nothing is to be undone."""
+    st.session_state.pop(_key(_MEMBERS, bundle.folder.name), None)
+    st.session_state[_key(_SIZE, bundle.folder.name)] = None
 
 
 def _remember_choice(bundle: Bundle) -> None:

@@ -121,7 +121,10 @@ def choose_threshold(bundle: Bundle, portfolio: state.Portfolio, kind: str) -> f
     st.metric(
         f"Covered at {threshold:.3f}{' of the best value' if multiplicative else ''}",
         f"{found.share:.1%}",
-        help="Share of the simplex of weights, by volume, whose gap is at most the threshold.",
+        help=(
+            f"Share of all weights{bundle.where_text}, by volume, whose gap is at most the"
+            " threshold."
+        ),
     )
     st.caption(
         f"Gaps to the candidates (scope: candidates), on {found.count:,} uniformly drawn weights "

@@ -136,7 +136,7 @@ def show() -> None:
     bundle = open_bundle("Which model answers you?")
     here = st.container()
     portfolio = open_portfolio(bundle)
-    sentence = cache.story_of(bundle, portfolio.rows).in_words(bundle.unit)
+    sentence = cache.story_of(bundle, portfolio.rows).in_words(bundle.unit, bundle.where_text)
     here.html(f'<p data-part="story">{html.escape(sentence)}</p>')
     live(bundle, portfolio)
     find(bundle, portfolio)

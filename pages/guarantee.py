@@ -53,7 +53,10 @@ def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
             if not statement.warns:
                 st.markdown(f"**{statement.heading}**")
                 st.text(statement.text)
-        st.text(f"Worst gap {exact.additive:.4f} (scope: candidates, exact over the simplex).")
+        st.text(
+            f"Worst gap {exact.additive:.4f} (scope: candidates, exact over all weights"
+            f"{bundle.where_text})."
+        )
     left, right = st.columns(2)
     name = bundle.manifest.name
     left.download_button(
@@ -145,7 +148,7 @@ def where_text(bundle: Bundle, served: WorstServed) -> str:
 def losses(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """The worst-served weights, and the prompts where the member falls furthest behind there."""
     st.subheader("What is lost")
-    found = worst_served(bundle.points, list(portfolio.rows))
+    found = worst_served(bundle.points, list(portfolio.rows), region=bundle.region)
     if not found:
         st.success(
             "Nothing: some member is as good as the best candidate at every weights (scope:"
@@ -164,8 +167,8 @@ def losses(bundle: Bundle, portfolio: state.Portfolio) -> None:
         ]
     )
     st.caption(
-        "The weights that are served worst, one for each better candidate: exact, over all weights,"
-        " against every candidate."
+        "The weights that are served worst, one for each better candidate: exact, over all weights"
+        f"{bundle.where_text}, against every candidate."
     )
     figure.table(table, f"{bundle.manifest.name}-worst-served", f"worst.{bundle.folder.name}")
     if bundle.prompts.empty or bundle.samples.empty:

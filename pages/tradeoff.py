@@ -201,7 +201,7 @@ def candidates_view(
         )
         sentence += "; the bound holds for all sizes at once, so picking one by looking is fair."
     if not bundle.with_cost and portfolio is not None and marked is not None and 0 < marked[1] < 1:
-        least = minimum_of_envelope(bundle.points)[0] if multiplicative else None
+        least = minimum_of_envelope(bundle.points, bundle.region)[0] if multiplicative else None
         most = promised_size(len(bundle.traits), marked[1], least)
         sentence += (
             f" For a worst gap of {marked[1]:.4f} PALM's grid promises {most:,} members at most,"

@@ -96,7 +96,7 @@ def _table(
     places = {p: i for i, p in enumerate(made.prompt_ids)}
     frame = pd.DataFrame(
         made.values[[places[p] for p in shown]],
-        columns=[bundle.label(p) for p in made.policies],
+        columns=_columns(bundle, made.policies),
     )
     frame.insert(0, "prompt", [str(texts[p]) for p in shown])
     values: list[Hashable] = list(frame.columns[1:])
@@ -124,6 +124,15 @@ def _table(
     )
 
 
+def _columns(bundle: Bundle, policies: Sequence[str]) -> list[str]:
+    """Names of the columns: what people call a policy, with its id where that isn't unique."""
+    labels = [bundle.label(p) for p in policies]
+    return [
+        f"{label} ({policy})" if labels.count(label) > 1 or label == "prompt" else label
+        for label, policy in zip(labels, policies, strict=True)
+    ]
+
+
 def _shade(value: float, low: float, high: float) -> str:
     """Blue as far as an answer is worth something: read by its number, too."""
     if np.isnan(value):
@@ -136,7 +145,7 @@ def _wins(bundle: Bundle, made: AnswerMatrix) -> None:
     rows = [bundle.row(p) for p in made.policies]
     st.plotly_chart(
         charts.usage_bars(
-            [bundle.labels[i] for i in rows], made.wins.tolist(), colours_of(bundle, rows)
+            _columns(bundle, made.policies), made.wins.tolist(), colours_of(bundle, rows)
         ).update_layout(title="Whose answer is best for you, by share of these prompts"),
         key=f"wins.{bundle.folder.name}",
         alt="Share of prompts where each policy's answer is best",

@@ -59,7 +59,7 @@ def decide(bundle: Bundle, info: CurveInfo) -> Verdict:
     told = cache.verdict_of(bundle, info, tolerance)
     sentence.html(
         f'<p data-part="verdict" style="font-size:1.3rem;font-weight:600;margin:0">'
-        f"{html.escape(told.in_words())}</p>"
+        f"{html.escape(told.in_words(bundle.where_text))}</p>"
     )
     if told.enough is not None and told.enough.size != state.chosen_size(bundle):
         label = f"Use {_size_label(told.enough.size)} on every page"

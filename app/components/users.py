@@ -285,4 +285,4 @@ def _before_and_after(
         f"{then.worst - now.worst:+.4f}",
         delta_color="inverse",
     )
-    st.caption(f"With {', '.join(bundle.label(m) for m in members)}; change to what is in use now.")
+    st.text(f"With {', '.join(bundle.label(m) for m in members)}; change to what is in use now.")

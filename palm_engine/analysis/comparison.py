@@ -75,8 +75,8 @@ def compare_methods(
     seen = as_points(chosen_on)
     true = as_points(points)
     if multiplicative:
-        require_positive(seen)
-        require_positive(true)
+        require_positive(seen, region)
+        require_positive(true, region)
     side = coarse_grid(seen.shape[1])
 
     def choose(method: str, k: int, seed: int = 0) -> Selection:

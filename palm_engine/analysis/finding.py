@@ -48,6 +48,7 @@ class Questions:
             MODEL,
             list(self.table["prompt_id"]),
             seed=seed,
+            region=self.bundle.region,
         )
 
     def log(self, answers: Sequence[Answered], seed: int = 0) -> pd.DataFrame:
@@ -101,6 +102,8 @@ def questions(bundle: Bundle, members: Sequence[int], seed: int = 0) -> Question
             if not str(a["text"]).strip() or not str(b["text"]).strip():
                 continue
             if str(a["text"]).strip() == str(b["text"]).strip():
+                continue
+            if not np.isfinite([x[t] for x in (a, b) for t in bundle.traits]).all():
                 continue
             one, two = (a, b) if rng.random() < 0.5 else (b, a)
             found.append(

@@ -99,8 +99,7 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
         Statement(
             "Promise",
             f"For all weights over {', '.join(bundle.traits)}"
-            + (f" with {bundle.region_text}" if bundle.region_text else "")
-            + f", {_one_of(len(rows))} is at most"
+            f"{bundle.where_text}, {_one_of(len(rows))} is at most"
             f" {exact.additive:.4f} ({bundle.unit}) behind the best of the {len(bundle.policies)}"
             f" candidates. The worst is at {where}." + _multiplicative(exact.multiplicative),
         ),

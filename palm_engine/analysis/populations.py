@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from palm_engine._types import Floats
@@ -18,6 +19,7 @@ MOST_USERS = 1_000_000
 COUNTS = ("count", "counts", "users", "n", "number")
 SEGMENTS = ("segment", "segments", "group", "cohort", "team")
 EVERYBODY = "everybody"
+MOST_SEGMENTS = 100
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def serve(
     rows = np.array(some, dtype=int) if len(some) else np.arange(len(users.weights))
     field = gap_field(portfolio, candidates, users.weights[rows])
     counts = users.counts[rows]
-    names = np.array(users.segments)[rows] if users.segments else np.array([])
+    codes, names = _segments(users)
 
     def of(segment: str, chosen: NDArray[np.bool_]) -> Served:
         part = counts[chosen]
@@ -121,7 +123,7 @@ def serve(
         )
 
     everybody = of(EVERYBODY, np.ones(len(rows), dtype=bool))
-    parts = [of(str(s), names == s) for s in dict.fromkeys(names.tolist())]
+    parts = [of(names[c], codes[rows] == c) for c in np.unique(codes[rows])] if names else []
     used = everybody.shares[everybody.shares > 0]
     return Service(
         everybody,
@@ -130,6 +132,12 @@ def serve(
         field.member,
         float(np.exp(-(used * np.log(used)).sum())),
     )
+
+
+def _segments(users: Users) -> tuple[NDArray[np.intp], list[str]]:
+    """The number of each row's segment, and their names."""
+    numbers, names = pd.factorize(np.array(users.segments, dtype=object))
+    return np.asarray(numbers, dtype=np.intp), [str(n) for n in names]
 
 
 def read_users(table: TableFile, traits: Sequence[str]) -> Users:
@@ -162,15 +170,21 @@ def read_users(table: TableFile, traits: Sequence[str]) -> Users:
     if (totals <= 0).any():
         row = table.row(int(np.argmax(totals <= 0)))
         raise InvalidInputError(f"{row}: all weights are 0; give one above 0")
-    counted = next((known[c] for c in COUNTS if c in known and c not in traits), None)
+    taken = {t.lower() for t in traits}
+    counted = next((known[c] for c in COUNTS if c in known and c not in taken), None)
     counts = np.ones(len(frame))
     if counted is not None:
         counts = _column(table, counted, "counts are numbers above 0")
         if (counts <= 0).any():
             row = table.row(int(np.argmax(counts <= 0)))
             raise InvalidInputError(f"{row}, column {counted}: counts are numbers above 0")
-    grouped = next((known[c] for c in SEGMENTS if c in known and c not in traits), None)
-    segments = () if grouped is None else tuple(frame[grouped].astype(str))
+    grouped = next((known[c] for c in SEGMENTS if c in known and c not in taken), None)
+    segments = () if grouped is None else tuple(frame[grouped].astype(str).str.slice(0, 80))
+    if (distinct := len(set(segments))) > MOST_SEGMENTS:
+        raise InvalidInputError(
+            f"{name}, column {grouped}: {distinct:,} different segments; at most {MOST_SEGMENTS}."
+            " Rename the column if it is no segment"
+        )
     return Users(weights / totals[:, None], counts, segments)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from palm_engine.analysis.story import best_single
+from palm_engine.analysis.story import best_single, loss_text
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.confidence import Bound
 from palm_engine.geometry.gap import worst_gap
@@ -63,18 +63,18 @@ def promise(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> 
     single = best_single(bundle)
     alone = worst_gap(points[[single]], points, bundle.region)
     who = "this one model" if len(portfolio) == 1 else f"one of these {len(portfolio)} models"
+    best = f"the best of {len(points)}"
     loss = (
-        f"{exact.multiplicative:.1%} of what the best of {len(points)} would give"
+        f"{loss_text(exact.multiplicative, True, '')} of what {best} would give"
         if exact.multiplicative is not None
-        else f"{exact.additive:.3f} against the best of {len(points)}"
+        else f"{loss_text(exact.additive, False, bundle.unit)} against {best}"
     )
     checks = [
         Check(
             "holds",
             "Every preference",
             f"Exact over all weights of {', '.join(bundle.traits)}"
-            + (f" with {bundle.region_text}" if bundle.region_text else "")
-            + ", not a sample of them.",
+            f"{bundle.where_text}, not a sample of them.",
         ),
         _prompts(bound),
         _one_model(bundle, single, exact.additive, alone.additive),
@@ -87,7 +87,7 @@ def promise(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> 
         ),
     ]
     return Promise(
-        sentence=f"Whatever a user prefers, {who} loses at most {loss}.",
+        sentence=f"Whatever a user prefers{bundle.where_text}, {who} loses at most {loss}.",
         checks=tuple(checks),
         worst=exact.additive,
         upper=None if bound is None else bound.upper,

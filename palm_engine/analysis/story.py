@@ -34,21 +34,29 @@ class Story:
     single_loss: float
     multiplicative: bool
 
-    def in_words(self, unit: str) -> str:
-        """The sentence; additive losses are counted in `unit`."""
+    def in_words(self, unit: str, where: str = "") -> str:
+        """The sentence; additive losses are counted in `unit`.
 
-        def amount(loss: float) -> str:
-            if not self.multiplicative:
-                return f"{loss:.3f} {unit}"
-            return "less than 0.1 %" if 0 < loss < 0.001 else f"{100 * loss:.2g} %"
-
+        `where` says which preferences count, as in " with safety at least 0.2".
+        """
+        loss = loss_text(self.loss, self.multiplicative, unit)
         if self.members == 1:
-            return f"This one model loses up to {amount(self.loss)} for some preferences."
-        together = f"These {self.members} together lose at most {amount(self.loss)}"
-        single = f"the best single one loses up to {amount(self.single_loss)}"
+            return f"This one model loses up to {loss} for some preferences{where}."
+        together = f"These {self.members} together lose at most {loss}"
+        alone = loss_text(self.single_loss, self.multiplicative, unit)
+        single = f"the best single one loses up to {alone}"
+        if self.single_loss < self.loss:
+            return f"{together} for any preference{where}; {single}: one model does better here."
         if self.single_loss - self.loss <= NEARLY:
-            return f"{together} for any preference, but {single}: one is nearly enough here."
-        return f"One model can't suit everyone. {together} for any preference; {single}."
+            return f"{together} for any preference{where}, but {single}: one is nearly enough here."
+        return f"One model can't suit everyone. {together} for any preference{where}; {single}."
+
+
+def loss_text(loss: float, multiplicative: bool, unit: str) -> str:
+    """A loss for people, the same wherever it is said: a share in percent, else in `unit`."""
+    if not multiplicative:
+        return f"{loss:.3f} {unit}"
+    return "less than 0.1 %" if 0 < loss < 0.001 else f"{100 * loss:.1f} %"
 
 
 def best_single(bundle: Bundle) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,19 +57,22 @@ class Verdict:
     enough: SizeRow | None
     confidence: float | None
 
-    def in_words(self) -> str:
-        """The verdict in one sentence."""
+    def in_words(self, where: str = "") -> str:
+        """The verdict in one sentence; `where` says which users count."""
         sure = "" if self.confidence is None else f", with {self.confidence:.0%} confidence"
         if self.enough is None:
             best = min(self.rows, key=lambda r: r.promised)
             return (
                 f"No size up to {self.rows[-1].size} is enough for a loss of at most"
                 f" {self.tolerance:.3f}{sure}: the best, with {best.size}, promises"
-                f" {best.promised:.3f}."
+                f" {math.ceil(1e4 * best.promised - 1e-9) / 1e4:.4f}."
             )
         count = self.enough.size
         who = "One model is" if count == 1 else f"{count} members are"
-        return f"{who} enough for a loss of at most {self.tolerance:.3f}, whatever the user{sure}."
+        return (
+            f"{who} enough for a loss of at most {self.tolerance:.3f}, whatever the user{where}"
+            f"{sure}."
+        )
 
 
 def verdict(

@@ -15,6 +15,7 @@ from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.envelope import best_policy, envelope_vertices
 from palm_engine.geometry.policies import as_points
+from palm_engine.geometry.region import Region
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,9 @@ class WorstServed:
     best: int
 
 
-def worst_served(points: ArrayLike, portfolio: list[int], count: int = 5) -> list[WorstServed]:
+def worst_served(
+    points: ArrayLike, portfolio: list[int], count: int = 5, region: Region | None = None
+) -> list[WorstServed]:
     """The weights where the gap is largest, one per best candidate, worst first.
 
     Exact: between the members' envelope vertices the gap is never larger. Gaps of 0 are left out.
@@ -43,10 +46,11 @@ def worst_served(points: ArrayLike, portfolio: list[int], count: int = 5) -> lis
         points: candidates, shape (n, d).
         portfolio: rows of the members.
         count: at most this many.
+        region: the weights that count; None: all.
     """
     u = as_points(points)
     ours = u[portfolio]
-    vertices = envelope_vertices(ours)
+    vertices = envelope_vertices(ours, region)
     member = best_policy(ours, vertices)
     best = best_policy(u, vertices)
     gaps = (vertices * (u[best] - ours[member])).sum(axis=1)

@@ -87,6 +87,11 @@ class Bundle:
         return ", ".join(parts)
 
     @property
+    def where_text(self) -> str:
+        """The same after "all weights": ` with ...`; "" without any."""
+        return f" with {self.region_text}" if self.region_text else ""
+
+    @property
     def policies(self) -> list[str]:
         """Candidate names, in the order of the rows of `points`."""
         return [c.policy for c in self.manifest.candidates]

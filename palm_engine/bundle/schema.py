@@ -291,7 +291,7 @@ class Manifest(Part):
     built: Built = Built()
     imported: ImportRecord | None = None
     # What is taken off the rewards where `value` says so: a KL cost, or a cost of the user's own.
-    cost_name: str = Field("KL cost", max_length=40)
+    cost_name: str = Field("KL cost", pattern=r"^[A-Za-z0-9 ._-]{1,40}$")
     # Bounds on the weights that count, by trait; a trait that isn't named has none.
     where: dict[str, tuple[float, float]] = {}
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
+from palm_engine.geometry.region import Region
 from palm_engine.preferences.posterior import AnswerModel, Outcome, Posterior, posterior
 from palm_engine.preferences.questions import most_telling
 
@@ -63,6 +64,7 @@ def find_member(
     topics: Sequence[str] | None = None,
     count: int = 4000,
     seed: int = 0,
+    region: Region | None = None,
 ) -> Finding:
     """What some answers say about the right member, and what to ask next.
 
@@ -76,6 +78,7 @@ def find_member(
             left. None: every question is its own.
         count: particles.
         seed: of everything that is drawn.
+        region: the weights that users can have; None: all.
 
     Raises:
         InvalidInputError: shapes don't fit, or an answer to a question that isn't there.
@@ -95,6 +98,7 @@ def find_member(
         model,
         count,
         seed,
+        region,
     )
     values = state.particles @ points.T
     best = values.max(axis=1, keepdims=True)

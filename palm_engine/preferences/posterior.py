@@ -16,6 +16,7 @@ import numpy as np
 
 from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
+from palm_engine.geometry.region import Region
 from palm_engine.geometry.simplex import sample_uniform
 
 Outcome = Literal["first", "second", "equal"]
@@ -92,6 +93,7 @@ def posterior(
     model: AnswerModel = AnswerModel(),
     count: int = 4000,
     seed: int = 0,
+    region: Region | None = None,
 ) -> Posterior:
     """The posterior after some answers; deterministic given the seed.
 
@@ -102,6 +104,7 @@ def posterior(
         model: how users answer.
         count: particles.
         seed: of the particles.
+        region: the weights that users can have; None: all.
 
     Raises:
         InvalidInputError: shapes don't fit, or an outcome that the model holds impossible.
@@ -113,7 +116,8 @@ def posterior(
         raise InvalidInputError("an answer 'equal' needs a model with ties above 0")
     rng = np.random.default_rng(seed)
     said = np.array([OUTCOMES.index(o) for o in outcomes], dtype=int)
-    state = Posterior(sample_uniform(d, count, rng), np.full(count, 1 / count))
+    prior = sample_uniform(d, count, rng) if region is None else region.sample(count, rng)
+    state = Posterior(prior, np.full(count, 1 / count))
     for number in range(1, len(said) + 1):
         last = _log_likelihood(
             state.particles, asked[number - 1 : number], said[number - 1 :], model
@@ -122,7 +126,7 @@ def posterior(
         mass = np.exp(log_mass - log_mass.max())
         state = Posterior(state.particles, mass / mass.sum())
         if state.effective < _LEAST_EFFECTIVE * count:
-            state = _moved(state, asked[:number], said[:number], model, rng)
+            state = _moved(state, asked[:number], said[:number], model, rng, region)
     return state
 
 
@@ -135,7 +139,12 @@ def _log_likelihood(
 
 
 def _moved(
-    state: Posterior, asked: Floats, said: np.ndarray, model: AnswerModel, rng: np.random.Generator
+    state: Posterior,
+    asked: Floats,
+    said: np.ndarray,
+    model: AnswerModel,
+    rng: np.random.Generator,
+    region: Region | None,
 ) -> Posterior:
     """Particles drawn by their mass, then moved; all of one mass."""
     count, d = state.particles.shape
@@ -148,6 +157,8 @@ def _moved(
         step = rng.normal(size=(count, d)) * spread / np.sqrt(d)
         moved = particles + step - step.mean(axis=1, keepdims=True)
         inside = (moved >= 0).all(axis=1)
+        if region is not None:
+            inside &= region.contains(moved)
         moved = np.where(inside[:, None], moved, particles)
         moved = moved / moved.sum(axis=1, keepdims=True)
         proposed = _log_likelihood(moved, asked, said, model)

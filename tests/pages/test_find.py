@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from palm_engine.analysis.finding import questions
 from palm_engine.bundle.folder import read_bundle
 from palm_engine.errors import InvalidInputError
 from palm_engine.preferences.finding import Answered
-from tests.pages.test_pages import open_app, texts
+from tests.pages.test_pages import MAIN, ROOT, open_app, texts
+from tests.support.bundles import make_bundle
 
 __all__ = ["open_app"]
 
@@ -70,6 +73,34 @@ def test_where_there_is_nothing_to_ask_the_page_says_why(open_app: Any, name: st
     else:
         assert "There is nothing to ask about here" in texts(app)
     assert not app.get("plotly_chart")
+
+
+def test_a_bundle_written_anew_begins_with_no_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = make_bundle(tmp_path / "demo")
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PALM_PORTFOLIOS", str(tmp_path))
+    monkeypatch.setenv("PALM_PUBLIC", "1")
+    app = AppTest.from_file(MAIN, default_timeout=30).run()
+    app.switch_page("../pages/find.py").run()
+    button(app, "first").click().run()
+    assert "Question 2" in html_part(app, "asked") or html_part(app, "found")
+    later = (bundle.folder / "portfolio.json").stat().st_mtime + 5
+    os.utime(bundle.folder / "portfolio.json", (later, later))
+    app.run()
+    assert not app.exception
+    assert "Question 1" in html_part(app, "asked")
+
+
+def test_answers_without_scores_are_no_questions(bundles: Path) -> None:
+    bundle = read_bundle(bundles / "demo")
+    samples = bundle.samples.copy()
+    samples.loc[samples["prompt_id"] == "p1", bundle.traits[0]] = float("nan")
+    broken = replace(bundle)
+    broken.__dict__["samples"] = samples
+    asked = questions(broken, bundle.members)
+    assert "p1" not in set(asked.table["prompt_id"])
 
 
 def test_questions_pair_different_answers_of_members_and_the_log_holds_all(bundles: Path) -> None:

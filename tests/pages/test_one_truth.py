@@ -26,7 +26,7 @@ SAID = {
     ),
     "share lost at most": (
         rf"together lose at most {NUMBER} %",
-        rf"models loses at most {NUMBER}%",
+        rf"models loses at most {NUMBER} %",
         rf"at most {NUMBER}% is lost",
     ),
     "bound": (

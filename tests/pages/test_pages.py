@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -396,7 +397,10 @@ def test_the_guarantee_is_of_the_portfolio_in_use(open_app: Any, bundles: Path) 
     worst = worst_gap(bundle.points[bundle.members], bundle.points)
     assert f"Worst gap {worst.additive:.4f} (scope: candidates" in texts(app)
     card = next(h.proto.body for h in app.get("html") if 'data-part="promise"' in h.proto.body)
-    assert f"loses at most {worst.multiplicative:.1%} of what the best of 7 would give" in card
+    assert (
+        f"loses at most {100 * (worst.multiplicative or 0):.1f} % of what the best of 7 would give"
+        in card
+    )
     assert [card.count(f'aria-label="{s}"') for s in ("holds", "missing", "not promised")] == [
         2,
         2,
@@ -558,7 +562,7 @@ def test_bounds_on_the_weights_of_a_table_hold_on_every_page(
     table = tmp_path / "rewards.csv"
     table.write_text("\n".join(["policy,helpful,harmless,cost", *rows]) + "\n")
     out = tmp_path / "portfolios" / "mine"
-    arguments = ["select", str(table), "--k", "2", "--where", "harmless>=.3", "--json"]
+    arguments = ["select", str(table), "--k", "1", "--where", "harmless>=.3", "--json"]
     done = CliRunner().invoke(command, [*arguments, "--out", str(out)])
     assert done.exit_code == 0, done.output
     said = json.loads(done.output)["worst_gap"]["additive"]
@@ -581,6 +585,9 @@ def test_bounds_on_the_weights_of_a_table_hold_on_every_page(
         assert "harmless at least 0.3" in texts(app)
         assert "KL cost" not in texts(app)
     assert f"{exact.additive:.4f}" in texts(app)
+    lost = next(d.value for d in app.dataframe if "best candidate" in d.value)
+    assert lost["gap"].iloc[0] == pytest.approx(exact.additive)
+    assert (lost["harmless"] >= 0.3 - 1e-9).all()
     assert not any("base model, not trained" in str(a) for a in panel_about(out))
 
 
@@ -606,6 +613,9 @@ def test_a_link_that_names_what_is_not_there_says_so(
     assert "the link names" in app.toast[0].value.replace("The link", "the link")
     assert "3 members: the bundle's own members" in texts(app)
     assert not set(query) & set(app.query_params)
+    app.switch_page("../pages/tradeoff.py").run()
+    settle(app)
+    assert app.button(key="undo.demo").disabled
 
 
 def test_the_tour_leads_to_pages_that_are_there_and_words_are_explained(open_app: Any) -> None:
@@ -617,3 +627,40 @@ def test_the_tour_leads_to_pages_that_are_there_and_words_are_explained(open_app
         assert sentence in texts(app)
     assert "**worst gap**" in texts(app)
     assert "scope" in GLOSSARY
+
+
+def test_names_that_repeat_have_columns_of_their_own(
+    bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = read_bundle(bundles / "demo")
+    named = {"m1": "Helper", "m2": "Helper", "m3": "prompt"}
+    candidates = tuple(
+        c.model_copy(update={"display_name": named.get(c.policy, "")})
+        for c in made.manifest.candidates
+    )
+    tables = {"prompts": made.prompts, "samples": made.samples}
+    manifest = made.manifest.model_copy(update={"candidates": candidates})
+    write_bundle(tmp_path / "demo", manifest, tables)
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PALM_PORTFOLIOS", str(tmp_path))
+    monkeypatch.setenv("PALM_PUBLIC", "1")
+    app = AppTest.from_file(MAIN, default_timeout=30).run()
+    app.switch_page("../pages/generations.py").run()
+    assert not app.exception, [e.value for e in app.exception]
+    table = next(d.value for d in app.dataframe if "prompt" in d.value)
+    assert list(table.columns) == ["prompt", "Helper (m1)", "Helper (m2)", "prompt (m3)", "base"]
+
+
+def test_a_report_of_bounds_that_are_all_zero_is_printed() -> None:
+    shipped = read_bundle(ROOT / "portfolios" / "demo")
+    certificate = shipped.manifest.certificate
+    assert certificate is not None
+    flat = tuple(
+        p.model_copy(update={"gap": replace(p.gap, estimate=0.0, upper=0.0, lower=0.0)})
+        for p in certificate.curve
+    )
+    manifest = shipped.manifest.model_copy(
+        update={"certificate": certificate.model_copy(update={"curve": flat})}
+    )
+    page = report(replace(shipped, manifest=manifest), tuple(shipped.members), None)
+    assert "Worst gap by portfolio size" in page

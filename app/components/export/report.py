@@ -73,7 +73,7 @@ def _curve(bundle: Bundle) -> dict[str, Any] | None:
     if certificate is None or not certificate.curve:
         return None
     points = certificate.curve
-    most = max(p.gap.upper for p in points) * 1.05
+    most = max(p.gap.upper for p in points) * 1.05 or 1.0
     width = 300 / max(len(points), 1)
 
     def at(i: int, gap: float) -> str:
@@ -121,7 +121,7 @@ def _tables(bundle: Bundle, portfolio: tuple[int, ...]) -> Iterable[dict[str, An
                 bundle.labels[s.best],
                 *(f"{w:.2f}" for w in s.weights),
             ]
-            for s in worst_served(bundle.points, list(portfolio))
+            for s in worst_served(bundle.points, list(portfolio), region=bundle.region)
         ],
     }
     yield {

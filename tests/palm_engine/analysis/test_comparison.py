@@ -60,3 +60,15 @@ def test_every_method_is_measured_where_weights_count() -> None:
             if curve.method != "random":
                 expected = worst_gap(points[list(rows)], points, region).additive
                 assert gap == pytest.approx(expected)
+
+
+def test_a_best_value_that_is_positive_where_weights_count_is_enough() -> None:
+    points = np.array([[0.9, 0.1, 0.0], [0.2, 0.9, 0.0], [0.5, 0.5, 0.0]])
+    with pytest.raises(UndefinedGapError):
+        compare_methods(points, points, (1,), multiplicative=True)
+    region = Region(np.zeros(3), np.array([1.0, 1.0, 0.3]))
+    found = compare_methods(points, points, (1, 2), multiplicative=True, region=region)
+    for curve in found:
+        if curve.method != "random":
+            gap = worst_gap(points[list(curve.members[0])], points, region).multiplicative
+            assert curve.gaps[0] == pytest.approx(gap)

@@ -40,6 +40,15 @@ def test_counts_segments_separators_and_decimal_commas_are_understood(tmp_path: 
     assert users.total == 1500
 
 
+def test_a_trait_is_no_count_and_an_id_no_segment(tmp_path: Path) -> None:
+    (tmp_path / "users.csv").write_text("N,b\n30,70\n60,40\n")
+    users = read_users(read_table_file(tmp_path / "users.csv"), ["N", "b"])
+    assert users.counts.tolist() == [1, 1]
+    rows = "".join(f"1,1,user-{i}\n" for i in range(150))
+    with pytest.raises(InvalidInputError, match="150 different segments"):
+        read(tmp_path, "a,b,team\n" + rows)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -22,7 +22,7 @@ def test_the_card_of_a_portfolio(bundles: Path) -> None:
     told = promise(bundle, tuple(bundle.members), None)
     exact = worst_gap(bundle.points[bundle.members], bundle.points)
     assert told.worst == exact.additive
-    assert f"{exact.multiplicative:.1%}" in told.sentence
+    assert f"{100 * (exact.multiplicative or 0):.1f} %" in told.sentence
     assert told.single == pytest.approx(
         min(worst_gap(bundle.points[[i]], bundle.points).additive for i in range(7))
     )

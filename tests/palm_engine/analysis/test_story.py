@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from palm_engine.analysis.story import best_single, story
+from palm_engine.analysis.story import best_single, loss_text, story
 from palm_engine.bundle.folder import read_bundle
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.simplex import grid
@@ -39,12 +39,12 @@ def test_the_sentence_says_how_much_one_model_loses() -> None:
     points = np.eye(3) * 0.5 + 0.5
     words = story(points, [0, 1, 2], 0).in_words("reward units")
     assert words == (
-        "One model can't suit everyone. These 3 together lose at most 0 % for any preference; the"
-        " best single one loses up to 50 %."
+        "One model can't suit everyone. These 3 together lose at most 0.0 % for any preference; the"
+        " best single one loses up to 50.0 %."
     )
     assert (
         story(points, [0], 0).in_words("x")
-        == "This one model loses up to 50 % for some preferences."
+        == "This one model loses up to 50.0 % for some preferences."
     )
 
 
@@ -58,3 +58,18 @@ def test_losses_that_are_no_shares_are_counted_in_units() -> None:
     told = story(points, [0, 1], 0)
     assert not told.multiplicative
     assert "reward minus KL cost" in told.in_words("reward minus KL cost")
+
+
+def test_large_and_small_losses_are_said_rightly() -> None:
+    assert loss_text(1.0, True, "") == "100.0 %"
+    assert loss_text(0.0004, True, "") == "less than 0.1 %"
+    assert loss_text(0.1058, True, "") == "10.6 %"
+    assert loss_text(0.25, False, "reward units") == "0.250 reward units"
+
+
+def test_a_single_model_that_is_better_is_not_called_nearly_enough() -> None:
+    points = np.array([[0.9, 0.2], [0.2, 0.8], [0.85, 0.75]])
+    assert "one model does better here" in story(points, [0, 1], 2).in_words("x")
+    assert "for any preference with a at least 0.2;" in story(points, [0, 1], 2).in_words(
+        "x", " with a at least 0.2"
+    )

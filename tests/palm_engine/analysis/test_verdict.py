@@ -55,3 +55,11 @@ def test_the_first_tolerance_is_one_that_some_size_keeps() -> None:
     assert 0 < first <= most
     assert verdict(INFO, NAMES, POINTS, first).enough is not None
     assert np.isclose(first / 0.001, round(first / 0.001))
+
+
+def test_a_promise_just_above_the_tolerance_is_not_rounded_down_to_it() -> None:
+    info = replace(
+        INFO, certify=INFO.choose, upper=tuple(0.0503 for _ in INFO.sizes), confidence=0.95
+    )
+    words = verdict(info, NAMES, POINTS, 0.05).in_words()
+    assert "promises 0.0503" in words

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from palm_engine.errors import InvalidInputError
+from palm_engine.geometry.region import Region
 from palm_engine.geometry.simplex import grid
 from palm_engine.preferences.posterior import OUTCOMES, AnswerModel, Outcome, posterior
 
@@ -79,6 +80,20 @@ def test_one_seed_gives_one_posterior() -> None:
     differences = np.array([[0.5, -0.2, 0.1]] * 8)
     one, two = (posterior(differences, ["first"] * 8, 3, seed=3) for _ in range(2))
     np.testing.assert_array_equal(one.particles, two.particles)
+
+
+def test_users_stay_where_weights_count() -> None:
+    region = Region(np.array([0.5, 0.0, 0.0]), np.ones(3))
+    rng = np.random.default_rng(0)
+    differences = rng.uniform(-1, 1, (12, 3))
+    outcomes: list[Outcome] = [
+        "first" if x > 0 else "second" for x in differences @ [0.6, 0.3, 0.1]
+    ]
+    for count in (0, 12):
+        state = posterior(
+            differences[:count], outcomes[:count], 3, AnswerModel(0.05), region=region
+        )
+        assert region.contains(state.particles, 1e-9).all()
 
 
 def test_what_cannot_be_is_refused() -> None:
