@@ -21,9 +21,12 @@ def colours_of(bundle: Bundle, rows: Sequence[int]) -> list[str]:
 
     The bundle's members have the first ones, in their order.
     """
-    order = [*bundle.members, *(i for i in range(len(bundle.policies)) if i not in bundle.members)]
-    colours = palette(len(order))
-    return [colours[order.index(row)] for row in rows]
+    count = len(bundle.policies)
+    members = bundle.members
+    own = set(members)
+    order = [*members, *(i for i in range(count) if i not in own)]
+    colours = dict(zip(order, palette(count), strict=True))
+    return [colours[row] for row in rows]
 
 
 def palette(count: int) -> list[str]:

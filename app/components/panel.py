@@ -159,8 +159,8 @@ def _policies(bundle: Bundle, rows: Sequence[int], prompt_id: str) -> dict[str, 
     """What the panel holds of some candidates."""
     candidates = [bundle.manifest.candidates[i] for i in rows]
     return {
-        "policies": [bundle.policies[i] for i in rows],
-        "names": [bundle.labels[i] for i in rows],
+        "policies": [c.policy for c in candidates],
+        "names": [c.label for c in candidates],
         "about": [describe(c) for c in candidates],
         "colours": colours_of(bundle, rows),
         "members": bundle.points[list(rows)].round(9).tolist(),
@@ -215,7 +215,7 @@ def _rewards(bundle: Bundle, rows: Sequence[int]) -> list[list[float]]:
 
 def _answers(bundle: Bundle, rows: Sequence[int], prompt_id: str) -> list[str | None]:
     """The first recorded answer of each to a prompt."""
-    names = [bundle.policies[i] for i in rows]
+    names = [bundle.manifest.candidates[i].policy for i in rows]
     found = bundle.answers(prompt_id, names).drop_duplicates("policy") if prompt_id else None
     if found is None or found.empty:
         return [None] * len(names)
