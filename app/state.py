@@ -410,22 +410,14 @@ def undo_choice(bundle: Bundle) -> None:
         st.session_state[_key(_MEMBERS, bundle.folder.name)] = members
 
 
-def is_new_cell(bundle: Bundle, cell: object) -> bool:
-    """Whether a click on a `cell` of the answers is a new one; None: nothing is selected."""
-    key = _key(f"{_CLICKED}.cell", bundle.folder.name)
-    new = st.session_state.get(key) != cell
-    st.session_state[key] = cell
-    return new
-
-
-def is_new_click(bundle: Bundle, point: object) -> bool:
-    """Whether a click on a `point` of the curve is a new one.
+def is_new_click(bundle: Bundle, point: object, place: str = "curve") -> bool:
+    """Whether a click on a `point` of a `place` (the curve, the matrix) is a new one.
 
     A selected point is reported again on every rerun.
 
     None says that nothing is selected any more, so that the same point can be clicked again.
     """
-    key = _key(_CLICKED, bundle.folder.name)
+    key = _key(f"{_CLICKED}.{place}", bundle.folder.name)
     new = st.session_state.get(key) != point
     st.session_state[key] = point
     return new

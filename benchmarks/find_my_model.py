@@ -8,6 +8,7 @@ and stop by the same rule; only what they ask next differs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,69 +16,50 @@ from benchmarks.common import DEMO, Row
 from palm_engine._types import Floats
 from palm_engine.analysis.finding import questions
 from palm_engine.bundle.folder import read_bundle
-from palm_engine.preferences.finding import NEAR, SURE
-from palm_engine.preferences.posterior import OUTCOMES, AnswerModel, Outcome, posterior
+from palm_engine.preferences.finding import NEAR, SURE, near_probabilities
+from palm_engine.preferences.posterior import OUTCOMES, AnswerModel, Outcome, Posterior, posterior
 from palm_engine.preferences.questions import MOST_PAIRS, information
 
 USERS = 100
 MOST = 60
 
-# Posterior (particles, mass), differences left, member of each particle: which to ask.
-Rule = Callable[[Floats, Floats, Floats, np.ndarray, AnswerModel, np.random.Generator], int]
+
+@dataclass(frozen=True)
+class Choice:
+    """What a rule sees: the posterior, differences left, the member of each particle."""
+
+    state: Posterior
+    pairs: Floats
+    groups: np.ndarray
+    model: AnswerModel
+    rng: np.random.Generator
 
 
-def about_members(
-    particles: Floats,
-    mass: Floats,
-    pairs: Floats,
-    groups: np.ndarray,
-    model: AnswerModel,
-    rng: np.random.Generator,
-) -> int:
+Rule = Callable[[Choice], int]
+
+
+def about_members(c: Choice) -> int:
     """Ours: what tells most about the member."""
-    from palm_engine.preferences.posterior import Posterior
-
-    return int(np.argmax(information(Posterior(particles, mass), pairs, groups, model)))
+    return int(np.argmax(information(c.state, c.pairs, c.groups, c.model)))
 
 
-def about_weights(
-    particles: Floats,
-    mass: Floats,
-    pairs: Floats,
-    groups: np.ndarray,
-    model: AnswerModel,
-    rng: np.random.Generator,
-) -> int:
+def about_weights(c: Choice) -> int:
     """What tells most about the weights: every particle is a group of its own."""
-    p = np.exp(model.log_probabilities(particles @ pairs.T))
-    mean = np.einsum("n,nmo->mo", mass, p)
+    p = np.exp(c.model.log_probabilities(c.state.particles @ c.pairs.T))
+    mean = np.einsum("n,nmo->mo", c.state.mass, p)
     inner = -(p * np.log(np.maximum(p, 1e-300))).sum(axis=2)
     outer = -(mean * np.log(np.maximum(mean, 1e-300))).sum(axis=1)
-    return int(np.argmax(outer - mass @ inner))
+    return int(np.argmax(outer - c.state.mass @ inner))
 
 
-def halving(
-    particles: Floats,
-    mass: Floats,
-    pairs: Floats,
-    groups: np.ndarray,
-    model: AnswerModel,
-    rng: np.random.Generator,
-) -> int:
+def halving(c: Choice) -> int:
     """Generalised binary search, as AMPLe asks (arXiv 2411.00524): the answers split the mass."""
-    return int(np.argmin(np.abs(mass @ np.sign(particles @ pairs.T))))
+    return int(np.argmin(np.abs(c.state.mass @ np.sign(c.state.particles @ c.pairs.T))))
 
 
-def at_random(
-    particles: Floats,
-    mass: Floats,
-    pairs: Floats,
-    groups: np.ndarray,
-    model: AnswerModel,
-    rng: np.random.Generator,
-) -> int:
+def at_random(c: Choice) -> int:
     """Any pair."""
-    return int(rng.integers(len(pairs)))
+    return int(c.rng.integers(len(c.pairs)))
 
 
 RULES: dict[str, Rule] = {
@@ -101,14 +83,13 @@ def asked_until_settled(
     while True:
         state = posterior(pairs[asked], outcomes, points.shape[1], model, seed=seed)
         values = state.particles @ points.T
-        best = values.max(axis=1, keepdims=True)
-        sure = state.mass @ (values >= best - NEAR * np.abs(best))
+        sure = near_probabilities(state, values)
         member = int(np.argmax(sure))
         if sure[member] >= SURE or len(asked) == MOST:
             return len(asked), bool(near_best[member])
         some = np.sort(rng.choice(left, min(MOST_PAIRS, len(left)), replace=False))
         groups = values.argmax(axis=1)
-        row = int(some[rule(state.particles, state.mass, pairs[some], groups, model, rng)])
+        row = int(some[rule(Choice(state, pairs[some], groups, model, rng))])
         asked.append(row)
         left.remove(row)
         p = np.exp(model.log_probabilities(pairs[row] @ w))

@@ -60,7 +60,7 @@ def size_curve(
     (size, gap) `in_use` is ringed; the `tolerance` is a line, the size that is `enough` is lit.
     """
     figure = go.Figure()
-    line = info.certify or info.choose
+    line = info.measured
     _methods(figure, others)
     if info.upper is not None:
         figure.add_scatter(

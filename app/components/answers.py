@@ -62,12 +62,12 @@ def _prompt_order(folder: str, stamp: int, _bundle: Bundle) -> pd.Series[str]:
     return texts.loc[[*first, *(p for p in texts.index if p not in set(first))]]
 
 
-def pick_prompt(bundle: Bundle, texts: pd.Series[str] | None = None) -> str:
-    """The prompt picker over `texts` (None: all, curated first).
+def pick_prompt(bundle: Bundle) -> str:
+    """The prompt picker, curated ones first.
 
     A prompt that a link names is taken if it is there.
     """
-    texts = prompt_order(bundle) if texts is None else texts
+    texts = prompt_order(bundle)
     key = state.prompt_key(bundle)
     if st.session_state.get(key) not in texts.index:
         st.session_state[key] = texts.index[0]

@@ -104,9 +104,8 @@ def cost_panel(bundle: Bundle, info: CurveInfo, in_use: int | None) -> None:
             f" {spent.hours:,.1f} GPU hours, {spent.price:,.2f} {currency}. That is spent, whatever"
             " size is chosen: one more member needs no further training."
         )
-    gaps = info.certify or info.choose
     adapters = [served_adapters(bundle, members) for members in info.members]
-    table = costs(info.sizes, gaps, adapters, assumed)
+    table = costs(info.sizes, info.measured, adapters, assumed)
     sizes = list(info.sizes)
     if in_use in sizes and sizes.index(in_use) + 1 < len(sizes):
         now, more = (table.iloc[sizes.index(in_use) + j] for j in (0, 1))

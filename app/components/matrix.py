@@ -113,7 +113,7 @@ def _table(
     )
     cells = event["selection"]["cells"] if event else []
     clicked = tuple(cells[0]) if cells else None
-    new = state.is_new_cell(bundle, clicked)
+    new = state.is_new_click(bundle, clicked, "matrix")
     row = int(cells[0][0]) if cells else -1
     if new and 0 <= row < len(shown) and shown[row] != chosen:
         _open(bundle, shown[row])

@@ -103,10 +103,9 @@ def _choose(bundle: Bundle) -> tuple[Users | None, str]:
         return uniform_users(drawn), "20,000 users drawn from this Dirichlet distribution"
     if kind == "Uploaded":
         return _uploaded(bundle)
-    where = f" with {bundle.region_text}" if bundle.region_text else ""
     return (
         uniform_users(users_of(d, bundle.region)),
-        f"20,000 users drawn uniformly from all weights{where}",
+        f"20,000 users drawn uniformly from all weights{bundle.where_text}",
     )
 
 

@@ -180,9 +180,7 @@ def region_of(where: Bounds | None, traits: Sequence[str]) -> Region | None:
         raise InvalidInputError(
             f"where={where!r}: give bounds by trait, as in {{{traits[0]!r}: (0.2, 1.0)}}"
         )
-    lower = {trait: low for trait, (low, _) in where.items()}
-    upper = {trait: high for trait, (_, high) in where.items()}
-    return Region.from_mappings(lower, upper, traits)
+    return Region.from_bounds(where, traits)
 
 
 def _points(source: Bundle | RewardTable, split: str | None) -> Floats:

@@ -35,6 +35,11 @@ class CurveInfo:
     confidence: float | None
     proved: bool
 
+    @property
+    def measured(self) -> tuple[float, ...]:
+        """Worst gap by size: on the certify prompts, where there are some."""
+        return self.certify or self.choose
+
 
 def best_of_every_size(
     points: ArrayLike,

@@ -94,7 +94,6 @@ def verdict(
     row_of = {name: row for row, name in enumerate(names)}
     users = users_of(points.shape[1], region)
     best = upper_envelope(points, users)
-    measured = info.certify or info.choose
     rows = []
     for i, size in enumerate(info.sizes):
         ours = upper_envelope(points[[row_of[m] for m in info.members[i]]], users)
@@ -103,7 +102,7 @@ def verdict(
             SizeRow(
                 size=size,
                 members=info.members[i],
-                worst=measured[i],
+                worst=info.measured[i],
                 upper=None if info.upper is None else info.upper[i],
                 expected=float(gaps.mean()),
                 covered=float((gaps <= tolerance).mean()),
@@ -119,7 +118,7 @@ def tolerances(info: CurveInfo) -> tuple[float, float]:
 
     The first is what the best size can promise, rounded up.
     """
-    promised = info.upper or info.certify or info.choose
+    promised = info.upper or info.measured
     step = 0.005 if max(promised) > 0.02 else 0.001
     most = step * np.ceil(1.1 * max(promised) / step + 1e-9)
     first = max(step * np.ceil(min(promised) / step + 1e-9), step)

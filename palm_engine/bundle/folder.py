@@ -69,11 +69,7 @@ class Bundle:
             InvalidInputError: the manifest's bounds leave no room.
         """
         where = self.manifest.where
-        if not where:
-            return None
-        lower = {trait: low for trait, (low, _) in where.items()}
-        upper = {trait: high for trait, (_, high) in where.items()}
-        return Region.from_mappings(lower, upper, self.traits)
+        return Region.from_bounds(where, self.traits) if where else None
 
     @property
     def region_text(self) -> str:

@@ -79,6 +79,21 @@ class Region:
             _require_room(*_narrowed(least, most), [repr(t) for t in traits])
         return cls(least, most)
 
+    @classmethod
+    def from_bounds(cls, where: Mapping[str, tuple[float, float]], traits: Sequence[str]) -> Region:
+        """Bounds `{trait: (least, most)}`; a trait that isn't named is unbounded.
+
+        Args:
+            where: the bounds.
+            traits: names of the d traits.
+
+        Raises:
+            InvalidInputError: an unknown trait, or bounds that leave no room.
+        """
+        lower = {trait: low for trait, (low, _) in where.items()}
+        upper = {trait: high for trait, (_, high) in where.items()}
+        return cls.from_mappings(lower, upper, traits)
+
     @property
     def d(self) -> int:
         """Number of traits."""

@@ -101,9 +101,7 @@ def find_member(
         region,
     )
     values = state.particles @ points.T
-    best = values.max(axis=1, keepdims=True)
-    near = values >= best - NEAR * np.abs(best)
-    probabilities = np.asarray(state.mass @ near)
+    probabilities = near_probabilities(state, values)
     # Of members that are near with the same probability, the one of most value.
     order = np.lexsort((-(state.mass @ values), -np.round(probabilities, 9)))
     member = int(order[0])
@@ -116,6 +114,20 @@ def find_member(
         settled=bool(probabilities[member] >= SURE),
         question=most_telling(state, pairs, values.argmax(axis=1), model, asked, seed),
     )
+
+
+def near_probabilities(state: Posterior, values: Floats) -> Floats:
+    """The probability of each member that it is within NEAR of the best one.
+
+    Args:
+        state: the posterior, of n particles.
+        values: of the k members at each particle, shape (n, k).
+
+    Returns:
+        Shape (k,).
+    """
+    best = values.max(axis=1, keepdims=True)
+    return np.asarray(state.mass @ (values >= best - NEAR * np.abs(best)))
 
 
 def _not_again(asked: Sequence[int], topics: Sequence[str] | None, count: int) -> set[int]:

@@ -14,7 +14,7 @@ from palm_engine.analysis.finding import questions
 from palm_engine.bundle.folder import read_bundle
 from palm_engine.errors import InvalidInputError
 from palm_engine.preferences.finding import Answered
-from tests.pages.test_pages import MAIN, ROOT, open_app, texts
+from tests.pages.test_pages import app_on, open_app, texts
 from tests.support.bundles import make_bundle
 
 __all__ = ["open_app"]
@@ -79,10 +79,7 @@ def test_a_bundle_written_anew_begins_with_no_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = make_bundle(tmp_path / "demo")
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("PALM_PORTFOLIOS", str(tmp_path))
-    monkeypatch.setenv("PALM_PUBLIC", "1")
-    app = AppTest.from_file(MAIN, default_timeout=30).run()
+    app = app_on(tmp_path, monkeypatch)
     app.switch_page("../pages/find.py").run()
     button(app, "first").click().run()
     assert "Question 2" in html_part(app, "asked") or html_part(app, "found")

@@ -43,6 +43,17 @@ def open_app(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return start
 
 
+def app_on(root: Path, monkeypatch: pytest.MonkeyPatch, **query: str) -> AppTest:
+    """The dashboard on a folder of bundles, opened by an address with this query."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PALM_PORTFOLIOS", str(root))
+    monkeypatch.setenv("PALM_PUBLIC", "1")  # AppTest has no server address to check
+    app = AppTest.from_file(MAIN, default_timeout=30)
+    for key, value in query.items():
+        app.query_params[key] = value
+    return app.run()
+
+
 def panel(app: AppTest) -> dict[str, Any]:
     """What the server tells the browser's panel."""
     shown = [json.loads(c.proto.json) for c in app.get("bidi_component")]
@@ -118,13 +129,7 @@ def test_a_link_opens_its_view_and_a_wrong_one_the_usual(
     raw: list[float],
     portfolio: str,
 ) -> None:
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("PALM_PORTFOLIOS", str(bundles))
-    monkeypatch.setenv("PALM_PUBLIC", "1")
-    app = AppTest.from_file(MAIN, default_timeout=30)
-    for key, value in query.items():
-        app.query_params[key] = value
-    app.run()
+    app = app_on(bundles, monkeypatch, **query)
     assert not app.exception
     assert panel(app)["raw"] == raw
     assert app.session_state["bundle"] == portfolio
@@ -429,10 +434,7 @@ def test_rewards_that_failed_their_audit_are_the_first_words_of_the_guarantee(
     )
     audit = RewardAudit(split="choose", prompts=5, seed=0, attacks=(attack,), shuffled_share=0.8)
     rewrite_manifest(bundle, bundle.manifest.model_copy(update={"reward_audit": audit}))
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("PALM_PORTFOLIOS", str(tmp_path))
-    monkeypatch.setenv("PALM_PUBLIC", "1")
-    app = AppTest.from_file(MAIN, default_timeout=30).run()
+    app = app_on(tmp_path, monkeypatch)
     app.switch_page("../pages/guarantee.py").run()
     assert not app.exception, [e.value for e in app.exception]
     assert [t.value for t in app.text if "can be fooled" in t.value] == [audit_verdict(audit)]
@@ -464,10 +466,7 @@ def test_a_broken_table_is_a_sentence_on_every_page_that_reads_it(
 
     make_bundle(tmp_path / "demo")
     (tmp_path / "demo" / "samples.parquet").write_bytes(b"junk")
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("PALM_PORTFOLIOS", str(tmp_path))
-    monkeypatch.setenv("PALM_PUBLIC", "1")
-    app = AppTest.from_file(MAIN, default_timeout=30).run()
+    app = app_on(tmp_path, monkeypatch)
     for page in ("explore", "generations", "guarantee"):
         app.switch_page(f"../pages/{page}.py").run()
         assert not app.exception, [e.value for e in app.exception]
@@ -522,10 +521,7 @@ def test_people_read_display_names_and_exports_keep_ids(
     tables = {"prompts": made.prompts, "samples": made.samples}
     bundle = write_bundle(tmp_path / "demo", manifest, tables)
     assert bundle.labels[1] == nasty
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("PALM_PORTFOLIOS", str(tmp_path))
-    monkeypatch.setenv("PALM_PUBLIC", "1")
-    app = AppTest.from_file(MAIN, default_timeout=30).run()
+    app = app_on(tmp_path, monkeypatch)
     shown = panel(app)
     assert shown["names"] == [nasty, "Name of m2", "Name of m3"]
     assert shown["policies"] == ["m1", "m2", "m3"]
@@ -571,10 +567,7 @@ def test_bounds_on_the_weights_of_a_table_hold_on_every_page(
     exact = worst_gap(bundle.points[bundle.members], bundle.points, bundle.region)
     assert exact.additive == pytest.approx(said)
     assert exact.additive < worst_gap(bundle.points[bundle.members], bundle.points).additive
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("PALM_PORTFOLIOS", str(out.parent))
-    monkeypatch.setenv("PALM_PUBLIC", "1")
-    app = AppTest.from_file(MAIN, default_timeout=30).run()
+    app = app_on(out.parent, monkeypatch)
     assert panel(app)["worst"]["additive"] == exact.additive
     assert panel(app)["unit"] == "reward minus cost"
     assert "Only weights with harmless at least 0.3 count" in texts(app)
@@ -602,13 +595,7 @@ def panel_about(folder: Path) -> list[str]:
 def test_a_link_that_names_what_is_not_there_says_so(
     bundles: Path, monkeypatch: pytest.MonkeyPatch, query: dict[str, str]
 ) -> None:
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("PALM_PORTFOLIOS", str(bundles))
-    monkeypatch.setenv("PALM_PUBLIC", "1")
-    app = AppTest.from_file(MAIN, default_timeout=30)
-    for key, value in query.items():
-        app.query_params[key] = value
-    app.run()
+    app = app_on(bundles, monkeypatch, **query)
     assert not app.exception
     assert "the link names" in app.toast[0].value.replace("The link", "the link")
     assert "3 members: the bundle's own members" in texts(app)
@@ -641,10 +628,7 @@ def test_names_that_repeat_have_columns_of_their_own(
     tables = {"prompts": made.prompts, "samples": made.samples}
     manifest = made.manifest.model_copy(update={"candidates": candidates})
     write_bundle(tmp_path / "demo", manifest, tables)
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("PALM_PORTFOLIOS", str(tmp_path))
-    monkeypatch.setenv("PALM_PUBLIC", "1")
-    app = AppTest.from_file(MAIN, default_timeout=30).run()
+    app = app_on(tmp_path, monkeypatch)
     app.switch_page("../pages/generations.py").run()
     assert not app.exception, [e.value for e in app.exception]
     table = next(d.value for d in app.dataframe if "prompt" in d.value)
