@@ -12,6 +12,7 @@ from app import cache, charts, jobs, settings, state
 from app.components import figure
 from app.components.header import open_bundle
 from app.components.hosting_cost import cost_panel
+from app.components.rivals import interpolation_panel
 from app.components.sizes import decide, pick_size
 from palm_engine._types import Progress
 from palm_engine.analysis.comparison import RANDOM_DRAWS, MethodCurve, compare_methods
@@ -306,6 +307,7 @@ def show() -> None:
         st.subheader("In use now")
         st.text(", ".join(bundle.labels[i] for i in portfolio.rows))
     cost_panel(bundle, info, len(portfolio.rows) if portfolio else None)
+    interpolation_panel(bundle)
 
 
 show()

@@ -5,6 +5,7 @@ Nothing is computed here but where a mark goes.
 
 from app.charts.certificate import interval, reached
 from app.charts.people import chances, cloud, usage_bars, users
+from app.charts.rivals import interpolation
 from app.charts.sizes import METHOD_LINES, multiples, plan_curve, size_curve
 from app.charts.tables import normalised_gaps, scaling
 
@@ -12,6 +13,7 @@ __all__ = [
     "METHOD_LINES",
     "chances",
     "cloud",
+    "interpolation",
     "interval",
     "multiples",
     "normalised_gaps",

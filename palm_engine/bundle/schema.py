@@ -244,6 +244,39 @@ class RewardAudit(Part):
         return not self.ahead and not blind
 
 
+class Interpolated(Part):
+    """What interpolation of the corners is worth at some weights, beside the portfolio.
+
+    Values are means over the same prompts. `is_member`: a member stands for these weights; they
+    were drawn uniformly otherwise. `member` and `corner` are picked at them.
+    """
+
+    weights: Weights
+    is_member: bool
+    member: Name
+    corner: Name
+    portfolio_value: Finite
+    corner_value: Finite
+    soup_value: Finite
+    mixture_value: Finite
+
+
+class Interpolation(Part):
+    """Soups and decoding-time mixtures of the corners against the portfolio (scope: sampled).
+
+    Differences are means over the rows that are not members' (uniform users), paired by prompt. A
+    mixture runs as many passes per token as there are corners.
+    """
+
+    split: str
+    prompts: int = Field(ge=2)
+    seed: int
+    corners: tuple[Name, ...]
+    rows: tuple[Interpolated, ...]
+    soup_minus_portfolio: Bound
+    mixture_minus_portfolio: Bound
+
+
 class ImportRecord(Part):
     """Where a bundle's rewards came from, if not from a build, and what was done to them.
 
@@ -287,6 +320,7 @@ class Manifest(Part):
     members: tuple[Member, ...] = ()
     certificate: Certificate | None = None
     reward_audit: RewardAudit | None = None
+    interpolation: Interpolation | None = None
     curated_prompts: tuple[str, ...] = ()
     built: Built = Built()
     imported: ImportRecord | None = None

@@ -13,6 +13,7 @@ from palm_engine.cli.dashboard import commands as dashboard_commands
 from palm_engine.cli.extending import commands as extend_commands
 from palm_engine.cli.importing import commands as import_commands
 from palm_engine.cli.rewards import commands as audit_commands
+from palm_engine.cli.rivals import commands as rival_commands
 from palm_engine.cli.serving import commands as serving_commands
 from palm_engine.cli.sharing import commands as sharing_commands
 from palm_engine.cli.tables import commands as table_commands
@@ -35,6 +36,7 @@ app.add_typer(dashboard_commands)
 app.add_typer(table_commands)
 app.add_typer(import_commands)
 app.add_typer(extend_commands)
+app.add_typer(rival_commands)
 app.add_typer(sharing_commands)
 app.add_typer(serving_commands)
 app.add_typer(audit_commands)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,14 @@ from palm_engine.pipeline.evaluate import KlEstimate, KlTask, estimate_kl
 from palm_engine.pipeline.plan import PlannedPolicy, PoolPlan, plan_pool
 from palm_engine.pipeline.policy import Policy
 from palm_engine.pipeline.progress import Progress
+from palm_engine.pipeline.recorded import drawn
 from palm_engine.pipeline.remote import RemoteTask, draw_remote
 from palm_engine.pipeline.rewards import TraitRewards
 from palm_engine.pipeline.sample import (
     ANSWER_COLUMNS,
     DrawTask,
     draw,
+    draw_key,
     read_demonstrations,
     read_prompts,
 )
@@ -198,19 +201,23 @@ class Build:
 
         After each round but the last, the trained policies answer the train prompts; their answers
         join the pool, which is scored and planned anew, and training begins again at the base.
+        Where `rounds.keep_demonstrations` is false, the last pool holds drawn answers only.
 
         Returns:
             The last round's plan, pool and adapters.
         """
         frames = self.draw(sources, "pool", "train", self.config.pool.samples_per_source)
-        frames.append(self._demonstrations())
-        for number in range(1, self.config.rounds.count):
+        written = self._demonstrations()
+        settings = self.config.rounds
+        for number in range(1, settings.count):
             early = f"round-{number}/"
-            pool, rewards = self.pool(frames, early)
-            adapters = self.train(self.plan(rewards, early), pool, rewards, early)
-            own = self.draw(adapters, f"round-{number}", "train", self.config.rounds.answers)
+            pool, rewards = self.pool([*frames, written], early)
+            plan = self.plan(rewards, early)
+            plan = replace(plan, adapters=plan.adapters[: settings.adapters])
+            adapters = self.train(plan, pool, rewards, early)
+            own = self.draw(adapters, f"round-{number}", "train", settings.answers)
             frames += [f.assign(policy=f["policy"] + f".round-{number}") for f in own]
-        pool, rewards = self.pool(frames)
+        pool, rewards = self.pool([*frames, written] if settings.keep_demonstrations else frames)
         plan = self.plan(rewards)
         return plan, pool, self.train(plan, pool, rewards)
 
@@ -388,16 +395,15 @@ class Build:
             )
             for p in policies
         ]
-        names = {t.policy: f"draws/{t.policy}-{purpose}.parquet" for t in tasks}
-        keys = {t.policy: key_of(t, self._adapter_hash(t.adapter), self.model_key) for t in tasks}
-        missing = [t for t in tasks if not self.store.is_current(names[t.policy], keys[t.policy])]
-        if missing:
-            done = self.progress.stage(
-                f"Draw answers ({purpose})", len(missing) * len(pairs) * samples
-            )
-            for task, frame in run_tasks(draw, missing, self.config.run.workers, done):
-                self.store.put_table(names[task.policy], keys[task.policy], frame)
-        return [pd.read_parquet(self.store.path(names[t.policy])) for t in tasks]
+        return drawn(
+            draw,
+            tasks,
+            [draw_key(t, self.model_key) for t in tasks],
+            self.store,
+            partial(self.progress.stage, f"Draw answers ({purpose})"),
+            self.config.run.workers,
+            f"-{purpose}",
+        )
 
     def ask(self, policy: Policy, split: str, samples: int) -> pd.DataFrame:
         """Answers of a served policy to the prompts of `split`, asked where they are not there."""

@@ -145,6 +145,17 @@ class Rounds(Section):
 
     count: int = Field(1, ge=1, le=10)
     answers: int = Field(4, ge=1, description="own answers per policy and train prompt")
+    adapters: int | None = Field(
+        None,
+        ge=1,
+        description="adapters that a round before the last trains: the corners, then the plan's"
+        " members; all if not given",
+    )
+    keep_demonstrations: bool = Field(
+        True,
+        description="false: the last round plans and learns from drawn answers alone, so that the"
+        " plan promises what the base can say",
+    )
 
 
 class Evaluation(Section):
@@ -223,6 +234,11 @@ class BuildConfig(Section):
             raise ValueError("styles: the name 'base' is kept for the unadapted base model")
         if not self.train and (self.soups.count or self.rounds.count > 1):
             raise ValueError("train: soups and rounds are made of trained adapters")
+        if self.rounds.count == 1 and not self.rounds.keep_demonstrations:
+            raise ValueError(
+                "rounds.keep_demonstrations: with one round nothing would learn from the"
+                " demonstrations; ask for two rounds, or leave them out of [data]"
+            )
         return self
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,22 @@ import pandas as pd
 
 from palm_engine.bundle.folder import Bundle, write_bundle
 from palm_engine.bundle.schema import Candidate, Certificate, Manifest, Member, TraitInfo
-from palm_engine.errors import BundleError, ConfigError, InvalidInputError, ModelSourceError
+from palm_engine.errors import BundleError, ConfigError, InvalidInputError
 from palm_engine.geometry.simplex import named_weights
 from palm_engine.pipeline.assemble import stand_for
 from palm_engine.pipeline.certify import Evaluated, select_and_certify
 from palm_engine.pipeline.config import Selection
 from palm_engine.pipeline.progress import Progress
+from palm_engine.pipeline.recorded import (
+    RecordedBase,
+    drawn,
+    recorded_base,
+    recorded_rewards,
+)
 from palm_engine.pipeline.remote import RemoteTask, draw_remote
-from palm_engine.pipeline.rewards import Measure, TraitRewards
-from palm_engine.pipeline.sample import ANSWER_COLUMNS, DrawTask, draw
+from palm_engine.pipeline.rewards import TraitRewards
+from palm_engine.pipeline.sample import ANSWER_COLUMNS, DrawTask, draw, draw_key
 from palm_engine.pipeline.store import Store, key_of
-from palm_engine.pipeline.workers import run_tasks
-from palm_engine.rewards import get_reward, reward_names
 from palm_engine.rewards.interface import fingerprint_of
 
 SPLITS = ("choose", "certify")
@@ -98,7 +103,7 @@ def extend(
     store = Store(work)
     manifest = _with_candidates(bundle.manifest, additions)
     all_prompts = _with_prompts(bundle, prompts)
-    rewards, changed = _rewards(bundle, store)
+    rewards, changed = recorded_rewards(bundle, store)
     samples = bundle.samples[[*ANSWER_COLUMNS, *bundle.traits]].copy()
     new = _drawn(bundle, manifest, additions, all_prompts, samples, store, progress, options)
     if options.rescore or changed:
@@ -149,28 +154,6 @@ def _with_prompts(bundle: Bundle, prompts: pd.DataFrame | None) -> pd.DataFrame:
     return own
 
 
-def _rewards(bundle: Bundle, store: Store) -> tuple[TraitRewards, bool]:
-    """The bundle's rewards, and whether one of them changed since it was scored.
-
-    Raises:
-        InvalidInputError: a reward isn't known here.
-    """
-    known = reward_names()
-    measures = []
-    changed = False
-    for trait in bundle.manifest.traits:
-        if trait.reward not in known:
-            raise InvalidInputError(
-                f"trait {trait.name!r}: reward {trait.reward!r} is not known here; name the"
-                " configuration that it comes from (--rewards)"
-            )
-        reward = get_reward(trait.reward)
-        measures.append(Measure(trait.name, reward, trait.reward))
-        recorded = trait.reward_sha256
-        changed |= recorded is not None and recorded != fingerprint_of(reward)
-    return TraitRewards(measures, store), changed
-
-
 def _drawn(
     bundle: Bundle,
     manifest: Manifest,
@@ -194,8 +177,9 @@ def _drawn(
     missing = {policy: rows for policy, rows in missing.items() if len(rows)}
     if not missing:
         return pd.DataFrame(columns=ANSWER_COLUMNS)
-    base = _checked_base(bundle, manifest, list(missing), additions, progress)
     by_name = {a.candidate.policy: a for a in additions}
+    _require_runnable(bundle, manifest, set(missing) - set(by_name))
+    base = recorded_base(bundle, progress)
     seed = manifest.built.seed or 0
     frames = []
     tasks: dict[str, DrawTask] = {}
@@ -204,124 +188,67 @@ def _drawn(
         addition = by_name.get(policy)
         candidate = next(c for c in manifest.candidates if c.policy == policy)
         if addition is not None and addition.remote:
-            frames.append(
-                _remote(addition, pairs, count, manifest, seed, base.folder, store, progress)
-            )
+            frames.append(_remote(addition, pairs, count, base, seed, store, progress))
             continue
         adapter = addition.adapter if addition is not None else None
         if candidate.adapter is not None and adapter is None:
             adapter = bundle.adapter_folder(policy)
-        assert manifest.base is not None
-        assert manifest.sampling is not None
         tasks[policy] = DrawTask(
-            manifest.base.source,
+            base.info.source,
             manifest.template,
             policy,
             candidate.system,
             adapter,
             pairs,
             count,
-            manifest.sampling,
+            base.sampling,
             seed,
             options.batch_size,
         )
-    frames += _local(tasks, store, base.key, progress, options)
+    keys = [draw_key(t, base.key) for t in tasks.values()]
+    frames += drawn(
+        draw,
+        list(tasks.values()),
+        keys,
+        store,
+        partial(progress.stage, "Draw answers"),
+        options.workers,
+    )
     return pd.concat(frames, ignore_index=True)[ANSWER_COLUMNS]
 
 
-@dataclass(frozen=True)
-class _Base:
-    folder: Path
-    key: list[str]
-
-
-def _checked_base(
-    bundle: Bundle,
-    manifest: Manifest,
-    policies: Sequence[str],
-    additions: Sequence[Addition],
-    progress: Progress,
-) -> _Base:
-    """The bundle's base model; every policy of `policies` can answer.
+def _require_runnable(bundle: Bundle, manifest: Manifest, policies: set[str]) -> None:
+    """Check that every policy of `policies` can answer here.
 
     Raises:
-        BundleError: a policy can't run, or the bundle doesn't say how answers are drawn.
-        ModelSourceError: the base on this machine is another one.
+        BundleError: one can't.
     """
-    from palm_engine.lm.base_model.places import fingerprint
-    from palm_engine.lm.base_model.source import resolve_base
-    from palm_engine.lm.devices import build_dtype, pick_device, pick_dtype
-
-    new = {a.candidate.policy for a in additions}
-    stuck = [
-        c.policy
-        for c in manifest.candidates
-        if c.policy in policies and c.policy not in new and not c.can_run
-    ]
+    stuck = [c.policy for c in manifest.candidates if c.policy in policies and not c.can_run]
     if stuck:
         raise BundleError(
             f"{bundle.folder}: {stuck[0]!r} lacks answers to some prompts and can't run here (the"
             " bundle holds its figures only), so it can't be compared on them"
         )
-    if manifest.base is None or manifest.sampling is None:
-        raise BundleError(
-            f"{bundle.folder}: base or sampling is missing in portfolio.json, so no answers can be"
-            " drawn as the others were"
-        )
-    folder = resolve_base(manifest.base.source, progress.note)
-    own = fingerprint(folder)
-    if manifest.base.fingerprint not in (None, own):
-        raise ModelSourceError(
-            f"{folder}: isn't the base of this bundle (fingerprint {own[:12]}..., the bundle's is"
-            f" {str(manifest.base.fingerprint)[:12]}...)"
-        )
-    device = pick_device()
-    return _Base(folder, [own, str(pick_dtype(device, build_dtype(device)))])
-
-
-def _local(
-    tasks: dict[str, DrawTask],
-    store: Store,
-    model_key: list[str],
-    progress: Progress,
-    options: ExtendOptions,
-) -> list[pd.DataFrame]:
-    from palm_engine.lm.adapters.files import adapter_sha256
-
-    names = {p: f"draws/{p}.parquet" for p in tasks}
-    keys = {
-        p: key_of(t, "" if t.adapter is None else adapter_sha256(t.adapter), model_key)
-        for p, t in tasks.items()
-    }
-    missing = [t for p, t in tasks.items() if not store.is_current(names[p], keys[p])]
-    if missing:
-        total = sum(len(t.prompts) * t.samples for t in missing)
-        done = progress.stage("Draw answers", total)
-        for task, frame in run_tasks(draw, missing, options.workers, done):
-            store.put_table(names[task.policy], keys[task.policy], frame)
-    return [pd.read_parquet(store.path(names[p])) for p in tasks]
 
 
 def _remote(
     addition: Addition,
     pairs: tuple[tuple[str, str], ...],
     count: int,
-    manifest: Manifest,
+    base: RecordedBase,
     seed: int,
-    base: Path,
     store: Store,
     progress: Progress,
 ) -> pd.DataFrame:
     from palm_engine.lm.base_model.load import token_counter
 
-    assert manifest.sampling is not None
     candidate = addition.candidate
     task = RemoteTask(
         policy=candidate.policy,
         system=candidate.system,
         prompts=pairs,
         samples=count,
-        settings=manifest.sampling,
+        settings=base.sampling,
         seed=seed,
         **addition.remote,
     )
@@ -329,7 +256,7 @@ def _remote(
     key = key_of(task)
     if not store.is_current(name, key):
         done = progress.stage(f"Ask {candidate.policy}", len(pairs) * count)
-        store.put_table(name, key, draw_remote(task, token_counter(base), done))
+        store.put_table(name, key, draw_remote(task, token_counter(base.folder), done))
     return pd.read_parquet(store.path(name))
 
 
@@ -394,8 +321,9 @@ def _certified(
             ),
             "certificate": _kept_tests(bundle, certificate, same),
             "traits": tuple(_trait(t, rewards) for t in manifest.traits),
-            # An audit compares with the members.
+            # Both compare with the members.
             "reward_audit": manifest.reward_audit if same else None,
+            "interpolation": manifest.interpolation if same else None,
         }
     )
 

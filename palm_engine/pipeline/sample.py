@@ -8,13 +8,15 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from palm_engine.errors import ConfigError
 from palm_engine.lm.generation.conversation import Request
-from palm_engine.lm.generation.sampling import sample_answers
+from palm_engine.lm.generation.sampling import Mixture, sample_answers
 from palm_engine.lm.settings import SamplingSettings, TemplateSettings
+from palm_engine.pipeline.store import key_of
 from palm_engine.pipeline.workers import loaded_base, report_progress
 
 ANSWER_COLUMNS = ["policy", "prompt_id", "sample_id", "text", "tokens"]
@@ -36,6 +38,18 @@ class DrawTask:
     seed: int
     batch_size: int
 
+    @property
+    def count(self) -> int:
+        """How many answers it draws."""
+        return len(self.prompts) * self.samples
+
+
+def draw_key(task: DrawTask, model_key: list[str]) -> str:
+    """What a task's answers depend on: the task, the content of its adapter, and the model."""
+    from palm_engine.lm.adapters.files import adapter_sha256
+
+    return key_of(task, "" if task.adapter is None else adapter_sha256(task.adapter), model_key)
+
 
 def draw(task: DrawTask) -> pd.DataFrame:
     """Draw the task's answers; columns ANSWER_COLUMNS.
@@ -45,7 +59,20 @@ def draw(task: DrawTask) -> pd.DataFrame:
     from palm_engine.lm.adapters.files import with_adapter
 
     base = loaded_base(task.base, task.template)
-    model = with_adapter(base.model, task.adapter)
+    return draw_from(with_adapter(base.model, task.adapter), base.tokenizer, task)
+
+
+def draw_from(
+    model: Any, tokenizer: Any, task: DrawTask, mixture: Mixture | None = None
+) -> pd.DataFrame:
+    """Draw the task's answers from a model that is loaded; columns ANSWER_COLUMNS.
+
+    Args:
+        model: as the task wants it; its adapter is not looked at.
+        tokenizer: the model's.
+        task: what is drawn.
+        mixture: of adapters on the model that answer together, or None.
+    """
     keys = [(pid, sample) for pid, _ in task.prompts for sample in range(task.samples)]
     texts = dict(task.prompts)
     requests = [
@@ -53,7 +80,7 @@ def draw(task: DrawTask) -> pd.DataFrame:
         for pid, sample in keys
     ]
     answers = sample_answers(
-        model, base.tokenizer, requests, task.settings, task.batch_size, report_progress
+        model, tokenizer, requests, task.settings, task.batch_size, report_progress, mixture
     )
     rows = [
         (task.policy, pid, sample, answer.text, len(answer.token_ids))

@@ -7,9 +7,9 @@ by its seed: which other rows share the batch does not change what a row draws.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,13 @@ from palm_engine.errors import ModelSourceError
 from palm_engine.lm.generation.conversation import Request, turn_end_id
 from palm_engine.lm.generation.prefill import prefill
 from palm_engine.lm.settings import SamplingSettings
+
+Running = Callable[[Any], AbstractContextManager[None]]
+
+
+def no_context(rows: Any) -> AbstractContextManager[None]:
+    """The context of a pass under no adapter."""
+    return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -35,18 +42,42 @@ class Answer:
     end: int | None
 
 
+@dataclass(frozen=True)
+class Mixture:
+    """Adapters that answer together: the next token is drawn from their logits added up.
+
+    Attributes:
+        weights: by adapter; usually non-negative, sum 1.
+        on_rows: of the stack that holds them (`AdapterStack.on_rows`).
+    """
+
+    weights: Mapping[str, float]
+    on_rows: Callable[[Sequence[str | None]], Running]
+
+
 def stream_tokens(
     model: Any,
     tokenizer: Any,
     requests: Sequence[Request],
     settings: SamplingSettings,
-    running: Callable[[Any], AbstractContextManager[None]] = lambda rows: nullcontext(),
+    running: Running = no_context,
+    mixture: Sequence[float] = (1.0,),
 ) -> Iterator[list[int | None]]:
     """Yield, a step at a time, one token id for each request (None once that request has ended).
 
     The end token itself is yielded, then None. Stop consuming to cancel: nothing stays behind on
-    the model. `running(rows)` is the context of each forward pass, given the requests that its rows
-    serve (see `stack.on_rows`).
+    the model.
+
+    Args:
+        model: a transformers model.
+        tokenizer: its tokenizer.
+        requests: what it is asked.
+        settings: of the sampling.
+        running: `running(rows)` is the context of each forward pass, given the requests that its
+            rows serve (see `stack.on_rows`).
+        mixture: weights of policies whose next-token logits are added up (decoding-time mixing, as
+            in MOD, arXiv 2406.18853). Each so many requests in turn are one answer under so many
+            policies: they differ in `policy` alone, and get the same tokens.
     """
     import torch
 
@@ -66,6 +97,8 @@ def stream_tokens(
     )  # which request each remaining batch row serves
     # One for all steps: at a vocabulary a row, fresh memory costs more than what is done with it.
     logits = torch.empty(last.shape, dtype=torch.float32, device=device)
+    parts = len(mixture)
+    shares = torch.tensor(mixture, dtype=torch.float32, device=device)
     for step in range(settings.max_new_tokens):
         if step > 0:
             with torch.inference_mode(), running(rows):
@@ -78,7 +111,12 @@ def stream_tokens(
                     logits_to_keep=1,
                 ).logits[:, -1]
         with torch.inference_mode():
-            chosen = _choose(logits[: len(last)].copy_(last), drawn, uniforms[rows, step], settings)
+            whole = logits[: len(last)].copy_(last)
+            if parts > 1:
+                whole = torch.einsum("amv,m->av", whole.view(-1, parts, whole.shape[-1]), shares)
+            first = rows[::parts]
+            chosen = _choose(whole, drawn[::parts], uniforms[first, step], settings)
+            chosen = chosen.repeat_interleave(parts)
         tokens: list[int | None] = [None] * len(requests)
         for row, token in zip(rows.tolist(), chosen.tolist(), strict=True):
             tokens[row] = token
@@ -105,21 +143,35 @@ def sample_answers(
     settings: SamplingSettings,
     batch_size: int = 64,
     progress: Callable[[int], None] = lambda _: None,
+    mixture: Mixture | None = None,
 ) -> list[Answer]:
-    """Draw one answer a request, in batches of similar prompt length.
+    """Draw one answer per request, in batches of similar prompt length.
 
-    `progress` gets the answers just finished.
+    Args:
+        model: a transformers model.
+        tokenizer: its tokenizer.
+        requests: what it is asked.
+        settings: of the sampling.
+        batch_size: answers drawn at once.
+        progress: gets the number of answers just finished.
+        mixture: of adapters that answer together, in place of the one model.
     """
     answers: list[Answer | None] = [None] * len(requests)
     ends = end_token_ids(model, tokenizer)
+    shares = (1.0,) if mixture is None else tuple(mixture.weights.values())
     order = sorted(
         range(len(requests)), key=lambda i: len(requests[i].prompt) + len(requests[i].system or "")
     )
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         drawn: list[list[int]] = [[] for _ in batch]
-        for tokens in stream_tokens(model, tokenizer, [requests[i] for i in batch], settings):
-            for ids, token in zip(drawn, tokens, strict=True):
+        asked = [requests[i] for i in batch]
+        context: Running = no_context
+        if mixture is not None:
+            asked = [replace(r, policy=adapter) for r in asked for adapter in mixture.weights]
+            context = mixture.on_rows([r.policy for r in asked])
+        for tokens in stream_tokens(model, tokenizer, asked, settings, context, shares):
+            for ids, token in zip(drawn, tokens[:: len(shares)], strict=True):
                 if token is not None:
                     ids.append(token)
         for i, ids in zip(batch, drawn, strict=True):

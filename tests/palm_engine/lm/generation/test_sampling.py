@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.fakes import ARCHITECTURES, ByteTokenizer, tiny_llama, tiny_model
+from tests.support.fakes import (
+    ARCHITECTURES,
+    ByteTokenizer,
+    tiny_llama,
+    tiny_model,
+    write_adapter,
+)
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from palm_engine.lm.generation.conversation import Request, conversation_ids
 from palm_engine.lm.generation.sampling import (
+    Mixture,
     sample_answers,
     stream_tokens,
 )
@@ -119,3 +127,39 @@ def greedy(model: Any, requests: list[Request], count: int) -> list[list[int]]:
             if token is not None:
                 row.append(token)
     return rows
+
+
+def test_a_mixture_adds_logits_up_and_weight_one_is_the_adapter_alone(tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    from palm_engine.lm.adapters.files import read_adapter, with_adapter
+    from palm_engine.lm.adapters.stack import AdapterStack
+
+    folders = {name: write_adapter(tmp_path / name, seed) for name, seed in (("a", 1), ("b", 2))}
+    mixed_model = tiny_llama()
+    stack = AdapterStack(mixed_model)
+    stack.add({name: read_adapter(folder) for name, folder in folders.items()})
+    tokenizer = ByteTokenizer()
+
+    def mixed(weights: dict[str, float], settings: SamplingSettings) -> list[tuple[int, ...]]:
+        mixture = Mixture(weights, stack.on_rows)
+        answers = sample_answers(
+            mixed_model, tokenizer, REQUESTS, settings, batch_size=2, mixture=mixture
+        )
+        return [a.token_ids for a in answers]
+
+    adapted = with_adapter(tiny_llama(), folders["b"])
+    alone = sample_answers(adapted, tokenizer, REQUESTS, SETTINGS, batch_size=2)
+    assert mixed({"a": 0.0, "b": 1.0}, SETTINGS) == [a.token_ids for a in alone]
+
+    greedy = SamplingSettings(max_new_tokens=8, temperature=0, repetition_penalty=1.0)
+    models = [with_adapter(tiny_llama(), folders[name]) for name in "ab"]
+    for request, found in zip(REQUESTS, mixed({"a": 0.4, "b": 0.6}, greedy), strict=True):
+        ids = conversation_ids(tokenizer, request.system, request.prompt)
+        expected: list[int] = []
+        for _ in range(8):
+            with torch.no_grad():
+                parts = [m(torch.tensor([ids + expected])).logits[0, -1] for m in models]
+            expected.append(int((0.4 * parts[0] + 0.6 * parts[1]).argmax()))
+            if expected[-1] == 1:
+                break
+        assert list(found) == [t for t in expected if t != 1]

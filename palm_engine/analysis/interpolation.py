@@ -1,0 +1,118 @@
+"""The portfolio beside interpolation of its corners, in words and numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from palm_engine.bundle.folder import Bundle
+from palm_engine.bundle.schema import Interpolation
+from palm_engine.geometry.confidence import Bound
+from palm_engine.geometry.simplex import weights_text
+
+
+@dataclass(frozen=True)
+class Rival:
+    """One way to serve every weights, with what it is worth and what it takes.
+
+    Attributes:
+        name: of the way.
+        value: mean over the random weights.
+        adapters: how many are hosted.
+        passes: of the model, per token.
+        difference: its value minus the portfolio's, with a bound; None for those without one.
+        ahead: at how many of the random weights it is ahead of the picked member.
+    """
+
+    name: str
+    value: float
+    adapters: int
+    passes: int
+    difference: Bound | None
+    ahead: int
+
+
+@dataclass(frozen=True)
+class InterpolationInfo:
+    """Everything that page, terminal and documents say.
+
+    Attributes:
+        rivals: the portfolio first.
+        weights: number of random weights.
+        prompts: number of prompts.
+        verdict: one sentence.
+    """
+
+    rivals: tuple[Rival, ...]
+    weights: int
+    prompts: int
+    verdict: str
+
+
+def interpolation_info(bundle: Bundle, found: Interpolation) -> InterpolationInfo:
+    """What was measured, at the random weights alone: those that no member was trained for.
+
+    Args:
+        bundle: whose members were compared.
+        found: as recorded in it.
+    """
+    rows = [r for r in found.rows if not r.is_member]
+    count = len(rows)
+    d = len(found.corners)
+
+    def mean(values: list[float]) -> float:
+        return sum(values) / count
+
+    def ahead(values: list[float]) -> int:
+        return sum(v > r.portfolio_value for v, r in zip(values, rows, strict=True))
+
+    soups = [r.soup_value for r in rows]
+    mixtures = [r.mixture_value for r in rows]
+    corners = [r.corner_value for r in rows]
+    own = [r.portfolio_value for r in rows]
+    hosted = sum(bundle.candidate(m.policy).adapter is not None for m in bundle.manifest.members)
+    soup, mixture = found.soup_minus_portfolio, found.mixture_minus_portfolio
+    rivals = (
+        Rival("this portfolio", mean(own), hosted, 1, None, 0),
+        Rival("soup of the corners", mean(soups), d, 1, soup, ahead(soups)),
+        Rival("mixing at every token", mean(mixtures), d, d, mixture, ahead(mixtures)),
+        Rival("best corner alone", mean(corners), d, 1, None, ahead(corners)),
+    )
+    return InterpolationInfo(rivals, count, found.prompts, _verdict(rivals, count))
+
+
+def _verdict(rivals: tuple[Rival, ...], count: int) -> str:
+    own, soup, mixture, _ = rivals
+    words = (
+        f"At {count} random weights the picked member is worth {own.value:.3f}, a soup of the"
+        f" corner adapters {soup.value:.3f}, mixing their logits {mixture.value:.3f}, at"
+        f" {mixture.passes} passes of the model per token."
+    )
+    parts = []
+    for rival, name in ((soup, "soup"), (mixture, "mixture")):
+        assert rival.difference is not None
+        if rival.difference.upper < 0:
+            parts.append(f"the {name} is behind")
+        elif rival.difference.lower > 0:
+            parts.append(f"the {name} is ahead")
+        else:
+            parts.append(f"the {name} can't be told from it")
+    return f"{words} With 95 % confidence {', '.join(parts)}."
+
+
+def interpolation_lines(bundle: Bundle, found: Interpolation) -> list[str]:
+    """The same for a terminal: the verdict, then a line per weights.
+
+    Args:
+        bundle: whose members were compared.
+        found: as recorded in it.
+    """
+    info = interpolation_info(bundle, found)
+    lines = [info.verdict]
+    for row in found.rows:
+        kind = "member's weights" if row.is_member else "random weights"
+        lines.append(
+            f"{kind} {weights_text(row.weights)}: {bundle.label(row.member)}"
+            f" {row.portfolio_value:.3f}, soup {row.soup_value:.3f}, mixing"
+            f" {row.mixture_value:.3f}, {bundle.label(row.corner)} {row.corner_value:.3f}"
+        )
+    return lines

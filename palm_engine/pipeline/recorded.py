@@ -1,0 +1,133 @@
+"""What a bundle was made with, as it is on this machine: base model and rewards, and its draws.
+
+For whatever goes on where a build ended: the same base, the same rewards, answers drawn alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import pandas as pd
+
+from palm_engine.bundle.folder import Bundle
+from palm_engine.bundle.schema import BaseInfo
+from palm_engine.errors import BundleError, InvalidInputError, ModelSourceError
+from palm_engine.lm.settings import SamplingSettings
+from palm_engine.pipeline.progress import Progress
+from palm_engine.pipeline.rewards import Measure, TraitRewards
+from palm_engine.pipeline.store import Store
+from palm_engine.pipeline.workers import run_tasks
+from palm_engine.rewards import get_reward, reward_names
+from palm_engine.rewards.interface import fingerprint_of
+
+
+@dataclass(frozen=True)
+class RecordedBase:
+    """The base model of a bundle.
+
+    Attributes:
+        info: as the bundle records it.
+        sampling: how its answers are drawn.
+        folder: where it lies here.
+        key: what answers depend on besides their task: its fingerprint and number format.
+    """
+
+    info: BaseInfo
+    sampling: SamplingSettings
+    folder: Path
+    key: list[str]
+
+
+def recorded_base(bundle: Bundle, progress: Progress) -> RecordedBase:
+    """The base model that a bundle's answers came from.
+
+    Raises:
+        BundleError: the bundle doesn't say how answers are drawn.
+        ModelSourceError: the base on this machine is another one.
+    """
+    from palm_engine.lm.base_model.places import fingerprint
+    from palm_engine.lm.base_model.source import resolve_base
+    from palm_engine.lm.devices import build_dtype, pick_device, pick_dtype
+
+    manifest = bundle.manifest
+    if manifest.base is None or manifest.sampling is None:
+        raise BundleError(
+            f"{bundle.folder}: base or sampling is missing in portfolio.json, so no answers can be"
+            " drawn as the others were"
+        )
+    folder = resolve_base(manifest.base.source, progress.note)
+    own = fingerprint(folder)
+    if manifest.base.fingerprint not in (None, own):
+        raise ModelSourceError(
+            f"{folder}: isn't the base of this bundle (fingerprint {own[:12]}..., the bundle's is"
+            f" {str(manifest.base.fingerprint)[:12]}...)"
+        )
+    device = pick_device()
+    key = [own, str(pick_dtype(device, build_dtype(device)))]
+    return RecordedBase(manifest.base, manifest.sampling, folder, key)
+
+
+def recorded_rewards(bundle: Bundle, store: Store) -> tuple[TraitRewards, bool]:
+    """The bundle's rewards, and whether one of them changed since its answers were scored.
+
+    Raises:
+        InvalidInputError: a reward isn't known here.
+    """
+    known = reward_names()
+    measures = []
+    changed = False
+    for trait in bundle.manifest.traits:
+        if trait.reward not in known:
+            raise InvalidInputError(
+                f"trait {trait.name!r}: reward {trait.reward!r} is not known here; name the"
+                " configuration that it comes from (--rewards)"
+            )
+        reward = get_reward(trait.reward)
+        measures.append(Measure(trait.name, reward, trait.reward))
+        recorded = trait.reward_sha256
+        changed |= recorded is not None and recorded != fingerprint_of(reward)
+    return TraitRewards(measures, store), changed
+
+
+class _Task(Protocol):
+    @property
+    def policy(self) -> str: ...
+
+    @property
+    def count(self) -> int: ...
+
+
+Task = TypeVar("Task", bound=_Task)
+
+
+def drawn(
+    work: Callable[[Task], pd.DataFrame],
+    tasks: Sequence[Task],
+    keys: Sequence[str],
+    store: Store,
+    stage: Callable[[float], Callable[[float], None]],
+    workers: int,
+    suffix: str = "",
+) -> list[pd.DataFrame]:
+    """Answers of tasks, one kept file each, drawn where they aren't there yet.
+
+    Args:
+        work: draws a task's answers; a function of a module.
+        tasks: each for another policy.
+        keys: what each task's answers depend on.
+        store: keeps them below `draws/`.
+        stage: begins a stage of so many answers; not called where nothing is missing.
+        workers: processes.
+        suffix: of the files' names, after the policy's.
+    """
+    key = dict(zip((t.policy for t in tasks), keys, strict=True))
+    names = {t.policy: f"draws/{t.policy}{suffix}.parquet" for t in tasks}
+    missing = [t for t in tasks if not store.is_current(names[t.policy], key[t.policy])]
+    if missing:
+        done = stage(sum(t.count for t in missing))
+        for task, frame in run_tasks(work, missing, workers, done):
+            store.put_table(names[task.policy], key[task.policy], frame)
+    return [pd.read_parquet(store.path(names[t.policy])) for t in tasks]
