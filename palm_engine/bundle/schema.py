@@ -277,6 +277,55 @@ class Interpolation(Part):
     mixture_minus_portfolio: Bound
 
 
+class ReadPolicy(Part):
+    """What readers found in a policy's answers.
+
+    `fits`: the share that answers its prompt; `on_subject`: at least in part. `grades`: mean grade
+    of each trait, 0 to 2.
+    """
+
+    policy: Name
+    answers: int = Field(ge=1)
+    fits: Share
+    on_subject: Share
+    grades: dict[Name, Annotated[float, Field(ge=0, le=2)]]
+
+
+class ReadPreference(Part):
+    """In how many pairs readers saw more of a trait in its corner adapter's answer."""
+
+    trait: Name
+    adapter: Name
+    rival: Name
+    won: int = Field(ge=0)
+    lost: int = Field(ge=0)
+    tied: int = Field(ge=0)
+
+
+class Agreement(Part):
+    """Rank correlation (Spearman) of readers' grades and a trait's rewards."""
+
+    trait: Name
+    spearman: float = Field(ge=-1, le=1)
+    answers: int = Field(ge=2)
+
+
+class Reading(Part):
+    """A blind reading of recorded answers; `reader` says who read."""
+
+    reader: str
+    split: str
+    prompts: int = Field(ge=1)
+    policies: tuple[ReadPolicy, ...]
+    preferences: tuple[ReadPreference, ...]
+    agreement: tuple[Agreement, ...]
+
+    @property
+    def answers(self) -> int:
+        """How many single answers were graded."""
+        return sum(p.answers for p in self.policies)
+
+
 class ImportRecord(Part):
     """Where a bundle's rewards came from, if not from a build, and what was done to them.
 
@@ -321,6 +370,7 @@ class Manifest(Part):
     certificate: Certificate | None = None
     reward_audit: RewardAudit | None = None
     interpolation: Interpolation | None = None
+    reading: Reading | None = None
     curated_prompts: tuple[str, ...] = ()
     built: Built = Built()
     imported: ImportRecord | None = None

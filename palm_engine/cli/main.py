@@ -12,6 +12,7 @@ from palm_engine._version import __version__
 from palm_engine.cli.dashboard import commands as dashboard_commands
 from palm_engine.cli.extending import commands as extend_commands
 from palm_engine.cli.importing import commands as import_commands
+from palm_engine.cli.reading import commands as reading_commands
 from palm_engine.cli.rewards import commands as audit_commands
 from palm_engine.cli.rivals import commands as rival_commands
 from palm_engine.cli.serving import commands as serving_commands
@@ -36,6 +37,7 @@ app.add_typer(dashboard_commands)
 app.add_typer(table_commands)
 app.add_typer(import_commands)
 app.add_typer(extend_commands)
+app.add_typer(reading_commands)
 app.add_typer(rival_commands)
 app.add_typer(sharing_commands)
 app.add_typer(serving_commands)

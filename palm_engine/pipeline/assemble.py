@@ -26,6 +26,7 @@ from palm_engine.geometry.fields import region_centres
 from palm_engine.geometry.simplex import named_weights
 from palm_engine.pipeline.certify import Evaluated
 from palm_engine.pipeline.config import BuildConfig
+from palm_engine.pipeline.curated import curated_prompts
 from palm_engine.pipeline.evaluate import KlEstimate
 from palm_engine.pipeline.policy import Policy
 from palm_engine.pipeline.rewards import Measure, TraitRewards
@@ -81,7 +82,15 @@ def assemble_manifest(
             for m, w in zip(members, stand_for(members, candidates, data.traits), strict=True)
         ),
         certificate=certificate,
-        curated_prompts=config.curated_prompts,
+        curated_prompts=config.curated_prompts
+        or curated_prompts(
+            data.prompts,
+            data.samples,
+            members,
+            data.traits,
+            config.sampling.max_new_tokens,
+            config.never_curated,
+        ),
         built=Built(
             config=config.model_dump(mode="json"),
             seed=config.seed,

@@ -333,7 +333,8 @@ class Build:
         if t.method == "grpo":
             train = self.prompts[self.prompts["split"] == "train"]
             # What has no part in training: a change of it trains nothing again.
-            plain: dict[str, Any] = {"title": "", "curated_prompts": (), "display_names": {}}
+            plain: dict[str, Any] = {"title": "", "display_names": {}}
+            plain |= {"curated_prompts": (), "never_curated": ()}
             for part in ("run", "selection", "evaluation", "soups"):
                 plain[part] = BuildConfig.model_fields[part].default
             online = OnlineTask(

@@ -209,7 +209,12 @@ class BuildConfig(Section):
     selection: Selection = Selection()
     run: Run = Run()
     curated_prompts: tuple[str, ...] = Field(
-        (), description="prompt ids that the dashboard shows first"
+        (),
+        description="prompt ids that the dashboard shows first; where members differ most if not"
+        " given (pipeline/curated.py)",
+    )
+    never_curated: tuple[str, ...] = Field(
+        (), description="prompt ids that such a choice leaves out, after reading the answers"
     )
 
     @model_validator(mode="after")
