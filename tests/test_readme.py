@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from palm_engine.analysis.account import markdown_table
 from palm_engine.bundle.folder import Bundle, read_bundle
-from palm_engine.cli.terminal import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -228,7 +228,7 @@ def _numbers(sheet: pd.DataFrame, columns: Sequence[str], most: int) -> pd.DataF
             f"item {sheet['item'].iloc[row]}, {columns[column]}:"
             f" {sheet[columns[column]].iloc[row]!r} is none of 0 to {most}"
         )
-    return made.astype(int)
+    return pd.DataFrame(made.astype(int))
 
 
 def _prompts(

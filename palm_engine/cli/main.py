@@ -75,8 +75,9 @@ def show(
     ] = False,
 ) -> None:
     """Validate a bundle and show its candidates, members and certificate."""
+    from palm_engine.analysis.account import markdown_table
     from palm_engine.bundle.folder import read_bundle
-    from palm_engine.cli.terminal import bundle_table, certificate_lines, markdown_table
+    from palm_engine.cli.terminal import bundle_table, certificate_lines
 
     found = read_bundle(bundle)
     if markdown:
@@ -88,6 +89,39 @@ def show(
     console.print(bundle_table(found))
     for line in certificate_lines(found):
         console.print(line, highlight=False)
+
+
+@app.command()
+def account(
+    bundle: Annotated[Path, typer.Argument(help="A bundle folder.")],
+    notes: Annotated[
+        Path | None,
+        typer.Option(help="Markdown to put behind the aims: what was tried and learnt."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write; printed if not given.")
+    ] = None,
+) -> None:
+    """Tell how a bundle came out, as Markdown: aims met and missed, tables, random answers.
+
+    Example: palm account portfolios/demo --notes data/notes.md --out docs/demo.md
+    """
+    from palm_engine._files import write_whole
+    from palm_engine.analysis.account import account as told
+    from palm_engine.bundle.folder import read_bundle
+
+    prose = ""
+    if notes is not None:
+        try:
+            prose = notes.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInputError(f"{notes}: can't be read as text ({error})") from error
+    text = told(read_bundle(bundle), prose)
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        write_whole(out, text)
+        typer.echo(f"Wrote {out}.")
 
 
 @app.command()

@@ -161,24 +161,6 @@ def audit_lines(audit: RewardAudit) -> list[str]:
     ]
 
 
-def markdown_table(bundle: Bundle) -> str:
-    """The candidates as a Markdown table: rewards on held-out prompts, what was planned, KL.
-
-    Members in bold.
-    """
-    traits = bundle.traits
-    members = {m.policy for m in bundle.manifest.members}
-    head = ["policy", "kind", "role", *traits, *(f"planned {t}" for t in traits), "KL (nats)"]
-    lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
-    for c in bundle.manifest.candidates:
-        name = f"**{c.policy}**" if c.policy in members else c.policy
-        planned = [f"{c.planned.rewards[t]:.3f}" if c.planned else "" for t in traits]
-        kl = f"{c.kl.mean:.1f} ± {c.kl.standard_error:.1f}" if c.kl else ""
-        cells = [name, c.kind, c.role, *(f"{c.rewards[t]:.3f}" for t in traits), *planned, kl]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def printable(text: str) -> str:
     """Generated text without control characters, which could drive the terminal."""
     return "".join(c for c in text if c in "\n\t" or (ord(c) >= 32 and not 0x7F <= ord(c) < 0xA0))

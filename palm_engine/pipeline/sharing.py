@@ -6,7 +6,6 @@ pickle. What is pulled is validated like any bundle before it takes its place.
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from palm_engine._files import whole_folder
 from palm_engine._types import Notice
+from palm_engine.analysis.account import plain
 from palm_engine.analysis.guarantee import statements
 from palm_engine.bundle.folder import TABLES, Bundle, check_target, read_bundle
 from palm_engine.bundle.schema import Candidate
@@ -119,7 +119,7 @@ def model_card(bundle: Bundle, repo: str = "") -> str:
     base = manifest.base.source if manifest.base is not None else ""
     lines = ["---", "library_name: peft", "tags: [palm-atlas, portfolio, lora]"]
     lines += [f"base_model: {base}"] if is_hub_id(base) else []
-    lines += ["---", "", f"# {_plain(manifest.title or manifest.name)}", ""]
+    lines += ["---", "", f"# {plain(manifest.title or manifest.name)}", ""]
     lines += [
         f"A portfolio of {len(manifest.members)} policies out of {len(manifest.candidates)}"
         f" candidates, for every preference over {', '.join(bundle.traits)}. Made with PALM Atlas.",
@@ -127,7 +127,7 @@ def model_card(bundle: Bundle, repo: str = "") -> str:
     ]
     rows = tuple(bundle.members)
     for statement in statements(bundle, rows, _bound(bundle)) if rows else []:
-        lines += [f"**{statement.heading}.** {_plain(statement.text)}", ""]
+        lines += [f"**{statement.heading}.** {plain(statement.text)}", ""]
     lines += ["| member | kind | stands for | " + " | ".join(bundle.traits) + " |"]
     lines += ["| --- | --- | --- |" + " --- |" * len(bundle.traits)]
     for member in manifest.members:
@@ -137,10 +137,10 @@ def model_card(bundle: Bundle, repo: str = "") -> str:
         lines.append(f"| {_name(candidate)} | {candidate.kind} | {stands} | {rewards} |")
     lines += ["", "## How traits are measured", ""]
     for trait in manifest.traits:
-        lines.append(f"- {trait.name}: {_plain(trait.reward)}; {_plain(trait.normalisation)}.")
+        lines.append(f"- {trait.name}: {plain(trait.reward)}; {plain(trait.normalisation)}.")
     if base:
-        note = f" {_plain(manifest.base.note)}." if manifest.base and manifest.base.note else ""
-        lines += ["", f"Base model: {_plain(base)}.{note}"]
+        note = f" {plain(manifest.base.note)}." if manifest.base and manifest.base.note else ""
+        lines += ["", f"Base model: {plain(base)}.{note}"]
     where = f"portfolios/{manifest.name}"
     lines += ["", "## Use", "", "```", f"palm pull {repo or 'OWNER/NAME'} --out {where}"]
     lines += ["palm app --portfolios portfolios", "```", ""]
@@ -153,12 +153,7 @@ def _bound(bundle: Bundle) -> Bound | None:
 
 
 def _name(candidate: Candidate) -> str:
-    return _plain(candidate.label).replace("|", "\\|")
-
-
-def _plain(text: str) -> str:
-    """Text that can't end a table, open HTML or load an image."""
-    return re.sub(r"([<>\[\]!`*_#])", r"\\\1", " ".join(text.split()))
+    return plain(candidate.label)
 
 
 def _copy(source: Path, target: Path) -> None:
