@@ -22,7 +22,7 @@ def placed() -> Row:
         found = placement(oracle, Target(k=5, multiplicative=True), Options(budget=35))
         calls.append(found.oracle_calls)
         ours.append(true_gap(oracle, found.points)[1])
-        baseline = palm(oracle, Target(k=5), Options(grid_eps=0.2, grid_delta=0.2))
+        baseline = palm(oracle, Target(k=5), Options(grid_eps=0.2, grid_delta=0.2), lazy=False)
         size = baseline.oracle_calls
         theirs.append(true_gap(oracle, baseline.points)[1])
     ratios = [f"{a / b:.2f}" for a, b in zip(ours, theirs, strict=True)]

@@ -1,4 +1,8 @@
-"""Claim: a dozen oracle calls certify (.05, .01) on KL pools, where PALM's grid makes 33,391."""
+"""Claim: a dozen oracle calls certify (.05, .01) on KL pools over all weights.
+
+PALM's lazy search needs as few for its grid: it has the same bound here. What it proves is about
+the grid's weights; between them the grid's own tolerance comes on top.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,8 @@ from benchmarks.chart import line_chart
 from benchmarks.common import BETA, Row, pool
 from palm_engine.oracles.gibbs import GibbsOracle
 from palm_engine.selection.options import Options
-from palm_engine.selection.palm import grid_size, palm
+from palm_engine.selection.palm import palm
+from palm_engine.selection.parts.grids import grid_size
 from palm_engine.selection.parts.sandwich import sandwich
 from palm_engine.selection.result import Target
 
@@ -34,7 +39,6 @@ def certified() -> Row:
                 oracle,
                 Target(eps=0.05, delta=0.01),
                 Options(grid_eps=0.05, grid_delta=0.01),
-                lazy=True,
             ).oracle_calls
         )
     steps = sorted(set.intersection(*(set(h) for h in histories)))
@@ -52,7 +56,7 @@ def certified() -> Row:
             " seeds (goal 12)"
         ),
         f"{calls} calls, {np.mean(seconds):.2f} s",
-        f"PALM's grid: {grid_size(3, 0.05, 0.01):,}; lazy PALM: {lazy}",
+        f"lazy PALM, for its grid of {grid_size(3, 0.05, 0.01):,} weights only: {lazy}",
     )
 
 

@@ -21,7 +21,7 @@ from palm_engine.analysis.verdict import Verdict
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.confidence import Bound, simultaneous_bounds
 from palm_engine.geometry.gap import minimum_of_envelope
-from palm_engine.selection.palm import promised_size
+from palm_engine.selection.parts.grids import promised_size
 
 BAND_RESAMPLES = 400
 ADDITIVE = "Additive (delta)"
@@ -205,10 +205,10 @@ def candidates_view(
         least = minimum_of_envelope(bundle.points, bundle.region)[0] if multiplicative else None
         most = promised_size(len(bundle.traits), marked[1], least)
         sentence += (
-            f" For a worst gap of {marked[1]:.4f} PALM's grid promises {most:,} members at most,"
-            " whatever the "
+            f" For a worst gap of {marked[1]:.4f} a grid of weights promises {most:,} members at"
+            " most, whatever the policies are (our bound, after PALM);"
+            f" {len(portfolio.rows)} do here."
         )
-        sentence += f"policies are (reconstructed bound); {len(portfolio.rows)} do here."
     st.caption(sentence)
     figure.show(
         charts.multiples(told, len(portfolio.rows) if portfolio else None),

@@ -13,7 +13,8 @@ from palm_engine.geometry.policies import as_points
 from palm_engine.geometry.region import Region
 from palm_engine.selection.methods import METHODS
 from palm_engine.selection.options import Options
-from palm_engine.selection.palm import grid_size, palm
+from palm_engine.selection.palm import palm
+from palm_engine.selection.parts.grids import grid_size
 from palm_engine.selection.result import Selection, Target
 
 RANDOM_DRAWS = 20

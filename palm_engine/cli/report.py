@@ -11,7 +11,7 @@ from palm_engine.geometry.confidence import Bound, worst_gap_bound
 from palm_engine.geometry.fields import coverage
 from palm_engine.geometry.region import Region
 from palm_engine.geometry.simplex import named_weights
-from palm_engine.selection.palm import promised_size, size_upper_bound
+from palm_engine.selection.parts.grids import promised_size, size_upper_bound
 from palm_engine.selection.result import Selection, Target
 from palm_engine.tables.reward_table import RewardTable
 
@@ -53,9 +53,9 @@ class ConfidenceReport(_Part):
 class SelectionReport(_Part):
     """A selection in names; `stopped` says what ended the search.
 
-    `size_lower_bound` is proved for this table. `size_upper_bound` is what PALM's theory promises
-    for the tolerance whatever the policies are (rewards in [0, 1], no cost); None for a budget k or
-    where it promises nothing.
+    `size_lower_bound` is proved for this table. `size_upper_bound` is what a grid of weights
+    promises for the tolerance whatever the policies are (rewards in [0, 1], no cost); None for a
+    budget k or where it promises nothing.
     """
 
     method: str

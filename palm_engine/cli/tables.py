@@ -92,6 +92,10 @@ def select(
     grid_delta: Annotated[
         float, typer.Option(min=0.001, max=0.999, help="delta of the grid of the method palm.")
     ] = 0.1,
+    thin_grid: Annotated[
+        bool,
+        typer.Option("--thin-grid", help="For the method palm: the same promise, fewer weights."),
+    ] = False,
     threshold: Threshold = 0.05,
     out: Annotated[
         Path | None, typer.Option(help="Write a bundle that the dashboard opens.")
@@ -133,6 +137,7 @@ def select(
         batch=batch,
         seed=seed,
         grid_eps=grid_eps,
+        thin_grid=thin_grid,
         grid_delta=grid_delta,
     )
     target = Target(k=k, eps=eps, delta=delta, multiplicative=multiplicative)
@@ -350,8 +355,8 @@ def _print_report(summary: SelectionReport, rewards: RewardTable, json: bool) ->
     ]
     if summary.size_upper_bound is not None:
         lines.append(
-            f"PALM's theory promises at most {summary.size_upper_bound:,} members for this"
-            " tolerance, whatever the policies are (reconstructed bound)."
+            f"A grid of weights promises at most {summary.size_upper_bound:,} members for this"
+            " tolerance, whatever the policies are (our bound, after PALM)."
         )
     if summary.gap_lower_bound is not None:
         lines.append(

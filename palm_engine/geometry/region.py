@@ -18,6 +18,9 @@ from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.simplex import sample_uniform
 
 LEAST_WIDTH = 1e-6
+# Rounds of rejection; after a few of them it goes on only if the rest can do it.
+MOST_TRIES = 400
+FEW_TRIES = 4
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,18 @@ class Region:
         room = 1 - self.lower.sum()
         if (self.upper >= self.lower + room - 1e-12).all():  # a smaller copy of the simplex
             return np.asarray(self.lower + room * sample_uniform(self.d, count, rng))
+        kept = np.empty((0, self.d))
+        for tried in range(1, MOST_TRIES + 1):
+            drawn = self.lower + room * sample_uniform(self.d, max(count, 1000), rng)
+            kept = np.vstack([kept, drawn[(drawn <= self.upper).all(axis=1)]])
+            if len(kept) >= count:
+                return np.asarray(kept[:count])
+            if tried >= FEW_TRIES and len(kept) < count * tried / MOST_TRIES:
+                break
+        return self._sample_cells(count, rng)
+
+    def _sample_cells(self, count: int, rng: np.random.Generator) -> Floats:
+        """As `sample`, by cutting the region into simplices: where rejection rarely hits."""
         from scipy.spatial import Delaunay
 
         corners = self.corners()

@@ -40,6 +40,7 @@ from palm_engine.rewards.interface import scores_of
 from palm_engine.selection.minimum import minimum, size_curve
 from palm_engine.selection.options import Options
 from palm_engine.selection.palm import palm
+from palm_engine.selection.parts.average import with_least_expected_gap
 from palm_engine.selection.parts.cuts import TOLERANCE
 from palm_engine.selection.result import Target
 from palm_engine.tables.repeats import warnings_of
@@ -151,13 +152,19 @@ def select_and_certify(
     """
     choose = data.values("choose").mean(axis=0)
     options = Options(time_limit=settings.seconds)
-    chosen = minimum(choose, Target(k=settings.k), options)
+    best = minimum(choose, Target(k=settings.k), options)
+    chosen = with_least_expected_gap(choose, best, settings.slack)
     method = "minimum (exact best k of the candidates)"
+    if settings.slack:
+        method += f", then the least expected gap within {settings.slack:.0%} of its worst gap"
     rows = list(chosen.members)
     if members is not None:
         rows = [data.policies.index(m) for m in members]
         method = "given"
-    curve = size_curve(choose, MOST_CURVE, options)
+    curve = [
+        with_least_expected_gap(choose, s, settings.slack)
+        for s in size_curve(choose, MOST_CURVE, options)
+    ]
     single = curve[0].members
     done(1)
 

@@ -49,7 +49,10 @@ class OwnPolicy(Section):
     name: Name
     display_name: str = Field("", max_length=80, description="for people")
     system: str = ""
-    adapter: Path | None = Field(None, description="folder of a PEFT LoRA adapter for the base")
+    adapter: str | None = Field(
+        None,
+        description="a PEFT LoRA adapter for the base: its folder, or a Hugging Face id",
+    )
     url: str | None = Field(
         None, pattern=r"^https?://", description="OpenAI-compatible server, with `model`"
     )
@@ -169,6 +172,13 @@ class Selection(Section):
     """How many members are chosen, and how their gap is bounded."""
 
     k: int = Field(5, ge=1)
+    slack: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="share of the least worst gap that is given up where that lowers the expected"
+        " gap of uniform users; 0: none",
+    )
     confidence: float = Field(0.95, gt=0.5, lt=1)
     resamples: int = Field(1000, ge=100)
     seconds: float | None = Field(

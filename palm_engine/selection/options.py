@@ -29,6 +29,8 @@ class Options:
         seed: for methods that draw.
         grid_eps: eps of the grid of `palm`.
         grid_delta: delta of the grid of `palm`.
+        thin_grid: use the thin grid in its place (parts/grids.py): the same promise, about one of d
+            of its weights.
     """
 
     region: Region | None = None
@@ -40,6 +42,7 @@ class Options:
     seed: int = 0
     grid_eps: float = 0.1
     grid_delta: float = 0.1
+    thin_grid: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "include", tuple(sorted(set(self.include))))

@@ -11,7 +11,7 @@ from palm_engine.analysis.comparison import coarse_grid, compare_methods
 from palm_engine.errors import UndefinedGapError
 from palm_engine.geometry.gap import worst_additive_gap, worst_gap
 from palm_engine.geometry.region import Region
-from palm_engine.selection.palm import grid_size
+from palm_engine.selection.parts.grids import grid_size
 from tests.support.bundles import sphere
 
 

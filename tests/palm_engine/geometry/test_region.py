@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
+from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.gap import worst_additive_gap
 from palm_engine.geometry.region import Region
@@ -64,6 +65,39 @@ def test_samples_are_uniform_by_volume() -> None:
     region = Region(np.zeros(3), np.array([0.5, 0.5, 1.0]))
     drawn = region.sample(20_000, np.random.default_rng(0))
     assert (drawn[:, 0] <= 0.25).mean() == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("d", [3, 5, 8])
+def test_rejection_and_cells_draw_from_the_same_distribution(d: int) -> None:
+    rng = np.random.default_rng(1)
+    upper = np.full(d, 1.0)
+    upper[:2] = (0.2, 0.5)
+    region = Region(np.full(d, 0.01), upper)
+    drawn = region.sample(20_000, rng)
+    assert len(drawn) == 20_000
+    assert region.contains(drawn).all()
+    if d < 8:  # cutting eight dimensions into cells takes half a minute
+        cells = region._sample_cells(20_000, rng)
+        assert drawn.mean(axis=0) == pytest.approx(cells.mean(axis=0), abs=0.005)
+        assert drawn.std(axis=0) == pytest.approx(cells.std(axis=0), abs=0.005)
+
+
+def test_a_region_that_rejection_rarely_hits_is_cut_into_cells(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Six upper bounds that all but fix the weights: one draw in three thousand is inside.
+    region = Region(np.zeros(6), np.full(6, 0.169))
+    calls: list[int] = []
+    cells = Region._sample_cells
+
+    def counted(self: Region, count: int, rng: np.random.Generator) -> Floats:
+        calls.append(count)
+        return cells(self, count, rng)
+
+    monkeypatch.setattr(Region, "_sample_cells", counted)
+    drawn = region.sample(500, np.random.default_rng(0))
+    assert region.contains(drawn).all()
+    assert calls == [500]
 
 
 @pytest.mark.parametrize(
