@@ -11,31 +11,47 @@ from typing import Any
 from palm_engine.errors import ModelSourceError
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-# Activations, and what torch and the allocator keep beside the weights.
+# What torch and the allocator keep beside the weights.
 SLACK = 1.15
+# About so many letters are a token: few enough that texts are rather over- than underestimated.
+LETTERS_PER_TOKEN = 3
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes for weights, adapters and the cache of the longest batch.
+    """Bytes that a model takes.
 
-    `free` is what the device has, None: unknown.
+    Attributes:
+        weights: of the base.
+        adapters: of all adapters.
+        row: of one answer at once: its keys and values at full length, and its activations while
+            its prompt runs.
+        rows: answers at once.
+        free: what the device has; None: unknown.
     """
 
     weights: int
     adapters: int
-    cache: int
+    row: int
+    rows: int
     free: int | None
 
     @property
     def total(self) -> int:
-        """All of it, in bytes, with slack for activations."""
-        return int(SLACK * (self.weights + self.adapters + self.cache))
+        """All of it, in bytes, with slack."""
+        return int(SLACK * (self.weights + self.adapters + self.row * self.rows))
 
     @property
     def fits(self) -> bool:
         """Whether the device has that much; taken to be so where it doesn't say."""
         return self.free is None or self.total <= self.free
+
+    def most_rows(self, wanted: int) -> int:
+        """How many answers at once fit, `wanted` at most."""
+        if self.free is None:
+            return wanted
+        room = self.free / SLACK - self.weights - self.adapters
+        return max(0, min(wanted, int(room // max(self.row, 1))))
 
 
 def estimate(
@@ -44,7 +60,8 @@ def estimate(
     adapters: int,
     config: dict[str, Any],
     rows: int,
-    tokens: int,
+    prompt_tokens: int,
+    new_tokens: int,
     free: int | None,
 ) -> Estimate:
     """Memory that a model will take.
@@ -53,19 +70,25 @@ def estimate(
         parameters: of the base.
         dtype: one of BYTES.
         adapters: parameters of all adapters.
-        config: the model's config.json.
+        config: the model's config.json; models with other parts than text have its figures in
+            `text_config`.
         rows: answers at once.
-        tokens: of each answer with its prompt.
+        prompt_tokens: of each prompt.
+        new_tokens: of each answer.
         free: bytes that the device has free; None where it doesn't say.
     """
+    config = config | (config.get("text_config") or {})
     size = BYTES[dtype]
-    heads = int(config.get("num_key_value_heads") or config.get("num_attention_heads") or 1)
-    hidden = int(config.get("hidden_size") or 1024)
-    width = int(
-        config.get("head_dim") or hidden // max(int(config.get("num_attention_heads") or 1), 1)
-    )
-    cache = 2 * int(config.get("num_hidden_layers") or 32) * heads * width * rows * tokens * size
-    return Estimate(parameters * size, adapters * size, cache, free)
+    heads = max(int(config.get("num_attention_heads") or config.get("n_head") or 1), 1)
+    shared = int(config.get("num_key_value_heads") or heads)
+    hidden = int(config.get("hidden_size") or config.get("n_embd") or 1024)
+    width = int(config.get("head_dim") or hidden // heads)
+    layers = int(config.get("num_hidden_layers") or config.get("n_layer") or 32)
+    inner = int(config.get("intermediate_size") or config.get("n_inner") or 4 * hidden)
+    cache = 2 * layers * shared * width * (prompt_tokens + new_tokens) * size
+    # Gate and up together, and a few copies of what goes from layer to layer; one layer at a time.
+    activations = (2 * inner + 4 * hidden) * prompt_tokens * size
+    return Estimate(parameters * size, adapters * size, cache + activations, rows, free)
 
 
 def free_bytes(device: str) -> int | None:
@@ -98,21 +121,32 @@ def resident_bytes() -> int | None:
 
 
 def require_fits(needed: Estimate, dtype: str, device: str, policies: int) -> None:
-    """Raise ModelSourceError, naming what would fit, where `needed` is more than the device has.
+    """Check that the device has as much as is needed.
+
+    Args:
+        needed: what a model and its answers take.
+        dtype: of its weights.
+        device: for the message.
+        policies: how many answer at once.
 
     Raises:
-        ModelSourceError: , naming what would fit, where `needed` is more than the device has.
+        ModelSourceError: it has less; names what would fit.
     """
     if needed.fits or needed.free is None:
         return
     ways = []
     if dtype == "float32":
-        half = Estimate(needed.weights // 2, needed.adapters // 2, needed.cache // 2, needed.free)
+        half = replace(
+            needed,
+            weights=needed.weights // 2,
+            adapters=needed.adapters // 2,
+            row=needed.row // 2,
+        )
         if half.fits:
             ways.append(f"bfloat16 ({_gigabytes(half.total)})")
     for k in range(policies - 1, 0, -1):
         some = replace(
-            needed, adapters=needed.adapters * k // policies, cache=needed.cache * k // policies
+            needed, adapters=needed.adapters * k // policies, rows=needed.rows * k // policies
         )
         if some.fits:
             ways.append(f"{k} adapter{'s' if k > 1 else ''} at a time")

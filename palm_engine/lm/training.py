@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from palm_engine._files import whole_folder
+from palm_engine.lm.checkpoint import Checkpoint, training_key
 from palm_engine.lm.generation.conversation import conversation_ids
 from palm_engine.lm.generation.likelihood import answer_logits
 from palm_engine.lm.generation.sampling import answer_end_id
@@ -81,7 +82,8 @@ def train_adapter(
     """Train one adapter on weighted `pairs` and write it to `folder`.
 
     Where `settings.held_out` keeps prompts back, training stops once their loss rises, and the
-    adapter of the best epoch is written. `progress` gets the share done, 0 to 1.
+    adapter of the best epoch is written. `progress` gets the share done, 0 to 1. A training that
+    was stopped goes on after its last whole epoch.
     """
     import torch
     from peft import LoraConfig, get_peft_model
@@ -94,9 +96,11 @@ def train_adapter(
         task_type="CAUSAL_LM",
     )
     adapted = get_peft_model(model, lora)
+    checkpoint = Checkpoint(folder, training_key(tuple(pairs), settings, seed))
     try:
-        report, state = _optimise(adapted, tokenizer, pairs, settings, seed, progress)
+        report, state = _optimise(adapted, tokenizer, pairs, settings, seed, checkpoint, progress)
         _save(adapted, state, folder)
+        checkpoint.clear()
     finally:
         adapted.unload()
     return report
@@ -108,6 +112,7 @@ def _optimise(
     pairs: Sequence[Pair],
     settings: TrainingSettings,
     seed: int,
+    checkpoint: Checkpoint,
     progress: Callable[[float], None],
 ) -> tuple[TrainingReport, dict[str, Any]]:
     import torch
@@ -122,10 +127,18 @@ def _optimise(
     # the step is that of the weighted likelihood over all pairs.
     per_batch = sum(row.tokens for row in train) / batches
     losses: list[float] = []
-    held_out = [_mean_loss(adapted, tokenizer, held, settings.batch_size)] if held else []
+    held_out: list[float] = []
     best = (1, adapter_state(adapted))
     step = 0
-    for epoch in range(1, settings.epochs + 1):
+    kept = checkpoint.restore(parameters, optimiser)
+    if kept is not None:
+        losses, held_out = kept["losses"], kept["held_out"]
+        best = (kept["best"], kept["best_state"])
+        step = kept["step"]
+        rng.bit_generator.state = kept["order"]
+    elif held:
+        held_out = [_mean_loss(adapted, tokenizer, held, settings.batch_size)]
+    for epoch in range(len(losses) + 1, settings.epochs + 1):
         adapted.train()
         loss_sum = 0.0
         for batch in _batches(train, settings.batch_size, rng):
@@ -148,6 +161,10 @@ def _optimise(
                 progress(1.0)
                 break
         best = (epoch, adapter_state(adapted))
+        if epoch < settings.epochs:
+            content = {"losses": losses, "held_out": held_out, "best": epoch, "step": step}
+            content["order"] = rng.bit_generator.state
+            checkpoint.keep(parameters, optimiser, best[1], content)
     return TrainingReport(tuple(losses), tuple(held_out), best[0], step), best[1]
 
 

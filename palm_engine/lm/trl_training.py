@@ -10,7 +10,7 @@ objective is no longer linear in the weights with the declared normalisation. Th
 from __future__ import annotations
 
 import math
-import tempfile
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ import numpy as np
 
 from palm_engine._types import Floats
 from palm_engine.errors import DependencyError, ModelSourceError
+from palm_engine.lm.checkpoint import trainer_checkpoints, training_key
 from palm_engine.lm.generation.conversation import conversation_text, turn_end_id
 from palm_engine.lm.settings import SamplingSettings, TrainingSettings
 from palm_engine.lm.training import TrainingReport, save_adapter
@@ -90,7 +91,8 @@ def train_dpo(
         }
         for p in preferences
     ]
-    with _left_as_it_was(model), tempfile.TemporaryDirectory() as place:
+    place = trainer_checkpoints(folder, training_key(tuple(preferences), settings, seed))
+    with _left_as_it_was(model):
         arguments = DPOConfig(
             beta=settings.dpo.beta,
             max_length=None,
@@ -150,7 +152,9 @@ def train_grpo(
         {"prompt": conversation_text(tokenizer, settings.system, p), "question": p} for p in prompts
     ]
     shared = _Scores(score)
-    with _left_as_it_was(model), tempfile.TemporaryDirectory() as place:
+    key = training_key(tuple(prompts), tuple(map(float, weights)), settings, sampling, seed)
+    place = trainer_checkpoints(folder, key)
+    with _left_as_it_was(model):
         arguments = GRPOConfig(
             num_generations=g.generations,
             beta=g.beta,
@@ -208,9 +212,9 @@ class _Scores:
         return reward
 
 
-def _arguments(place: str, settings: TrainingSettings, seed: int) -> dict[str, Any]:
+def _arguments(place: Path, settings: TrainingSettings, seed: int) -> dict[str, Any]:
     return {
-        "output_dir": place,
+        "output_dir": str(place),
         "learning_rate": settings.learning_rate,
         "per_device_train_batch_size": settings.batch_size,
         "num_train_epochs": settings.epochs,
@@ -218,7 +222,10 @@ def _arguments(place: str, settings: TrainingSettings, seed: int) -> dict[str, A
         "lr_scheduler_type": "linear",
         "max_grad_norm": 1.0,
         "seed": seed % 2**31,
-        "save_strategy": "no",
+        # A share of all steps: what is done is lost by a tenth at most.
+        "save_strategy": "steps",
+        "save_steps": 0.1,
+        "save_total_limit": 1,
         "report_to": "none",
         "logging_steps": 1,
         "disable_tqdm": True,
@@ -273,13 +280,16 @@ def _watch(progress: Callable[[float], None]) -> Any:
 
 def _trained(trainer: Any, folder: Path, traits: tuple[str, ...] = ()) -> TrainingReport:
     from transformers import PrinterCallback
+    from transformers.trainer_utils import get_last_checkpoint
 
     trainer.remove_callback(PrinterCallback)
     adapted = trainer.accelerator.unwrap_model(trainer.model)
+    place = Path(trainer.args.output_dir)
     try:
-        trainer.train()
+        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(place)))
         adapted.eval()
         save_adapter(adapted, folder)
+        shutil.rmtree(place)
     finally:
         adapted.unload()
     logs = [entry for entry in trainer.state.log_history if "loss" in entry]

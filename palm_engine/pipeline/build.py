@@ -25,6 +25,7 @@ from palm_engine.errors import ConfigError
 from palm_engine.lm.training import TrainingReport
 from palm_engine.lm.trl_training import require_trl
 from palm_engine.pipeline.assemble import assemble_manifest, package_versions
+from palm_engine.pipeline.capacity import require_memory
 from palm_engine.pipeline.certify import CERTIFY_STEPS, Evaluated, certify
 from palm_engine.pipeline.config import BuildConfig
 from palm_engine.pipeline.evaluate import KlEstimate, KlTask, estimate_kl
@@ -35,10 +36,10 @@ from palm_engine.pipeline.recorded import drawn
 from palm_engine.pipeline.remote import RemoteTask, draw_remote
 from palm_engine.pipeline.rewards import TraitRewards
 from palm_engine.pipeline.sample import (
-    ANSWER_COLUMNS,
     DrawTask,
     draw,
     draw_key,
+    joined,
     read_demonstrations,
     read_prompts,
 )
@@ -99,6 +100,7 @@ class Build:
                 f"{out} holds the bundle {held!r}, not {self.config.name!r}; choose another --out"
             )
         base_folder = resolve_base(self.config.base, self.progress.note)
+        require_memory(self.config, self.prompts, base_folder)
         device = pick_device()
         self.model_key = [fingerprint(base_folder), str(pick_dtype(device, build_dtype(device)))]
         sources = [Policy("base", "base", None)]
@@ -148,13 +150,13 @@ class Build:
 
     def own_policies(self) -> list[Policy]:
         """The configuration's own policies; an adapter that can't be used is refused now."""
-        from palm_engine.lm.adapters.files import read_adapter
+        from palm_engine.lm.adapters.source import resolve_adapter
 
         found = []
         for p in self.config.policies:
-            folder = None if p.adapter is None else self.project / p.adapter
-            if folder is not None:
-                read_adapter(folder)
+            folder = None
+            if p.adapter is not None:
+                folder = resolve_adapter(p.adapter, self.project, self.progress.note)
             served = None if p.url is None or p.model is None else (p.url, p.model, p.extras)
             kind = "remote" if folder is None else "adapter"
             found.append(
@@ -368,7 +370,7 @@ class Build:
 
         def make() -> pd.DataFrame:
             done = self.progress.stage("Score answers", 1)
-            return self.rewards.score(pd.concat(frames).reset_index(drop=True), self.texts, done)
+            return self.rewards.score(joined(frames), self.texts, done)
 
         return self.store.table("samples.parquet", key, make)
 
@@ -429,7 +431,7 @@ class Build:
         if not self.store.is_current(name, key_of(task)):
             done = self.progress.stage(f"Ask {policy.name} ({split})", len(wanted) * samples)
             count = token_counter(resolve_base(self.config.base, self.progress.note))
-            frame = draw_remote(task, count, done)[ANSWER_COLUMNS]
+            frame = draw_remote(task, count, done)
             self.store.put_table(name, key_of(task), frame)
         return pd.read_parquet(self.store.path(name))
 

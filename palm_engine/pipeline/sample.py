@@ -6,6 +6,7 @@ Answers of policies to prompts, one resumable file per policy.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from palm_engine.pipeline.store import key_of
 from palm_engine.pipeline.workers import loaded_base, report_progress
 
 ANSWER_COLUMNS = ["policy", "prompt_id", "sample_id", "text", "tokens"]
+# How a server says that an answer ended (stop, length, content_filter); "" where none was asked.
+FINISH = "finish_reason"
 SPLITS = ("train", "choose", "certify")
 
 
@@ -87,6 +90,17 @@ def draw_from(
         for (pid, sample), answer in zip(keys, answers, strict=True)
     ]
     return pd.DataFrame(rows, columns=ANSWER_COLUMNS)
+
+
+def joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Answers of several draws below each other.
+
+    FINISH is kept where some have it.
+    """
+    whole = pd.concat(frames, ignore_index=True)
+    if FINISH in whole:
+        whole[FINISH] = whole[FINISH].fillna("").astype(str)
+    return whole
 
 
 def read_prompts(path: Path) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Base models from the Hugging Face hub.
+"""Base models and adapters from the Hugging Face hub.
 
 Safetensors and text files only, fetched only where a user asked for it.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from palm_engine._types import Notice
@@ -69,21 +70,8 @@ def resolve(source: str, report: Notice) -> Path:
     Raises:
         ModelSourceError: the model is not on the hub, not reachable, or has no safetensors.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
-
     report(f"Looking for {source} (Hugging Face hub or its local cache)")
-    try:
-        folder = Path(snapshot_download(source, allow_patterns=list(PATTERNS), endpoint=endpoint()))
-    except (HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError, OSError) as error:
-        raise ModelSourceError(
-            f"base model {source!r} is neither in the local Hugging Face cache nor reachable on the"
-            f" hub: {type(error).__name__}. Check the id and the network, or give a local folder."
-        ) from error
+    folder = fetch(source, "base model", PATTERNS)
     if not list(folder.glob("*.safetensors")):
         raise ModelSourceError(
             f"base model {source!r} has no safetensors weights; only those are loaded (no pickle)."
@@ -91,3 +79,34 @@ def resolve(source: str, report: Notice) -> Path:
             " folder."
         )
     return folder
+
+
+def fetch(source: str, what: str, patterns: Sequence[str], into: Path | None = None) -> Path:
+    """Files of a repository in a local folder, fetched where they aren't there.
+
+    Args:
+        source: `owner/name`.
+        what: that is fetched, for the message.
+        patterns: of file names.
+        into: the folder; the hub's own cache, which holds links, if not given.
+
+    Raises:
+        ModelSourceError: the repository is not on the hub, or not reachable.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    try:
+        folder = snapshot_download(
+            source, allow_patterns=list(patterns), endpoint=endpoint(), local_dir=into
+        )
+        return Path(folder)
+    except (HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError, OSError) as error:
+        raise ModelSourceError(
+            f"{what} {source!r} is neither in the local Hugging Face cache nor reachable on the"
+            f" hub: {type(error).__name__}. Check the id and the network, or give a local folder."
+        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -38,11 +39,24 @@ def conversation_ids(tokenizer: Any, system: str | None, prompt: str) -> list[in
     The system message is always explicit (empty when None): the chat template would otherwise put
     in its own. Where a template has no system role, the system prompt begins the user's message.
 
+    What looks like a special token in a prompt is text: nobody opens a turn by writing
+    `<|im_start|>`.
+
     Raises:
         ModelSourceError: there is no chat template, or it can't be rendered.
     """
-    text = conversation_text(tokenizer, system, prompt)
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    contents = {f"palm-{i}-text": text for i, text in enumerate((system or "", prompt))}
+    special = [str(t) for t in getattr(tokenizer, "added_tokens_decoder", {}).values()]
+    if not any(token in text for token in special for text in contents.values()):
+        text = conversation_text(tokenizer, system, prompt)
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    around = conversation_text(tokenizer, *contents)
+    ids: list[int] = []
+    for part in re.split(f"({'|'.join(contents)})", around):
+        text = contents.get(part, part)
+        options = {"split_special_tokens": True} if part in contents else {}
+        ids += tokenizer(text, add_special_tokens=False, **options)["input_ids"]
+    return ids
 
 
 def conversation_text(tokenizer: Any, system: str | None, prompt: str) -> str:

@@ -108,3 +108,54 @@ def test_training_stops_when_held_out_prompts_get_worse(tmp_path: Path) -> None:
 
 def _answer(pair: Pair) -> Answer:
     return Answer(pair.answer, tuple(pair.answer.encode()), 1)
+
+
+class Stopped(Exception):
+    """As if the process had been killed."""
+
+
+def stop_at(share: float) -> Any:
+    def progress(done: float) -> None:
+        if done > share:
+            raise Stopped
+
+    return progress
+
+
+@pytest.mark.parametrize("held_out", [0.0, 0.4])
+def test_a_training_that_was_stopped_ends_as_an_undisturbed_one(
+    tmp_path: Path, held_out: float
+) -> None:
+    settings = TrainingSettings(
+        rank=2, batch_size=2, epochs=4, learning_rate=1e-2, held_out=held_out
+    )
+    whole = train_adapter(tiny_llama(), ByteTokenizer(), PAIRS, settings, 3, tmp_path / "whole")
+    folder = tmp_path / "stopped"
+    steps: list[float] = []
+    for share in (0.3, 0.6):
+        with pytest.raises(Stopped):
+            train_adapter(tiny_llama(), ByteTokenizer(), PAIRS, settings, 3, folder, stop_at(share))
+        assert not folder.exists()
+        assert (tmp_path / "stopped.checkpoint.safetensors").is_file()
+    again = train_adapter(tiny_llama(), ByteTokenizer(), PAIRS, settings, 3, folder, steps.append)
+    assert min(steps) > 0.5, "what was done is not done again"
+    assert again == whole
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert {p.name for p in tmp_path.iterdir()} == {"whole", "stopped"}
+
+
+def test_a_checkpoint_of_another_training_or_a_damaged_one_is_left_alone(tmp_path: Path) -> None:
+    settings = TrainingSettings(rank=2, batch_size=2, epochs=3, held_out=0.0)
+    folder = tmp_path / "a"
+    kept = tmp_path / "a.checkpoint.safetensors"
+    for other in (b"no safetensors", None):
+        with pytest.raises(Stopped):
+            train_adapter(tiny_llama(), ByteTokenizer(), PAIRS, settings, 3, folder, stop_at(0.5))
+        if other is not None:
+            kept.write_bytes(other)
+        seed = 3 if other is not None else 4
+        steps: list[float] = []
+        train_adapter(tiny_llama(), ByteTokenizer(), PAIRS, settings, seed, folder, steps.append)
+        assert len(steps) == 6, "from the start"
+        assert not kept.exists()

@@ -127,3 +127,29 @@ def test_grpo_earns_more_of_what_the_weights_ask_for(
         assert scalar == pytest.approx(expected, abs=1e-4)
     assert sum(asked) == 30 * 16, "one scoring per answer, not one per trait"
     read_adapter(tmp_path / "a")
+
+
+def test_a_training_that_was_stopped_goes_on(base: Any, tmp_path: Path) -> None:
+    preferences = [Preference(None, p, "yes", "no!") for p in PROMPTS]
+    wanted = settings(method="dpo", batch_size=1, epochs=5)
+
+    def train(folder: Path, progress: Any) -> Any:
+        return train_dpo(base.model, base.tokenizer, preferences, wanted, 1, folder, progress)
+
+    def stop(share: float) -> None:
+        if share > 0.7:
+            raise KeyboardInterrupt
+
+    whole = train(tmp_path / "whole", lambda share: None)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "a", stop)
+    assert (tmp_path / "a.checkpoints").is_dir()
+    shares: list[float] = []
+    again = train(tmp_path / "a", shares.append)
+    assert min(shares) > 0.5, "what was done is not done again"
+    assert again.losses[-1] == pytest.approx(whole.losses[-1], abs=1e-4)
+    one, two = (read_adapter(tmp_path / name).layers for name in ("whole", "a"))
+    for path, pair in one.items():
+        (a, b, _), (c, d, _) = pair, two[path]
+        assert torch.allclose(b.float() @ a.float(), d.float() @ c.float(), atol=1e-3)
+    assert not (tmp_path / "a.checkpoints").exists()

@@ -1,0 +1,129 @@
+"""What a training that was stopped goes on from: kept beside the adapter until that is written.
+
+One safetensors file per training, written whole after an epoch. It is for one training only: under
+another key (other data, settings or seed) it is as if it weren't there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from palm_engine._files import whole_file, write_whole
+
+
+def training_key(*parts: object) -> str:
+    """A key of everything that a training depends on besides the base model.
+
+    Args:
+        parts: data, settings, seed; things whose `repr` says all of them.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(repr(part).encode())
+    return digest.hexdigest()
+
+
+class Checkpoint:
+    """The state of a training after its last whole epoch.
+
+    Args:
+        folder: of the adapter that is trained; the checkpoint lies beside it.
+        key: of the training.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.file = folder.with_name(f"{folder.name}.checkpoint.safetensors")
+        self.key = key
+
+    def restore(self, parameters: Sequence[Any], optimiser: Any) -> dict[str, Any] | None:
+        """Put a kept state back.
+
+        Args:
+            parameters: those that are trained, in a fixed order; they are changed in place.
+            optimiser: of these parameters, AdamW.
+
+        Returns:
+            What `keep` was given besides, or None where there is nothing to go on from.
+        """
+        import torch
+        from safetensors import SafetensorError, safe_open
+
+        if not self.file.is_file():
+            return None
+        try:
+            with safe_open(self.file, framework="pt") as kept:
+                about = kept.metadata() or {}
+                if about.get("key") != self.key:
+                    return None
+                tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
+            content: dict[str, Any] = json.loads(about["content"])
+        except (OSError, SafetensorError, KeyError, ValueError):
+            # Damaged: training from the start is right too.
+            return None
+        with torch.no_grad():
+            for i, parameter in enumerate(parameters):
+                parameter.copy_(tensors[f"{i}.value"])
+                optimiser.state[parameter] = {
+                    name: tensors[f"{i}.{name}"].to(parameter.device if name != "step" else "cpu")
+                    for name in ("step", "exp_avg", "exp_avg_sq")
+                }
+        torch.set_rng_state(tensors["torch_rng"])
+        content["best_state"] = {
+            name.removeprefix("best."): tensor
+            for name, tensor in tensors.items()
+            if name.startswith("best.")
+        }
+        return content
+
+    def keep(
+        self,
+        parameters: Sequence[Any],
+        optimiser: Any,
+        best_state: dict[str, Any],
+        content: dict[str, Any],
+    ) -> None:
+        """Keep the state.
+
+        Args:
+            parameters: as for `restore`.
+            optimiser: as for `restore`.
+            best_state: tensors of the best adapter so far, by name.
+            content: what else is needed, as JSON.
+        """
+        import torch
+        from safetensors.torch import save_file
+
+        tensors = {f"best.{name}": tensor for name, tensor in best_state.items()}
+        tensors["torch_rng"] = torch.get_rng_state()
+        for i, parameter in enumerate(parameters):
+            tensors[f"{i}.value"] = parameter.detach().cpu().contiguous()
+            state = optimiser.state[parameter]
+            for name in ("step", "exp_avg", "exp_avg_sq"):
+                tensors[f"{i}.{name}"] = state[name].detach().cpu().contiguous()
+        about = {"key": self.key, "content": json.dumps(content)}
+        with whole_file(self.file) as part:
+            save_file(tensors, part, metadata=about)
+
+    def clear(self) -> None:
+        """Forget it: the adapter is written."""
+        self.file.unlink(missing_ok=True)
+
+
+def trainer_checkpoints(folder: Path, key: str) -> Path:
+    """Where a trainer of transformers keeps its checkpoints; those of another key are deleted.
+
+    Args:
+        folder: of the adapter that is trained; checkpoints lie beside it.
+        key: of the training.
+    """
+    place = folder.with_name(f"{folder.name}.checkpoints")
+    mark = place / "key"
+    if place.exists() and not (mark.is_file() and mark.read_text().strip() == key):
+        shutil.rmtree(place)
+    write_whole(mark, key + "\n")
+    return place
