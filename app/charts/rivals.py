@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from app.charts.parts import LIMIT, OURS, QUIET
+from app.charts.parts import OURS, QUIET
 from palm_engine.analysis.interpolation import InterpolationInfo
 from palm_engine.bundle.schema import Interpolation
 from palm_engine.geometry.simplex import weights_text
@@ -28,7 +28,7 @@ def interpolation(found: Interpolation, info: InterpolationInfo) -> go.Figure:
             x=[min(values), max(values)],
             y=[place] * 2,
             mode="lines",
-            line={"color": LIMIT, "width": 1},
+            line={"color": QUIET, "width": 1},
             opacity=0.4,
             hoverinfo="skip",
             showlegend=False,

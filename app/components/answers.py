@@ -30,6 +30,7 @@ class Card:
         tokens: its length.
         scores: by trait.
         label: the policy's name for people; its id if empty.
+        ending: how a server says that it ended, where not by itself.
     """
 
     policy: str
@@ -39,6 +40,7 @@ class Card:
     tokens: int
     scores: Mapping[str, float]
     label: str = ""
+    ending: str = ""
 
 
 def prompt_order(bundle: Bundle) -> pd.Series[str]:
@@ -92,9 +94,17 @@ def recorded(
             found.append(Card(name, why, colour, None, 0, {}, bundle.label(name)))
             continue
         scores = {t: float(row[t]) for t in bundle.traits}
+        ending = str(row.get("finish_reason") or "")
         found.append(
             Card(
-                name, why, colour, str(row["text"]), int(row["tokens"]), scores, bundle.label(name)
+                name,
+                why,
+                colour,
+                str(row["text"]),
+                int(row["tokens"]),
+                scores,
+                bundle.label(name),
+                "" if ending == "stop" else ending,
             )
         )
     return found
@@ -134,6 +144,7 @@ def card(answer: Card, reference: Card | None = None) -> dict[str, object]:
         change = f" ({value - other.scores[trait]:+.2f})" if other and trait in other.scores else ""
         scores.append({"trait": trait, "value": f"{value:.2f}", "change": change})
     words = f" · {answer.tokens} tokens" if answer.text is not None else ""
+    words += f" · ended: {answer.ending}" if answer.ending else ""
     return {
         "colour": answer.colour,
         "title": answer.label or answer.policy,

@@ -85,9 +85,11 @@ def costs(
 
 
 def served_adapters(bundle: Bundle, members: Sequence[str]) -> int:
-    """How many of the members are held beside the base: adapters and soups."""
-    kinds = {c.policy: c.kind for c in bundle.manifest.candidates}
-    return sum(kinds[m] in ("adapter", "soup") for m in members)
+    """How many adapters the members hold beside the base; a mixture holds its parts'."""
+    held = set()
+    for member in map(bundle.candidate, members):
+        held |= {member.policy} if member.kind in ("adapter", "soup") else set(member.mixture or ())
+    return len(held)
 
 
 @st.fragment

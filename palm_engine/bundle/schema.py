@@ -20,7 +20,7 @@ Rewards = dict[Name, Share]
 Weights = dict[Name, Share]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Scope = Literal["certified", "pool", "candidates", "sampled"]
-Kind = Literal["base", "prompted", "adapter", "soup", "remote"]
+Kind = Literal["base", "prompted", "adapter", "soup", "mixture", "remote"]
 ValueKind = Literal["reward", "reward_minus_kl"]
 
 
@@ -98,6 +98,11 @@ class Candidate(Part):
     soup: dict[Name, Finite] | None = Field(
         None, description="weights of the policies whose adapters it combines"
     )
+    mixture: dict[Name, Finite] | None = Field(
+        None,
+        description="weights of the policies whose next-token logits it adds up, a pass of the"
+        " model for each",
+    )
     served: str = Field("", description="where a remote policy answered: model at url")
     planned: Planned | None = None
     kl: Kl | None = None
@@ -113,7 +118,12 @@ class Candidate(Part):
 
         All but policies that the bundle only has figures of.
         """
-        return self.kind in ("base", "prompted") or self.adapter is not None
+        return self.kind in ("base", "prompted", "mixture") or self.adapter is not None
+
+    @property
+    def passes(self) -> int:
+        """How often the model runs for one token: once, or once per part of a mixture."""
+        return len(self.mixture) if self.mixture else 1
 
 
 class Member(Part):
@@ -325,6 +335,17 @@ class Reading(Part):
         """How many single answers were graded."""
         return sum(p.answers for p in self.policies)
 
+    def fit_of(self, policies: Collection[str]) -> tuple[int, float, float]:
+        """How many answers of some policies were graded, and which shares fit, wholly and in part.
+
+        Shares are 0 where there are none.
+        """
+        own = [p for p in self.policies if p.policy in policies]
+        count = sum(p.answers for p in own)
+        fits = sum(p.fits * p.answers for p in own)
+        partly = sum(p.on_subject * p.answers for p in own)
+        return count, fits / max(count, 1), partly / max(count, 1)
+
 
 class ImportRecord(Part):
     """Where a bundle's rewards came from, if not from a build, and what was done to them.
@@ -391,8 +412,10 @@ class Manifest(Part):
             raise ValueError("traits: two share a name")
         everyone = (*self.candidates, *self.outside)
         _require_distinct("candidates", [c.policy for c in everyone])
+        with_adapter = {c.policy for c in everyone if c.adapter is not None}
         for i, candidate in enumerate(everyone):
             _check_candidate(f"candidates.{i}", candidate, traits)
+            _check_mixture(f"candidates.{i}.mixture", candidate, with_adapter)
         for trait in self.where:
             if trait not in traits:
                 raise ValueError(f"where: {trait!r} is not a trait")
@@ -424,6 +447,14 @@ def _check_candidate(field: str, candidate: Candidate, traits: Collection[str]) 
     inside = candidate.adapter
     if inside is not None and (inside.startswith("/") or ".." in inside.split("/")):
         raise ValueError(f"{field}.adapter: must be a path inside the bundle")
+
+
+def _check_mixture(field: str, candidate: Candidate, with_adapter: Collection[str]) -> None:
+    if (candidate.kind == "mixture") != bool(candidate.mixture):
+        raise ValueError(f"{field}: a mixture needs parts, and nothing else has some")
+    lacking = sorted(set(candidate.mixture or ()) - set(with_adapter))
+    if lacking:
+        raise ValueError(f"{field}: {lacking[0]!r} is no policy with an adapter")
 
 
 def _vectors_of(candidate: Candidate) -> Iterator[tuple[str, Mapping[str, float]]]:

@@ -66,6 +66,13 @@ def app(
         ),
     ] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on.")] = None,
+    server: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A server that live answers may be asked of, where a bundle's remote policies"
+            " answered; it is sent prompts. May be repeated."
+        ),
+    ] = None,
     rewards: Rewards = None,
     project: Project = Path("."),
 ) -> None:
@@ -81,6 +88,10 @@ def app(
         use_rewards(rewards, project)  # refused here rather than in the browser
         os.environ["PALM_REWARDS"] = str(rewards.resolve())
         os.environ["PALM_PROJECT"] = str(project.resolve())
+    if server:
+        from palm_engine.serving.servers import VARIABLE
+
+        os.environ[VARIABLE] = ",".join(server)
     words = command_line(home, served, port)
     if os.name == "posix":
         # In its place, so that whatever ends this process ends the server.

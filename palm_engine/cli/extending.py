@@ -46,11 +46,18 @@ def add(
     bundle: BundlePath,
     name: Annotated[str, typer.Option(help="The policy's name in the bundle.")],
     adapter: Annotated[
-        Path | None, typer.Option(help="Folder of a PEFT LoRA adapter for the bundle's base.")
+        str | None,
+        typer.Option(
+            help="A PEFT LoRA adapter for the bundle's base: its folder, or a Hugging Face id."
+        ),
     ] = None,
     soup: Annotated[
         str | None,
         typer.Option(help='Adapters of the bundle combined exactly: "POLICY=.5,POLICY=.5".'),
+    ] = None,
+    mix: Annotated[
+        str | None,
+        typer.Option(help='Adapters mixed at every token, a pass for each: "POLICY=.5,POLICY=.5".'),
     ] = None,
     url: Annotated[str | None, typer.Option(help="OpenAI-compatible server; with --model.")] = None,
     model: Annotated[str | None, typer.Option(help="The policy's name on its server.")] = None,
@@ -73,7 +80,7 @@ def add(
     keep_members: Keep = False,
     workers: Workers = 2,
 ) -> None:
-    """Add a policy: an adapter, a soup, a system prompt, or a model on a server.
+    """Add a policy: an adapter, a soup, a mixture, a system prompt, or a model on a server.
 
     It answers the prompts that the others answered, which are not asked again; then members are
     chosen and certified anew.
@@ -87,18 +94,18 @@ def add(
 
     require_language_models("adding a policy")
     found = read_bundle(bundle)
-    given = [x for x in (adapter, soup, url) if x is not None]
+    given = [x for x in (adapter, soup, mix, url) if x is not None]
     if len(given) > 1 or (not given and not system):
         raise InvalidInputError(
-            "say what to add: one of --adapter DIR, --soup WEIGHTS, --url URL with --model, or"
-            " --system TEXT alone for the base under a system prompt"
+            "say what to add: one of --adapter DIR, --soup WEIGHTS, --mix WEIGHTS, --url URL with"
+            " --model, or --system TEXT alone for the base under a system prompt"
         )
     if (url is None) != (model is None):
         raise InvalidInputError("a remote policy needs both --url and --model")
     target = out or bundle
     folder = _work(work, target)
     addition = _addition(
-        found, name, system, display, adapter, soup, folder / "adapters" / name, url, model
+        found, name, system, display, adapter, soup, mix, folder / "adapters" / name, url, model
     )
     if url is not None:
         addition = _with_remote(addition, url, str(model), not no_extras, key_variable)
@@ -166,8 +173,9 @@ def _addition(
     name: str,
     system: str,
     display: str,
-    adapter: Path | None,
+    adapter: str | None,
     soup: str | None,
+    mix: str | None,
     folder: Path,
     url: str | None,
     model: str | None,
@@ -176,28 +184,31 @@ def _addition(
 
     from palm_engine.bundle.schema import Candidate
     from palm_engine.bundle.validation import describe_validation_error
-    from palm_engine.lm.adapters.files import adapter_sha256, read_adapter
+    from palm_engine.lm.adapters.files import adapter_sha256
+    from palm_engine.lm.adapters.source import resolve_adapter
     from palm_engine.pipeline.extend import Addition
 
-    parts = None if soup is None else _parts(bundle, soup)
+    parts = None if soup is None else _parts(bundle, "--soup", soup)
+    mixture = None if mix is None else _parts(bundle, "--mix", mix)
+    for combined in (parts, mixture):
+        if combined is not None:
+            system = system or _common_system(bundle, combined)
+    source: Path | None = None
     if parts is not None:
         from palm_engine.lm.adapters.soup import write_soup
 
-        systems = {bundle.candidate(p).system or "" for p in parts}
-        if len(systems) > 1:
-            raise InvalidInputError(
-                "--soup: its parts run under different system prompts, so a soup of them has none"
-            )
-        system = system or systems.pop()
         if folder.exists():
             shutil.rmtree(folder)
-        adapter = write_soup(folder, {bundle.adapter_folder(p): w for p, w in parts.items()})
+        source = write_soup(folder, {bundle.adapter_folder(p): w for p, w in parts.items()})
     elif adapter is not None:
-        read_adapter(adapter)  # refused before anything is drawn
+        # Refused before anything is drawn.
+        source = resolve_adapter(adapter, report=lambda text: console.print(text, markup=False))
     kind = "prompted"
     if url is not None:
         kind = "remote"
-    elif adapter is not None:
+    elif mixture is not None:
+        kind = "mixture"
+    elif source is not None:
         kind = "adapter" if parts is None else "soup"
     content: dict[str, Any] = {
         "policy": name,
@@ -205,28 +216,42 @@ def _addition(
         "kind": kind,
         "role": "added",
         "system": system,
-        "adapter": None if adapter is None else f"adapters/{name}",
-        "adapter_sha256": None if adapter is None else adapter_sha256(adapter),
+        "adapter": None if source is None else f"adapters/{name}",
+        "adapter_sha256": None if source is None else adapter_sha256(source),
         "soup": parts,
+        "mixture": mixture,
         "served": "" if url is None else f"{model} at {url}",
         "rewards": dict.fromkeys(bundle.traits, 0.0),
     }
     try:
-        return Addition(Candidate.model_validate(content), adapter)
+        return Addition(Candidate.model_validate(content), source)
     except ValidationError as error:
         raise InvalidInputError(f"--name {name!r}: {describe_validation_error(error)}") from error
 
 
-def _parts(bundle: Bundle, soup: str) -> dict[str, float]:
+def _parts(bundle: Bundle, option: str, text: str) -> dict[str, float]:
+    """Weights by policy, of policies of the bundle that have an adapter."""
     parts: dict[str, float] = {}
-    for part in filter(None, (p.strip() for p in soup.split(","))):
+    for part in filter(None, (p.strip() for p in text.split(","))):
         policy, _, number = part.rpartition("=")
         try:
             parts[policy.strip()] = float(number)
         except ValueError:
-            raise InvalidInputError(f'--soup {part!r}: write "POLICY=NUMBER"') from None
+            raise InvalidInputError(f'{option} {part!r}: write "POLICY=NUMBER"') from None
         bundle.adapter_folder(policy.strip())
+    if not any(parts.values()):
+        raise InvalidInputError(f"{option}: at least one weight must be other than 0")
     return parts
+
+
+def _common_system(bundle: Bundle, parts: dict[str, float]) -> str:
+    systems = {bundle.candidate(p).system or "" for p in parts}
+    if len(systems) > 1:
+        raise InvalidInputError(
+            "the parts run under different system prompts, so what combines them has none; give"
+            " one (--system)"
+        )
+    return systems.pop()
 
 
 def _with_remote(

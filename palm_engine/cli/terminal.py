@@ -108,9 +108,8 @@ def bundle_table(bundle: Bundle) -> Table:
         table.add_column(trait, justify="right")
     for c in bundle.manifest.candidates:
         mark = "*" if c.policy in members else ""
-        table.add_row(
-            mark, _name(c), c.kind, c.role, *(f"{c.rewards[t]:.3f}" for t in bundle.traits)
-        )
+        kind = c.kind if c.passes == 1 else f"{c.kind}, {c.passes} passes per token"
+        table.add_row(mark, _name(c), kind, c.role, *(f"{c.rewards[t]:.3f}" for t in bundle.traits))
     return table
 
 

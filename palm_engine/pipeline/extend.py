@@ -23,6 +23,7 @@ from palm_engine.geometry.simplex import named_weights
 from palm_engine.pipeline.assemble import stand_for
 from palm_engine.pipeline.certify import Evaluated, select_and_certify
 from palm_engine.pipeline.config import Selection
+from palm_engine.pipeline.mixture import MixTask, draw_mixture, mixture_key
 from palm_engine.pipeline.progress import Progress
 from palm_engine.pipeline.recorded import (
     RecordedBase,
@@ -32,7 +33,14 @@ from palm_engine.pipeline.recorded import (
 )
 from palm_engine.pipeline.remote import RemoteTask, draw_remote
 from palm_engine.pipeline.rewards import TraitRewards
-from palm_engine.pipeline.sample import ANSWER_COLUMNS, DrawTask, draw, draw_key
+from palm_engine.pipeline.sample import (
+    ANSWER_COLUMNS,
+    FINISH,
+    DrawTask,
+    draw,
+    draw_key,
+    joined,
+)
 from palm_engine.pipeline.store import Store, key_of
 from palm_engine.rewards.interface import fingerprint_of
 
@@ -104,13 +112,14 @@ def extend(
     manifest = _with_candidates(bundle.manifest, additions)
     all_prompts = _with_prompts(bundle, prompts)
     rewards, changed = recorded_rewards(bundle, store)
-    samples = bundle.samples[[*ANSWER_COLUMNS, *bundle.traits]].copy()
+    kept = [*ANSWER_COLUMNS, *bundle.traits, *({FINISH} & set(bundle.samples.columns))]
+    samples = bundle.samples[kept].copy()
     new = _drawn(bundle, manifest, additions, all_prompts, samples, store, progress, options)
     if options.rescore or changed:
         samples = _scored(samples, rewards, all_prompts, progress, "Score every answer anew")
     if len(new):
         new = _scored(new, rewards, all_prompts, progress, "Score new answers")
-        samples = pd.concat([samples, new[samples.columns]], ignore_index=True)
+        samples = joined([samples, new])
     manifest = _certified(bundle, manifest, samples, all_prompts, rewards, progress, options)
     tables = {"prompts": all_prompts, "samples": samples}
     if (bundle.folder / "pool.parquet").is_file():
@@ -183,10 +192,11 @@ def _drawn(
     seed = manifest.built.seed or 0
     frames = []
     tasks: dict[str, DrawTask] = {}
+    mixtures: list[MixTask] = []
     for policy, rows in missing.items():
         pairs = tuple(zip(rows["prompt_id"], rows["text"], strict=True))
         addition = by_name.get(policy)
-        candidate = next(c for c in manifest.candidates if c.policy == policy)
+        candidate = _candidate(manifest, policy)
         if addition is not None and addition.remote:
             frames.append(_remote(addition, pairs, count, base, seed, store, progress))
             continue
@@ -205,16 +215,20 @@ def _drawn(
             seed,
             options.batch_size,
         )
+    for policy in [p for p in tasks if _candidate(manifest, p).mixture]:
+        weights = _candidate(manifest, policy).mixture or {}
+        parts = {p: (w, bundle.adapter_folder(p)) for p, w in weights.items()}
+        mixtures.append(MixTask(tasks.pop(policy), parts))
+    stage = partial(progress.stage, "Draw answers")
     keys = [draw_key(t, base.key) for t in tasks.values()]
-    frames += drawn(
-        draw,
-        list(tasks.values()),
-        keys,
-        store,
-        partial(progress.stage, "Draw answers"),
-        options.workers,
-    )
-    return pd.concat(frames, ignore_index=True)[ANSWER_COLUMNS]
+    frames += drawn(draw, list(tasks.values()), keys, store, stage, options.workers)
+    keys = [mixture_key(t, base.key) for t in mixtures]
+    frames += drawn(draw_mixture, mixtures, keys, store, stage, options.workers)
+    return joined(frames)
+
+
+def _candidate(manifest: Manifest, policy: str) -> Candidate:
+    return next(c for c in manifest.candidates if c.policy == policy)
 
 
 def _require_runnable(bundle: Bundle, manifest: Manifest, policies: set[str]) -> None:

@@ -8,7 +8,7 @@ portfolio's picked member is worth, on the same prompts and by the same rewards.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,53 +23,14 @@ from palm_engine.geometry.confidence import mean_bound
 from palm_engine.geometry.pick import pick_info
 from palm_engine.geometry.simplex import named_weights
 from palm_engine.pipeline.evaluate import prompt_means
+from palm_engine.pipeline.mixture import MixTask, draw_mixture, mixture_key
 from palm_engine.pipeline.progress import Progress
 from palm_engine.pipeline.recorded import drawn, recorded_base, recorded_rewards
-from palm_engine.pipeline.sample import DrawTask, draw, draw_from, draw_key
+from palm_engine.pipeline.sample import DrawTask, draw, draw_key
 from palm_engine.pipeline.store import Store
-from palm_engine.pipeline.workers import loaded_base
 
 SPLIT = "choose"
 CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True)
-class MixTask:
-    """What one process draws of a mixture: one answer to each prompt.
-
-    Attributes:
-        asked: what is drawn, as for a policy; its adapter is not used.
-        parts: weight and folder of each adapter, by name.
-    """
-
-    asked: DrawTask
-    parts: dict[str, tuple[float, Path]]
-
-    @property
-    def policy(self) -> str:
-        """Name of the mixture."""
-        return self.asked.policy
-
-    @property
-    def count(self) -> int:
-        """How many answers it draws."""
-        return self.asked.count
-
-
-def draw_mixture(task: MixTask) -> pd.DataFrame:
-    """Draw the task's answers; columns as `sample.draw` gives them."""
-    from palm_engine.lm.adapters.files import read_adapter
-    from palm_engine.lm.adapters.stack import AdapterStack
-    from palm_engine.lm.generation.sampling import Mixture
-
-    base = loaded_base(task.asked.base, task.asked.template)
-    stack = AdapterStack(base.model)
-    try:
-        stack.add({name: read_adapter(folder) for name, (_, folder) in task.parts.items()})
-        weights = {name: weight for name, (weight, _) in task.parts.items()}
-        return draw_from(base.model, base.tokenizer, task.asked, Mixture(weights, stack.on_rows))
-    finally:
-        stack.close()
 
 
 def corner_adapters(bundle: Bundle) -> list[str]:
@@ -164,8 +125,7 @@ def measure_interpolation(
     keys = [draw_key(t, base.key) for t in soups]
     stage = partial(progress.stage, "Draw answers of soups")
     frames = drawn(draw, soups, keys, store, stage, workers)
-    # A soup depends on the same parts and weights.
-    keys = [draw_key(t, ["mixture", *base.key]) for t in soups]
+    keys = [mixture_key(t, base.key) for t in mixtures]
     stage = partial(progress.stage, "Draw answers of mixtures")
     frames += drawn(draw_mixture, mixtures, keys, store, stage, workers)
     done = progress.stage("Score answers", 1)

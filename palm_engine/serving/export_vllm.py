@@ -76,7 +76,13 @@ def export_vllm(
         )
     router = Router.of(bundle, BASE_NAME)
     candidates = [bundle.manifest.candidates[i] for i in bundle.members]
-    adapters = [c.policy for c in candidates if c.kind == "adapter"]
+    mixed = [c.policy for c in candidates if c.mixture]
+    if mixed:
+        raise BundleError(
+            f"{bundle.folder}: {mixed[0]!r} mixes adapters at every token, which vLLM can't serve;"
+            " choose members without mixtures (palm select)"
+        )
+    adapters = [c.policy for c in candidates if c.adapter is not None]
     base = bundle.manifest.base
     with whole_folder(out) as part:
         model = _base(base.source, base.fingerprint, part, report, download)

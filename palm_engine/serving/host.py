@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from palm_engine._types import Progress
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import GenerationError, ModelSourceError
+from palm_engine.serving.backends.interface import Backend
+from palm_engine.serving.backends.joined import JoinedBackend
 from palm_engine.serving.queue import FairQueue
+from palm_engine.serving.servers import Servers
 from palm_engine.serving.ticket import Limits
 
 if TYPE_CHECKING:
@@ -72,6 +75,8 @@ class ModelHost:
         self._model: LocalModel | None = None
         self._queue: FairQueue | None = None
         self._lock = threading.RLock()
+        self._options = LoadOptions()
+        self._servers = Servers()
         self.generation = (
             0  # counts loads and unloads: what was learnt of one model isn't true of the next
         )
@@ -100,6 +105,22 @@ class ModelHost:
             raise GenerationError("the model isn't loaded; load it first")
         return LocalBackend(model, bundle)
 
+    def answering(self, bundle: Bundle) -> tuple[Backend, list[str]]:
+        """All policies of the bundle that can answer here: on the loaded model and on servers.
+
+        Args:
+            bundle: whose base is loaded.
+
+        Returns:
+            What to ask, and why some remote policies can't be.
+
+        Raises:
+            GenerationError: the base isn't loaded.
+        """
+        local = self.backend(bundle)
+        remote, notices = self._servers.backends(bundle)
+        return (JoinedBackend([local, *remote]) if remote else local), notices
+
     @property
     def queue(self) -> FairQueue:
         """Where sessions ask.
@@ -121,7 +142,8 @@ class ModelHost:
     ) -> SelfCheck:
         """Load the bundle's base, stack the adapters of `policies` and check them.
 
-        A failed load changes nothing else.
+        A failed load changes nothing else. A base that is loaded already is loaded again only if
+        `options` name another device, number format or count of threads than it was loaded with.
 
         Raises:
             ModelSourceError: the base or an adapter can't be had, or doesn't fit the device.
@@ -145,13 +167,13 @@ class ModelHost:
         source = bundle.manifest.base.source
         options = options or LoadOptions()
         with self._lock:
-            if not self.serves(bundle):
+            if not self.serves(bundle) or self._otherwise(options):
                 report(0.05, "Looking for the base model")
                 # Before what is loaded is given up: a download may fail, or be cancelled.
                 resolve_base(source, lambda text: report(0.1, text), options.download)
                 device = pick_device() if options.device == "auto" else check_device(options.device)
                 self.unload(session)
-                self._require_memory(bundle, policies, device, options.dtype)
+                rows = self._rows_that_fit(bundle, policies, device, options.dtype)
                 report(0.3, "Reading the base model")
                 base = load_base(
                     source,
@@ -163,7 +185,8 @@ class ModelHost:
                     template=bundle.manifest.template,
                 )
                 self._model = LocalModel.of(base)
-                self._queue = FairQueue(self.limits)
+                self._queue = FairQueue(replace(self.limits, rows=rows))
+                self._options = options
                 self.generation += 1
             assert self._model is not None
             report(0.7, "Stacking the policies' adapters and checking them")
@@ -174,6 +197,12 @@ class ModelHost:
             self._model.stack.trim(MOST_ADAPTERS, backend.keys(policies))
             report(1.0, "Ready")
             return check
+
+    def _otherwise(self, options: LoadOptions) -> bool:
+        """Whether options ask for something else than what is loaded."""
+        asked = (options.device, options.dtype, options.threads)
+        there = (self._options.device, self._options.dtype, self._options.threads)
+        return any(a not in ("auto", None, b) for a, b in zip(asked, there, strict=True))
 
     def unload(self, session: str = "") -> None:
         """Free the model.
@@ -213,13 +242,18 @@ class ModelHost:
             resident_bytes(),
         )
 
-    @staticmethod
-    def _require_memory(bundle: Bundle, policies: Sequence[str], device: str, asked: str) -> None:
-        """Raise ModelSourceError, naming what would fit, where they don't fit `device`."""
+    def _rows_that_fit(
+        self, bundle: Bundle, policies: Sequence[str], device: str, asked: str
+    ) -> int:
+        """How many answers at once the device has memory for, as many as the limits allow at most.
+
+        Raises:
+            ModelSourceError: not even one of each policy fits; names what would.
+        """
         from palm_engine.lm.adapters.files import WEIGHTS_FILE
         from palm_engine.lm.base_model.source import parameter_count, resolve_base
         from palm_engine.lm.devices import pick_dtype
-        from palm_engine.lm.memory import estimate, free_bytes, require_fits
+        from palm_engine.lm.memory import LETTERS_PER_TOKEN, estimate, free_bytes, require_fits
 
         assert bundle.manifest.base is not None
         source = bundle.manifest.base.source
@@ -234,11 +268,18 @@ class ModelHost:
                 encoding="utf-8"
             )
         )
-        rows = max(len(policies), 1)
         needed = estimate(
-            parameter_count(source), dtype, adapters, config, rows, 1024, free_bytes(device)
+            parameter_count(source),
+            dtype,
+            adapters,
+            config,
+            max(len(policies), 1),
+            self.limits.prompt_characters // LETTERS_PER_TOKEN,
+            self.limits.new_tokens,
+            free_bytes(device),
         )
         require_fits(needed, dtype, device, len(policies))
+        return needed.most_rows(self.limits.rows)
 
 
 def _free() -> None:

@@ -71,7 +71,10 @@ def self_check(backend: LocalBackend, policies: Sequence[str]) -> SelfCheck:
         return SelfCheck(tuple(warnings), None, None)
     refused = backend.load_each(policies)
     warnings += [f"{p} can't answer here: {reason}" for p, reason in refused.items()]
-    policies = [p for p in policies if p not in refused]
+    mixed = {c.policy for c in backend.bundle.manifest.candidates if c.mixture}
+    policies = [p for p in policies if p not in refused and p not in mixed]
+    if not policies:
+        return SelfCheck(tuple(warnings), None, None)
     distributions = next_token_distributions(backend, policies, PROMPT)
     distances = {
         (policies[i], policies[j]): float((distributions[i] - distributions[j]).abs().sum()) / 2

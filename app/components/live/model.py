@@ -117,7 +117,8 @@ def _loaded(bundle: Bundle, members: Sequence[str]) -> SelfCheck | None:
     if not cold and not host.serves(bundle):
         _offer(bundle)
         return None
-    options = state.load_options()
+    # Of a load that was asked for; what is loaded stays as it is otherwise.
+    options = state.load_options() if cold else LoadOptions()
 
     def work(report: Progress) -> SelfCheck:
         check = host.load(

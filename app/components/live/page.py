@@ -36,6 +36,8 @@ def live(bundle: Bundle, portfolio: state.Portfolio) -> None:
         return
     question = state.ticket(bundle)
     running = question is not None and not _settle(bundle, question)
+    for notice in cache.host().answering(bundle)[1]:
+        st.text(notice)
     _question(bundle, portfolio, running)
     if running:
         _watch(bundle, portfolio)
@@ -49,7 +51,7 @@ def live(bundle: Bundle, portfolio: state.Portfolio) -> None:
 
 def _runnable(bundle: Bundle, rows: Sequence[int]) -> list[str]:
     """Those of the candidate `rows` that the loaded model can answer as, in their order."""
-    known = cache.host().backend(bundle).policies
+    known = cache.host().answering(bundle)[0].policies
     return [p for p in (bundle.policies[i] for i in rows) if p in known]
 
 
@@ -168,7 +170,7 @@ def _ask(bundle: Bundle, prompt: str, members: list[str], settings: LiveSettings
         scorer = Scorer(bundle)
         question = host.queue.submit(
             state.session_id(),
-            host.backend(bundle),
+            host.answering(bundle)[0],
             [prompt],
             members,
             settings,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from palm_engine.bundle.folder import Bundle
@@ -57,13 +57,14 @@ class LocalBackend:
         The base, prompted ones, and adapters that the bundle holds and that were not refused.
         """
         runnable = (c.policy for c in self.bundle.manifest.candidates if c.can_run)
-        return tuple(p for p in runnable if self._key(p) not in self.model.refused)
+        refused = self.model.refused
+        return tuple(p for p in runnable if not any(k in refused for k in self.keys([p])))
 
     @property
     def loaded(self) -> tuple[str, ...]:
         """Policies that can answer without loading anything more."""
         stacked = set(self.model.stack.names)
-        return tuple(p for p in self.policies if (key := self._key(p)) is None or key in stacked)
+        return tuple(p for p in self.policies if stacked.issuperset(self.keys([p])))
 
     def load(self, policies: Sequence[str]) -> None:
         """Stack the adapters of `policies`, all or none.
@@ -71,7 +72,7 @@ class LocalBackend:
         Raises ModelSourceError where one isn't what was evaluated.
         """
         new = {}
-        for policy in policies:
+        for policy in (part for p in policies for part in self._parts(p)):
             key = self._key(policy)
             if key is None or key in self.model.stack.names:
                 continue
@@ -96,7 +97,8 @@ class LocalBackend:
                     self.load([policy])
                 except (ModelSourceError, BundleError) as reason:
                     reasons[policy] = str(reason)
-                    self.model.refused[str(self._key(policy))] = str(reason)
+                    if self.bundle.candidate(policy).adapter is not None:
+                        self.model.refused[str(self._key(policy))] = str(reason)
             if len(reasons) == len(policies):
                 raise error
             return reasons
@@ -113,8 +115,7 @@ class LocalBackend:
 
         0 where it isn't loaded or has no adapter.
         """
-        key = self._key(policy)
-        return 0 if key is None else int(self.model.stack.bytes_of(key))
+        return sum(int(self.model.stack.bytes_of(key)) for key in self.keys([policy]))
 
     def requests(
         self, prompts: Sequence[str], policies: Sequence[str], settings: LiveSettings
@@ -131,39 +132,54 @@ class LocalBackend:
         return self.model.stack.on_rows([self._key(m) for m in policies for _ in range(prompts)])
 
     def keys(self, policies: Sequence[str]) -> list[str]:
-        """Names under which the adapters of `policies` are stacked."""
-        return [key for m in policies if (key := self._key(m)) is not None]
+        """Names under which the adapters of `policies` are stacked, of mixtures' parts too."""
+        parts = (part for m in policies for part in self._parts(m))
+        return [key for part in parts if (key := self._key(part)) is not None]
 
     def stream(
         self, prompts: Sequence[str], policies: Sequence[str], settings: LiveSettings
     ) -> Iterator[Piece]:
-        """See Backend.stream."""
+        """See Backend.stream; mixtures answer one after another, after the others."""
         check_request(self.policies, prompts, policies)
-        requests = self.requests(prompts, policies, settings)
-        self._check_length(requests, settings)
+        self._check_length(self.requests(prompts, policies, settings), settings)
         self.load(policies)
-        return self._pieces(requests, policies, settings)
+        return self._pieces(prompts, policies, settings)
 
     def _pieces(
-        self, requests: list[Request], policies: Sequence[str], settings: LiveSettings
+        self, prompts: Sequence[str], policies: Sequence[str], settings: LiveSettings
     ) -> Iterator[Piece]:
+        mixed = [p for p in policies if self.bundle.candidate(p).mixture]
+        plain = [p for p in policies if p not in mixed]
         with self.model.stack.hold(self.keys(policies)):
             self.load(policies)  # again: one may have gone before its first token was asked for
-            running = self.running(policies, len(requests) // len(policies))
-            yield from self._decoded(requests, running, settings)
+            for group in ([plain] if plain else []) + [[p] for p in mixed]:
+                rows = [
+                    len(prompts) * policies.index(p) + i for p in group for i in range(len(prompts))
+                ]
+                for piece in self._decoded(prompts, group, settings):
+                    yield piece._replace(row=rows[piece.row])
 
     def _decoded(
-        self, requests: list[Request], running: Any, settings: LiveSettings
+        self, prompts: Sequence[str], policies: Sequence[str], settings: LiveSettings
     ) -> Iterator[Piece]:
+        """Answers of policies without a mixture, or of one mixture."""
         model = self.model.base.model
         tokenizer = self.model.base.tokenizer
+        requests = self.requests(prompts, policies, settings)
+        running = self.running(policies, len(prompts))
+        mixture = self.bundle.candidate(policies[0]).mixture
+        shares = tuple((mixture or {"": 1.0}).values())
+        if mixture:
+            requests = [replace(r, policy=part) for r in requests for part in mixture]
+            running = self.running(list(mixture) * len(prompts), 1)
         ends = end_token_ids(model, tokenizer)
-        texts = [TextStream(tokenizer) for _ in requests]
-        left = [settings.max_new_tokens] * len(requests)
-        steps = stream_tokens(model, tokenizer, requests, settings, running)
+        count = len(requests) // len(shares)
+        texts = [TextStream(tokenizer) for _ in range(count)]
+        left = [settings.max_new_tokens] * count
+        steps = stream_tokens(model, tokenizer, requests, settings, running, shares)
         try:
             for tokens in steps:
-                for row, token in enumerate(tokens):
+                for row, token in enumerate(tokens[:: len(shares)]):
                     if token is None:
                         continue
                     left[row] -= 1
@@ -175,6 +191,10 @@ class LocalBackend:
                         yield Piece(row, texts[row].add(token), False, 1)
         finally:
             steps.close()  # type: ignore[attr-defined]
+
+    def _parts(self, policy: str) -> tuple[str, ...]:
+        """Policies whose adapters it runs under: itself, or a mixture's parts."""
+        return tuple(self.bundle.candidate(policy).mixture or (policy,))
 
     def _check_length(self, requests: list[Request], settings: LiveSettings) -> None:
         most = getattr(self.model.base.model.config, "max_position_embeddings", None)

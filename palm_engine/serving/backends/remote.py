@@ -57,7 +57,7 @@ class RemoteBackend:
                 self.served = tuple(model.id for model in client.models.list())
         except openai.OpenAIError as error:
             raise GenerationError(
-                f"{url}: the server can't be rows_wanted ({_reason(error)}); is it running?"
+                f"{url}: the server can't be reached ({_reason(error)}); is it running?"
             ) from error
         self._models = dict(models) if models is not None else self._found()
 
@@ -173,8 +173,9 @@ class RemoteBackend:
         names = [n for n in (base.source if base else None, "base") if n in self.served]
         plain = names[0] if names else None
         found = {
-            c.policy: c.policy if c.kind == "adapter" else plain
+            c.policy: c.policy if c.kind in ("adapter", "soup") else plain
             for c in self.bundle.manifest.candidates
+            if c.kind not in ("mixture", "remote")
         }
         return {policy: name for policy, name in found.items() if name is not None}
 

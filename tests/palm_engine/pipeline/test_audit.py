@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -178,6 +179,8 @@ def test_the_command_records_shows_and_fails(
     audited: Callable[[bool], Bundle], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pytest.importorskip("peft")
+    # First: a module that takes the name while it is patched would keep the patch.
+    import_module("palm_engine.lm.base_model.load")
     monkeypatch.setattr("palm_engine.lm.base_model.source.resolve_base", lambda *_: tmp_path)
     monkeypatch.setattr("palm_engine.lm.base_model.load.token_counter", lambda _: count_words)
     bundle = audited(False)

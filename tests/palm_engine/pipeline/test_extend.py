@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 
 from palm_engine.bundle.folder import Bundle, read_bundle
 from palm_engine.cli.main import app
+from palm_engine.errors import BundleError
 from palm_engine.geometry.gap import worst_gap
+from palm_engine.serving.export_vllm import export_vllm
 from tests.support.fakes import fake_server, write_adapter
 from tests.support.letters import Letters, lettered_bundle, register, whole
 
@@ -92,6 +94,47 @@ def test_a_soup_of_one_answers_like_its_part(bundle: Bundle) -> None:
         assert why in output.replace("\n", " "), output
 
 
+def test_a_mixture_is_a_candidate_that_answers_live(bundle: Bundle, tmp_path: Path) -> None:
+    from palm_engine.serving.backends.interface import live_settings
+    from palm_engine.serving.host import ModelHost
+
+    after = added(bundle, "mixed", "--mix", "a=.5,b=.5")
+    check(bundle, after, {"mixed"})
+    candidate = after.candidate("mixed")
+    assert (candidate.kind, candidate.mixture) == ("mixture", {"a": 0.5, "b": 0.5})
+    assert (candidate.passes, candidate.system, candidate.adapter) == (2, "", None)
+    alone = added(after, "onlyb", "--mix", "a=0,b=1", "--keep-members")
+    check(after, alone, {"onlyb"})
+
+    host = ModelHost()
+    host.load(alone, ["onlyb", "base"])
+    try:
+        greedy = live_settings(alone, temperature=0)
+        policies = ["mixed", "base", "onlyb", "b"]
+        ticket = host.queue.submit("me", host.backend(alone), ["Hm?", "So?"], policies, greedy)
+        assert ticket.wait(30)
+        assert ticket.state == "done", ticket.error
+        texts = {(r.policy, r.prompt): r.text for r in ticket.rows}
+        for prompt in ("Hm?", "So?"):
+            assert texts["onlyb", prompt] == texts["b", prompt]
+        assert len({texts[p, "Hm?"] for p in policies}) > 1
+    finally:
+        host.unload()
+    for mix, why in (
+        ("a=.5,c=.5", "different system prompts"),
+        ("a=x", "POLICY=NUMBER"),
+        ("base=1", "has no adapter"),
+        ("a=0", "other than 0"),
+    ):
+        code, output = run("add", bundle.folder, "--name", "no", "--mix", mix)
+        assert code != 0
+        assert why in output.replace("\n", " "), output
+    members = tuple(m.model_copy(update={"policy": "mixed"}) for m in after.manifest.members[:1])
+    only = Bundle(after.folder, after.manifest.model_copy(update={"members": members}))
+    with pytest.raises(BundleError, match="which vLLM can't serve"):
+        export_vllm(only, tmp_path / "served")
+
+
 def test_a_model_on_a_server_is_a_candidate(bundle: Bundle) -> None:
     def reply(body: dict[str, Any]) -> str:
         return f"zzz {body['messages'][-1]['content']}"
@@ -109,6 +152,14 @@ def test_a_model_on_a_server_is_a_candidate(bundle: Bundle) -> None:
     own = after.samples[after.samples["policy"] == "elsewhere"]
     assert set(own["text"]) == {
         f"zzz Say {s} {i}?" for s in ("choose", "certify") for i in range(3)
+    }
+    assert set(own["finish_reason"]) == {"stop"}
+    rest = after.samples[after.samples["policy"] != "elsewhere"]
+    assert set(rest["finish_reason"]) == {""}
+    # What ended an answer stays known when the bundle grows again.
+    wider = added(after, "kind", "--system", "Be kind.", "--keep-members")
+    assert set(wider.samples.loc[wider.samples["policy"] == "elsewhere", "finish_reason"]) == {
+        "stop"
     }
     with fake_server(["other"]) as (url, _):
         code, output = run(

@@ -18,6 +18,7 @@ from palm_engine.lm import devices
 from palm_engine.serving.backends.interface import live_settings
 from palm_engine.serving.host import LoadOptions, ModelHost
 from palm_engine.serving.ticket import Limits
+from tests.support.fakes import fake_server
 
 
 def test_load_ask_unload(local_base: Bundle) -> None:
@@ -151,3 +152,81 @@ def test_twenty_sessions_ask_the_stack_while_adapters_come_and_go(local_base: Bu
 
 def test_options_default_to_no_download() -> None:
     assert LoadOptions().download is False
+
+
+def with_remote(bundle: Bundle, url: str) -> Bundle:
+    """The bundle, whose policy `short` answers on a server."""
+    candidates = tuple(
+        c.model_copy(update={"kind": "remote", "served": f"big at {url}"})
+        if c.policy == "short"
+        else c
+        for c in bundle.manifest.candidates
+    )
+    return Bundle(bundle.folder, bundle.manifest.model_copy(update={"candidates": candidates}))
+
+
+def test_served_policies_answer_beside_the_loaded_ones_where_that_is_allowed(
+    local_base: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = ModelHost()
+    with fake_server(["big"]) as (url, asked):
+        bundle = with_remote(local_base, url)
+        host.load(bundle, ["a"])
+        try:
+            backend, notices = host.answering(bundle)
+            assert "short" not in backend.policies
+            assert "PALM_SERVERS" in notices[0]
+            assert asked == [], "a server that only a bundle names is never asked"
+
+            monkeypatch.setenv("PALM_SERVERS", f"http://localhost:1/v1, {url}/")
+            backend, notices = host.answering(bundle)
+            assert notices == []
+            assert host.answering(bundle)[0].policies == backend.policies
+            ticket = host.queue.submit(
+                "me", backend, ["Hello?"], ["a", "short", "base"], live_settings(bundle)
+            )
+            assert ticket.wait(20)
+            assert ticket.state == "done"
+            answers = {row.policy: row.text for row in ticket.rows}
+            assert answers["short"].startswith("big")
+            alone = host.queue.submit(
+                "me", host.backend(bundle), ["Hello?"], ["base", "a"], live_settings(bundle)
+            )
+            assert alone.wait(20)
+            assert {r.policy: r.text for r in alone.rows} == {
+                p: answers[p] for p in ("base", "a")
+            }, "whose else answers changes nothing"
+        finally:
+            host.unload()
+
+
+def test_a_server_that_is_gone_is_a_sentence_and_the_others_answer(
+    local_base: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PALM_SERVERS", "http://127.0.0.1:9/v1")
+    bundle = with_remote(local_base, "http://127.0.0.1:9/v1")
+    host = ModelHost()
+    host.load(bundle, ["a"])
+    try:
+        backend, notices = host.answering(bundle)
+        assert "127.0.0.1:9" in notices[0]
+        assert set(backend.policies) == {"base", "a", "b", "c"}
+    finally:
+        host.unload()
+
+
+def test_other_options_load_the_base_again_and_the_same_do_not(local_base: Bundle) -> None:
+    host = ModelHost()
+    host.load(local_base, ["a"], LoadOptions(dtype="float32"))
+    try:
+        first = host.generation
+        host.load(local_base, ["b"])
+        host.load(local_base, ["b"], LoadOptions(dtype="float32"))
+        assert host.generation == first
+        host.load(local_base, ["b"], LoadOptions(dtype="bfloat16"))
+        info = host.info()
+        assert info is not None
+        assert info.dtype == "bfloat16"
+        assert host.generation > first
+    finally:
+        host.unload()

@@ -15,13 +15,14 @@ import pytest
 from palm_engine.bundle.folder import Bundle, read_bundle
 from palm_engine.errors import InvalidInputError
 from palm_engine.serving.backends.interface import LiveSettings, Piece, live_settings
+from palm_engine.serving.backends.joined import JoinedBackend
 from palm_engine.serving.backends.recorded import RecordedBackend
 from tests.support.fakes import fake_server, tiny_bundle, tiny_local
 
 pytest.importorskip("torch")
 pytest.importorskip("openai")
 
-BACKENDS = ("recorded", "local", "remote")
+BACKENDS = ("recorded", "local", "remote", "joined")
 ROOT = Path(__file__).resolve().parents[4]
 
 
@@ -57,6 +58,12 @@ def cases(bundle: Bundle) -> Iterator[dict[str, Case]]:
             "recorded": RecordedBackend(bundle),
             "local": tiny_local(bundle),
             "remote": RemoteBackend(bundle, url),
+            "joined": JoinedBackend(
+                [
+                    RemoteBackend(bundle, url, {"b": "b", "short": "base"}),
+                    tiny_local(bundle),
+                ]
+            ),
         }
         yield {
             name: Case(

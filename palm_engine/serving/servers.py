@@ -1,0 +1,85 @@
+"""Servers that live answers may be asked of: those that this process was started with, no other.
+
+A bundle says where its remote policies answered, but a bundle comes from anywhere: a server named
+there alone is never asked, and never gets a key.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import defaultdict
+
+from palm_engine.bundle.folder import Bundle
+from palm_engine.errors import PalmError
+from palm_engine.serving.backends.interface import Backend
+
+VARIABLE = "PALM_SERVERS"
+TIMEOUT = 60.0
+# A server that didn't answer is tried again after so many seconds.
+PAUSE = 30.0
+
+
+def allowed_servers() -> frozenset[str]:
+    """Addresses in PALM_SERVERS, separated by commas."""
+    named = os.environ.get(VARIABLE, "").split(",")
+    return frozenset(_plain(url) for url in named if url.strip())
+
+
+def served_policies(bundle: Bundle) -> dict[str, dict[str, str]]:
+    """Models of the bundle's remote policies: by address, then by policy."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for candidate in bundle.manifest.candidates:
+        model, _, url = candidate.served.rpartition(" at ")
+        if candidate.kind == "remote" and model and url:
+            found[_plain(url)][candidate.policy] = model
+    return dict(found)
+
+
+class Servers:
+    """Connections to allowed servers, each made once. May be used from any thread."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, str, str], Backend] = {}
+        self._failed: dict[tuple[str, str, str], tuple[float, str]] = {}
+        self._lock = threading.Lock()
+
+    def backends(self, bundle: Bundle) -> tuple[list[Backend], list[str]]:
+        """Backends of the bundle's remote policies, and why others can't be asked.
+
+        Args:
+            bundle: that names the policies.
+        """
+        from palm_engine.serving.backends.remote import RemoteBackend
+
+        backends: list[Backend] = []
+        notices = []
+        for url, models in served_policies(bundle).items():
+            names = ", ".join(map(bundle.label, models))
+            if url not in allowed_servers():
+                notices.append(
+                    f"{names}: answered at {url}. To ask it here, start the dashboard with"
+                    f" {VARIABLE}={url}; it is then sent prompts, and OPENAI_API_KEY if that is"
+                    " set."
+                )
+                continue
+            key = (str(bundle.folder), url, repr(sorted(models.items())))
+            with self._lock:
+                when, why = self._failed.get(key, (0.0, ""))
+                if key not in self._made and time.monotonic() - when > PAUSE:
+                    try:
+                        self._made[key] = RemoteBackend(bundle, url, models, timeout=TIMEOUT)
+                        self._failed.pop(key, None)
+                    except PalmError as error:
+                        why = str(error)
+                        self._failed[key] = (time.monotonic(), why)
+                if key in self._made:
+                    backends.append(self._made[key])
+                else:
+                    notices.append(f"{names}: {why}")
+        return backends, notices
+
+
+def _plain(url: str) -> str:
+    return url.strip().rstrip("/")
