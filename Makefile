@@ -54,6 +54,9 @@ format: $(VENV)/.dev ## put the code into its format
 
 demo: $(VENV)/.app model ## rebuild the demo portfolio (hours on a laptop; goes on where it was stopped)
 	@$(BIN)/palm build configs/demo.toml --out portfolios/demo
+	@$(BIN)/palm rewards audit portfolios/demo || echo "The audit failed; the account says so."
+	@$(BIN)/palm interpolate portfolios/demo
+	@$(BIN)/palm account portfolios/demo --notes data/notes.md --out docs/demo.md
 
 bench: $(VENV)/.bench ## timed comparisons, as ratios in one run (some 25 minutes)
 	@$(BIN)/python -m benchmarks.run

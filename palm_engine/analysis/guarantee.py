@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from palm_engine.bundle.folder import Bundle
-from palm_engine.bundle.schema import Candidate, ImportRecord, RewardAudit
+from palm_engine.bundle.schema import Candidate, ImportRecord, Reading, RewardAudit
 from palm_engine.geometry.confidence import Bound
 from palm_engine.geometry.fields import population, usage
 from palm_engine.geometry.gap import worst_gap
@@ -153,8 +153,8 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
             Statement(
                 "Against one model",
                 f"The best single candidate ({bundle.label(certificate.single_best)}) has a worst"
-                f" gap larger by {difference.estimate:.4f} ({difference.confidence:.0%} interval"
-                f" {difference.lower:.4f} to {difference.upper:.4f}).",
+                f" gap larger by {difference.estimate:.4f} (at least {difference.lower:.4f} and at"
+                f" most {difference.upper:.4f}, each with {difference.confidence:.0%} confidence).",
             )
         )
         if certificate.planned_gap is not None:
@@ -179,6 +179,8 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
             )
     if audit is not None and audit.passes:
         sentences.append(Statement("Rewards", audit_verdict(audit)))
+    if (reading := bundle.manifest.reading) is not None:
+        sentences.append(Statement("Read blind", reading_words(bundle, reading)))
     if (record := bundle.manifest.imported) is not None:
         sentences.append(Statement("Where the rewards come from", import_words(record)))
     sentences.append(
@@ -190,6 +192,29 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
         )
     )
     return sentences
+
+
+def reading_words(bundle: Bundle, found: Reading) -> str:
+    """What readers found who couldn't see whose an answer was, in words.
+
+    Args:
+        bundle: that was read.
+        found: as recorded in it.
+    """
+    words = f"{found.answers} answers to {found.prompts} prompts ({found.split}) by {found.reader}."
+    count, fits, partly = found.fit_of([m.policy for m in bundle.manifest.members])
+    if count:
+        words += f" Of the members' answers {fits:.0%} fit their prompt, {partly:.0%} in part."
+    for d in found.preferences:
+        if d.won + d.lost:
+            words += (
+                f" {d.trait}: {bundle.label(d.adapter)} preferred over {bundle.label(d.rival)} in"
+                f" {d.won} of {d.won + d.lost} decided pairs."
+            )
+    if found.agreement:
+        told = ", ".join(f"{a.trait} {a.spearman:.2f}" for a in found.agreement)
+        words += f" Rank correlation of grades and rewards: {told}."
+    return words
 
 
 def import_words(record: ImportRecord) -> str:
@@ -323,6 +348,9 @@ def as_json(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> 
             bundle.manifest.reward_audit.model_dump(mode="json", exclude_none=True)
             if bundle.manifest.reward_audit
             else None
+        ),
+        "reading": (
+            bundle.manifest.reading.model_dump(mode="json") if bundle.manifest.reading else None
         ),
         "certificate": (
             certificate.model_dump(mode="json", exclude_none=True) if certificate else None

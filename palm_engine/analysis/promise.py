@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from palm_engine.analysis.aims import FIT
 from palm_engine.analysis.story import best_single, loss_text
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.confidence import Bound
@@ -79,6 +80,7 @@ def promise(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> 
         _prompts(bound),
         _one_model(bundle, single, exact.additive, alone.additive),
         _rewards(bundle),
+        *_read(bundle),
         Check(
             "not",
             "Not promised",
@@ -133,3 +135,23 @@ def _rewards(bundle: Bundle) -> Check:
         "Rewards",
         f"They can be fooled: {tried} attempts were made, and the audit failed.",
     )
+
+
+def _read(bundle: Bundle) -> list[Check]:
+    """What readers found; nothing where there are no answers to read."""
+    reading = bundle.manifest.reading
+    if reading is None:
+        if bundle.samples.empty or not bundle.members:
+            return []
+        text = "Nobody has read answers blind: palm reading draws the sheets."
+        return [Check("missing", "Read blind", text)]
+    count, _, share = reading.fit_of([m.policy for m in bundle.manifest.members])
+    if not count:
+        return []
+    return [
+        Check(
+            "holds" if share >= FIT else "missing",
+            "Read blind",
+            f"Of {count} answers of these models {share:.0%} fit their question, at least in part.",
+        )
+    ]

@@ -10,7 +10,7 @@ import pytest
 from palm_engine.analysis.promise import promise
 from palm_engine.analysis.story import best_single
 from palm_engine.bundle.folder import read_bundle
-from palm_engine.bundle.schema import Attack, RewardAudit
+from palm_engine.bundle.schema import Attack, Reading, ReadPolicy, RewardAudit
 from palm_engine.geometry.confidence import Bound
 from palm_engine.geometry.gap import worst_gap
 
@@ -32,6 +32,7 @@ def test_the_card_of_a_portfolio(bundles: Path) -> None:
         "Other prompts": "missing",
         "Against one model": "holds",
         "Rewards": "missing",
+        "Read blind": "missing",
         "Not promised": "not",
     }
 
@@ -59,3 +60,30 @@ def test_one_model_is_not_better_than_itself(bundles: Path) -> None:
     told = promise(bundle, (best_single(bundle),), None)
     assert {c.heading: c.state for c in told.checks}["Against one model"] == "missing"
     assert "this one model" in told.sentence
+
+
+@pytest.mark.parametrize(("share", "state"), [(0.7, "holds"), (0.6, "missing")])
+def test_what_was_read_is_on_the_card(bundles: Path, share: float, state: str) -> None:
+    bundle = read_bundle(bundles / "demo")
+    policies = tuple(
+        ReadPolicy(
+            policy=policy,
+            answers=10,
+            fits=0.1,
+            on_subject=on_subject,
+            grades=dict.fromkeys(bundle.traits, 1.0),
+        )
+        for policy, on_subject in (("m1", share), ("base", 0.1))
+    )
+    reading = Reading(
+        reader="x", split="certify", prompts=10, policies=policies, preferences=(), agreement=()
+    )
+    manifest = bundle.manifest.model_copy(update={"reading": reading})
+    told = promise(replace(bundle, manifest=manifest), tuple(bundle.members), None)
+    check = next(c for c in told.checks if c.heading == "Read blind")
+    assert check.state == state
+    assert f"Of 10 answers of these models {share:.0%} fit" in check.text
+    # A table has no answers to read.
+    plain = read_bundle(bundles / "no-texts")
+    headings = [c.heading for c in promise(plain, tuple(plain.members), None).checks]
+    assert "Read blind" not in headings

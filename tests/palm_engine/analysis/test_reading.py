@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from palm_engine.analysis.guarantee import statements
 from palm_engine.analysis.reading import (
     FIT,
     Sheets,
@@ -138,3 +139,6 @@ def test_the_command_writes_sheets_once_and_records_the_result(
     assert isinstance(found, Reading)
     assert found.agreement == (), "one grade for all says nothing"
     assert {p.won + p.lost for p in found.preferences} == {3}
+    after = read_bundle(bundle.folder)
+    told = {s.heading: s.text for s in statements(after, tuple(after.members), None)}
+    assert "Of the members' answers 0% fit their prompt, 100% in part." in told["Read blind"]
