@@ -222,7 +222,7 @@ def test_the_trade_off_compares_methods_and_plans(open_app: Any) -> None:
     app.toggle(key="beside.demo").set_value(True).run()
     settle(app)
     assert {"greedy", "uniform weights", "exact best"} <= set(app.dataframe[0].value.columns)
-    assert "PALM's grid promises" in texts(app)
+    assert "a grid of weights promises" in texts(app)
     app.segmented_control(key="gap.demo").set_value("Multiplicative (eps)").run()
     settle(app)
     assert app.dataframe[0].value["exact best"].iloc[0] <= 1
@@ -408,7 +408,7 @@ def test_the_guarantee_is_of_the_portfolio_in_use(open_app: Any, bundles: Path) 
     )
     assert [card.count(f'aria-label="{s}"') for s in ("holds", "missing", "not promised")] == [
         2,
-        2,
+        3,
         1,
     ]
     assert "Confidence" in texts(app)
