@@ -87,16 +87,20 @@ def _verdict(rivals: tuple[Rival, ...], count: int) -> str:
         f" corner adapters {soup.value:.3f}, mixing their logits {mixture.value:.3f}, at"
         f" {mixture.passes} passes of the model per token."
     )
-    parts = []
+    found = {}
     for rival, name in ((soup, "soup"), (mixture, "mixture")):
         assert rival.difference is not None
         if rival.difference.upper < 0:
-            parts.append(f"the {name} is behind")
+            found[name] = "behind"
         elif rival.difference.lower > 0:
-            parts.append(f"the {name} is ahead")
+            found[name] = "ahead"
         else:
-            parts.append(f"the {name} can't be told from it")
-    return f"{words} With 95 % confidence {', '.join(parts)}."
+            found[name] = "no different, as far as this shows"
+    if len(set(found.values())) == 1:
+        told = f"both are {found['soup']}"
+    else:
+        told = ", ".join(f"the {name} is {what}" for name, what in found.items())
+    return f"{words} With 95 % confidence {told}."
 
 
 def interpolation_lines(bundle: Bundle, found: Interpolation) -> list[str]:

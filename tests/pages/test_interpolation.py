@@ -57,7 +57,9 @@ def test_the_page_says_what_was_measured(tmp_path: Path, monkeypatch: pytest.Mon
     shown = texts(page)
     info = interpolation_info(bundle, found)
     assert info.verdict in shown
-    assert "the soup is behind, the mixture can't be told from it" in info.verdict
+    assert "the soup is behind, the mixture is no different, as far as this shows" in info.verdict
+    alike = found.model_copy(update={"mixture_minus_portfolio": found.soup_minus_portfolio})
+    assert "both are behind" in interpolation_info(bundle, alike).verdict
     assert [r.ahead for r in info.rivals] == [0, 0, 1, 0]
     figure = charts.interpolation(found, info)
     ours = next(t for t in figure.data if t.name == "this portfolio")
