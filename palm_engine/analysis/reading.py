@@ -21,6 +21,8 @@ from palm_engine.errors import InvalidInputError
 
 SPLIT = "certify"
 MOST_GRADE = 2
+PAIR_COLUMNS = ["item", "trait", "prompt", "first", "second", "better"]
+PAIR_KEY_COLUMNS = ["item", "trait", "adapter", "rival", "prompt_id", "adapter_is_first"]
 # With a space, so that no trait has the name.
 FIT = "fits prompt"
 
@@ -110,7 +112,12 @@ def reading_sheets(bundle: Bundle, prompts: int = 30, seed: int = 0) -> Sheets:
                 "adapter_is_first": not swapped[i],
             }
         )
-    return Sheets(answers, pd.DataFrame(pairs), answers_key, pd.DataFrame(pairs_key))
+    return Sheets(
+        answers,
+        pd.DataFrame(pairs, columns=PAIR_COLUMNS),
+        answers_key,
+        pd.DataFrame(pairs_key, columns=PAIR_KEY_COLUMNS),
+    )
 
 
 def trait_rivals(bundle: Bundle) -> dict[str, list[str]]:

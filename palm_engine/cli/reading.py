@@ -27,6 +27,8 @@ pairs.csv: which answer has more of the trait, as an answer to this prompt? 1 th
 second, 0 neither. An answer that doesn't fit its prompt has none of any trait.
 Whoever reads must not see key-answers.csv and key-pairs.csv.
 """
+# Columns that hold names, whatever they look like.
+NAMES = ("prompt_id", "policy", "trait", "adapter", "rival")
 FILES = ("answers.csv", "pairs.csv", "key-answers.csv", "key-pairs.csv")
 
 
@@ -82,6 +84,6 @@ def record(
 
 def _table(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path, keep_default_na=False)
+        return pd.read_csv(path, keep_default_na=False, dtype=dict.fromkeys(NAMES, str))
     except (OSError, ValueError) as error:
         raise InvalidInputError(f"{path}: can't be read as a table: {error}") from error

@@ -62,17 +62,18 @@ class Checkpoint:
                     return None
                 tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
             content: dict[str, Any] = json.loads(about["content"])
+            # All of it is looked at before anything is changed.
+            states = [_state_of(i, parameter, tensors) for i, parameter in enumerate(parameters)]
+            rng = tensors["torch_rng"]
         except (OSError, SafetensorError, KeyError, ValueError):
             # Damaged: training from the start is right too.
             return None
         with torch.no_grad():
-            for i, parameter in enumerate(parameters):
+            for i, (parameter, state) in enumerate(zip(parameters, states, strict=True)):
                 parameter.copy_(tensors[f"{i}.value"])
-                optimiser.state[parameter] = {
-                    name: tensors[f"{i}.{name}"].to(parameter.device if name != "step" else "cpu")
-                    for name in ("step", "exp_avg", "exp_avg_sq")
-                }
-        torch.set_rng_state(tensors["torch_rng"])
+                if state:
+                    optimiser.state[parameter] = state
+        torch.set_rng_state(rng)
         content["best_state"] = {
             name.removeprefix("best."): tensor
             for name, tensor in tensors.items()
@@ -102,9 +103,9 @@ class Checkpoint:
         tensors["torch_rng"] = torch.get_rng_state()
         for i, parameter in enumerate(parameters):
             tensors[f"{i}.value"] = parameter.detach().cpu().contiguous()
-            state = optimiser.state[parameter]
-            for name in ("step", "exp_avg", "exp_avg_sq"):
-                tensors[f"{i}.{name}"] = state[name].detach().cpu().contiguous()
+            # A parameter that never had a gradient has no state.
+            for name, tensor in optimiser.state.get(parameter, {}).items():
+                tensors[f"{i}.{name}"] = tensor.detach().cpu().contiguous()
         about = {"key": self.key, "content": json.dumps(content)}
         with whole_file(self.file) as part:
             save_file(tensors, part, metadata=about)
@@ -112,6 +113,23 @@ class Checkpoint:
     def clear(self) -> None:
         """Forget it: the adapter is written."""
         self.file.unlink(missing_ok=True)
+
+
+def _state_of(i: int, parameter: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+    """The optimiser's state of a parameter; empty where it has none.
+
+    Raises:
+        KeyError: its value is missing.
+        ValueError: a tensor has another shape.
+    """
+    if tensors[f"{i}.value"].shape != parameter.shape:
+        raise ValueError(f"parameter {i} has another shape")
+    found = {
+        name: tensors[f"{i}.{name}"]
+        for name in ("step", "exp_avg", "exp_avg_sq")
+        if f"{i}.{name}" in tensors
+    }
+    return {k: v if k == "step" else v.to(parameter.device) for k, v in found.items()}
 
 
 def trainer_checkpoints(folder: Path, key: str) -> Path:

@@ -78,12 +78,14 @@ def train_adapter(
     seed: int,
     folder: Path,
     progress: Callable[[float], None] = lambda _: None,
+    mark: str = "",
 ) -> TrainingReport:
     """Train one adapter on weighted `pairs` and write it to `folder`.
 
     Where `settings.held_out` keeps prompts back, training stops once their loss rises, and the
     adapter of the best epoch is written. `progress` gets the share done, 0 to 1. A training that
-    was stopped goes on after its last whole epoch.
+    was stopped goes on after its last whole epoch, if `mark` (of whatever else the result depends
+    on, such as the base) is the same.
     """
     import torch
     from peft import LoraConfig, get_peft_model
@@ -96,7 +98,7 @@ def train_adapter(
         task_type="CAUSAL_LM",
     )
     adapted = get_peft_model(model, lora)
-    checkpoint = Checkpoint(folder, training_key(tuple(pairs), settings, seed))
+    checkpoint = Checkpoint(folder, training_key(tuple(pairs), settings, seed, mark))
     try:
         report, state = _optimise(adapted, tokenizer, pairs, settings, seed, checkpoint, progress)
         _save(adapted, state, folder)

@@ -62,6 +62,7 @@ def train_dpo(
     seed: int,
     folder: Path,
     progress: Callable[[float], None] = lambda _: None,
+    mark: str = "",
 ) -> TrainingReport:
     """Train one adapter on preferences and write it to `folder`.
 
@@ -73,6 +74,7 @@ def train_dpo(
         seed: of the adapter and the order.
         folder: to write.
         progress: gets the share done, 0 to 1.
+        mark: of whatever else the result depends on; a checkpoint under another is not used.
 
     Raises:
         ModelSourceError: answers end with another token than the tokenizer's, which TRL appends.
@@ -91,7 +93,7 @@ def train_dpo(
         }
         for p in preferences
     ]
-    place = trainer_checkpoints(folder, training_key(tuple(preferences), settings, seed))
+    place = trainer_checkpoints(folder, training_key(tuple(preferences), settings, seed, mark))
     with _left_as_it_was(model):
         arguments = DPOConfig(
             beta=settings.dpo.beta,
@@ -121,6 +123,7 @@ def train_grpo(
     seed: int,
     folder: Path,
     progress: Callable[[float], None] = lambda _: None,
+    mark: str = "",
 ) -> TrainingReport:
     """Train one adapter on its own answers, paid by the traits' rewards at some weights.
 
@@ -136,6 +139,7 @@ def train_grpo(
         seed: of adapter, order and answers.
         folder: to write.
         progress: gets the share done, 0 to 1.
+        mark: of whatever else the result depends on; a checkpoint under another is not used.
 
     Returns:
         The report; its history holds each trait's raw mean and the weighed scalar apart.
@@ -152,7 +156,7 @@ def train_grpo(
         {"prompt": conversation_text(tokenizer, settings.system, p), "question": p} for p in prompts
     ]
     shared = _Scores(score)
-    key = training_key(tuple(prompts), tuple(map(float, weights)), settings, sampling, seed)
+    key = training_key(tuple(prompts), tuple(map(float, weights)), settings, sampling, seed, mark)
     place = trainer_checkpoints(folder, key)
     with _left_as_it_was(model):
         arguments = GRPOConfig(
@@ -285,6 +289,10 @@ def _trained(trainer: Any, folder: Path, traits: tuple[str, ...] = ()) -> Traini
     trainer.remove_callback(PrinterCallback)
     adapted = trainer.accelerator.unwrap_model(trainer.model)
     place = Path(trainer.args.output_dir)
+    for cut in place.glob("checkpoint-*"):
+        # Its state is written last: without it the writing was cut off.
+        if not (cut / "trainer_state.json").is_file():
+            shutil.rmtree(cut)
     try:
         trainer.train(resume_from_checkpoint=get_last_checkpoint(str(place)))
         adapted.eval()

@@ -301,7 +301,7 @@ class Build:
             tasks[name] = self._with_data(task, planned, pool, rewards)
         keys = {name: key_of(task, self.model_key) for name, task in tasks.items()}
         missing = [
-            task
+            replace(task, mark=keys[name])
             for name, task in tasks.items()
             if not self.store.is_current(f"{place}adapters/{name}", keys[name])
         ]

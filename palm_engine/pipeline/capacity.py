@@ -30,8 +30,10 @@ def require_memory(config: BuildConfig, prompts: pd.DataFrame, base: Path) -> No
     dtype = str(pick_dtype(device, build_dtype(device))).removeprefix("torch.")
     systems = [s.system for s in config.styles] + [p.system or "" for p in config.policies]
     letters = int(prompts["text"].str.len().max()) + max(map(len, systems), default=0)
+    # An adapter answers from a copy of the base with its weights changed, beside the base itself.
+    copies = 2 if config.train or any(p.adapter for p in config.policies) else 1
     needed = memory.estimate(
-        parameter_count(str(base)),
+        copies * parameter_count(str(base)),
         dtype,
         0,
         json.loads((base / "config.json").read_text(encoding="utf-8")),

@@ -121,6 +121,8 @@ def extend(
         new = _scored(new, rewards, all_prompts, progress, "Score new answers")
         samples = joined([samples, new])
     manifest = _certified(bundle, manifest, samples, all_prompts, rewards, progress, options)
+    if options.rescore or changed:
+        manifest = _without_old_scores(manifest)
     tables = {"prompts": all_prompts, "samples": samples}
     if (bundle.folder / "pool.parquet").is_file():
         tables["pool"] = pd.read_parquet(bundle.folder / "pool.parquet")
@@ -338,6 +340,18 @@ def _certified(
             # Both compare with the members.
             "reward_audit": manifest.reward_audit if same else None,
             "interpolation": manifest.interpolation if same else None,
+        }
+    )
+
+
+def _without_old_scores(manifest: Manifest) -> Manifest:
+    """Without what was measured by rewards that have changed since."""
+    reading = manifest.reading
+    return manifest.model_copy(
+        update={
+            "reward_audit": None,
+            "interpolation": None,
+            "reading": None if reading is None else reading.model_copy(update={"agreement": ()}),
         }
     )
 

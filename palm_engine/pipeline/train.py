@@ -42,7 +42,10 @@ class OnlineTask:
 
 @dataclass(frozen=True)
 class TrainTask:
-    """One adapter to train: what is drawn from the pool is drawn, so that a process needs none."""
+    """One adapter to train: what is drawn from the pool is drawn, so that a process needs none.
+
+    `mark` is of everything that the result depends on: only a checkpoint with it is gone on from.
+    """
 
     base: str
     template: TemplateSettings | None
@@ -53,6 +56,7 @@ class TrainTask:
     folder: Path
     preferences: tuple[Preference, ...] = ()
     online: OnlineTask | None = None
+    mark: str = ""
 
 
 def train(task: TrainTask) -> TrainingReport:
@@ -68,7 +72,7 @@ def train(task: TrainTask) -> TrainingReport:
     seed = task.seed % (2**31)
     common = (task.settings, seed, task.folder, progress)
     if task.settings.method == "dpo":
-        return train_dpo(base.model, base.tokenizer, task.preferences, *common)
+        return train_dpo(base.model, base.tokenizer, task.preferences, *common, mark=task.mark)
     if task.online is not None:
         online = task.online
         rewards = TraitRewards.of(online.config, online.project)
@@ -84,8 +88,9 @@ def train(task: TrainTask) -> TrainingReport:
             seed,
             task.folder,
             progress,
+            mark=task.mark,
         )
-    return train_adapter(base.model, base.tokenizer, task.pairs, *common)
+    return train_adapter(base.model, base.tokenizer, task.pairs, *common, mark=task.mark)
 
 
 def policy_name(weights: np.ndarray) -> str:

@@ -200,9 +200,13 @@ class ModelHost:
 
     def _otherwise(self, options: LoadOptions) -> bool:
         """Whether options ask for something else than what is loaded."""
-        asked = (options.device, options.dtype, options.threads)
-        there = (self._options.device, self._options.dtype, self._options.threads)
-        return any(a not in ("auto", None, b) for a, b in zip(asked, there, strict=True))
+        info = self.info()
+        if info is None:
+            return True
+        own = self._options
+        device = options.device in ("auto", own.device) or info.device.startswith(options.device)
+        dtype = options.dtype in ("auto", own.dtype, info.dtype)
+        return not (device and dtype and options.threads in (None, own.threads))
 
     def unload(self, session: str = "") -> None:
         """Free the model.
@@ -260,7 +264,9 @@ class ModelHost:
         dtype = str(pick_dtype("cuda" if device == "spread" else device, asked)).removeprefix(
             "torch."
         )
-        folders = [bundle.adapter_folder(m) for m in policies if bundle.candidate(m).adapter]
+        candidates = [bundle.candidate(m) for m in policies]
+        parts = {p for c in candidates for p in (c.mixture or (c.policy,))}
+        folders = [bundle.adapter_folder(p) for p in parts if bundle.candidate(p).adapter]
         # At least two bytes a number on disk: a bound is enough here.
         adapters = sum((f / WEIGHTS_FILE).stat().st_size // 2 for f in folders)
         config = json.loads(
@@ -273,7 +279,7 @@ class ModelHost:
             dtype,
             adapters,
             config,
-            max(len(policies), 1),
+            max(sum(c.passes for c in candidates), 1),
             self.limits.prompt_characters // LETTERS_PER_TOKEN,
             self.limits.new_tokens,
             free_bytes(device),

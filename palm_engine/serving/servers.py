@@ -51,8 +51,6 @@ class Servers:
         Args:
             bundle: that names the policies.
         """
-        from palm_engine.serving.backends.remote import RemoteBackend
-
         backends: list[Backend] = []
         notices = []
         for url, models in served_policies(bundle).items():
@@ -64,21 +62,41 @@ class Servers:
                     " set."
                 )
                 continue
-            key = (str(bundle.folder), url, repr(sorted(models.items())))
-            with self._lock:
-                when, why = self._failed.get(key, (0.0, ""))
-                if key not in self._made and time.monotonic() - when > PAUSE:
-                    try:
-                        self._made[key] = RemoteBackend(bundle, url, models, timeout=TIMEOUT)
-                        self._failed.pop(key, None)
-                    except PalmError as error:
-                        why = str(error)
-                        self._failed[key] = (time.monotonic(), why)
-                if key in self._made:
-                    backends.append(self._made[key])
-                else:
-                    notices.append(f"{names}: {why}")
+            backend, why = self._connected(bundle, url, models)
+            if backend is None:
+                notices.append(f"{names}: {why}")
+                continue
+            backends.append(backend)
+            if lost := [bundle.label(p) for p in models if p not in backend.policies]:
+                notices.append(f"{', '.join(lost)}: {url} doesn't serve the model now.")
         return backends, notices
+
+    def _connected(
+        self, bundle: Bundle, url: str, models: dict[str, str]
+    ) -> tuple[Backend | None, str]:
+        """The backend, or why there is none; a failure isn't tried again for a while."""
+        from palm_engine.serving.backends.remote import RemoteBackend
+
+        asked = sorted((p, m, bundle.candidate(p).system or "") for p, m in models.items())
+        key = (str(bundle.folder), url, repr(asked))
+        with self._lock:
+            if key in self._made:
+                return self._made[key], ""
+            when, why = self._failed.get(key, (-PAUSE, ""))
+            if time.monotonic() - when < PAUSE:
+                return None, why
+            # Others needn't wait for this one: until it is known they are told so.
+            self._failed[key] = (time.monotonic(), f"{url} is being asked")
+        try:
+            backend = RemoteBackend(bundle, url, models, timeout=TIMEOUT)
+        except PalmError as error:
+            with self._lock:
+                self._failed[key] = (time.monotonic(), str(error))
+            return None, str(error)
+        with self._lock:
+            self._made[key] = backend
+            self._failed.pop(key, None)
+        return backend, ""
 
 
 def _plain(url: str) -> str:

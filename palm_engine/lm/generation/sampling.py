@@ -159,6 +159,8 @@ def sample_answers(
     answers: list[Answer | None] = [None] * len(requests)
     ends = end_token_ids(model, tokenizer)
     shares = (1.0,) if mixture is None else tuple(mixture.weights.values())
+    # As many rows at once as without a mixture.
+    batch_size = max(1, batch_size // len(shares))
     order = sorted(
         range(len(requests)), key=lambda i: len(requests[i].prompt) + len(requests[i].system or "")
     )

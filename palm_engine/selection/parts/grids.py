@@ -11,6 +11,7 @@ import math
 from itertools import combinations, product
 
 import numpy as np
+from numpy.typing import NDArray
 
 from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
@@ -89,9 +90,7 @@ def thin_grid(d: int, eps: float, delta: float) -> Floats:
     most = _most_exponent(d, eps, delta)
     rows = []
     for size in range(1, d + 1):
-        axes = np.meshgrid(*[np.arange(most + 1, dtype=np.int32)] * size, indexing="ij")
-        exponents = np.stack([a.ravel() for a in axes], axis=1)
-        kept = exponents[(exponents.min(axis=1) == 0) & (exponents.sum(axis=1) % size == 0)]
+        kept = _exponents(size, most)
         for support in combinations(range(d), size):
             weights = np.zeros((len(kept), d))
             weights[:, support] = (1 - eps) ** kept
@@ -157,6 +156,21 @@ def _levels(d: int, eps: float, delta: float) -> float:
 def _most_exponent(d: int, eps: float, delta: float) -> int:
     """Of the thin grid, whose cut-off is delta/((d-1)(1-eps)); rounding up adds one at most."""
     return max(0, math.floor(_levels(d, eps, delta) + 1e-9))
+
+
+def _exponents(size: int, most: int) -> NDArray[np.int32]:
+    """All vectors of `size` exponents up to `most` with minimum 0 and a sum that `size` divides."""
+    if size == 1:
+        return np.zeros((1, 1), dtype=np.int32)
+    faces = []
+    axes = np.meshgrid(*[np.arange(most + 1, dtype=np.int32)] * (size - 1), indexing="ij")
+    others = np.stack([a.ravel() for a in axes], axis=1)
+    others = others[others.sum(axis=1) % size == 0]
+    for zero in range(size):
+        # Those whose first zero it is.
+        own = others[(others[:, :zero] > 0).all(axis=1)]
+        faces.append(np.insert(own, zero, 0, axis=1))
+    return np.vstack(faces)
 
 
 def _multiples(size: int, least: int, most: int) -> int:

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 
 from palm_engine.serving.backends.interface import Backend, LiveSettings, Piece, check_request
 
-PATIENCE = 10.0
+# For servers that don't answer: their threads hold nothing but a connection.
+PATIENCE = 1.0
 
 
 class JoinedBackend:
@@ -46,46 +47,78 @@ class JoinedBackend:
                     for p in own
                     for i in range(len(prompts))
                 ]
-                streams.append((part.stream(prompts, own, settings), rows))
+                here = bool(getattr(part, "works_here", False))
+                streams.append((part.stream(prompts, own, settings), rows, here))
         return streams[0][0] if len(streams) == 1 else _merged(streams)
 
 
-def _merged(streams: Sequence[tuple[Iterator[Piece], list[int]]]) -> Iterator[Piece]:
-    pieces: queue.Queue[Piece | BaseException | None] = queue.Queue()
-    stop = threading.Event()
+def _merged(streams: Sequence[tuple[Iterator[Piece], list[int], bool]]) -> Iterator[Piece]:
+    """Pieces of all streams as they come.
 
-    def read(stream: Iterator[Piece], rows: list[int]) -> None:
-        try:
-            for piece in stream:
-                if stop.is_set():
-                    return
-                pieces.put(piece._replace(row=rows[piece.row]))
-        except BaseException as error:
-            pieces.put(error)
-        finally:
-            # A generator ends in the thread that runs it.
-            close = getattr(stream, "close", None)
-            if close is not None:
-                close()
-            pieces.put(None)
-
-    threads = [
-        threading.Thread(target=read, args=part, name="palm-joined", daemon=True)
-        for part in streams
-    ]
-    for thread in threads:
-        thread.start()
+    One that works here runs in the caller's thread, so that whoever cancels knows that the model is
+    free afterwards; the others wait for servers, in threads of their own.
+    """
+    here = next((i for i, (_, _, own) in enumerate(streams) if own), None)
+    readers = _Readers([s[:2] for i, s in enumerate(streams) if i != here])
+    own, rows, _ = streams[here] if here is not None else (iter(()), [], True)
     try:
-        going = len(threads)
-        while going:
-            piece = pieces.get()
-            if piece is None:
-                going -= 1
-            elif isinstance(piece, BaseException):
+        for piece in own:
+            yield piece._replace(row=rows[piece.row])
+            yield from readers.pieces(wait=False)
+        yield from readers.pieces(wait=True)
+    finally:
+        _close(own)
+        readers.stop()
+
+
+class _Readers:
+    """Streams that are read in a thread each."""
+
+    def __init__(self, streams: Sequence[tuple[Iterator[Piece], list[int]]]) -> None:
+        self._pieces: queue.Queue[Piece | BaseException | None] = queue.Queue()
+        self._stop = threading.Event()
+        self._going = len(streams)
+        self._threads = [
+            threading.Thread(target=self._read, args=part, name="palm-joined", daemon=True)
+            for part in streams
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def pieces(self, wait: bool) -> Iterator[Piece]:
+        """Those that are there, or all that will come."""
+        while self._going:
+            try:
+                piece = self._pieces.get(wait)
+            except queue.Empty:
+                return
+            if isinstance(piece, BaseException):
                 raise piece
+            if piece is None:
+                self._going -= 1
             else:
                 yield piece
-    finally:
-        stop.set()
-        for thread in threads:
+
+    def stop(self) -> None:
+        """Read no further."""
+        self._stop.set()
+        for thread in self._threads:
             thread.join(PATIENCE)
+
+    def _read(self, stream: Iterator[Piece], rows: list[int]) -> None:
+        try:
+            for piece in stream:
+                if self._stop.is_set():
+                    return
+                self._pieces.put(piece._replace(row=rows[piece.row]))
+        except BaseException as error:
+            self._pieces.put(error)
+        finally:
+            _close(stream)  # a generator ends in the thread that runs it
+            self._pieces.put(None)
+
+
+def _close(stream: Iterator[Piece]) -> None:
+    close = getattr(stream, "close", None)
+    if close is not None:
+        close()

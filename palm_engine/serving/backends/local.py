@@ -46,6 +46,9 @@ class LocalBackend:
     Adapters are loaded when first asked for, or by `load`.
     """
 
+    # Its work is done by whoever takes its pieces.
+    works_here = True
+
     def __init__(self, model: LocalModel, bundle: Bundle) -> None:
         self.model = model
         self.bundle = bundle
@@ -153,11 +156,18 @@ class LocalBackend:
         with self.model.stack.hold(self.keys(policies)):
             self.load(policies)  # again: one may have gone before its first token was asked for
             for group in ([plain] if plain else []) + [[p] for p in mixed]:
-                rows = [
-                    len(prompts) * policies.index(p) + i for p in group for i in range(len(prompts))
-                ]
-                for piece in self._decoded(prompts, group, settings):
-                    yield piece._replace(row=rows[piece.row])
+                # A mixture has a row per part: fewer prompts at once, so that no more memory is
+                # needed than for another policy.
+                size = max(1, len(prompts) // self.bundle.candidate(group[0]).passes)
+                for start in range(0, len(prompts), size):
+                    some = prompts[start : start + size]
+                    rows = [
+                        len(prompts) * policies.index(p) + start + i
+                        for p in group
+                        for i in range(len(some))
+                    ]
+                    for piece in self._decoded(some, group, settings):
+                        yield piece._replace(row=rows[piece.row])
 
     def _decoded(
         self, prompts: Sequence[str], policies: Sequence[str], settings: LiveSettings

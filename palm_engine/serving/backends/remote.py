@@ -20,6 +20,9 @@ from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import DependencyError, GenerationError
 from palm_engine.serving.backends.interface import LiveSettings, Piece, check_request, row_seed
 
+# Seconds in which a server must say what it serves.
+LISTING = 10.0
+
 
 class RemoteBackend:
     """A bundle's policies on the server at `url` (as in `http://localhost:8000/v1`).
@@ -54,7 +57,7 @@ class RemoteBackend:
         }
         try:
             with openai.OpenAI(**self._options) as client:
-                self.served = tuple(model.id for model in client.models.list())
+                self.served = tuple(model.id for model in client.models.list(timeout=LISTING))
         except openai.OpenAIError as error:
             raise GenerationError(
                 f"{url}: the server can't be reached ({_reason(error)}); is it running?"

@@ -17,7 +17,7 @@ from palm_engine.analysis.reading import (
     reading_sheets,
     trait_rivals,
 )
-from palm_engine.bundle.folder import Bundle, read_bundle, rewrite_manifest
+from palm_engine.bundle.folder import Bundle, read_bundle, rewrite_manifest, write_bundle
 from palm_engine.bundle.schema import Reading
 from palm_engine.cli.main import app
 from palm_engine.errors import InvalidInputError
@@ -142,3 +142,34 @@ def test_the_command_writes_sheets_once_and_records_the_result(
     after = read_bundle(bundle.folder)
     told = {s.heading: s.text for s in statements(after, tuple(after.members), None)}
     assert "Of the members' answers 0% fit their prompt, 100% in part." in told["Read blind"]
+
+
+def test_without_corners_there_are_no_pairs_and_ids_stay_text(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    made = make_bundle(tmp_path / "plain")
+    plain = tuple(
+        c.model_copy(update={"weights": None, "kind": "remote"}) if c.kind == "adapter" else c
+        for c in made.manifest.candidates
+    )
+    numbers = {p: f"00{i}" for i, p in enumerate(made.prompts["prompt_id"])}
+    tables = {
+        "prompts": made.prompts.assign(prompt_id=made.prompts["prompt_id"].map(numbers)),
+        "samples": made.samples.assign(prompt_id=made.samples["prompt_id"].map(numbers)),
+    }
+    bundle = write_bundle(
+        tmp_path / "numbered", made.manifest.model_copy(update={"candidates": plain}), tables
+    )
+    folder = tmp_path / "sheets"
+    run = CliRunner().invoke
+    run(app, ["reading", "sheets", str(bundle.folder), "--out", str(folder)])
+    answers = pd.read_csv(folder / "answers.csv", keep_default_na=False)
+    for column in [FIT, *bundle.traits]:
+        answers[column] = [i % 3 for i in range(len(answers))]
+    answers.to_csv(folder / "answers.csv", index=False)
+    done = run(app, ["reading", "record", str(bundle.folder), str(folder), "--reader", "a test"])
+    assert done.exit_code == 0, done.exception
+    found = read_bundle(bundle.folder).manifest.reading
+    assert found is not None
+    assert found.preferences == ()
+    assert {a.answers for a in found.agreement} == {len(answers)}

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
 
 from palm_engine.lm.adapters.files import with_adapter
+from palm_engine.lm.checkpoint import Checkpoint
 from palm_engine.lm.generation.conversation import conversation_ids
 from palm_engine.lm.generation.likelihood import log_likelihoods
 from palm_engine.lm.generation.sampling import Answer
@@ -145,10 +146,36 @@ def test_a_training_that_was_stopped_ends_as_an_undisturbed_one(
     assert {p.name for p in tmp_path.iterdir()} == {"whole", "stopped"}
 
 
+def test_a_parameter_without_a_gradient_has_no_state_to_keep(tmp_path: Path) -> None:
+    used, unused = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
+    optimiser = torch.optim.AdamW([used, unused])
+    used.sum().backward()
+    optimiser.step()
+    checkpoint = Checkpoint(tmp_path / "a", "key")
+    checkpoint.keep([used, unused], optimiser, {}, {"step": 1})
+    fresh = [torch.nn.Parameter(torch.zeros(2)) for _ in range(2)]
+    again = torch.optim.AdamW(fresh)
+    found = checkpoint.restore(fresh, again)
+    assert found is not None
+    assert found["step"] == 1
+    assert torch.equal(fresh[0], used)
+    assert list(again.state) == fresh[:1]
+    other = [torch.nn.Parameter(torch.zeros(3)) for _ in range(2)]
+    assert checkpoint.restore(other, torch.optim.AdamW(other)) is None
+    assert all(float(p.sum()) == 0 for p in other), "nothing is changed by half"
+
+
 def test_a_checkpoint_of_another_training_or_a_damaged_one_is_left_alone(tmp_path: Path) -> None:
     settings = TrainingSettings(rank=2, batch_size=2, epochs=3, held_out=0.0)
     folder = tmp_path / "a"
     kept = tmp_path / "a.checkpoint.safetensors"
+    with pytest.raises(Stopped):
+        train_adapter(tiny_llama(), ByteTokenizer(), PAIRS, settings, 3, folder, stop_at(0.5))
+    marked: list[float] = []
+    train_adapter(
+        tiny_llama(), ByteTokenizer(), PAIRS, settings, 3, folder, marked.append, mark="other base"
+    )
+    assert len(marked) == 6, "what it was begun on is another model"
     for other in (b"no safetensors", None):
         with pytest.raises(Stopped):
             train_adapter(tiny_llama(), ByteTokenizer(), PAIRS, settings, 3, folder, stop_at(0.5))

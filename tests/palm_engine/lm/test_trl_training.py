@@ -143,7 +143,10 @@ def test_a_training_that_was_stopped_goes_on(base: Any, tmp_path: Path) -> None:
     whole = train(tmp_path / "whole", lambda share: None)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "a", stop)
-    assert (tmp_path / "a.checkpoints").is_dir()
+    place = tmp_path / "a.checkpoints"
+    assert list(place.glob("checkpoint-*/trainer_state.json"))
+    # As if the next one had been cut off while it was written.
+    (place / "checkpoint-99").mkdir()
     shares: list[float] = []
     again = train(tmp_path / "a", shares.append)
     assert min(shares) > 0.5, "what was done is not done again"

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from palm_engine.bundle.folder import Bundle, read_bundle
+from palm_engine.bundle.folder import Bundle, read_bundle, rewrite_manifest
+from palm_engine.bundle.schema import Agreement, Reading
 from palm_engine.cli.main import app
 from palm_engine.errors import BundleError
 from palm_engine.geometry.gap import worst_gap
@@ -197,9 +198,18 @@ def test_prompts_are_answered_by_all_and_a_changed_reward_scores_all_anew(
     Letters.asked.clear()
     assert run("evaluate", out)[0] == 0
     assert not Letters.asked
+    agreed = Agreement(trait="humor", spearman=0.5, answers=9)
+    reading = Reading(
+        reader="x", split="certify", prompts=3, policies=(), preferences=(), agreement=(agreed,)
+    )
+    now = read_bundle(out)
+    rewrite_manifest(now, now.manifest.model_copy(update={"reading": reading}))
     register("2")
     assert run("evaluate", out)[0] == 0
     assert set(Letters.asked) == set(wider.samples["text"])
+    kept = read_bundle(out).manifest.reading
+    assert kept is not None
+    assert kept.agreement == (), "it was about the scores of before"
 
 
 def test_what_cannot_be_completed_is_said_before_anything_is_drawn(

@@ -222,7 +222,8 @@ def test_other_options_load_the_base_again_and_the_same_do_not(local_base: Bundl
         first = host.generation
         host.load(local_base, ["b"])
         host.load(local_base, ["b"], LoadOptions(dtype="float32"))
-        assert host.generation == first
+        host.load(local_base, ["b"], LoadOptions(device="cpu"))
+        assert host.generation == first, "what was asked is what is there"
         host.load(local_base, ["b"], LoadOptions(dtype="bfloat16"))
         info = host.info()
         assert info is not None
