@@ -13,8 +13,8 @@ import numpy as np
 
 from palm_engine.analysis.guarantee import planned_and_reached
 from palm_engine.bundle.folder import Bundle
-from palm_engine.geometry.envelope import upper_envelope
 from palm_engine.geometry.fields import population, usage
+from palm_engine.geometry.pick import pick_info
 
 BOUND = 0.05
 SHARE = 0.05
@@ -77,7 +77,7 @@ def gain_shares(bundle: Bundle) -> dict[str, float]:
     if base is None or not bundle.members:
         return {}
     even = np.full(len(bundle.traits), 1 / len(bundle.traits))
-    picked = bundle.members[int(np.argmax(bundle.points[bundle.members] @ even))]
+    picked = pick_info(bundle.points, bundle.members, even).member
     gains = bundle.rewards[picked] - bundle.rewards[base]
     if gains.sum() <= 0:
         return {}
@@ -137,9 +137,8 @@ def _users(bundle: Bundle) -> Iterator[Aim]:
     certificate = bundle.manifest.certificate
     smaller = [p for p in (certificate.curve if certificate else ()) if p.k < len(bundle.members)]
     if smaller:
-        best = upper_envelope(bundle.points, users)
         expected = [
-            float((best - upper_envelope(_points(bundle, p.members), users)).mean())
+            usage(bundle.points[[bundle.row(m) for m in p.members]], bundle.points, users).mean_gap
             for p in smaller
         ]
         yield Aim(
@@ -160,11 +159,8 @@ def _read(bundle: Bundle) -> Iterator[Aim]:
     reading = bundle.manifest.reading
     if reading is None:
         return
-    members = [
-        p for p in reading.policies if p.policy in {m.policy for m in bundle.manifest.members}
-    ]
-    if members:
-        share = sum(p.on_subject * p.answers for p in members) / sum(p.answers for p in members)
+    count, _, share = reading.fit_of([m.policy for m in bundle.manifest.members])
+    if count:
         yield Aim(
             f"read blind, at least {FIT:.0%} of the members' answers fit, at least in part",
             f"{share:.0%}",
@@ -179,7 +175,3 @@ def _read(bundle: Bundle) -> Iterator[Aim]:
             f"{share:.0%} of {decided}",
             share >= PREFERRED,
         )
-
-
-def _points(bundle: Bundle, members: tuple[str, ...]) -> np.ndarray:
-    return np.asarray(bundle.points[[bundle.row(m) for m in members]])

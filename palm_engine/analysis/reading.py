@@ -129,16 +129,12 @@ def trait_rivals(bundle: Bundle) -> dict[str, list[str]]:
     candidates = bundle.manifest.candidates
     base = [c.policy for c in candidates if c.kind == "base"][:1]
     for trait in bundle.traits:
-        corner = [
-            c.policy
-            for c in candidates
-            if c.kind == "adapter" and c.weights is not None and c.weights[trait] > 1 - 1e-9
-        ]
+        corner = bundle.corner(trait)
         prompted = sorted(
             (c for c in candidates if c.kind == "prompted"), key=lambda c: -c.rewards[trait]
         )
-        if corner:
-            found[trait] = [corner[0], *base, *(c.policy for c in prompted[:1])]
+        if corner is not None:
+            found[trait] = [corner.policy, *base, *(c.policy for c in prompted[:1])]
     return found
 
 

@@ -178,6 +178,17 @@ class Bundle:
         hint = f"; did you mean {', '.join(near)}?" if near else ""
         raise BundleError(f"{self.folder}: there is no candidate {policy!r}{hint}")
 
+    def corner(self, trait: str) -> Candidate | None:
+        """The first adapter that was trained for one trait alone; None without one."""
+        return next(
+            (
+                c
+                for c in self.manifest.candidates
+                if c.kind == "adapter" and c.weights is not None and c.weights[trait] > 1 - 1e-9
+            ),
+            None,
+        )
+
     def adapter_folder(self, policy: str) -> Path:
         """The folder of a policy's adapter.
 

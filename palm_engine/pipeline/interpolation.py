@@ -41,17 +41,13 @@ def corner_adapters(bundle: Bundle) -> list[str]:
     """
     found = []
     for trait in bundle.traits:
-        own = [
-            c.policy
-            for c in bundle.manifest.candidates
-            if c.adapter is not None and c.weights is not None and c.weights[trait] > 1 - 1e-9
-        ]
-        if not own:
+        own = bundle.corner(trait)
+        if own is None or own.adapter is None:
             raise InvalidInputError(
                 f"{bundle.folder}: no adapter was trained for {trait!r} alone, so there is nothing"
                 " to interpolate between; palm build trains the corners"
             )
-        found.append(own[0])
+        found.append(own.policy)
     if len({bundle.candidate(p).system or "" for p in found}) > 1:
         raise InvalidInputError(
             f"{bundle.folder}: the corner adapters run under different system prompts, so they have"

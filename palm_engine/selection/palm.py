@@ -29,7 +29,7 @@ from palm_engine.selection.options import DEFAULT, Options
 from palm_engine.selection.parts.calls import Calls
 from palm_engine.selection.parts.cover import greedy_cover
 from palm_engine.selection.parts.grids import palm_grid, thin_grid
-from palm_engine.selection.parts.sandwich import MET, upper_points
+from palm_engine.selection.parts.sandwich import sandwich
 from palm_engine.selection.result import Selection, Target
 
 # Tolerances (eps, delta) of the lazy search for a budget of members.
@@ -69,11 +69,13 @@ def palm(
     weights = weights[region.contains(weights)] if options.region else weights
     if not len(weights):
         weights = region.corners()
-    calls = Calls(oracle)
     if not isinstance(oracle, TableOracle) if lazy is None else lazy:
         eps, delta = LAZY if target.k is not None else (target.eps / 2, target.delta / 2)
-        stopped = _lazy_calls(calls, weights, eps, delta, options, started)
+        searched = sandwich(oracle, eps, delta, options, at=weights)
+        calls = searched.calls
+        stopped = searched.stopped.replace("target certified", "grid certainly served")
     else:
+        calls = Calls(oracle)
         calls.ask(_within_budget(weights, options.budget))
     if options.budget is not None and len(calls) >= options.budget:
         stopped = "budget of oracle calls"
@@ -122,37 +124,3 @@ def _within_budget(weights: Floats, budget: int | None) -> Floats:
         return weights
     spread = np.linspace(0, len(weights) - 1, budget).astype(int)
     return np.asarray(weights[spread])
-
-
-def _lazy_calls(
-    calls: Calls, weights: Floats, eps: float, delta: float, options: Options, started: float
-) -> str:
-    """Ask until what was found certainly does at every grid weight; worst first.
-
-    Args:
-        calls: none yet.
-        weights: of the grid, (m, d).
-        eps: multiplicative tolerance of the search.
-        delta: additive tolerance of the search.
-        options: budget, time limit, batch.
-        started: time.perf_counter() at the start.
-
-    Returns:
-        What ended the search.
-    """
-    region = options.region or Region.whole(weights.shape[1])
-    budget = options.budget or len(weights) + weights.shape[1]
-    corners = region.corners()
-    calls.ask(
-        corners if budget >= len(corners) else np.vstack([region.centre(), corners[: budget - 1]])
-    )
-    while len(calls) < budget and not options.late(started):
-        above = upper_envelope(upper_points(calls), weights)
-        violation = (1 - eps) * above - delta - upper_envelope(calls.points, weights)
-        order = np.argsort(-violation, kind="stable")
-        worst = [i for i in order[: 4 * options.batch] if violation[i] > MET]
-        fresh = [weights[i] for i in worst if not calls.has_asked(weights[i])][: options.batch]
-        if not fresh:
-            return "grid certainly served" if not worst else "oracle tolerance"
-        calls.ask(np.array(fresh[: budget - len(calls)]))
-    return "time limit" if options.late(started) else "budget of oracle calls"

@@ -14,7 +14,7 @@ from itertools import combinations
 
 from palm_engine._types import Floats
 from palm_engine.geometry.fields import users_of
-from palm_engine.geometry.gap import worst_gap
+from palm_engine.geometry.gap import worst_additive_gap, worst_gap
 from palm_engine.geometry.region import Region
 from palm_engine.selection.result import Selection
 
@@ -54,7 +54,7 @@ def with_least_expected_gap(
         return float((best - values[:, list(rows)].max(axis=1)).mean())
 
     def fits(rows: Sequence[int]) -> bool:
-        return worst_gap(points[list(rows)], points, region).additive <= limit
+        return worst_additive_gap(points[list(rows)], points, region) <= limit
 
     rest = [i for i in range(len(points)) if i not in fixed]
     free = len(selection.members) - len(fixed)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -112,7 +113,13 @@ def _inside(sides: Floats, middle: Floats, floor: float) -> Floats:
     return np.asarray(ball.x[:d])
 
 
-def sandwich(oracle: Oracle, eps: float, delta: float, options: Options = DEFAULT) -> Sandwich:
+def sandwich(
+    oracle: Oracle,
+    eps: float,
+    delta: float,
+    options: Options = DEFAULT,
+    at: Floats | None = None,
+) -> Sandwich:
     """Call the oracle where the certified gap is worst, until the target is certified.
 
     Stops at the target, at the budget of calls, at the time limit (anytime: the certificate it has
@@ -123,6 +130,7 @@ def sandwich(oracle: Oracle, eps: float, delta: float, options: Options = DEFAUL
         eps: multiplicative tolerance, in [0, 1).
         delta: additive tolerance, at least 0.
         options: region, budget, time limit, and `batch` worst weights to ask at once.
+        at: the only weights that must be served, (m, d); the gap is then about them alone.
     """
     region = options.region or Region.whole(oracle.d)
     started = time.perf_counter()
@@ -136,7 +144,7 @@ def sandwich(oracle: Oracle, eps: float, delta: float, options: Options = DEFAUL
     history: list[tuple[int, float]] = []
     while True:
         upper = upper_points(calls)
-        vertices = envelope_vertices(calls.points, options.region)
+        vertices = envelope_vertices(calls.points, options.region) if at is None else at
         above = upper_envelope(upper, vertices)
         ours = upper_envelope(calls.points, vertices)
         violation = (1 - eps) * above - delta - ours
@@ -151,11 +159,11 @@ def sandwich(oracle: Oracle, eps: float, delta: float, options: Options = DEFAUL
             stopped = "time limit"
             break
         order = np.argsort(-violation, kind="stable")
-        fresh = [
-            vertices[i] for i in order if violation[i] > MET and not calls.has_asked(vertices[i])
-        ]
+        worst = (vertices[i] for i in order if violation[i] > MET)
+        count = min(options.batch, budget - len(calls))
+        fresh = list(islice((w for w in worst if not calls.has_asked(w)), count))
         if not fresh:
             stopped = "oracle tolerance"
             break
-        calls.ask(np.array(fresh[: min(options.batch, budget - len(calls))]))
+        calls.ask(np.array(fresh))
     return Sandwich(calls, upper, history[-1][1], stopped, tuple(history))

@@ -39,6 +39,13 @@ def added(bundle: Bundle, name: str, *options: object) -> Bundle:
     return whole(read_bundle(bundle.folder))
 
 
+def refuses(bundle: Bundle, option: str, value: str, why: str) -> None:
+    """Adding with this option is refused for this reason."""
+    code, output = run("add", bundle.folder, "--name", "no", option, value)
+    assert code != 0
+    assert why in output.replace("\n", " "), output
+
+
 def check(before: Bundle, after: Bundle, new: set[str]) -> None:
     """Old answers are as they were, new ones are there, figures follow from answers."""
     assert set(after.policies) - set(before.policies) == new
@@ -90,9 +97,7 @@ def test_a_soup_of_one_answers_like_its_part(bundle: Bundle) -> None:
         ("base=1", "has no adapter"),
         ("a=0", "other than 0"),
     ):
-        code, output = run("add", bundle.folder, "--name", "no", "--soup", soup)
-        assert code != 0
-        assert why in output.replace("\n", " "), output
+        refuses(bundle, "--soup", soup, why)
 
 
 def test_a_mixture_is_a_candidate_that_answers_live(bundle: Bundle, tmp_path: Path) -> None:
@@ -127,9 +132,7 @@ def test_a_mixture_is_a_candidate_that_answers_live(bundle: Bundle, tmp_path: Pa
         ("base=1", "has no adapter"),
         ("a=0", "other than 0"),
     ):
-        code, output = run("add", bundle.folder, "--name", "no", "--mix", mix)
-        assert code != 0
-        assert why in output.replace("\n", " "), output
+        refuses(bundle, "--mix", mix, why)
     members = tuple(m.model_copy(update={"policy": "mixed"}) for m in after.manifest.members[:1])
     only = Bundle(after.folder, after.manifest.model_copy(update={"members": members}))
     with pytest.raises(BundleError, match="which vLLM can't serve"):
