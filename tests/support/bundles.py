@@ -5,6 +5,7 @@ Random rewards with a known seed, texts that would do harm if they were markup.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from palm_engine.bundle.folder import Bundle, write_bundle
-from palm_engine.bundle.schema import Manifest
+from palm_engine.bundle.schema import Manifest, Reading, ReadPolicy, ReadPreference
 from palm_engine.geometry.simplex import uniform_design
 from palm_engine.oracles.interface import Answers
 from palm_engine.oracles.table import TableOracle
@@ -51,6 +52,28 @@ class NoisyTable(TableOracle):
         rows = np.array([self.rng.choice(np.flatnonzero(n)) for n in near])
         chosen = self.points[rows]
         return Answers(chosen, np.einsum("md,md->m", np.atleast_2d(weights), chosen), rows)
+
+
+def read_blind(
+    traits: Sequence[str],
+    on_subject: Mapping[str, float],
+    preferences: Sequence[ReadPreference] = (),
+) -> Reading:
+    """A reading of ten answers of each policy, of which so many fit at least in part."""
+    policies = tuple(
+        ReadPolicy(
+            policy=policy, answers=10, fits=0.1, on_subject=share, grades=dict.fromkeys(traits, 1.0)
+        )
+        for policy, share in on_subject.items()
+    )
+    return Reading(
+        reader="a test",
+        split="certify",
+        prompts=10,
+        policies=policies,
+        preferences=tuple(preferences),
+        agreement=(),
+    )
 
 
 def make_bundle(

@@ -1,4 +1,4 @@
-"""A small Hugging Face hub on this machine, with one repository: `acme/tiny`."""
+"""A small Hugging Face hub on this machine, with one repository."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-COMMIT = "a" * 40
 FILES = {
     "config.json": b'{"model_type": "llama"}',
     "model.safetensors": b"weights, as far as the hub is concerned",
@@ -22,60 +22,79 @@ FILES = {
 
 
 class Hub(BaseHTTPRequestHandler):
-    """As much of the hub as a snapshot needs."""
+    """As much of the hub as a snapshot needs; files of one repository."""
 
+    repo = "acme/tiny"
     files = FILES
     asked: list[str]
 
     def log_message(self, *_: Any) -> None: ...
+
+    @property
+    def commit(self) -> str:
+        """Of what the repository holds now."""
+        return hashlib.sha1(repr(sorted(self.files.items())).encode()).hexdigest()
 
     def do_HEAD(self) -> None:
         self.do_GET()
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
-        if self.path.startswith("/api/models/acme/tiny/tree/"):
+        path = self.path.partition("?")[0]
+        if path.startswith(f"/api/models/{self.repo}/tree/"):
             tree = [
                 {"type": "file", "path": n, "size": len(c), "oid": hashlib.sha1(c).hexdigest()}
                 for n, c in self.files.items()
             ]
-            self.reply(json.dumps(tree).encode())
-            return
-        if self.path.startswith("/api/models/acme/tiny"):
+            return self.reply(json.dumps(tree).encode())
+        if path.startswith(f"/api/models/{self.repo}"):
             siblings = [{"rfilename": n, "size": len(c)} for n, c in self.files.items()]
-            content = {"id": "acme/tiny", "sha": COMMIT, "siblings": siblings, "tags": []}
-            self.reply(json.dumps(content).encode())
-            return
-        name = self.path.rsplit("/", 1)[-1]
-        if self.path.startswith("/acme/tiny/resolve/") and name in self.files:
-            self.reply(self.files[name])
-            return
+            content = {"id": self.repo, "sha": self.commit, "siblings": siblings, "tags": []}
+            return self.reply(json.dumps(content).encode())
+        inside = path.partition(f"/{self.repo}/resolve/{self.commit}/")[2]
+        if inside in self.files:
+            return self.reply(self.files[inside])
+        self.missing()
+        return None
+
+    def missing(self) -> None:
+        """There is no such thing."""
         self.send_response(404)
         self.send_header("X-Error-Code", "RepoNotFound")
         self.send_header("Content-Length", "0")
         self.end_headers()
 
     def reply(self, body: bytes) -> None:
+        """Here it is; without its body to a question about it."""
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("X-Repo-Commit", self.commit)
         self.send_header("ETag", f'"{hashlib.sha256(body).hexdigest()}"')
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(body)
 
 
-@pytest.fixture
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
-    handler = type("One", (Hub,), {"asked": [], "files": dict(FILES)})
+@contextmanager
+def serving(
+    handler: type[Hub], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[type[Hub]]:
+    """The hub that huggingface_hub asks, with a cache of its own."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    address = f"http://127.0.0.1:{server.server_address[1]}"
-    monkeypatch.setenv("HF_ENDPOINT", address)
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     yield handler
     server.shutdown()
     thread.join(5)
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
+    """A hub with FILES."""
+    handler = type("One", (Hub,), {"asked": [], "files": dict(FILES)})
+    with serving(handler, tmp_path, monkeypatch) as hub:
+        yield hub

@@ -10,8 +10,9 @@ import pytest
 from palm_engine.analysis.account import account, markdown_table, plain, summary
 from palm_engine.analysis.aims import Aim, aims, gain_shares
 from palm_engine.bundle.folder import Bundle, read_bundle
-from palm_engine.bundle.schema import Reading, ReadPolicy, ReadPreference
+from palm_engine.bundle.schema import ReadPreference
 from palm_engine.geometry.fields import population, usage
+from tests.support.bundles import read_blind
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -24,24 +25,8 @@ def demo() -> Bundle:
 def with_reading(demo: Bundle, on_subject: float, won: int, lost: int) -> Bundle:
     member = demo.policies[demo.members[0]]
     trait = demo.traits[0]
-    reading = Reading(
-        reader="a test",
-        split="certify",
-        prompts=10,
-        policies=(
-            ReadPolicy(
-                policy=member,
-                answers=10,
-                fits=0.5,
-                on_subject=on_subject,
-                grades=dict.fromkeys(demo.traits, 1.0),
-            ),
-        ),
-        preferences=(
-            ReadPreference(trait=trait, adapter=member, rival="base", won=won, lost=lost, tied=1),
-        ),
-        agreement=(),
-    )
+    duel = ReadPreference(trait=trait, adapter=member, rival="base", won=won, lost=lost, tied=1)
+    reading = read_blind(demo.traits, {member: on_subject}, [duel])
     return Bundle(demo.folder, demo.manifest.model_copy(update={"reading": reading}))
 
 

@@ -10,9 +10,10 @@ import pytest
 from palm_engine.analysis.promise import promise
 from palm_engine.analysis.story import best_single
 from palm_engine.bundle.folder import read_bundle
-from palm_engine.bundle.schema import Attack, Reading, ReadPolicy, RewardAudit
+from palm_engine.bundle.schema import Attack, RewardAudit
 from palm_engine.geometry.confidence import Bound
 from palm_engine.geometry.gap import worst_gap
+from tests.support.bundles import read_blind
 
 BOUND = Bound(estimate=0.1, upper=0.2, lower=0.0, confidence=0.95, prompts=40, resamples=100)
 
@@ -65,19 +66,7 @@ def test_one_model_is_not_better_than_itself(bundles: Path) -> None:
 @pytest.mark.parametrize(("share", "state"), [(0.7, "holds"), (0.6, "missing")])
 def test_what_was_read_is_on_the_card(bundles: Path, share: float, state: str) -> None:
     bundle = read_bundle(bundles / "demo")
-    policies = tuple(
-        ReadPolicy(
-            policy=policy,
-            answers=10,
-            fits=0.1,
-            on_subject=on_subject,
-            grades=dict.fromkeys(bundle.traits, 1.0),
-        )
-        for policy, on_subject in (("m1", share), ("base", 0.1))
-    )
-    reading = Reading(
-        reader="x", split="certify", prompts=10, policies=policies, preferences=(), agreement=()
-    )
+    reading = read_blind(bundle.traits, {"m1": share, "base": 0.1})
     manifest = bundle.manifest.model_copy(update={"reading": reading})
     told = promise(replace(bundle, manifest=manifest), tuple(bundle.members), None)
     check = next(c for c in told.checks if c.heading == "Read blind")

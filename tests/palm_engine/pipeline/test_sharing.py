@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,48 +15,22 @@ from palm_engine.bundle.folder import Bundle, read_bundle
 from palm_engine.cli.main import app
 from palm_engine.pipeline.sharing import model_card
 from tests.support.fakes import tiny_bundle
+from tests.support.hub import Hub as ReadHub
+from tests.support.hub import serving
 
 pytest.importorskip("huggingface_hub")
 
 
-class Hub(BaseHTTPRequestHandler):
-    """As much of the hub as an upload and a snapshot need; files of one repository, `me/mine`."""
+class Hub(ReadHub):
+    """As much of the hub as an upload needs besides; `me/mine`."""
 
-    files: dict[str, bytes]
+    repo = "me/mine"
     made: list[dict[str, Any]]
-
-    def log_message(self, *_: Any) -> None: ...
-
-    @property
-    def commit(self) -> str:
-        """Of what the repository holds now."""
-        return hashlib.sha1(repr(sorted(self.files.items())).encode()).hexdigest()
 
     @property
     def address(self) -> str:
         """Of the repository."""
-        return f"http://{self.headers['Host']}/me/mine"
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
-        if path.startswith("/api/models/me/mine/tree/"):
-            tree = [
-                {"type": "file", "path": n, "size": len(c), "oid": hashlib.sha1(c).hexdigest()}
-                for n, c in self.files.items()
-            ]
-            return self.reply(json.dumps(tree).encode())
-        if path.startswith("/api/models/me/mine"):
-            siblings = [{"rfilename": n} for n in self.files]
-            content = {"id": "me/mine", "sha": self.commit, "siblings": siblings, "tags": []}
-            return self.reply(json.dumps(content).encode())
-        inside = path.partition(f"/me/mine/resolve/{self.commit}/")[2]
-        if inside in self.files:
-            return self.reply(self.files[inside])
-        self.missing()
-        return None
+        return f"http://{self.headers['Host']}/{self.repo}"
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -86,36 +57,13 @@ class Hub(BaseHTTPRequestHandler):
         self.missing()
         return None
 
-    def missing(self) -> None:
-        self.send_response(404)
-        self.send_header("X-Error-Code", "RepoNotFound")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def reply(self, body: bytes) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("X-Repo-Commit", self.commit)
-        self.send_header("ETag", f'"{hashlib.sha256(body).hexdigest()}"')
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
-    handler = type("One", (Hub,), {"files": {}, "made": []})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
+    handler = type("One", (Hub,), {"files": {}, "made": [], "asked": []})
     monkeypatch.setenv("HF_TOKEN", "hf_test")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    yield handler
-    server.shutdown()
-    thread.join(5)
+    with serving(handler, tmp_path, monkeypatch):
+        yield handler
 
 
 @pytest.fixture
