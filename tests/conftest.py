@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before numpy is there; OpenBLAS reads it too. Threads that wait for another worker's core slow the
@@ -18,6 +20,17 @@ hypothesis.settings.register_profile("palm", deadline=None)
 hypothesis.settings.load_profile("palm")
 os.environ.setdefault("PALM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture(autouse=True)
+def own_main() -> Iterator[None]:
+    """The process' own main module: AppTest puts the app in its place and leaves it there.
+
+    A process that a later test starts would then run the whole app first, and die of it.
+    """
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture(scope="session")
