@@ -25,7 +25,6 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.]+")
 _UNSUPPORTED = (
     "use_dora",
     "lora_bias",
-    "fan_in_fan_out",
     "use_qalora",
     "use_bdlora",
     "modules_to_save",

@@ -36,6 +36,9 @@ from palm_engine.lm.adapters.stacked_linear import (
     LayerAdapter,
     Running,
     StackedLinear,
+    as_linear,
+    give_back,
+    is_linear,
     layers_by_input,
 )
 
@@ -153,9 +156,7 @@ class AdapterStack:
             self._stale = False
             while self._layers:  # one by one: no second copy of the whole model in between
                 path, layer = self._layers.popitem()
-                if not layer.original[0].weight.numel():
-                    layer.original[0].weight.data = layer.weight.clone()
-                self._put(path, layer.original[0])
+                self._put(path, give_back(layer))
 
     @contextmanager
     def hold(self, adapters: Sequence[str]) -> Iterator[None]:
@@ -263,7 +264,7 @@ class AdapterStack:
                 f"the adapter targets {path}, which this base model doesn't have"
             ) from None
         if (
-            type(layer) is nn.Linear and not layer.weight.is_meta
+            is_linear(layer) and not layer.weight.is_meta
         ):  # tied: left alone until an adapter asks for it
             self._install([path], tied=True)
             layer = self._layers[path]
@@ -295,7 +296,7 @@ class AdapterStack:
         Weights that are `tied` to another module's stay where they are.
         """
         originals = [self.model.get_submodule(path) for path in paths]
-        group = Group(originals, tied)
+        group = Group([as_linear(layer) for layer in originals], tied)
         self._groups.append(group)
         for i, (path, original) in enumerate(zip(paths, originals, strict=True)):
             self._layers[path] = StackedLinear(original, self.running, group, i)

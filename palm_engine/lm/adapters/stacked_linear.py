@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from palm_engine.lm.adapters.packed_weight import Weight, can_pack
 
@@ -205,15 +206,16 @@ class StackedLinear(nn.Linear):
     Outside of a run it does what that did.
     """
 
-    def __init__(self, original: nn.Linear, running: Running, group: Group, part: int) -> None:
+    def __init__(self, original: nn.Module, running: Running, group: Group, part: int) -> None:
         nn.Module.__init__(self)  # weight and bias are the group's
-        self.in_features = original.in_features
-        self.out_features = original.out_features
+        outputs = group.parts[part].outputs
+        self.in_features = group.inputs
+        self.out_features = outputs.stop - outputs.start
         self.original = [original]  # in a list: not a submodule
         self.running = running
         self.group = group
         self.part = part
-        self.outputs = group.parts[part].outputs
+        self.outputs = outputs
 
     @property
     def weight(self) -> Tensor:  # type: ignore[override]
@@ -240,6 +242,32 @@ class StackedLinear(nn.Linear):
         return active.output[..., self.outputs]
 
 
+def is_linear(layer: nn.Module) -> bool:
+    """Whether it is a linear layer that can be stacked on: torch's, or GPT-2's transposed one."""
+    return type(layer) is nn.Linear or type(layer) is Conv1D
+
+
+def as_linear(layer: nn.Module) -> nn.Linear:
+    """The layer itself, or a linear layer with the same function as a transposed one (a copy)."""
+    if not isinstance(layer, Conv1D):
+        assert isinstance(layer, nn.Linear)
+        return layer
+    linear = nn.Linear(layer.nx, layer.nf, device="meta")
+    linear.weight = nn.Parameter(layer.weight.detach().t().contiguous(), requires_grad=False)
+    linear.bias = layer.bias
+    return linear
+
+
+def give_back(layer: StackedLinear) -> nn.Module:
+    """The layer that was there before, with its weight again."""
+    original: Any = layer.original[0]
+    if not original.weight.numel():
+        weight = layer.weight.t() if isinstance(original, Conv1D) else layer.weight
+        original.weight.data = weight.clone(memory_format=torch.contiguous_format)
+    assert isinstance(original, nn.Module)
+    return original
+
+
 def layers_by_input(model: Any) -> Iterator[list[str]]:
     """The paths of the model's linear layers, those with one input together.
 
@@ -250,10 +278,11 @@ def layers_by_input(model: Any) -> Iterator[list[str]]:
     uses = Counter(id(p) for module in everywhere for p in module._parameters.values())
     groups: dict[tuple[Any, ...], list[str]] = {}
     for path, layer in model.named_modules():
-        if type(layer) is not nn.Linear or layer.weight.is_meta or uses[id(layer.weight)] > 1:
+        if not is_linear(layer) or layer.weight.is_meta or uses[id(layer.weight)] > 1:
             continue
         parent, _, last = path.rpartition(".")
         names = next((names for names in SHARED_INPUTS if last in names), (last,))
-        key = (parent, names, layer.in_features, layer.weight.dtype, layer.weight.device)
+        inputs = layer.nx if isinstance(layer, Conv1D) else layer.in_features
+        key = (parent, names, inputs, layer.weight.dtype, layer.weight.device)
         groups.setdefault(key, []).append(path)
     yield from groups.values()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.fakes import stacked, tiny_llama, tiny_local
+from tests.support.fakes import stacked, tiny_llama, tiny_local, tiny_model, write_adapter
 
 torch = pytest.importorskip("torch")
 
@@ -48,6 +48,44 @@ def test_each_row_is_what_peft_gives_for_its_adapter(loaded: Any, names: list[st
     for row, name in enumerate(names):
         expected = alone(folders[name] if name else None, IDS[row : row + 1])[0]
         assert torch.allclose(found[row], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ["GPT2", "GPTNeoX", "Phi", "Cohere"])
+def test_other_shapes_of_layers_are_stacked_and_given_back(
+    architecture: str, tmp_path: Path
+) -> None:
+    """GPT-2's layers are transposed, and its adapters say so (`fan_in_fan_out`)."""
+    from peft import PeftModel
+
+    from palm_engine.lm.adapters.soup import write_soup
+
+    transposed = architecture == "GPT2"
+    folders: dict[str, Path] = {
+        "a": write_adapter(tmp_path / "a", 1, 4, architecture=architecture),
+        "b": write_adapter(
+            tmp_path / "b", 2, 2, architecture=architecture, fan_in_fan_out=transposed
+        ),
+    }
+    folders["soup"] = write_soup(tmp_path / "soup", {folders["a"]: 0.3, folders["b"]: 0.7})
+    model = tiny_model(architecture)
+    stack = AdapterStack(model)
+    stack.add({name: read_adapter(folder) for name, folder in folders.items()})
+    found = stacked(model, stack, ["b", "a", None, "soup"], IDS)
+    for row, name in enumerate(("b", "a", None, "soup")):
+        peft = tiny_model(architecture)
+        if name is not None:
+            peft = PeftModel.from_pretrained(peft, str(folders[name])).eval()
+        with torch.inference_mode():
+            expected = peft(IDS[row : row + 1]).logits[0]
+        assert torch.allclose(found[row], expected, atol=1e-4), name
+    stack.close()
+    untouched = tiny_model(architecture)
+    for (name, own), before in zip(
+        model.state_dict().items(), untouched.state_dict().values(), strict=True
+    ):
+        assert torch.equal(own, before), name
+    with torch.inference_mode():
+        assert torch.equal(model(IDS).logits, untouched(IDS).logits)
 
 
 def test_a_subset_of_rows_keeps_each_rows_adapter(loaded: Any) -> None:
