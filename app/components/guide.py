@@ -32,6 +32,7 @@ GLOSSARY = {
     "scope": "What a gap is compared with: candidates (all that were evaluated), pool (all that"
     " could be trained on the scored samples), sampled (at listed weights only).",
     "coverage": "The share of users, or of all weights, whose gap is within a threshold.",
+    "passes": "How often the model runs for each token: once, or once for each part of a mixture.",
     "KL": "How far a model is from the one it was trained from.",
 }
 

@@ -109,8 +109,9 @@ class Candidate(Part):
 
     @property
     def label(self) -> str:
-        """The name to show to people; marked where its answers are odd."""
-        return (self.display_name or self.policy) + (" ⚠" if self.warning else "")
+        """The name to show to people, with what it costs more, and marked where answers are odd."""
+        passes = f" ({self.passes} passes)" if self.passes > 1 else ""
+        return (self.display_name or self.policy) + passes + (" ⚠" if self.warning else "")
 
     @property
     def can_run(self) -> bool:

@@ -74,6 +74,7 @@ class ModelHost:
         self.limits = limits or Limits()
         self._model: LocalModel | None = None
         self._queue: FairQueue | None = None
+        self._served_queue: FairQueue | None = None  # for servers, while no model is loaded
         self._lock = threading.RLock()
         self._options = LoadOptions()
         self._servers = Servers()
@@ -109,28 +110,38 @@ class ModelHost:
         """All policies of the bundle that can answer here: on the loaded model and on servers.
 
         Args:
-            bundle: whose base is loaded.
+            bundle: whose base is loaded, or that has policies on servers.
 
         Returns:
             What to ask, and why some remote policies can't be.
 
         Raises:
-            GenerationError: the base isn't loaded.
+            GenerationError: the base isn't loaded, and no server answers.
         """
-        local = self.backend(bundle)
         remote, notices = self._servers.backends(bundle)
-        return (JoinedBackend([local, *remote]) if remote else local), notices
+        if not remote or self.serves(bundle):
+            local = self.backend(bundle)
+            return (JoinedBackend([local, *remote]) if remote else local), notices
+        return (remote[0] if len(remote) == 1 else JoinedBackend(remote)), notices
+
+    def on_servers(self, bundle: Bundle) -> tuple[tuple[str, ...], list[str]]:
+        """Policies of the bundle that servers answer for, and why some can't be asked.
+
+        Args:
+            bundle: loaded or not.
+        """
+        remote, notices = self._servers.backends(bundle)
+        return tuple(p for backend in remote for p in backend.policies), notices
 
     @property
     def queue(self) -> FairQueue:
-        """Where sessions ask.
-
-        Raises:
-            GenerationError: no model is loaded.
-        """
-        if self._queue is None:
-            raise GenerationError("the model isn't loaded; load it first")
-        return self._queue
+        """Where sessions ask: the loaded model's queue, or one for servers alone."""
+        with self._lock:
+            if self._queue is not None:
+                return self._queue
+            if self._served_queue is None:
+                self._served_queue = FairQueue(self.limits)
+            return self._served_queue
 
     def load(
         self,

@@ -6,6 +6,7 @@ Load, ask, compare, switch, unload, refuse.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from tests.support.fakes import live_bundle, tiny_base, write_adapter
+from tests.support.fakes import fake_server, live_bundle, tiny_base, write_adapter
 
 pytest.importorskip("torch")
 
@@ -239,3 +240,39 @@ def test_portfolios_without_a_base_say_so(bundles: Path, monkeypatch: pytest.Mon
     app = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60).run()
     app.switch_page("../pages/generations.py").run()
     assert "names no base model" in text_of(live(app, "demo"))
+
+
+def test_models_on_servers_answer_where_the_bundle_has_no_base(
+    portfolios: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    with fake_server(["big", "small"]) as (url, asked):
+        served = {"a": f"big at {url}", "b": f"small at {url}"}
+        (tmp_path / "served").mkdir()
+        for file in ("prompts.parquet", "samples.parquet"):
+            shutil.copy(portfolios / "demo" / file, tmp_path / "served" / file)
+        raw = json.loads((portfolios / "demo" / "portfolio.json").read_text())
+        raw |= {"name": "served", "base": None}
+        raw["members"] = [m for m in raw["members"] if m["policy"] in served]
+        raw["candidates"] = [
+            {k: c[k] for k in ("policy", "rewards")} | {"kind": "remote", "served": served[name]}
+            for c in raw["candidates"]
+            if (name := c["policy"]) in served
+        ]
+        (tmp_path / "served" / "portfolio.json").write_text(json.dumps(raw))
+        monkeypatch.setenv("PALM_PORTFOLIOS", str(tmp_path))
+        st.cache_resource.clear()
+        page = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60).run()
+        page.switch_page("../pages/generations.py").run()
+        live(page, "served")
+        assert "names no base model" in text_of(page)
+        assert f"PALM_SERVERS={url}" in text_of(page)
+        assert asked == []
+
+        monkeypatch.setenv("PALM_SERVERS", url)
+        page.run()
+        ask(page, "Hello?", "served")
+        assert {body["model"] for body in asked} == {"big", "small"}
+        assert text_of(page).count("<article") == 2
+        assert "Load the model" not in [b.label for b in page.button]
+    st.cache_resource.clear()

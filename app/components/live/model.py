@@ -22,17 +22,20 @@ from palm_engine.serving.scoring import Scorer
 from palm_engine.serving.selfcheck import SelfCheck
 
 
-def ready(bundle: Bundle, members: Sequence[str]) -> bool:
-    """Whether `members` can be asked.
+def ready(bundle: Bundle, members: Sequence[str], served: bool) -> bool:
+    """Whether somebody can be asked: `members` on the loaded model, or policies that are `served`.
 
-    Shows what to do where they can't yet, and what is loaded where they can.
+    Shows what to do where the model can't be asked yet, and what is loaded where it can.
     """
     if bundle.manifest.base is None:
-        st.info(
-            "This bundle names no base model, so nothing can answer live.",
-            icon=":material/memory:",
-        )
-        return False
+        if not served:
+            st.info(
+                "This bundle names no base model, so nothing can answer live.",
+                icon=":material/memory:",
+            )
+        return served
+    if not members and served:
+        return True
     missing = missing_packages()
     if missing:
         st.info(
@@ -40,10 +43,10 @@ def ready(bundle: Bundle, members: Sequence[str]) -> bool:
             " '.[lm]'. Recorded answers work without it.",
             icon=":material/memory:",
         )
-        return False
+        return served
     check = _loaded(bundle, members)
     if check is None:
-        return False
+        return served
     for warning in check.warnings:
         st.warning(
             "The loaded members aren't quite what the bundle describes.",

@@ -32,12 +32,15 @@ WHO = ("All members and the base", "Picked and runner-up", "Chosen")
 def live(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """The live half of the Generations page."""
     wanted = [bundle.manifest.candidates[i] for i in portfolio.rows]
-    if not model.ready(bundle, [c.policy for c in wanted if c.can_run]):
+    served, notices = cache.host().on_servers(bundle)
+    for notice in notices:
+        st.text(notice)
+    if not model.ready(bundle, [c.policy for c in wanted if c.can_run], bool(served)):
         return
     question = state.ticket(bundle)
     running = question is not None and not _settle(bundle, question)
-    for notice in cache.host().answering(bundle)[1]:
-        st.text(notice)
+    if missing := Scorer(bundle).missing:
+        st.text(f"Fresh answers can't be scored beside the recorded ones: {', '.join(missing)}.")
     _question(bundle, portfolio, running)
     if running:
         _watch(bundle, portfolio)
@@ -50,7 +53,7 @@ def live(bundle: Bundle, portfolio: state.Portfolio) -> None:
 
 
 def _runnable(bundle: Bundle, rows: Sequence[int]) -> list[str]:
-    """Those of the candidate `rows` that the loaded model can answer as, in their order."""
+    """Those of the candidate `rows` that can answer here, in their order."""
     known = cache.host().answering(bundle)[0].policies
     return [p for p in (bundle.policies[i] for i in rows) if p in known]
 

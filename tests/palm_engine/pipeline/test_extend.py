@@ -109,6 +109,7 @@ def test_a_mixture_is_a_candidate_that_answers_live(bundle: Bundle, tmp_path: Pa
     candidate = after.candidate("mixed")
     assert (candidate.kind, candidate.mixture) == ("mixture", {"a": 0.5, "b": 0.5})
     assert (candidate.passes, candidate.system, candidate.adapter) == (2, "", None)
+    assert candidate.label == "mixed (2 passes)", "its cost stands wherever its value does"
     alone = added(after, "onlyb", "--mix", "a=0,b=1", "--keep-members")
     check(after, alone, {"onlyb"})
 

@@ -47,7 +47,7 @@ def test_load_ask_unload(local_base: Bundle) -> None:
     host.unload()
     assert host.info() is None
     with pytest.raises(GenerationError, match="load it first"):
-        host.queue  # noqa: B018
+        host.backend(local_base)
 
 
 def test_another_session_keeps_the_model_from_being_unloaded(local_base: Bundle) -> None:
@@ -196,6 +196,29 @@ def test_served_policies_answer_beside_the_loaded_ones_where_that_is_allowed(
             assert {r.policy: r.text for r in alone.rows} == {
                 p: answers[p] for p in ("base", "a")
             }, "whose else answers changes nothing"
+        finally:
+            host.unload()
+
+
+def test_served_policies_answer_without_a_loaded_model(
+    local_base: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = ModelHost()
+    with fake_server(["big"]) as (url, _):
+        bundle = with_remote(local_base, url)
+        with pytest.raises(GenerationError, match="isn't loaded"):
+            host.answering(bundle)
+        monkeypatch.setenv("PALM_SERVERS", url)
+        assert host.on_servers(bundle) == (("short",), [])
+        backend, _ = host.answering(bundle)
+        assert backend.policies == ("short",)
+        ticket = host.queue.submit("me", backend, ["Hello?"], ["short"], live_settings(bundle))
+        host.load(bundle, ["a"])
+        try:
+            assert ticket.wait(20)
+            assert ticket.state == "done", "a load in between changes nothing"
+            assert ticket.rows[0].text.startswith("big")
+            assert set(host.answering(bundle)[0].policies) == {"base", "a", "b", "c", "short"}
         finally:
             host.unload()
 
