@@ -78,9 +78,13 @@ def train_adapter(
     seed: int,
     folder: Path,
     progress: Callable[[float], None] = lambda _: None,
+    start: Path | None = None,
     mark: str = "",
 ) -> TrainingReport:
     """Train one adapter on weighted `pairs` and write it to `folder`.
+
+    It begins at the base, or goes on from the adapter in the folder `start`, which must be of the
+    same rank.
 
     Where `settings.held_out` keeps prompts back, training stops once their loss rises, and the
     adapter of the best epoch is written. `progress` gets the share done, 0 to 1. A training that
@@ -98,6 +102,8 @@ def train_adapter(
         task_type="CAUSAL_LM",
     )
     adapted = get_peft_model(model, lora)
+    if start is not None:
+        _go_on_from(adapted, start)
     checkpoint = Checkpoint(folder, training_key(tuple(pairs), settings, seed, mark))
     try:
         report, state = _optimise(adapted, tokenizer, pairs, settings, seed, checkpoint, progress)
@@ -106,6 +112,13 @@ def train_adapter(
     finally:
         adapted.unload()
     return report
+
+
+def _go_on_from(adapted: Any, start: Path) -> None:
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    set_peft_model_state_dict(adapted, load_file(start / "adapter_model.safetensors"))
 
 
 def _optimise(

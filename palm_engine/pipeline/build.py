@@ -203,7 +203,8 @@ class Build:
 
         After each round but the last, the trained policies answer the train prompts; their answers
         join the pool, which is scored and planned anew, and training begins again at the base.
-        Where `rounds.keep_demonstrations` is false, the last pool holds drawn answers only.
+        Where `rounds.keep_demonstrations` is false, the last pool holds drawn answers only; with
+        `rounds.warm_start`, training goes on from the round before.
 
         Returns:
             The last round's plan, pool and adapters.
@@ -211,17 +212,18 @@ class Build:
         frames = self.draw(sources, "pool", "train", self.config.pool.samples_per_source)
         written = self._demonstrations()
         settings = self.config.rounds
+        adapters: list[Policy] = []
         for number in range(1, settings.count):
             early = f"round-{number}/"
             pool, rewards = self.pool([*frames, written], early)
             plan = self.plan(rewards, early)
             plan = replace(plan, adapters=plan.adapters[: settings.adapters])
-            adapters = self.train(plan, pool, rewards, early)
+            adapters = self.train(plan, pool, rewards, adapters, early)
             own = self.draw(adapters, f"round-{number}", "train", settings.answers)
             frames += [f.assign(policy=f["policy"] + f".round-{number}") for f in own]
         pool, rewards = self.pool([*frames, written] if settings.keep_demonstrations else frames)
         plan = self.plan(rewards)
-        return plan, pool, self.train(plan, pool, rewards)
+        return plan, pool, self.train(plan, pool, rewards, adapters)
 
     def pool(self, frames: list[pd.DataFrame], place: str = "") -> tuple[pd.DataFrame, Floats]:
         """Stage 2: the scored pool, sorted by prompt and source.
@@ -279,13 +281,23 @@ class Build:
         return plan
 
     def train(
-        self, plan: PoolPlan, pool: pd.DataFrame, rewards: Floats, place: str = ""
+        self,
+        plan: PoolPlan,
+        pool: pd.DataFrame,
+        rewards: Floats,
+        earlier: Sequence[Policy],
+        place: str = "",
     ) -> list[Policy]:
         """Stage 4: the planned adapters, trained where they are not there yet.
 
-        `rewards` are the pool's, (prompts, samples, d); `place` as for `pool`.
+        `rewards` are the pool's, (prompts, samples, d); `earlier` the adapters of the round before,
+        if any; `place` as for `pool`.
         """
         t = self.config.training
+        if earlier:
+            later = {"learning_rate": self.config.rounds.learning_rate}
+            later |= {"epochs": self.config.rounds.epochs}
+            t = t.model_copy(update={k: v for k, v in later.items() if v is not None})
         tasks = {}
         for planned in plan.adapters:
             name = policy_name(planned.weights)
@@ -297,9 +309,10 @@ class Build:
                 t,
                 self.config.seed,
                 self.store.path(f"{place}adapters/{name}"),
+                start=self._start(planned, earlier),
             )
             tasks[name] = self._with_data(task, planned, pool, rewards)
-        keys = {name: key_of(task, self.model_key) for name, task in tasks.items()}
+        keys = {name: self._training_key(task) for name, task in tasks.items()}
         missing = [
             replace(task, mark=keys[name])
             for name, task in tasks.items()
@@ -320,6 +333,20 @@ class Build:
             )
             for p in plan.adapters
         ]
+
+    def _start(self, planned: PlannedPolicy, earlier: Sequence[Policy]) -> Path | None:
+        """The adapter to go on from: of the round before, at the nearest weights."""
+        if not self.config.rounds.warm_start or not earlier:
+            return None
+        found = [(p.planned.weights, _folder(p)) for p in earlier if p.planned is not None]
+        return min(found, key=lambda f: float(np.abs(f[0] - planned.weights).sum()))[1]
+
+    def _training_key(self, task: TrainTask) -> str:
+        """Of all that the task's adapter depends on, the content of the one it starts from too."""
+        from palm_engine.lm.adapters.files import adapter_sha256
+
+        start = [] if task.start is None else [adapter_sha256(task.start)]
+        return key_of(replace(task, start=None), self.model_key, *start)
 
     def _with_data(
         self, task: TrainTask, planned: PlannedPolicy, pool: pd.DataFrame, rewards: Floats

@@ -159,6 +159,17 @@ class Rounds(Section):
         description="false: the last round plans and learns from drawn answers alone, so that the"
         " plan promises what the base can say",
     )
+    warm_start: bool = Field(
+        False,
+        description="true: after the first round each adapter goes on from the one of the round"
+        " before whose weights are nearest, instead of from the base",
+    )
+    learning_rate: float | None = Field(
+        None, gt=0, description="after the first round; training's if not given"
+    )
+    epochs: int | None = Field(
+        None, ge=1, description="after the first round; training's if not given"
+    )
 
 
 class Evaluation(Section):
@@ -253,6 +264,11 @@ class BuildConfig(Section):
             raise ValueError(
                 "rounds.keep_demonstrations: with one round nothing would learn from the"
                 " demonstrations; ask for two rounds, or leave them out of [data]"
+            )
+        if self.rounds.warm_start and self.training.method != "rwr":
+            raise ValueError(
+                f"rounds.warm_start: training.method {self.training.method!r} begins at the base;"
+                " only rwr goes on from an adapter"
             )
         return self
 

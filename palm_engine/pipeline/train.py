@@ -44,7 +44,8 @@ class OnlineTask:
 class TrainTask:
     """One adapter to train: what is drawn from the pool is drawn, so that a process needs none.
 
-    `mark` is of everything that the result depends on: only a checkpoint with it is gone on from.
+    `start` is the folder of an adapter to go on from, the base otherwise (rwr only). `mark` is of
+    everything that the result depends on: only a checkpoint with it is gone on from.
     """
 
     base: str
@@ -56,6 +57,7 @@ class TrainTask:
     folder: Path
     preferences: tuple[Preference, ...] = ()
     online: OnlineTask | None = None
+    start: Path | None = None
     mark: str = ""
 
 
@@ -90,7 +92,9 @@ def train(task: TrainTask) -> TrainingReport:
             progress,
             mark=task.mark,
         )
-    return train_adapter(base.model, base.tokenizer, task.pairs, *common, mark=task.mark)
+    return train_adapter(
+        base.model, base.tokenizer, task.pairs, *common, start=task.start, mark=task.mark
+    )
 
 
 def policy_name(weights: np.ndarray) -> str:

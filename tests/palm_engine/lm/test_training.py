@@ -64,6 +64,25 @@ def test_every_architecture_is_trained_on_its_own_distribution(
     assert loss(model, PAIRS) == pytest.approx(before, abs=1e-6), "the base is left as it was"
 
 
+def test_training_goes_on_from_an_adapter(tmp_path: Path) -> None:
+    model = tiny_llama()
+    trained(model, tmp_path / "first", learning_rate=1e-2, epochs=6)
+    learnt = loss(with_adapter(model, tmp_path / "first"), PAIRS)
+    assert learnt < loss(model, PAIRS) - 0.05
+    settings = TrainingSettings(rank=2, batch_size=2, epochs=1, held_out=0.0, learning_rate=1e-12)
+    report = train_adapter(
+        model, ByteTokenizer(), PAIRS, settings, 3, tmp_path / "on", start=tmp_path / "first"
+    )
+    assert report.losses[0] == pytest.approx(learnt, abs=2e-3), "where the first stopped"
+    assert loss(with_adapter(model, tmp_path / "on"), PAIRS) == pytest.approx(learnt, abs=2e-3)
+    other = settings.model_copy(update={"rank": 3})
+    with pytest.raises(RuntimeError, match="size"):
+        train_adapter(
+            model, ByteTokenizer(), PAIRS, other, 3, tmp_path / "no", start=tmp_path / "first"
+        )
+    assert not (tmp_path / "no").exists()
+
+
 def test_a_step_is_that_of_the_whole_weighted_likelihood(tmp_path: Path) -> None:
     """Gradients summed over one epoch's batches are those of all pairs at once."""
     seen = {}

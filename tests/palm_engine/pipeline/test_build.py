@@ -71,6 +71,7 @@ dpo = {{margin = 0.01}}
 
 [rounds]
 count = {rounds}
+warm_start = {warm}
 answers = 1
 
 [soups]
@@ -125,7 +126,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def configured(project: Path, method: str, rounds: int = 1) -> Any:
-    text = CONFIG.format(base=project / "base", method=method, rounds=rounds)
+    text = CONFIG.format(
+        base=project / "base", method=method, rounds=rounds, warm=str(rounds > 1).lower()
+    )
     (project / "tiny.toml").write_text(text)
     return load_config(project / "tiny.toml")
 
