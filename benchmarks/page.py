@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from palm_engine.bundle.folder import read_bundle, write_bundle
-from palm_engine.bundle.schema import Manifest
+from palm_engine.bundle.folder import read_bundle
+from palm_engine.bundle.manifest import Manifest
+from palm_engine.bundle.writing import write_bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 from tests.support.browser_tools import (  # noqa: E402

@@ -12,8 +12,9 @@ import streamlit as st
 from app import cache, charts, jobs, state
 from app.components import figure, import_form
 from palm_engine._types import Progress
-from palm_engine.bundle.folder import Bundle, check_target
+from palm_engine.bundle.folder import Bundle
 from palm_engine.bundle.names import NAME_RULE, is_name, safe_name
+from palm_engine.bundle.writing import check_target, previous
 from palm_engine.errors import PalmError
 from palm_engine.tables.files import SUFFIXES, TableFile
 from palm_engine.tables.importing import import_table
@@ -140,14 +141,24 @@ def finish(file: TableFile, spec: ImportSpec, table: RewardTable, key: str) -> N
         st.warning(f"A bundle's name has {NAME_RULE}.")
         return
     out = root / name
+    replace = False
     try:
         check_target(out)
     except PalmError as error:
         st.warning("There is a bundle of that name.")
         st.text(str(error))
+        replace = st.checkbox(
+            f"Replace it, and keep the old one as {previous(out).name}", key=f"{key}.replace.{name}"
+        )
+        if not replace:
+            return
+    try:
+        check_target(out, replace=replace)
+    except PalmError as error:
+        st.text(str(error))
         return
     command = spec.command(Path(file.name).name, out, cache.recognised(file, key))
-    command += "" if k == 4 else f" --k {k}"
+    command += ("" if k == 4 else f" --k {k}") + (" --replace" if replace else "")
     job = f"import.{key}.{name}"
     if st.button("Make the bundle", type="primary", icon=":material/add_chart:"):
         jobs.forget(job)
@@ -160,7 +171,9 @@ def finish(file: TableFile, spec: ImportSpec, table: RewardTable, key: str) -> N
     def work(report: Progress) -> Bundle:
         from palm_engine.pipeline.importing import import_bundle
 
-        return import_bundle(table, out, Path(file.name).stem, k, command=command, progress=report)
+        return import_bundle(
+            table, out, Path(file.name).stem, k, command=command, progress=report, replace=replace
+        )
 
     made = jobs.result_of(job, "Making the bundle", work)
     if made is not None:

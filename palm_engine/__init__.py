@@ -13,7 +13,8 @@ from palm_engine._version import __version__
 
 if TYPE_CHECKING:
     from palm_engine.analysis.choosing import certify, plan, select
-    from palm_engine.bundle.folder import Bundle, read_bundle, write_bundle
+    from palm_engine.bundle.folder import Bundle, read_bundle
+    from palm_engine.bundle.writing import write_bundle
     from palm_engine.errors import PalmError
     from palm_engine.geometry.confidence import Bound
     from palm_engine.geometry.fields import coverage

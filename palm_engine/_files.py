@@ -38,11 +38,11 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
+def whole_folder(folder: Path, previous: Path | None = None) -> Iterator[Path]:
     """A temporary folder beside `folder`, put in its place at the end of the block.
 
     On an error it is removed, and the old folder stays. What `folder` held before is deleted only
-    once the new one is in its place.
+    once the new one is in its place, or kept as `previous`, in the place of an earlier one.
 
     Raises:
         OSError: the new folder could not be put in its place.
@@ -61,6 +61,9 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             if old.exists():
                 old.rename(folder)
             raise
+        if previous is not None and old.exists():
+            shutil.rmtree(previous, ignore_errors=True)
+            old.rename(previous)
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -6,9 +6,7 @@ is ever read.
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -19,9 +17,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from palm_engine._files import whole_folder, write_whole
+from palm_engine._json import read_json
 from palm_engine._types import Floats
-from palm_engine.bundle.schema import FORMAT_VERSION, Candidate, Manifest
+from palm_engine.bundle.manifest import FORMAT_VERSION, Manifest
+from palm_engine.bundle.schema import Candidate
+from palm_engine.bundle.tables import (
+    read_table,
+    require_known,
+    require_no_link,
+    require_prompts,
+)
 from palm_engine.bundle.upgrade import upgrade
 from palm_engine.bundle.validation import describe_validation_error
 from palm_engine.errors import BundleError
@@ -29,9 +34,9 @@ from palm_engine.geometry.policies import policy_points
 from palm_engine.geometry.region import Region
 
 MANIFEST_FILE = "portfolio.json"
+# Behind the name of a bundle that another took the place of.
+PREVIOUS = ".previous"
 TABLES = ("prompts.parquet", "pool.parquet", "samples.parquet")
-# What a bundle may hold besides rewards, and what a newer one must hold too to take its place.
-HOLDINGS = ("trained adapters", "recorded texts", "a certificate")
 
 
 @dataclass(frozen=True)
@@ -210,7 +215,9 @@ class Bundle:
     @cached_property
     def prompts(self) -> pd.DataFrame:
         """prompt_id, split, text (and kind); empty when the bundle has no texts."""
-        return self._table("prompts.parquet", ["prompt_id", "split", "text"])
+        prompts = self._table("prompts.parquet", ["prompt_id", "split", "text"], scored=False)
+        require_prompts(self.folder / "prompts.parquet", prompts)
+        return prompts
 
     @cached_property
     def samples(self) -> pd.DataFrame:
@@ -218,9 +225,11 @@ class Bundle:
 
         Empty without texts.
         """
-        return self._table(
-            "samples.parquet", ["policy", "prompt_id", "sample_id", "text", "tokens", *self.traits]
-        )
+        columns = ["policy", "prompt_id", "sample_id", "text", "tokens"]
+        samples = self._table("samples.parquet", columns)
+        everyone = [c.policy for c in (*self.manifest.candidates, *self.manifest.outside)]
+        require_known(self.folder / "samples.parquet", samples, everyone, self.prompts)
+        return samples
 
     @cached_property
     def pool_rewards(self) -> Floats | None:
@@ -229,7 +238,7 @@ class Bundle:
         Raises:
             BundleError: prompts have different numbers of answers, or a score isn't in [0, 1].
         """
-        pool = self._table("pool.parquet", ["source", "prompt_id", "sample_id", *self.traits])
+        pool = self._table("pool.parquet", ["source", "prompt_id", "sample_id"])
         if pool.empty:
             return None
         counts = pool.groupby("prompt_id", observed=True).size()
@@ -241,12 +250,6 @@ class Bundle:
             raise BundleError(
                 f"{path}: every prompt needs equally many answers; {counts.idxmin()} has"
                 f" {counts.min()}"
-            )
-        if not ((rewards >= 0) & (rewards <= 1)).all():
-            row, column = np.argwhere(~((rewards >= 0) & (rewards <= 1)))[0]
-            raise BundleError(
-                f"{path}: a score of {self.traits[column]!r} is {rewards[row, column]}, not in"
-                " [0, 1]"
             )
         return rewards.reshape(len(counts), -1, len(self.traits))
 
@@ -274,25 +277,8 @@ class Bundle:
         groups = self.samples.groupby("prompt_id", sort=False, observed=True).indices
         return {str(p): np.asarray(rows, dtype=np.intp) for p, rows in groups.items()}
 
-    def _table(self, name: str, columns: list[str]) -> pd.DataFrame:
-        path = self.folder / name
-        if path.is_symlink():
-            raise BundleError(
-                f"{path}: is a link; a bundle is read from its own folder only, so copy the file"
-                " there"
-            )
-        if not path.is_file():
-            return pd.DataFrame({c: pd.Series(dtype=object) for c in columns})
-        try:
-            frame = pd.read_parquet(path)
-        except (OSError, ValueError) as error:
-            raise BundleError(
-                f"{path}: not a readable Parquet file ({type(error).__name__}); rebuild it"
-            ) from error
-        missing = [c for c in columns if c not in frame]
-        if missing:
-            raise BundleError(f"{path}: column {missing[0]!r} is missing")
-        return frame
+    def _table(self, name: str, columns: Sequence[str], scored: bool = True) -> pd.DataFrame:
+        return read_table(self.folder / name, columns, self.traits if scored else ())
 
 
 def read_bundle(folder: Path | str) -> Bundle:
@@ -306,24 +292,13 @@ def read_bundle(folder: Path | str) -> Bundle:
     """
     folder = Path(folder)
     path = folder / MANIFEST_FILE
-    if path.is_symlink():
-        raise BundleError(
-            f"{path}: is a link; a bundle is read from its own folder only, so copy the file there"
-        )
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BundleError(
-            f"{path}: no such file; a bundle folder holds a {MANIFEST_FILE}"
-        ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BundleError(
-            f"{path}: not valid JSON ({error}); restore it or rebuild the bundle"
-        ) from error
+    require_no_link(path)
+    hint = f"a bundle folder holds a {MANIFEST_FILE}; restore it or rebuild the bundle"
+    raw = read_json(path, BundleError, hint)
     version = raw.get("format_version") if isinstance(raw, dict) else None
-    if version == 1:
+    if version == 1 and version is not True:
         raw = upgrade(raw)
-    elif version not in (None, FORMAT_VERSION):
+    elif version is True or version not in (None, FORMAT_VERSION):
         raise BundleError(
             f"{path}: format_version {version} is not {FORMAT_VERSION}; open it with the version of"
             " palm-atlas that wrote it, or rebuild it"
@@ -335,104 +310,10 @@ def read_bundle(folder: Path | str) -> Bundle:
 
 
 def list_bundles(root: Path) -> list[str]:
-    """Names of the bundles directly under `root`, `demo` first."""
+    """Names of the bundles directly under `root`, `demo` first; replaced ones are left out."""
     names = [
-        p.parent.name for p in root.glob(f"*/{MANIFEST_FILE}") if not p.parent.name.startswith(".")
+        p.parent.name
+        for p in root.glob(f"*/{MANIFEST_FILE}")
+        if not p.parent.name.startswith(".") and not p.parent.name.endswith(PREVIOUS)
     ]
     return sorted(names, key=lambda n: (n != "demo", n))
-
-
-def check_target(folder: Path, keeps: Collection[str] = ()) -> None:
-    """Check that writing a bundle would delete nothing that the new one doesn't have.
-
-    Args:
-        folder: to write to.
-        keeps: what the new bundle holds besides rewards: some of HOLDINGS.
-
-    Raises:
-        BundleError: the folder is something else than a bundle, or holds adapters, texts or a
-            certificate that the new one lacks.
-    """
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise BundleError(f"{folder}: is a file or a link; choose a new folder, such as {folder}-2")
-    if not folder.exists() or not any(folder.iterdir()):
-        return
-    if not (folder / MANIFEST_FILE).is_file():
-        raise BundleError(
-            f"{folder}: it is there already and isn't a bundle; choose a new folder, such as"
-            f" {folder}/demo"
-        )
-    lost = [what for what in HOLDINGS if what not in keeps and _holds(folder, what)]
-    if lost:
-        raise BundleError(
-            f"{folder}: holds {', '.join(lost)}, which would be deleted; choose another folder, or"
-            " move this one away"
-        )
-
-
-def _holds(folder: Path, what: str) -> bool:
-    if what == "trained adapters":
-        return any((folder / "adapters").glob("*/*.safetensors"))
-    if what == "a certificate":
-        try:
-            return read_bundle(folder).manifest.certificate is not None
-        except BundleError:
-            # It can't be read, so nobody can say that nothing in it matters.
-            return True
-    return any((folder / name).is_file() for name in TABLES)
-
-
-def write_bundle(
-    folder: Path,
-    manifest: Manifest,
-    tables: dict[str, pd.DataFrame],
-    adapters: dict[str, Path] | None = None,
-) -> Bundle:
-    """Write a bundle whole: into a temporary folder beside it, read back, then put in its place.
-
-    Args:
-        folder: to write to.
-        manifest: the content of portfolio.json.
-        tables: `prompts`, `pool`, `samples`, as far as there are some.
-        adapters: folders to copy, by policy.
-
-    Raises:
-        BundleError: it would replace a bundle that holds more (see `check_target`).
-    """
-    keeps = [
-        what
-        for what, there in zip(
-            HOLDINGS, (bool(adapters), bool(tables), manifest.certificate is not None), strict=True
-        )
-        if there
-    ]
-    check_target(folder, keeps)
-    with whole_folder(folder) as part:
-        for name, frame in tables.items():
-            frame.to_parquet(part / f"{name}.parquet", index=False, compression="zstd")
-        for policy, source in (adapters or {}).items():
-            target = part / "adapters" / policy
-            target.mkdir(parents=True)
-            for file in ("adapter_config.json", "adapter_model.safetensors"):
-                shutil.copyfile(source / file, target / file)
-        (part / MANIFEST_FILE).write_text(_as_text(manifest), encoding="utf-8")
-        read_bundle(part)
-    return read_bundle(folder)
-
-
-def rewrite_manifest(bundle: Bundle, manifest: Manifest) -> Bundle:
-    """Put another manifest in the place of a bundle's own; nothing else in the folder changes.
-
-    Args:
-        bundle: the one to change.
-        manifest: the new content of its portfolio.json.
-
-    Raises:
-        OSError: the file can't be written; the old one stays.
-    """
-    write_whole(bundle.folder / MANIFEST_FILE, _as_text(manifest))
-    return read_bundle(bundle.folder)
-
-
-def _as_text(manifest: Manifest) -> str:
-    return manifest.model_dump_json(indent=1, exclude_none=True) + "\n"

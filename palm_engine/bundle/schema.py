@@ -1,20 +1,15 @@
-"""The schema of `portfolio.json`, version 2: validated on every read and write.
-
-Version 1 is read too (`upgrade.py`).
-"""
+"""The parts of `portfolio.json`, version 2; manifest.py puts them together."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from palm_engine.bundle.names import Name
 from palm_engine.geometry.confidence import Bound
-from palm_engine.lm.settings import SamplingSettings, TemplateSettings
 
-FORMAT_VERSION = 2
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Rewards = dict[Name, Share]
 Weights = dict[Name, Share]
@@ -25,15 +20,15 @@ ValueKind = Literal["reward", "reward_minus_kl"]
 
 
 class Part(BaseModel):
-    """A part of portfolio.json: unknown keys are refused."""
+    """A part of portfolio.json: unknown keys, infinities and what is no number are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class BaseInfo(Part):
     """The base model: its source, and the sha256 of the tensors that adapters were trained on."""
 
-    source: str
+    source: str = Field(min_length=1)
     fingerprint: str | None = None
     note: str = ""
 
@@ -186,7 +181,7 @@ class Certificate(Part):
     additive: Bound
     multiplicative: float | None
     at_weights: Weights
-    tolerance: float
+    tolerance: float = Field(ge=0)
     choose_gap: Finite
     choose_lower_bound: Finite
     planned_gap: Finite | None = None
@@ -371,109 +366,6 @@ class Built(Part):
     seed: int | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     created: str = ""
-
-
-class Manifest(Part):
-    """portfolio.json."""
-
-    format_version: Literal[2] = 2
-    name: Name
-    title: str = ""
-    value: ValueKind = "reward"
-    base: BaseInfo | None = None
-    traits: tuple[TraitInfo, ...] = Field(min_length=2, max_length=8)
-    reference: str = ""
-    beta: tuple[float, ...] = ()
-    sampling: SamplingSettings | None = None
-    template: TemplateSettings | None = None
-    candidates: tuple[Candidate, ...] = Field(min_length=1)
-    outside: tuple[Candidate, ...] = ()
-    members: tuple[Member, ...] = ()
-    certificate: Certificate | None = None
-    reward_audit: RewardAudit | None = None
-    interpolation: Interpolation | None = None
-    reading: Reading | None = None
-    curated_prompts: tuple[str, ...] = ()
-    built: Built = Built()
-    imported: ImportRecord | None = None
-    # What is taken off the rewards where `value` says so: a KL cost, or a cost of the user's own.
-    cost_name: str = Field("KL cost", pattern=r"^[A-Za-z0-9 ._-]{1,40}$")
-    # Bounds on the weights that count, by trait; a trait that isn't named has none.
-    where: dict[str, tuple[float, float]] = {}
-
-    @property
-    def with_cost(self) -> bool:
-        """Whether values count the KL cost."""
-        return self.value == "reward_minus_kl"
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Manifest:
-        traits = {t.name for t in self.traits}
-        if len(traits) < len(self.traits):
-            raise ValueError("traits: two share a name")
-        everyone = (*self.candidates, *self.outside)
-        _require_distinct("candidates", [c.policy for c in everyone])
-        with_adapter = {c.policy for c in everyone if c.adapter is not None}
-        for i, candidate in enumerate(everyone):
-            _check_candidate(f"candidates.{i}", candidate, traits)
-            _check_mixture(f"candidates.{i}.mixture", candidate, with_adapter)
-        for trait in self.where:
-            if trait not in traits:
-                raise ValueError(f"where: {trait!r} is not a trait")
-        known = {c.policy for c in self.candidates}
-        _require_distinct("members", [m.policy for m in self.members])
-        for i, member in enumerate(self.members):
-            if member.policy not in known:
-                raise ValueError(f"members.{i}.policy: {member.policy!r} is not a candidate")
-            _require_traits(f"members.{i}.weights", member.weights, traits)
-        if self.certificate is not None:
-            _check_curve(self.certificate, known)
-        return self
-
-
-def _require_distinct(field: str, names: list[str]) -> None:
-    repeated = [n for n in names if names.count(n) > 1]
-    if repeated:
-        raise ValueError(f"{field}: policy {repeated[0]!r} is listed twice")
-
-
-def _require_traits(field: str, named: Mapping[str, float], traits: Collection[str]) -> None:
-    if set(named) != set(traits):
-        raise ValueError(f"{field}: must name exactly the traits {sorted(traits)}")
-
-
-def _check_candidate(field: str, candidate: Candidate, traits: Collection[str]) -> None:
-    for name, named in _vectors_of(candidate):
-        _require_traits(f"{field}.{name}", named, traits)
-    inside = candidate.adapter
-    if inside is not None and (inside.startswith("/") or ".." in inside.split("/")):
-        raise ValueError(f"{field}.adapter: must be a path inside the bundle")
-
-
-def _check_mixture(field: str, candidate: Candidate, with_adapter: Collection[str]) -> None:
-    if (candidate.kind == "mixture") != bool(candidate.mixture):
-        raise ValueError(f"{field}: a mixture needs parts, and nothing else has some")
-    lacking = sorted(set(candidate.mixture or ()) - set(with_adapter))
-    if lacking:
-        raise ValueError(f"{field}: {lacking[0]!r} is no policy with an adapter")
-
-
-def _vectors_of(candidate: Candidate) -> Iterator[tuple[str, Mapping[str, float]]]:
-    yield "rewards", candidate.rewards
-    for split, rewards in candidate.evaluated.items():
-        yield f"evaluated.{split}", rewards
-    if candidate.weights is not None:
-        yield "weights", candidate.weights
-    if candidate.planned is not None:
-        yield "planned.rewards", candidate.planned.rewards
-
-
-def _check_curve(certificate: Certificate, known: Collection[str]) -> None:
-    if not certificate.curve:
-        raise ValueError("certificate.curve: must hold at least one size")
-    for i, point in enumerate(certificate.curve):
-        if not point.members or not set(point.members) <= set(known):
-            raise ValueError(f"certificate.curve.{i}.members: must name candidates")
 
 
 Certificate.model_rebuild()

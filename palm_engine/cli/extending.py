@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
+from palm_engine.cli.console import console, write
 from palm_engine.cli.rewards import Project, Rewards, use_rewards
 from palm_engine.errors import InvalidInputError
 from palm_engine.lm import require_language_models
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from palm_engine.pipeline.extend import Addition
 
 commands = typer.Typer()
-console = Console()
 
 BundlePath = Annotated[Path, typer.Argument(help="A bundle folder with a base model and prompts.")]
 Out = Annotated[
@@ -202,7 +201,7 @@ def _addition(
         source = write_soup(folder, {bundle.adapter_folder(p): w for p, w in parts.items()})
     elif adapter is not None:
         # Refused before anything is drawn.
-        source = resolve_adapter(adapter, report=lambda text: console.print(text, markup=False))
+        source = resolve_adapter(adapter, report=lambda text: console.print(text))
     kind = "prompted"
     if url is not None:
         kind = "remote"
@@ -278,7 +277,7 @@ def _run(
     rescore: bool,
     workers: int,
 ) -> None:
-    from palm_engine.bundle.folder import HOLDINGS, check_target
+    from palm_engine.bundle.writing import HOLDINGS, check_target
     from palm_engine.cli.terminal import TerminalProgress, certificate_lines
     from palm_engine.pipeline.extend import ExtendOptions, extend
 
@@ -289,5 +288,5 @@ def _run(
     with TerminalProgress(console) as progress:
         made = extend(bundle, out, work, progress, additions, prompts, options)
     for line in certificate_lines(made):
-        console.print(line, highlight=False)
-    typer.echo(f"Wrote {out}. Open it with: palm app --portfolios {out.parent}")
+        console.print(line)
+    write(f"Wrote {out}. Open it with: palm app --portfolios {out.parent}")

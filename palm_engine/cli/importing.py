@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from palm_engine.cli.console import Replace, console, error_console, write
 from palm_engine.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from palm_engine.tables.spec import ImportSpec
 
 commands = typer.Typer()
-console = Console()
-error_console = Console(stderr=True)
 COLUMN_OPTIONS = ("policy", "prompt", "prompt_text", "text", "sample", "cost", "tokens")
 
 
@@ -55,6 +53,7 @@ def import_(
     k: Annotated[int, typer.Option("--k", min=1, help="Members to choose.")] = 4,
     title: Annotated[str, typer.Option(help="What people read.")] = "",
     seed: Annotated[int, typer.Option(min=0, help="Of the split of prompts.")] = 0,
+    replace: Replace = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be imported.")
     ] = False,
@@ -70,8 +69,8 @@ def import_(
 
     palm import scores.tsv --out portfolios/judged --trait helpful:range:1:10 --trait words:lower
     """
-    from palm_engine.bundle.folder import check_target
     from palm_engine.bundle.names import NAME_RULE, is_name
+    from palm_engine.bundle.writing import check_target
     from palm_engine.cli.terminal import TerminalProgress
     from palm_engine.pipeline.importing import import_bundle
     from palm_engine.tables.columns import recognise
@@ -81,7 +80,7 @@ def import_(
     if not is_name(out.name):
         raise InvalidInputError(f"--out {str(out)!r}: a bundle's name has {NAME_RULE}")
     if not dry_run:
-        check_target(out)
+        check_target(out, replace=replace)
     file = read_table_file(table)
     given = {
         "policy": policy,
@@ -105,21 +104,21 @@ def import_(
         lost = {what: n for what, n in rewards.record.dropped.items() if n}
         if lost:
             words = ", ".join(f"{n:,} {what}" for what, n in lost.items())
-            console.print(f"Dropped for missing cells: {words}.", highlight=False)
+            console.print(f"Dropped for missing cells: {words}.")
         for name, warning in rewards.warnings.items():
             label = rewards.labels.get(name, name)
-            console.print(f"Warning: {label} {warning}.", style="yellow", markup=False)
+            console.print(f"Warning: {label} {warning}.", style="yellow")
     if dry_run:
         return
     with TerminalProgress(error_console) as bars:
         report = bars.by_share("Making the bundle")
-        bundle = import_bundle(rewards, out, title or table.stem, k, seed, command, report)
+        bundle = import_bundle(rewards, out, title or table.stem, k, seed, command, report, replace)
         report(1.0, "")
     if json:
-        typer.echo(_as_json(bundle, command))
+        write(_as_json(bundle, command))
         return
     _print_members(bundle)
-    typer.echo(f"Wrote {out}. Open it with: palm app --portfolios {out.parent}")
+    write(f"Wrote {out}. Open it with: palm app --portfolios {out.parent}")
 
 
 def _spec(
@@ -166,7 +165,7 @@ def _spec(
 def _print_spec(spec: ImportSpec, command: str) -> None:
     roles = {n: getattr(spec, n) for n in COLUMN_OPTIONS if getattr(spec, n)}
     read = ", ".join(f"{name.replace('_', ' ')}: {column}" for name, column in roles.items())
-    console.print(f"Columns: {read}", highlight=False, markup=False)
+    console.print(f"Columns: {read}")
     shown = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("trait", "column", "better", "normalisation"):
         shown.add_column(heading)
@@ -175,21 +174,20 @@ def _print_spec(spec: ImportSpec, command: str) -> None:
         span = f" {s.low:g} to {s.high:g}" if s.method == "range" else ""
         shown.add_row(trait.name, trait.column, s.direction, s.method + span)
     console.print(shown)
-    console.print("The same, said in full:", highlight=False)
-    typer.echo(f"  {command}")
+    console.print("The same, said in full:")
+    write(f"  {command}")
 
 
 def _print_members(bundle: Bundle) -> None:
     manifest = bundle.manifest
     names = ", ".join(bundle.label(m.policy) for m in manifest.members)
-    console.print(f"Members: {names}", highlight=False, markup=False)
+    console.print(f"Members: {names}")
     certificate = manifest.certificate
     if certificate is not None:
         bound = certificate.additive
         console.print(
             f"Worst gap {bound.estimate:.4f}, at most {bound.upper:.4f} with"
             f" {bound.confidence:.0%} confidence ({certificate.certified_on}; scope: candidates)",
-            highlight=False,
         )
         return
     from palm_engine.geometry.gap import worst_gap

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from palm_engine._json import reason
 from palm_engine._version import __version__
+from palm_engine.cli.console import console, error_console, write
 from palm_engine.cli.dashboard import commands as dashboard_commands
 from palm_engine.cli.extending import commands as extend_commands
 from palm_engine.cli.importing import commands as import_commands
@@ -20,6 +23,9 @@ from palm_engine.cli.sharing import commands as sharing_commands
 from palm_engine.cli.tables import commands as table_commands
 from palm_engine.errors import InfeasibleError, InvalidInputError, PalmError
 from palm_engine.lm import require_language_models
+
+# Of an error: where it is stands at its beginning, how to fix it at its end.
+MOST_LETTERS = 2000
 
 app = typer.Typer(
     name="palm",
@@ -42,13 +48,11 @@ app.add_typer(rival_commands)
 app.add_typer(sharing_commands)
 app.add_typer(serving_commands)
 app.add_typer(audit_commands)
-console = Console()
-error_console = Console(stderr=True)
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        console.print(__version__, highlight=False)
+        console.print(__version__)
         raise typer.Exit
 
 
@@ -81,14 +85,14 @@ def show(
 
     found = read_bundle(bundle)
     if markdown:
-        typer.echo(markdown_table(found))
+        write(markdown_table(found))
         return
     if json:
-        typer.echo(found.manifest.model_dump_json(exclude_none=True))
+        write(found.manifest.model_dump_json(exclude_none=True))
         return
     console.print(bundle_table(found))
     for line in certificate_lines(found):
-        console.print(line, highlight=False)
+        console.print(line)
 
 
 @app.command()
@@ -118,10 +122,10 @@ def account(
             raise InvalidInputError(f"{notes}: can't be read as text ({error})") from error
     text = told(read_bundle(bundle), prose)
     if out is None:
-        typer.echo(text, nl=False)
+        write(text.removesuffix("\n"))
     else:
         write_whole(out, text)
-        typer.echo(f"Wrote {out}.")
+        write(f"Wrote {out}.")
 
 
 @app.command()
@@ -129,7 +133,7 @@ def answers(
     bundle: Annotated[Path, typer.Argument(help="A bundle folder.")],
     policy: Annotated[str, typer.Argument(help="One of its candidates.")],
     count: Annotated[int, typer.Option(min=1, help="How many answers.")] = 10,
-    seed: Annotated[int, typer.Option(help="Which random draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Which random draw.")] = 0,
 ) -> None:
     """Print recorded answers of a candidate to randomly drawn held-out prompts, with scores."""
     from palm_engine.bundle.folder import read_bundle
@@ -145,7 +149,7 @@ def answers(
     for row in rows.sample(min(count, len(rows)), random_state=seed).to_dict("records"):
         scores = ", ".join(f"{t} {row[t]:.2f}" for t in found.traits)
         text = " ".join(str(row["text"]).split())
-        typer.echo(f"- **{held_out[row['prompt_id']]}** {text} ({scores})")
+        write(f"- **{held_out[row['prompt_id']]}** {text} ({scores})")
 
 
 @app.command()
@@ -185,8 +189,8 @@ def build(
             quick_config(settings) if quick else settings, project, out, progress, work
         )
     for line in certificate_lines(bundle):
-        console.print(line, highlight=False)
-    typer.echo(f"Wrote {out}. Open it with: palm app --portfolios {out.parent}")
+        console.print(line)
+    write(f"Wrote {out}. Open it with: palm app --portfolios {out.parent}")
 
 
 @app.command()
@@ -201,45 +205,45 @@ def base(
     from palm_engine.lm.base_model.source import is_ready, resolve_base
 
     was_ready = is_ready(source)
-    folder = resolve_base(source, lambda text: console.print(text, highlight=False))
+    folder = resolve_base(source, lambda text: console.print(text))
     if was_ready:
-        console.print(f"Base model ready in {folder}", highlight=False)
-    console.print(f"fingerprint {fingerprint(folder)}", highlight=False)
-
-
-@app.command()
-def probes(
-    labelled: Annotated[Path, typer.Option(help="Labelled examples.")] = Path("data/labelled.csv"),
-    outputs: Annotated[Path, typer.Option(help="Labelled outputs of the base model.")] = Path(
-        "data/outputs_labelled.csv"
-    ),
-    out: Annotated[Path, typer.Option(help="Folder for weights and cards.")] = Path(
-        "palm_engine/rewards/weights"
-    ),
-) -> None:
-    """Fit the humor and safety probes and print how well they tell labels apart."""
-    require_language_models("fitting probes")
-    from palm_engine.rewards.fit import fit_probes
-
-    for card in fit_probes(labelled, outputs, out):
-        console.print(
-            f"{card['name']}: {card['examples']} examples, AUROC {card['auroc_cross_validated']}"
-            f" (folds by topic), {card['auroc_other_part']} (other topics),"
-            f" {card['auroc_model_outputs']} (model outputs)",
-            highlight=False,
-        )
+        console.print(f"Base model ready in {folder}")
+    console.print(f"fingerprint {fingerprint(folder)}")
 
 
 def main() -> None:
     """Entry point: errors become one sentence.
 
-    Exit status 2 for bad input, 3 for an infeasible target.
+    Exit status 2 for bad input and for files that can't be read or written, 3 for an infeasible
+    target.
     """
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads has enough; nothing is left to say, at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
     except PalmError as error:
-        error_console.print(f"palm: {error}", style="red", highlight=False, markup=False)
+        _say(str(error))
         raise SystemExit(3 if isinstance(error, InfeasibleError) else 2) from error
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _say(
+            f"{where}{reason(error)}. Nothing half-written stays; free space or name another place."
+        )
+        raise SystemExit(2) from error
+    except MemoryError as error:
+        _say("out of memory. Close other programs, or ask for less at once.")
+        raise SystemExit(2) from error
+
+
+def _say(message: str) -> None:
+    half = MOST_LETTERS // 2
+    short = message if len(message) <= MOST_LETTERS else f"{message[:half]} ... {message[-half:]}"
+    error_console.print(f"palm: {short}", style="red", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import pandas as pd
 import typer
-from rich.console import Console
 
+from palm_engine.cli.console import console, write
 from palm_engine.errors import InvalidInputError
 
 commands = typer.Typer()
@@ -17,7 +17,6 @@ reading_commands = typer.Typer(
     no_args_is_help=True,
 )
 commands.add_typer(reading_commands, name="reading")
-console = Console()
 
 HOW_TO = """How to read
 
@@ -54,7 +53,7 @@ def sheets(
     for name, table in zip(FILES, tables, strict=True):
         table.to_csv(out / name, index=False)
     (out / "how-to-read.txt").write_text(HOW_TO, encoding="utf-8")
-    typer.echo(
+    write(
         f"Wrote {len(drawn.answers)} answers and {len(drawn.pairs)} pairs to {out}. Fill in"
         f" answers.csv and pairs.csv (how-to-read.txt), then: palm reading record {bundle} {out}"
     )
@@ -71,15 +70,16 @@ def record(
     Example: palm reading record portfolios/demo reading --reader "three colleagues"
     """
     from palm_engine.analysis.reading import reading_lines, reading_result
-    from palm_engine.bundle.folder import read_bundle, rewrite_manifest
+    from palm_engine.bundle.folder import read_bundle
+    from palm_engine.bundle.writing import rewrite_manifest
 
     found = read_bundle(bundle)
     answers, pairs, answers_key, pairs_key = (_table(folder / name) for name in FILES)
     result = reading_result(found, answers, answers_key, pairs, pairs_key, reader)
     rewrite_manifest(found, found.manifest.model_copy(update={"reading": result}))
     for line in reading_lines(found, result):
-        console.print(line, highlight=False, markup=False)
-    console.print(f"Recorded in {bundle}.", highlight=False, markup=False)
+        console.print(line)
+    console.print(f"Recorded in {bundle}.")
 
 
 def _table(path: Path) -> pd.DataFrame:

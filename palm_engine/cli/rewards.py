@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from palm_engine.cli.console import console, error_console, write
 from palm_engine.errors import InvalidInputError
 from palm_engine.lm import require_language_models
 
@@ -28,8 +28,6 @@ reward_commands = typer.Typer(
     help="Fit rewards, and audit them before they are trusted.", no_args_is_help=True
 )
 commands.add_typer(reward_commands, name="rewards")
-console = Console()
-error_console = Console(stderr=True)
 
 
 @reward_commands.command()
@@ -60,7 +58,8 @@ def audit(
 
     Examples: palm rewards audit portfolios/demo --tries 50; palm rewards audit configs/demo.toml
     """
-    from palm_engine.bundle.folder import read_bundle, rewrite_manifest
+    from palm_engine.bundle.folder import read_bundle
+    from palm_engine.bundle.writing import rewrite_manifest
     from palm_engine.cli.terminal import TerminalProgress, audit_lines
     from palm_engine.pipeline.config import load_config
 
@@ -86,12 +85,12 @@ def audit(
     if found is not None and recorded:
         rewrite_manifest(found, found.manifest.model_copy(update={"reward_audit": result}))
     if json:
-        typer.echo(result.model_dump_json())
+        write(result.model_dump_json())
     else:
         for line in audit_lines(result):
-            console.print(line, highlight=False, markup=False)
+            console.print(line)
         if recorded:
-            console.print(f"Recorded in {target}.", highlight=False, markup=False)
+            console.print(f"Recorded in {target}.")
     if not result.passes:
         raise typer.Exit(1)
 
@@ -129,7 +128,7 @@ def fit(
     )
     if outputs is not None:
         text += f", {card['auroc_model_outputs']} on {card['model_outputs']} model outputs"
-    console.print(text, highlight=False, markup=False)
+    console.print(text)
 
 
 @reward_commands.command()
@@ -210,8 +209,8 @@ def train(
         report(1.0, "")
     for key, value in card.items():
         if key.startswith("AUROC"):
-            console.print(f"{key}: {value}", highlight=False, markup=False)
-    console.print(f"Wrote {out}.", highlight=False, markup=False)
+            console.print(f"{key}: {value}")
+    console.print(f"Wrote {out}.")
 
 
 def use_rewards(config: Path, project: Path) -> None:
@@ -230,4 +229,4 @@ def _base_of(found: Bundle | None, target: Path) -> str:
 
 
 def _print_error(text: str) -> None:
-    error_console.print(text, highlight=False)
+    error_console.print(text)

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from palm_engine.cli.console import console, error_console, write
 from palm_engine.cli.rewards import Project, Rewards, use_rewards
 from palm_engine.lm import require_language_models
 
 commands = typer.Typer()
-console = Console()
 
 
 @commands.command()
@@ -43,7 +42,8 @@ def interpolate(
     Example: palm interpolate portfolios/demo --random 10 --prompts 60
     """
     from palm_engine.analysis.interpolation import interpolation_lines
-    from palm_engine.bundle.folder import read_bundle, rewrite_manifest
+    from palm_engine.bundle.folder import read_bundle
+    from palm_engine.bundle.writing import rewrite_manifest
     from palm_engine.cli.terminal import TerminalProgress
     from palm_engine.pipeline.extend import work_folder
     from palm_engine.pipeline.interpolation import measure_interpolation
@@ -52,16 +52,16 @@ def interpolate(
     if rewards is not None:
         use_rewards(rewards, project)
     found = read_bundle(bundle)
-    with TerminalProgress(Console(stderr=True) if json else console) as progress:
+    with TerminalProgress(error_console if json else console) as progress:
         place = work or work_folder(bundle) / "interpolation"
         result = measure_interpolation(found, place, progress, random, prompts, seed, workers)
     made = found.manifest.model_copy(update={"interpolation": result})
     if not dry_run:
         found = rewrite_manifest(found, made)
     if json:
-        typer.echo(result.model_dump_json())
+        write(result.model_dump_json())
         return
     for line in interpolation_lines(found, result):
-        console.print(line, highlight=False, markup=False)
+        console.print(line)
     if not dry_run:
-        console.print(f"Recorded in {bundle}.", highlight=False, markup=False)
+        console.print(f"Recorded in {bundle}.")

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
+from palm_engine.cli.console import console, error_console, write
 from palm_engine.cli.rewards import Project, Rewards, use_rewards
 from palm_engine.errors import InvalidInputError
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 export_commands = typer.Typer(help="Write a portfolio for a server.", no_args_is_help=True)
 commands.add_typer(export_commands, name="export")
-console = Console()
-error_console = Console(stderr=True)
 
 BundlePath = Annotated[Path, typer.Argument(help="A bundle folder, e.g. portfolios/demo.")]
 Weights = Annotated[
@@ -95,7 +92,7 @@ def generate(
     with shown:
         answers = answer_all(found, source, prompt, members, settings, shown.update)
     if notice := getattr(source, "notice", ""):
-        error_console.print(notice, style="yellow", markup=False, highlight=False)
+        error_console.print(notice, style="yellow")
     if json:
         import json as encoder
 
@@ -109,7 +106,7 @@ def generate(
             for a in answers
         ]
         effective = dict(zip(found.traits, map(float, w), strict=True))
-        typer.echo(
+        write(
             encoder.dumps(
                 {"prompt": prompt, "weights": effective, "picked": picked, "answers": answers_json}
             )
@@ -135,9 +132,9 @@ def route(bundle: BundlePath, weights: Weights, json: Json = False) -> None:
             "system": found.system,
             "value": found.value,
         }
-        typer.echo(encoder.dumps(content))
+        write(encoder.dumps(content))
     else:
-        typer.echo(found.policy)
+        write(found.policy)
 
 
 @export_commands.command()
@@ -155,15 +152,13 @@ def vllm(
     done = export_vllm(
         read_bundle(bundle),
         out,
-        lambda text: console.print(text, highlight=False, markup=False),
+        lambda text: console.print(text),
         download,
     )
     console.print(
         f"Wrote {done.folder}. Start it with: {done.folder}/start.sh, which runs",
-        highlight=False,
-        markup=False,
     )
-    typer.echo(done.shell)
+    write(done.shell)
 
 
 def _backend(
@@ -187,7 +182,7 @@ def _backend(
         raise InvalidInputError(f"--backend {kind!r} is not one of local, recorded, remote")
     host = ModelHost()
     with error_console.status("Loading the model") as status:
-        check = host.load(found, members, options, lambda share, note: status.update(escape(note)))
+        check = host.load(found, members, options, lambda share, note: status.update(note))
     for warning in check.warnings:
-        error_console.print(warning, style="yellow", markup=False, highlight=False)
+        error_console.print(warning, style="yellow")
     return host.backend(found)

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from palm_engine.cli.console import Replace, console, write
 
 commands = typer.Typer()
-console = Console()
 
 
 @commands.command()
@@ -36,16 +36,17 @@ def push(
 
     found = read_bundle(bundle)
     if card:
-        typer.echo(model_card(found, repo))
+        write(model_card(found, repo))
         return
     address = upload(found, repo, not public, message, _print)
-    typer.echo(f"Pushed to {address}")
+    write(f"Pushed to {address}")
 
 
 @commands.command()
 def pull(
     repo: Annotated[str, typer.Argument(help="The repository, owner/name.")],
     out: Annotated[Path, typer.Option(help="The bundle folder to write.")],
+    replace: Replace = False,
 ) -> None:
     """Download a bundle and check it; nothing but a bundle's own files is fetched.
 
@@ -53,12 +54,12 @@ def pull(
     """
     from palm_engine.pipeline.sharing import pull as download
 
-    found = download(repo, out, _print)
-    typer.echo(
+    found = download(repo, out, _print, replace)
+    write(
         f"Wrote {out}: {len(found.policies)} candidates, {len(found.members)} members. Open it"
         f" with: palm app --portfolios {out.parent}"
     )
 
 
 def _print(text: str) -> None:
-    console.print(text, highlight=False, markup=False)
+    console.print(text)

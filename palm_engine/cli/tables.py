@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from palm_engine.cli.console import Replace, console, write
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.simplex import weights_text
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from palm_engine.tables.reward_table import RewardTable
 
 commands = typer.Typer()
-console = Console()
 
 TablePath = Annotated[
     Path,
@@ -85,7 +84,7 @@ def select(
     batch: Annotated[
         int, typer.Option(min=1, help="Oracle calls made at once (several trainers).")
     ] = 1,
-    seed: Annotated[int, typer.Option(help="For the method random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="For the method random.")] = 0,
     grid_eps: Annotated[
         float, typer.Option(min=0.001, max=0.999, help="eps of the grid of the method palm.")
     ] = 0.1,
@@ -100,14 +99,15 @@ def select(
     out: Annotated[
         Path | None, typer.Option(help="Write a bundle that the dashboard opens.")
     ] = None,
+    replace: Replace = False,
     json: Json = False,
 ) -> None:
     """Choose members: the best k, or the fewest for a tolerance.
 
     Exit status 3 where no portfolio can meet it.
     """
-    from palm_engine.bundle.folder import check_target
     from palm_engine.bundle.names import NAME_RULE, is_name
+    from palm_engine.bundle.writing import check_target
     from palm_engine.cli.report import report
     from palm_engine.selection.methods import get_method
     from palm_engine.selection.result import Target
@@ -124,7 +124,7 @@ def select(
     if out is not None:
         if not is_name(out.name):
             raise InvalidInputError(f"--out {str(out)!r}: a bundle's name has {NAME_RULE}")
-        check_target(out)
+        check_target(out, replace=replace)
     rewards = read_reward_table(table)
     options = _options(
         rewards,
@@ -153,9 +153,10 @@ def select(
         members = {m: summary.weights[m] for m in summary.members}
         lower, upper = parse_bounds(where, "--where")
         bounds = {t: (lower.get(t, 0.0), upper.get(t, 1.0)) for t in {**lower, **upper}}
-        save_table(rewards, members, out, f"{summary.method} on {table.name}", where=bounds)
+        title = f"{summary.method} on {table.name}"
+        save_table(rewards, members, out, title, where=bounds, replace=replace)
         if not json:
-            typer.echo(f"Wrote {out}. Open it with: palm app --portfolios {out.parent}")
+            write(f"Wrote {out}. Open it with: palm app --portfolios {out.parent}")
 
 
 @commands.command()
@@ -229,7 +230,7 @@ def curve(
         for s, members in zip(found, names, strict=True)
     ]
     if json:
-        typer.echo(encoder.dumps({"scope": "candidates", "curve": rows}))
+        write(encoder.dumps({"scope": "candidates", "curve": rows}))
         return
     shown = Table(title="Best portfolio of every size (scope: candidates)")
     for column in ("size", "worst gap", "proved", "members"):
@@ -251,7 +252,7 @@ def methods(json: Json = False) -> None:
     from palm_engine.selection.methods import METHODS
 
     if json:
-        typer.echo(
+        write(
             encoder.dumps(
                 {n: {"summary": m.summary, "proves": m.proves} for n, m in METHODS.items()}
             )
@@ -312,6 +313,9 @@ def _options(
         *below_floors(rewards.rewards, floors, rewards.traits),
         *(rewards.row(p) for p in exclude or []),
     ]
+    both = [p for p in include or [] if p in (exclude or [])]
+    if both:
+        raise InvalidInputError(f"--include and --exclude both name {both[0]!r}; choose one")
     kept = tuple(rewards.row(p) for p in include or [])
     return Options(region, kept, tuple(ruled_out), **limits)
 
@@ -324,7 +328,7 @@ def _is_multiplicative(gap: str) -> bool:
 
 def _print_report(summary: SelectionReport, rewards: RewardTable, json: bool) -> None:
     if json:
-        typer.echo(summary.model_dump_json())
+        write(summary.model_dump_json())
         return
     bound = (
         ""
@@ -373,4 +377,4 @@ def _print_report(summary: SelectionReport, rewards: RewardTable, json: bool) ->
     calls = f", {summary.oracle_calls} oracle calls" if summary.oracle_calls else ""
     lines.append(f"{summary.seconds:.2f} s{calls}; stopped: {summary.stopped}.")
     for line in lines:
-        console.print(line, highlight=False)
+        console.print(line)

@@ -25,6 +25,7 @@ from rich.text import Text
 from palm_engine.analysis.guarantee import audit_verdict
 from palm_engine.bundle.folder import Bundle
 from palm_engine.bundle.schema import Candidate, RewardAudit
+from palm_engine.cli.console import printable
 from palm_engine.geometry.simplex import weights_text
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class TerminalProgress:
 
     def note(self, text: str) -> None:
         """A line of information."""
-        self.console.print(text, highlight=False)
+        self.console.print(text)
 
 
 def bundle_table(bundle: Bundle) -> Table:
@@ -160,11 +161,6 @@ def audit_lines(audit: RewardAudit) -> list[str]:
     ]
 
 
-def printable(text: str) -> str:
-    """Generated text without control characters, which could drive the terminal."""
-    return "".join(c for c in text if c in "\n\t" or (ord(c) >= 32 and not 0x7F <= ord(c) < 0xA0))
-
-
 class StreamedAnswers:
     """Answers as they grow, a panel a member.
 
@@ -212,7 +208,7 @@ class StreamedAnswers:
             below = "" if value is None else f"value {value:.3f}  {weights_text(answer.scores)}"
             self.console.print(self._panel(row, below))
         if found is not None and len(answers) > 1:
-            self.console.print(found.words, highlight=False)
+            self.console.print(found.words)
 
     def _panel(self, row: int, below: str = "") -> Panel:
         member = self.members[row]
@@ -220,7 +216,7 @@ class StreamedAnswers:
         title = f"{name} (picked)" if member == self.picked else name
         return Panel(
             Text(printable(self.texts[row])),
-            title=title,
-            subtitle=below or None,
+            title=Text(printable(title)),
+            subtitle=Text(printable(below)) if below else None,
             title_align="left",
         )

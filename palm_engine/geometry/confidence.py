@@ -19,6 +19,9 @@ from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.gap import worst_additive_gap, worst_multiplicative_gap
 from palm_engine.geometry.region import Region
 
+# Of prompts and resamples at once.
+MOST_COUNTS = 20_000_000
+
 
 @dataclass(frozen=True)
 class Bound:
@@ -66,8 +69,15 @@ def resampled_means(scores: Floats, resamples: int, seed: int) -> Floats:
             f"scores must have shape (prompts >= 2, policies, traits), got {scores.shape}"
         )
     n = len(scores)
-    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
-    return np.asarray((counts @ scores.reshape(n, -1) / n).reshape(resamples, *scores.shape[1:]))
+    rng = np.random.default_rng(seed)
+    flat = scores.reshape(n, -1)
+    # A few at a time, so that a million prompts need no table of all counts.
+    step = max(1, MOST_COUNTS // n)
+    parts = [
+        rng.multinomial(n, np.full(n, 1 / n), size=min(step, resamples - start)) @ flat / n
+        for start in range(0, resamples, step)
+    ]
+    return np.asarray(np.concatenate(parts).reshape(resamples, *scores.shape[1:]))
 
 
 def worst_gap_bound(

@@ -97,6 +97,10 @@ def _cpu_has_bf16() -> bool:
     return any(check() for name in checks if (check := getattr(torch.cpu, name, None)) is not None)
 
 
+# Of threads that somebody asks for.
+MOST_ASKED = 64
+
+
 def usable_cores() -> int:
     """CPU cores that this process may use."""
     return (
@@ -125,8 +129,19 @@ def default_threads() -> int:
 def set_threads(count: int | None = None) -> None:
     """Use `count` CPU threads (None: `default_threads`).
 
-    Torch's own default pool collapses when cores are shared with another process.
+    Torch's own default pool collapses when cores are shared with another process, and very many
+    threads end the process.
+
+    Raises:
+        InvalidInputError: far more than there are cores.
     """
     import torch
 
-    torch.set_num_threads(count or default_threads())
+    count = count or default_threads()
+    most = max(MOST_ASKED, 2 * usable_cores())
+    if count > most:
+        raise InvalidInputError(
+            f"{count:,} threads of the CPU: at most {most:,} are used here, for"
+            f" {usable_cores()} cores"
+        )
+    torch.set_num_threads(count)

@@ -17,12 +17,12 @@ class SamplingSettings(BaseModel):
     `temperature` 0 is greedy; `top_k` bounds the nucleus that `top_p` cuts.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     max_new_tokens: int = Field(64, ge=1, le=32_768, description="tokens per answer at most")
     temperature: float = Field(0.7, ge=0, le=5, description="0 is greedy")
     top_p: float = Field(0.95, gt=0, le=1, description="probability mass of the nucleus")
-    top_k: int = Field(100, ge=1, description="most tokens in the nucleus")
+    top_k: int = Field(100, ge=1, le=1_000_000, description="most tokens in the nucleus")
     repetition_penalty: float = Field(1.1, gt=0, le=10, description="1 is none")
 
 
@@ -34,7 +34,7 @@ class TemplateSettings(BaseModel):
     template otherwise takes today's date, so that two builds differ by day).
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     text: str | None = Field(None, description="a chat template in place of the model's own")
     options: dict[
@@ -53,7 +53,7 @@ class TemplateSettings(BaseModel):
 class DpoSettings(BaseModel):
     """Direct preference optimisation on pairs from the pool."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     beta: float = Field(0.1, gt=0, description="how strongly the adapter is held to the base")
     margin: float = Field(
@@ -64,10 +64,10 @@ class DpoSettings(BaseModel):
 class GrpoSettings(BaseModel):
     """Group-relative policy optimisation on the adapter's own answers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    steps: int = Field(200, ge=1, description="of the optimiser")
-    generations: int = Field(8, ge=2, description="answers per prompt that are compared")
+    steps: int = Field(200, ge=1, le=1_000_000, description="of the optimiser")
+    generations: int = Field(8, ge=2, le=1000, description="answers per prompt that are compared")
     beta: float = Field(0.02, ge=0, description="weight of the KL to the base")
     aggregation: Literal["sum_then_normalize", "normalize_then_sum"] = Field(
         "sum_then_normalize",
@@ -88,18 +88,18 @@ class TrainingSettings(BaseModel):
     `learning_rate` decays to 0 over the run after a tenth of warm-up.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     method: Literal["rwr", "dpo", "grpo"] = "rwr"
     dpo: DpoSettings = DpoSettings()
     grpo: GrpoSettings = GrpoSettings()
     rank: int = Field(4, ge=1, le=64, description="rank of the adapters")
-    alpha: float = Field(16, gt=0, description="scale of the adapters, times rank")
-    learning_rate: float = Field(1e-3, gt=0, description="after warm-up")
-    batch_size: int = Field(16, ge=1, description="answers per optimiser step")
-    epochs: int = Field(2, ge=1, description="passes over the pairs")
+    alpha: float = Field(16, gt=0, le=10_000, description="scale of the adapters, times rank")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="after warm-up")
+    batch_size: int = Field(16, ge=1, le=4096, description="answers per optimiser step")
+    epochs: int = Field(2, ge=1, le=1000, description="passes over the pairs")
     draws_per_prompt: int = Field(
-        6, ge=1, description="answers drawn per train prompt by the Gibbs weights"
+        6, ge=1, le=10_000, description="answers drawn per train prompt by the Gibbs weights"
     )
     held_out: float = Field(
         0.1, ge=0, le=0.5, description="share of train prompts kept back to stop early; 0: none"

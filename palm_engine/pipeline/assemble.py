@@ -11,13 +11,13 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
+from palm_engine.bundle.manifest import Manifest
 from palm_engine.bundle.schema import (
     BaseInfo,
     Built,
     Candidate,
     Certificate,
     Kl,
-    Manifest,
     Member,
     Planned,
     TraitInfo,

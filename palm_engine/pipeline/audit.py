@@ -18,8 +18,10 @@ import numpy as np
 import pandas as pd
 
 from palm_engine._types import Floats, Progress, no_progress
-from palm_engine.bundle.folder import Bundle, write_bundle
-from palm_engine.bundle.schema import Attack, Manifest, RewardAudit
+from palm_engine.bundle.folder import Bundle
+from palm_engine.bundle.manifest import Manifest
+from palm_engine.bundle.schema import Attack, RewardAudit
+from palm_engine.bundle.writing import write_bundle
 from palm_engine.errors import ConfigError, InvalidInputError
 from palm_engine.geometry.fields import gap_field, population
 from palm_engine.geometry.gap import worst_gap
@@ -150,8 +152,9 @@ def audit_configuration(
             "data.demonstrations: an audit of a configuration needs written answers; without them"
             " audit the bundle once it is built"
         )
-    written = read_demonstrations(project / config.data.demonstrations)
     asked = read_prompts(project / config.data.prompts)
+    train = list(asked.loc[asked["split"] == "train", "prompt_id"])
+    written = read_demonstrations(project / config.data.demonstrations, train)
     texts = dict(zip(asked["prompt_id"], asked["text"], strict=True))
     rewards = TraitRewards.of(config, project)
     samples = written.rename(columns={"style": "policy"}).assign(sample_id=0)

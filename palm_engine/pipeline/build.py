@@ -13,19 +13,14 @@ import numpy as np
 import pandas as pd
 
 from palm_engine._types import Floats
-from palm_engine.bundle.folder import (
-    HOLDINGS,
-    MANIFEST_FILE,
-    Bundle,
-    check_target,
-    read_bundle,
-    write_bundle,
-)
+from palm_engine.bundle.folder import MANIFEST_FILE, Bundle, read_bundle
+from palm_engine.bundle.names import NAME_RULE, is_name
+from palm_engine.bundle.writing import HOLDINGS, check_target, write_bundle
 from palm_engine.errors import ConfigError
 from palm_engine.lm.training import TrainingReport
 from palm_engine.lm.trl_training import require_trl
 from palm_engine.pipeline.assemble import assemble_manifest, package_versions
-from palm_engine.pipeline.capacity import require_memory
+from palm_engine.pipeline.capacity import require_context, require_memory
 from palm_engine.pipeline.certify import CERTIFY_STEPS, Evaluated, certify
 from palm_engine.pipeline.config import BuildConfig
 from palm_engine.pipeline.evaluate import KlEstimate, KlTask, estimate_kl
@@ -63,7 +58,6 @@ class Build:
         self.config = config
         self.project = project
         self.progress = progress
-        self.store = Store(work)
         self.prompts = read_prompts(project / config.data.prompts)
         self.texts: dict[str, str] = dict(
             zip(self.prompts["prompt_id"], self.prompts["text"], strict=True)
@@ -77,6 +71,11 @@ class Build:
                     f"{project / config.data.prompts}: no prompt has split {split!r}; every split"
                     " needs some"
                 )
+        self.written: pd.DataFrame | None = None
+        if config.train and config.data.demonstrations is not None:
+            train = self.prompts.loc[self.prompts["split"] == "train", "prompt_id"]
+            self.written = read_demonstrations(project / config.data.demonstrations, list(train))
+        self.store = Store(work)
 
     def run(self, out: Path) -> Bundle:
         """All stages, then the bundle at `out`.
@@ -88,7 +87,6 @@ class Build:
         from palm_engine.lm.base_model.source import resolve_base
         from palm_engine.lm.devices import build_dtype, pick_device, pick_dtype
 
-        check_target(out, HOLDINGS)
         # Made now: a reward that can't be had is refused before anything is drawn.
         self.rewards = TraitRewards.of(self.config, self.project, self.store)
         if self.config.train and self.config.training.method != "rwr":
@@ -100,6 +98,7 @@ class Build:
                 f"{out} holds the bundle {held!r}, not {self.config.name!r}; choose another --out"
             )
         base_folder = resolve_base(self.config.base, self.progress.note)
+        require_context(self.config, self.prompts, base_folder)
         require_memory(self.config, self.prompts, base_folder)
         device = pick_device()
         self.model_key = [fingerprint(base_folder), str(pick_dtype(device, build_dtype(device)))]
@@ -497,21 +496,12 @@ class Build:
 
     def _demonstrations(self) -> pd.DataFrame:
         columns = ["policy", "prompt_id", "sample_id", "text", "tokens"]
-        if self.config.data.demonstrations is None:
+        written = self.written
+        if written is None:
             return pd.DataFrame({c: [] for c in columns})
         from palm_engine.lm.base_model.load import token_counter
         from palm_engine.lm.base_model.source import resolve_base
 
-        path = self.project / self.config.data.demonstrations
-        written = read_demonstrations(path)
-        unknown = set(written["prompt_id"]) - set(
-            self.prompts.loc[self.prompts["split"] == "train", "prompt_id"]
-        )
-        if unknown:
-            raise ConfigError(
-                f"{path}: prompt_id {min(unknown)!r} is not a train prompt; demonstrations train"
-                " members"
-            )
         count = token_counter(resolve_base(self.config.base, self.progress.note))
         return pd.DataFrame(
             {
@@ -572,6 +562,12 @@ def build(
             given.
 
     Raises:
+        ConfigError: `out` can't be a bundle's folder.
         PalmError: a stage failed; says which and how to fix it.
     """
-    return Build(config, project, work or out.with_name(f".{config.name}.build"), progress).run(out)
+    if not is_name(out.name):
+        raise ConfigError(f"--out {str(out)!r}: a bundle's name has {NAME_RULE}")
+    check_target(out, HOLDINGS)
+    task = Build(config, project, work or out.with_name(f".{config.name}.build"), progress)
+    with task.store.held():
+        return task.run(out)

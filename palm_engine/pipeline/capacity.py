@@ -1,14 +1,49 @@
-"""Whether a build's processes fit the memory of the device, before anything is drawn."""
+"""Whether a build fits the model's context and the device's memory, before anything is drawn."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pandas as pd
 
+from palm_engine._json import read_json
 from palm_engine.errors import ConfigError
 from palm_engine.pipeline.config import BuildConfig
+
+# What a chat template puts around a question, at least.
+TEMPLATE_TOKENS = 8
+
+
+def require_context(config: BuildConfig, prompts: pd.DataFrame, base: Path) -> None:
+    """Check that the longest prompt, with its longest system prompt and answer, can be read.
+
+    Args:
+        config: of the build.
+        prompts: with their texts.
+        base: folder of the base model.
+
+    Raises:
+        ConfigError: it is longer than the model's context; names prompt and figures.
+    """
+    from palm_engine.lm.base_model.load import token_counter
+
+    shape = read_json(base / "config.json", ConfigError, "name another base")
+    most = shape.get("max_position_embeddings") if isinstance(shape, dict) else None
+    if not isinstance(most, int):
+        return
+    count = token_counter(base)
+    systems = ["", config.training.system or "", *(s.system for s in config.styles)]
+    systems += [p.system for p in config.policies]
+    lengths = count(list(prompts["text"]))
+    longest = max(range(len(lengths)), key=lengths.__getitem__)
+    around = max(count(systems))
+    needed = lengths[longest] + around + TEMPLATE_TOKENS + config.sampling.max_new_tokens
+    if needed > most:
+        raise ConfigError(
+            f"prompt {prompts['prompt_id'].iloc[longest]!r}: {lengths[longest]:,} tokens, a system"
+            f" prompt of {around:,}, sampling.max_new_tokens {config.sampling.max_new_tokens:,} and"
+            f" the template's are {needed:,} tokens; the model reads {most:,} at most"
+        )
 
 
 def require_memory(config: BuildConfig, prompts: pd.DataFrame, base: Path) -> None:
@@ -36,7 +71,7 @@ def require_memory(config: BuildConfig, prompts: pd.DataFrame, base: Path) -> No
         copies * parameter_count(str(base)),
         dtype,
         0,
-        json.loads((base / "config.json").read_text(encoding="utf-8")),
+        read_json(base / "config.json", ConfigError, "name another base"),
         config.run.batch_size,
         letters // memory.LETTERS_PER_TOKEN,
         config.sampling.max_new_tokens,

@@ -22,6 +22,7 @@ from palm_engine.bundle.schema import (
     Diversity,
     OutsideTest,
 )
+from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.confidence import (
     gap_difference_bound,
     mean_bound,
@@ -252,7 +253,7 @@ def _diversity(data: Evaluated, config: BuildConfig, members: list[int]) -> tupl
 
     portfolios = {
         "exact": members,
-        "palm": list(palm(choose, Target(k=k)).members),
+        **_by_grid(choose, k),
         "uniform": trained(uniform_design(d, config.plan.baseline_size, resolution)),
         "random": trained(random_design(d, config.plan.baseline_size, config.seed, resolution)),
     }
@@ -270,6 +271,14 @@ def _diversity(data: Evaluated, config: BuildConfig, members: list[int]) -> tupl
         )
         for name, rows in portfolios.items()
     )
+
+
+def _by_grid(choose: Floats, k: int) -> dict[str, list[int]]:
+    """PALM's portfolio of k; none for so many traits that its grid can't be made."""
+    try:
+        return {"palm": list(palm(choose, Target(k=k)).members)}
+    except InvalidInputError:
+        return {}
 
 
 def _outside_test(data: Evaluated, members: Floats) -> tuple[OutsideTest, ...]:

@@ -19,8 +19,10 @@ from pydantic import (
     model_validator,
 )
 
+from palm_engine._json import read_text, reason
 from palm_engine.analysis.plan import RESOLUTION
 from palm_engine.bundle.names import Name
+from palm_engine.bundle.tables import RESERVED
 from palm_engine.bundle.validation import describe_validation_error
 from palm_engine.errors import ConfigError
 from palm_engine.lm.settings import SamplingSettings, TemplateSettings, TrainingSettings
@@ -28,19 +30,25 @@ from palm_engine.rewards import reward_names
 from palm_engine.rewards.settings import RewardSpec, title_of
 
 MOST_GRID_WEIGHTS = 200_000
+# Of a configuration's file.
+MOST_BYTES = 2_000_000
+# Of a system prompt.
+MOST_LETTERS = 20_000
 
 
 class Section(BaseModel):
     """A table of the file: unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 class Style(Section):
     """A style system prompt: a source of the pool, and a `prompted` candidate of its own."""
 
     name: Name
-    system: str
+    system: str = Field(max_length=MOST_LETTERS)
 
 
 class OwnPolicy(Section):
@@ -48,7 +56,7 @@ class OwnPolicy(Section):
 
     name: Name
     display_name: str = Field("", max_length=80, description="for people")
-    system: str = ""
+    system: str = Field("", max_length=MOST_LETTERS)
     adapter: str | None = Field(
         None,
         description="a PEFT LoRA adapter for the base: its folder, or a Hugging Face id",
@@ -118,7 +126,7 @@ class Pool(Section):
     Sources are the base under each style, and the plain base.
     """
 
-    samples_per_source: int = Field(4, ge=1)
+    samples_per_source: int = Field(4, ge=1, le=1000)
 
 
 class Plan(Section):
@@ -130,7 +138,7 @@ class Plan(Section):
         le=100,
         description="steps along an edge of the weight grid; by the number of traits if not given",
     )
-    betas: tuple[float, ...] = Field((0.05,), min_length=1)
+    betas: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.05,), min_length=1, max_length=20)
     adapters: int = Field(14, ge=1)
     baseline_size: int = Field(
         5, ge=1, description="size of the uniform and random baselines, also trained"
@@ -147,7 +155,7 @@ class Rounds(Section):
     """
 
     count: int = Field(1, ge=1, le=10)
-    answers: int = Field(4, ge=1, description="own answers per policy and train prompt")
+    answers: int = Field(4, ge=1, le=1000, description="own answers per policy and train prompt")
     adapters: int | None = Field(
         None,
         ge=1,
@@ -165,17 +173,17 @@ class Rounds(Section):
         " before whose weights are nearest, instead of from the base",
     )
     learning_rate: float | None = Field(
-        None, gt=0, description="after the first round; training's if not given"
+        None, gt=0, le=1, description="after the first round; training's if not given"
     )
     epochs: int | None = Field(
-        None, ge=1, description="after the first round; training's if not given"
+        None, ge=1, le=1000, description="after the first round; training's if not given"
     )
 
 
 class Evaluation(Section):
     """Answers of every policy to held-out prompts."""
 
-    answers_per_prompt: int = Field(2, ge=1)
+    answers_per_prompt: int = Field(2, ge=1, le=1000)
     kl_prompts: int = Field(40, ge=2, description="held-out prompts for the KL diagnostic")
 
 
@@ -191,7 +199,7 @@ class Selection(Section):
         " gap of uniform users; 0: none",
     )
     confidence: float = Field(0.95, gt=0.5, lt=1)
-    resamples: int = Field(1000, ge=100)
+    resamples: int = Field(1000, ge=100, le=100_000)
     seconds: float | None = Field(
         None, gt=0, description="most time per size; then the best found with its proved bound"
     )
@@ -200,8 +208,10 @@ class Selection(Section):
 class Run(Section):
     """How the build runs on this machine."""
 
-    workers: int = Field(2, ge=1, description="processes that sample and train, one thread each")
-    batch_size: int = Field(96, ge=1, description="answers drawn at once in a process")
+    workers: int = Field(
+        2, ge=1, le=256, description="processes that sample and train, one thread each"
+    )
+    batch_size: int = Field(96, ge=1, le=4096, description="answers drawn at once in a process")
 
 
 class BuildConfig(Section):
@@ -209,8 +219,8 @@ class BuildConfig(Section):
 
     name: Name
     title: str
-    seed: int = 0
-    base: str
+    seed: int = Field(0, ge=0, lt=2**63)
+    base: str = Field(min_length=1)
     template: TemplateSettings | None = None
     data: Data
     styles: tuple[Style, ...] = ()
@@ -256,6 +266,18 @@ class BuildConfig(Section):
                 f" {len(self.traits)} traits; from {wanted} (the adapters asked for) to"
                 f" {MOST_GRID_WEIGHTS:,} are needed"
             )
+        for trait in self.traits:
+            if trait.name in RESERVED:
+                raise ValueError(
+                    f"traits: {trait.name!r} is a column of a bundle's tables; rename the trait"
+                )
+        if len(set(self.plan.betas)) < len(self.plan.betas):
+            raise ValueError("plan.betas: two are the same")
+        made = [name for name in given if name.startswith(("lora-", "soup-"))]
+        if made and self.train:
+            raise ValueError(
+                f"styles: {made[0]!r}: trained policies are called lora-... and soup-..."
+            )
         if "base" in given:
             raise ValueError("styles: the name 'base' is kept for the unadapted base model")
         if not self.train and (self.soups.count or self.rounds.count > 1):
@@ -280,13 +302,16 @@ def load_config(path: Path) -> BuildConfig:
         ConfigError: naming the file and the field.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(read_text(path, MOST_BYTES))
     except FileNotFoundError as error:
         raise ConfigError(
             f"{path}: no such file; configs/demo.toml is an example to copy"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read ({reason(error)})") from error
+    except (RecursionError, ValueError) as error:
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
+        raise ConfigError(f"{path}: not valid TOML: {why}") from error
     try:
         return BuildConfig.model_validate(raw)
     except ValidationError as error:

@@ -16,8 +16,10 @@ from typing import Any
 
 import pandas as pd
 
-from palm_engine.bundle.folder import Bundle, write_bundle
-from palm_engine.bundle.schema import Candidate, Certificate, Manifest, Member, TraitInfo
+from palm_engine.bundle.folder import Bundle
+from palm_engine.bundle.manifest import Manifest
+from palm_engine.bundle.schema import Candidate, Certificate, Member, TraitInfo
+from palm_engine.bundle.writing import write_bundle
 from palm_engine.errors import BundleError, ConfigError, InvalidInputError
 from palm_engine.geometry.simplex import named_weights
 from palm_engine.pipeline.assemble import stand_for

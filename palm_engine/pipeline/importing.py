@@ -39,6 +39,7 @@ def import_bundle(
     seed: int = 0,
     command: str = "",
     progress: Progress = no_progress,
+    replace: bool = False,
 ) -> Bundle:
     """Choose k members of an imported table, certify them where it holds prompts, write a bundle.
 
@@ -50,6 +51,7 @@ def import_bundle(
         seed: of the split and the resampling.
         command: the command line that imports the same, for the record.
         progress: gets the share done and a sentence.
+        replace: take the place of a bundle that holds more, and keep that one beside it.
 
     Raises:
         InvalidInputError: k is below 1.
@@ -85,7 +87,7 @@ def import_bundle(
     progress(0.9, "Writing the bundle")
     if table.record is not None and command:
         table = _with_command(table, command)
-    return save_table(table, members, out, title or out.name, certificate, prompts)
+    return save_table(table, members, out, title or out.name, certificate, prompts, replace=replace)
 
 
 def split_prompts(prompts: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -6,13 +6,14 @@ Answers of policies to prompts, one resumable file per policy.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from palm_engine.bundle.names import is_name
 from palm_engine.errors import ConfigError
 from palm_engine.lm.generation.conversation import Request
 from palm_engine.lm.generation.sampling import Mixture, sample_answers
@@ -109,45 +110,71 @@ def read_prompts(path: Path) -> pd.DataFrame:
     Raises:
         ConfigError: naming row and column.
     """
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file (data.prompts in the configuration)") from error
-    missing = {"prompt_id", "kind", "split", "text"} - set(frame.columns)
-    if missing:
-        raise ConfigError(f"{path}: missing column(s) {', '.join(sorted(missing))}")
+    frame = _read(path, ("prompt_id", "kind", "split", "text"), "data.prompts")
     for column, bad in (
         ("split", ~frame["split"].isin(SPLITS)),
-        ("prompt_id", frame["prompt_id"].duplicated()),
+        ("prompt_id", frame["prompt_id"].duplicated() | ~frame["prompt_id"].map(is_name)),
         ("text", frame["text"].str.strip() == ""),
     ):
         if bad.any():
             row = int(bad.to_numpy().nonzero()[0][0])
             raise ConfigError(
-                f"{path}, row {row + 2}: {column} {frame[column][row]!r} is empty, repeated or"
-                " unknown"
+                f"{path}, row {row + 2}: {column} {frame[column][row][:80]!r} is empty, repeated,"
+                " unknown or no name"
             )
     return frame
 
 
-def read_demonstrations(path: Path) -> pd.DataFrame:
+def read_demonstrations(path: Path, prompts: Collection[str]) -> pd.DataFrame:
     """The file of written answers: prompt_id, style, text.
+
+    Args:
+        path: of the file.
+        prompts: ids of the train prompts; each needs equally many answers.
 
     Raises:
         ConfigError: naming row and column.
     """
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"{path}: no such file (data.demonstrations in the configuration)"
-        ) from error
-    missing = {"prompt_id", "style", "text"} - set(frame.columns)
-    if missing:
-        raise ConfigError(f"{path}: missing column(s) {', '.join(sorted(missing))}")
+    frame = _read(path, ("prompt_id", "style", "text"), "data.demonstrations")
     empty = (frame["text"].str.strip() == "").to_numpy()
     if empty.any():
         raise ConfigError(f"{path}, row {int(empty.argmax()) + 2}: text is empty")
+    strange = ~frame["prompt_id"].isin(list(prompts)).to_numpy()
+    if strange.any():
+        row = int(strange.argmax())
+        raise ConfigError(
+            f"{path}, row {row + 2}: prompt_id {frame['prompt_id'][row][:80]!r} is not a train"
+            " prompt; demonstrations train members"
+        )
+    counts = frame.groupby("prompt_id").size().reindex(list(prompts), fill_value=0)
+    if len(frame) and counts.nunique() > 1:
+        raise ConfigError(
+            f"{path}: every train prompt needs equally many answers; {counts.idxmin()!r} has"
+            f" {counts.min()}, {counts.idxmax()!r} has {counts.max()}"
+        )
+    return frame
+
+
+def _read(path: Path, columns: Sequence[str], field: str) -> pd.DataFrame:
+    """A CSV file of the configuration, all cells as text.
+
+    Raises:
+        ConfigError: it can't be read, or lacks a column.
+    """
+    try:
+        is_file = path.is_file()
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file ({field} in the configuration)") from error
+    except (OSError, ValueError) as error:
+        why = "no file" if not is_file else str(error).splitlines()[0][:200]
+        raise ConfigError(
+            f"{path}: can't be read as a CSV file in UTF-8 ({why}); {field} in the configuration"
+            " names it"
+        ) from error
+    missing = set(columns) - set(frame.columns)
+    if missing:
+        raise ConfigError(f"{path}: missing column(s) {', '.join(sorted(missing))}")
     return frame
 
 

@@ -15,8 +15,9 @@ from palm_engine._files import whole_folder
 from palm_engine._types import Notice
 from palm_engine.analysis.account import plain
 from palm_engine.analysis.guarantee import statements
-from palm_engine.bundle.folder import TABLES, Bundle, check_target, read_bundle
+from palm_engine.bundle.folder import TABLES, Bundle, read_bundle
 from palm_engine.bundle.schema import Candidate
+from palm_engine.bundle.writing import check_target, previous
 from palm_engine.errors import BundleError, DependencyError, InvalidInputError
 from palm_engine.geometry.confidence import Bound
 from palm_engine.geometry.simplex import weights_text
@@ -77,13 +78,14 @@ def push(
     return f"{endpoint()}/{repo}"
 
 
-def pull(repo: str, out: Path, report: Notice = lambda _: None) -> Bundle:
+def pull(repo: str, out: Path, report: Notice = lambda _: None, replace: bool = False) -> Bundle:
     """Download a bundle; its folder is written whole, or not at all.
 
     Args:
         repo: `owner/name`.
         out: the folder to write.
         report: gets sentences on what is done.
+        replace: take the place of a bundle that holds more, and keep that one beside it.
 
     Raises:
         InvalidInputError: `repo` isn't `owner/name`.
@@ -91,7 +93,7 @@ def pull(repo: str, out: Path, report: Notice = lambda _: None) -> Bundle:
         DependencyError: the extra 'lm' isn't installed.
     """
     _require_repo(repo)
-    check_target(out)
+    check_target(out, replace=replace)
     api, errors = _hub()
     report(f"Fetching {repo} from {endpoint()}")
     try:
@@ -102,7 +104,7 @@ def pull(repo: str, out: Path, report: Notice = lambda _: None) -> Bundle:
         ) from error
     if not (found / "portfolio.json").is_file():
         raise BundleError(f"{repo}: holds no portfolio.json, so it is no bundle")
-    with whole_folder(out) as part:
+    with whole_folder(out, previous(out) if replace else None) as part:
         _copy(found, part)
         read_bundle(part)
     return read_bundle(out)

@@ -1,10 +1,17 @@
-"""The build's work folder: results are kept under a key of what they were made from."""
+"""The build's work folder: results are kept under a key of what they were made from.
+
+Beside each lies that key and a checksum of the result: what was damaged or changed since is made
+anew, like what isn't there.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import os
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +20,7 @@ import pandas as pd
 from pydantic import BaseModel
 
 from palm_engine._files import whole_file, write_whole
+from palm_engine.errors import ConfigError
 
 
 class Store:
@@ -32,9 +40,13 @@ class Store:
         return path
 
     def is_current(self, name: str, key: str) -> bool:
-        """Whether `name` is there and was made from what `key` describes."""
+        """Whether `name` is there, whole, and was made from what `key` describes."""
         mark = self.path(name + ".key")
-        return self.path(name).exists() and mark.is_file() and mark.read_text().strip() == key
+        try:
+            kept, _, checksum = mark.read_text(encoding="utf-8").strip().partition(" ")
+            return kept == key and (checksum or None) in (None, _checksum(self.path(name)))
+        except (OSError, UnicodeDecodeError):
+            return False
 
     def begin(self, name: str) -> None:
         """Forget that `name` was complete: it is about to be replaced."""
@@ -42,7 +54,29 @@ class Store:
 
     def finish(self, name: str, key: str) -> None:
         """Mark `name`, already in place, as complete for `key`."""
-        write_whole(self.path(name + ".key"), key + "\n")
+        write_whole(self.path(name + ".key"), f"{key} {_checksum(self.path(name))}\n")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from working in the folder, for as long as the context lasts.
+
+        The system takes the lock back from a process that ended in any way.
+
+        Raises:
+            ConfigError: another process works there; names it.
+        """
+        from filelock import FileLock, Timeout
+
+        holder = self.path(".holder")
+        try:
+            with FileLock(self.path(".lock"), timeout=0):
+                write_whole(holder, f"process {os.getpid()} on {platform.node()}\n")
+                yield
+        except Timeout as error:
+            who = holder.read_text(encoding="utf-8").strip() if holder.is_file() else "a process"
+            raise ConfigError(
+                f"{self.folder}: {who} works there; wait for it, stop it, or name another --work"
+            ) from error
 
     def put_table(self, name: str, key: str, frame: pd.DataFrame) -> None:
         """Write a table as Parquet, whole or not at all."""
@@ -66,6 +100,21 @@ class Store:
     def read_json(self, name: str) -> Any:
         """A kept JSON result."""
         return json.loads(self.path(name).read_text(encoding="utf-8"))
+
+
+def _checksum(path: Path) -> str:
+    """Of a file, or of all files below a folder with their names.
+
+    Raises:
+        OSError: something isn't there, or can't be read.
+    """
+    digest = hashlib.sha256()
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    for file in files:
+        digest.update(str(file.relative_to(path)).encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:16]
 
 
 def key_of(*parts: Any) -> str:

@@ -8,10 +8,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait as wait_for_end
 from typing import Any, TypeVar
 
+from palm_engine.errors import GenerationError
 from palm_engine.lm.settings import TemplateSettings
 
 Task = TypeVar("Task")
@@ -33,6 +37,9 @@ def run_tasks(
     Cancels the rest on an error.
 
     `progress` gets the amounts that workers pass to `report_progress`, as they come.
+
+    Raises:
+        GenerationError: a process was ended from outside, as by a system that is out of memory.
     """
     if not tasks:
         return
@@ -53,6 +60,12 @@ def run_tasks(
                     _drain(amounts, progress)
                     for future in done:
                         yield futures.pop(future), future.result()
+            except BrokenProcessPool as error:
+                raise GenerationError(
+                    "a process was ended from outside, perhaps for want of memory; what is"
+                    " finished is kept: run the same again, with fewer run.workers or a smaller"
+                    " run.batch_size"
+                ) from error
             except BaseException:
                 # Also on Ctrl-C: what is finished was already written, the rest is not begun.
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -86,8 +99,25 @@ def _drain(amounts: Any, progress: Callable[[float], None]) -> None:
             return
 
 
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone, however that ended.
+
+    It would go on for an hour otherwise, beside a repeated command that does the same work.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        wait_for_end([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, name="palm-parent", daemon=True).start()
+
+
 def _start_worker(amounts: Any) -> None:
     global _progress
+    _end_with_parent()
     _progress = amounts
     os.environ["PALM_THREADS"] = "1"
     import torch

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from palm_engine._files import whole_folder
+from palm_engine._json import read_json
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import BundleError, ModelSourceError
 from palm_engine.serving.router import Router
@@ -120,7 +121,8 @@ def _most_tokens(config: Path) -> int:
     """
     if not config.is_file():
         return MOST_TOKENS
-    known = json.loads(config.read_text(encoding="utf-8")).get("max_position_embeddings")
+    shape = read_json(config, ModelSourceError, "copy the model's folder as a whole")
+    known = shape.get("max_position_embeddings") if isinstance(shape, dict) else None
     return min(int(known or MOST_TOKENS), MOST_TOKENS)
 
 
@@ -193,12 +195,12 @@ def _adapter(bundle: Bundle, policy: str, target: Path) -> int:
     folder = bundle.adapter_folder(policy)
     recorded = bundle.candidate(policy)
     require_evaluated(folder, recorded.adapter_sha256, recorded.adapter_weights_sha256)
-    read_adapter(folder)  # vLLM takes plain LoRA only, but says so no earlier than its start
+    # vLLM takes plain LoRA only, but says so no earlier than its start.
+    weights = read_adapter(folder)
     target.mkdir(parents=True)
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         shutil.copyfile(folder / name, target / name)
-    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    return max([int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values())])
+    return max(int(a.shape[0]) for a, _, _ in weights.layers.values())
 
 
 def _licences(bundle: Bundle, target: Path) -> None:

@@ -5,12 +5,12 @@ Load, unload, what it takes, and who may ask it.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from palm_engine._json import read_json
 from palm_engine._types import Progress
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import GenerationError, ModelSourceError
@@ -265,7 +265,7 @@ class ModelHost:
         Raises:
             ModelSourceError: not even one of each policy fits; names what would.
         """
-        from palm_engine.lm.adapters.files import WEIGHTS_FILE
+        from palm_engine.lm.adapters.files import WEIGHTS_FILE, check_adapter_folder
         from palm_engine.lm.base_model.source import parameter_count, resolve_base
         from palm_engine.lm.devices import pick_dtype
         from palm_engine.lm.memory import LETTERS_PER_TOKEN, estimate, free_bytes, require_fits
@@ -279,12 +279,13 @@ class ModelHost:
         parts = {p for c in candidates for p in (c.mixture or (c.policy,))}
         folders = [bundle.adapter_folder(p) for p in parts if bundle.candidate(p).adapter]
         # At least two bytes a number on disk: a bound is enough here.
+        for adapter in folders:
+            check_adapter_folder(adapter)
         adapters = sum((f / WEIGHTS_FILE).stat().st_size // 2 for f in folders)
-        config = json.loads(
-            (resolve_base(source, lambda _: None, False) / "config.json").read_text(
-                encoding="utf-8"
-            )
-        )
+        place = resolve_base(source, lambda _: None, False) / "config.json"
+        config = read_json(place, ModelSourceError, "copy the model's folder as a whole")
+        if not isinstance(config, dict):
+            raise ModelSourceError(f"{place}: no configuration; copy the model's folder as a whole")
         needed = estimate(
             parameter_count(source),
             dtype,

@@ -176,5 +176,7 @@ def parse_weights(text: str) -> dict[str, float] | list[float]:
             raise InvalidInputError(f"--weights {part!r}: {how}") from None
         if named and not trait:
             raise InvalidInputError(f"--weights {part!r}: {how}")
+        if named and trait.strip() in found:
+            raise InvalidInputError(f"--weights: {trait.strip()!r} stands twice; {how}")
         found[trait.strip()] = numbers[-1]
     return found if named else numbers

@@ -112,7 +112,8 @@ def recognise(frame: pd.DataFrame, decimal: Decimal = "auto") -> Columns:
     prompt_text = named("prompt_text", taken | {text}, False) if prompt else None
     taken |= {prompt, text, prompt_text}
     sample = named("sample", taken)
-    cost = named("cost", taken, True)
+    # Taken by its name: a cost that can't be read must not be left out in silence.
+    cost = named("cost", taken, True) or (plain.get("cost") if "cost" not in taken else None)
     tokens = named("tokens", taken, True) if prompt else None
     taken |= {sample, cost, tokens}
     left = tuple(c for c in numeric if c not in taken)

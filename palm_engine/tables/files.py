@@ -13,13 +13,18 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from palm_engine._json import reason
+from palm_engine._parquet import most_cells, read_parquet
 from palm_engine.errors import InvalidInputError
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".jsonl", ".ndjson", ".json")
+MOST_BYTES = 2_000_000_000
+MOST_COLUMNS = 2_000
 _SEPARATORS = (",", "\t", ";", "|")
 
 
@@ -53,19 +58,35 @@ def read_table_file(path: Path | str) -> TableFile:
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if path.is_dir():
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:
+        raise InvalidInputError(f"{path}: can't be read ({reason(error)})") from error
+    if is_folder:
         raise InvalidInputError(f"{path}: is a folder; a table is a file ({', '.join(SUFFIXES)})")
-    if not path.is_file():
+    if not is_file:
         raise InvalidInputError(f"{path}: no such file")
     if suffix not in SUFFIXES:
         raise InvalidInputError(f"{path}: a table is a file of {', '.join(SUFFIXES)}")
+    if path.stat().st_size > MOST_BYTES:
+        raise InvalidInputError(
+            f"{path}: {path.stat().st_size:,} bytes, more than {MOST_BYTES:,}; Parquet takes a"
+            " tenth of that"
+        )
     try:
         frame = _READERS[suffix](path)
     except InvalidInputError:
         raise
+    except RecursionError as error:
+        raise InvalidInputError(f"{path}: can't be read as a table: nested too deeply") from error
     except (ValueError, OSError, csv.Error) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise InvalidInputError(f"{path}: can't be read as a table: {first}") from error
+    if len(frame.columns) > MOST_COLUMNS or frame.size > most_cells():
+        raise InvalidInputError(
+            f"{path}: {len(frame):,} rows of {len(frame.columns):,} columns; at most"
+            f" {MOST_COLUMNS:,} columns and {most_cells():,} cells (PALM_MOST_CELLS) are read"
+        )
     frame.columns = [str(c).strip() for c in frame.columns]
     repeated = [name for name, count in Counter(frame.columns).items() if count > 1]
     if repeated:
@@ -91,6 +112,11 @@ def _separated(path: Path) -> pd.DataFrame:
     if not text.strip():
         raise InvalidInputError(f"{path}: the file is empty")
     start = text[:200_000]
+    most = max(start.partition("\n")[0].count(s) for s in _SEPARATORS)
+    if most >= MOST_COLUMNS:
+        raise InvalidInputError(
+            f"{path}: the header has more than {MOST_COLUMNS:,} columns; keep those that matter"
+        )
     separator = "\t" if path.suffix.lower() == ".tsv" else _widest(start)
     header = next(csv.reader(io.StringIO(start), delimiter=separator))
     names = [name.strip() for name in header]
@@ -156,7 +182,7 @@ _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".csv": _separated,
     ".tsv": _separated,
     ".txt": _separated,
-    ".parquet": pd.read_parquet,
+    ".parquet": partial(read_parquet, error=InvalidInputError, hint="write it anew"),
     ".jsonl": _json_lines,
     ".ndjson": _json_lines,
     ".json": _json,

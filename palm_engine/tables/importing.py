@@ -10,16 +10,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from palm_engine._parquet import most_cells
 from palm_engine._types import Floats
+from palm_engine.bundle.manifest import MOST_CANDIDATES
 from palm_engine.bundle.names import safe_name
 from palm_engine.bundle.schema import ImportRecord
 from palm_engine.errors import InvalidInputError
 from palm_engine.tables.files import TableFile
-from palm_engine.tables.numbers import numbers_of
+from palm_engine.tables.numbers import is_plain, numbers_of
 from palm_engine.tables.repeats import warnings_of
 from palm_engine.tables.reward_table import RewardTable
 from palm_engine.tables.scaling import scale
 from palm_engine.tables.spec import ImportSpec
+
+# A bound on the gap draws all of them a thousand times.
+MOST_PROMPTS = 200_000
 
 
 def import_table(file: TableFile, spec: ImportSpec) -> RewardTable:
@@ -80,15 +85,24 @@ def _named(file: TableFile, spec: ImportSpec) -> pd.DataFrame:
     """Policies, prompts and texts under our names, with each row's place in the file.
 
     Raises:
-        InvalidInputError: a name is missing.
+        InvalidInputError: a name is missing or no word, or there are too many policies.
     """
     frame = pd.DataFrame({"place": np.arange(len(file.frame))})
+    for column in (spec.policy, spec.prompt, spec.prompt_text, spec.text, spec.sample):
+        if column is not None and not is_plain(file.frame[column]):
+            raise InvalidInputError(
+                f"{file.name}, column {column}: holds neither words nor numbers; write it as text"
+            )
     frame["policy"] = _words(file.frame[spec.policy])
     empty = (frame["policy"] == "").to_numpy()
     if empty.any():
         raise InvalidInputError(
             f"{file.row(int(empty.argmax()))}, column {spec.policy}: the name of the policy is"
             " missing"
+        )
+    if (count := frame["policy"].nunique()) > MOST_CANDIDATES:
+        raise InvalidInputError(
+            f"{file.name}: {count:,} policies, more than {MOST_CANDIDATES:,}; keep the best"
         )
     for ours, column in (
         ("prompt", spec.prompt),
@@ -174,19 +188,17 @@ def _without_missing(
         keep = ~frame[key].isin(lost).to_numpy()
         frame, values = frame[keep], values[keep]
     if "prompt" in frame and len(frame):
-        table = pd.crosstab(frame["policy"], frame["prompt"]) > 0
-        if not table.to_numpy().all():
-            policy, prompt = (str(x) for x in table.stack()[lambda s: ~s].index[0])
+        table, policies, prompts = _answered(file, frame)
+        if not table.all():
             if spec.missing == "refuse":
+                row, column = np.argwhere(~table)[0]
                 raise InvalidInputError(
-                    f"{file.name}: policy {policy!r} has no row for prompt {prompt!r}; each needs"
-                    " one. Drop policies or prompts that are not whole (--missing drop-policy or"
-                    " drop-prompt)"
+                    f"{file.name}: policy {policies[row]!r} has no row for prompt"
+                    f" {prompts[column]!r}; each needs one. Drop policies or prompts that are not"
+                    " whole (--missing drop-policy or drop-prompt)"
                 )
-            whole = np.asarray(table.to_numpy().all(axis=0 if by_prompt else 1))
-            names = np.asarray(table.columns if by_prompt else table.index)
-            lost = set(names[~whole])
-            key = "prompt" if by_prompt else "policy"
+            key, names = ("prompt", prompts) if by_prompt else ("policy", policies)
+            lost = set(names[~table.all(axis=0 if by_prompt else 1)])
             dropped["prompts" if by_prompt else "policies"] += len(lost)
             keep = ~frame[key].isin(lost).to_numpy()
             frame, values = frame[keep], values[keep]
@@ -196,6 +208,30 @@ def _without_missing(
             " drop-policy and drop-prompt, or fewer traits"
         )
     return frame.reset_index(drop=True), values, dropped
+
+
+def _answered(
+    file: TableFile, frame: pd.DataFrame
+) -> tuple[NDArray[np.bool_], NDArray[np.object_], NDArray[np.object_]]:
+    """Who answered what, (policies, prompts), and the names of both, sorted.
+
+    Raises:
+        InvalidInputError: there are too many of both.
+    """
+    rows, policies = pd.factorize(frame["policy"], sort=True)
+    columns, prompts = pd.factorize(frame["prompt"], sort=True)
+    if len(prompts) > MOST_PROMPTS:
+        raise InvalidInputError(
+            f"{file.name}: {len(prompts):,} prompts, more than {MOST_PROMPTS:,}; take some of them"
+        )
+    if len(policies) * len(prompts) > most_cells():
+        raise InvalidInputError(
+            f"{file.name}: {len(policies):,} policies and {len(prompts):,} prompts; more than"
+            f" {most_cells():,} pairs need PALM_MOST_CELLS, and memory for them"
+        )
+    table = np.zeros((len(policies), len(prompts)), dtype=bool)
+    table[rows, columns] = True
+    return table, np.asarray(policies, dtype=object), np.asarray(prompts, dtype=object)
 
 
 def _cell(file: TableFile, row: int, column: str) -> str:

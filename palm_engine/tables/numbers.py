@@ -37,6 +37,20 @@ class Numbers:
     percent: bool
 
 
+def is_plain(cells: pd.Series) -> bool:
+    """Whether a column holds words or numbers: not times, bytes, lists or objects."""
+    kind = cells.cat.categories.dtype if isinstance(cells.dtype, pd.CategoricalDtype) else None
+    dtype = kind or cells.dtype
+    if isinstance(dtype, pd.StringDtype):
+        return True
+    if pd.api.types.is_numeric_dtype(dtype):
+        return not pd.api.types.is_bool_dtype(dtype)
+    if not pd.api.types.is_object_dtype(dtype):
+        return False
+    odd = (bytes, bytearray, list, tuple, dict, set, np.ndarray)
+    return not cells.map(lambda cell: isinstance(cell, odd)).any()
+
+
 def numbers_of(cells: pd.Series, decimal: Decimal = "auto") -> Numbers:
     """Read a column's cells as numbers.
 
@@ -45,9 +59,9 @@ def numbers_of(cells: pd.Series, decimal: Decimal = "auto") -> Numbers:
         decimal: the decimal sign; `auto` takes a comma where some cell can only be read so
             (`0,75`): `1,234` alone is one thousand two hundred and thirty-four.
     """
-    if pd.api.types.is_bool_dtype(cells):
-        values = cells.to_numpy(dtype=float)
-        return Numbers(values, np.isnan(values), np.zeros(len(values), dtype=bool), False)
+    if pd.api.types.is_bool_dtype(cells) or not is_plain(cells):
+        missing = cells.isna().to_numpy()
+        return Numbers(np.full(len(cells), np.nan), missing, ~missing, False)
     if pd.api.types.is_numeric_dtype(cells):
         values = cells.to_numpy(dtype=float, na_value=np.nan)
         missing = np.isnan(values)

@@ -7,17 +7,22 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from palm_engine.bundle.names import Name, safe_name
+from palm_engine.bundle.tables import RESERVED
 from palm_engine.bundle.validation import describe_validation_error
 from palm_engine.errors import InvalidInputError
 from palm_engine.tables.columns import MOST_TRAITS, Columns, recognise
 from palm_engine.tables.files import TableFile
-from palm_engine.tables.numbers import Decimal, numbers_of
+from palm_engine.tables.numbers import Decimal, is_plain, numbers_of
 from palm_engine.tables.scaling import METHODS, Direction, Scaling, guess_scaling
 
 Missing = Literal["refuse", "drop-policy", "drop-prompt"]
+
+
+# Columns that a message looks at.
+MOST_SHOWN = 100
 
 
 class SpecPart(BaseModel):
@@ -56,7 +61,8 @@ def trait_name(column: str, direction: Direction, taken: Collection[str] = ()) -
         direction: a column where lower is better gives `less-COLUMN`.
         taken: names in use.
     """
-    return safe_name(f"less {column}" if direction == "lower" else column, taken)
+    words = f"less {column}" if direction == "lower" else column
+    return safe_name(words, {*taken, *RESERVED})
 
 
 class ImportSpec(SpecPart):
@@ -72,6 +78,16 @@ class ImportSpec(SpecPart):
     traits: tuple[TraitSpec, ...] = Field(min_length=2, max_length=MOST_TRAITS)
     missing: Missing = "refuse"
     decimal: Decimal = "auto"
+
+    @model_validator(mode="after")
+    def _distinct(self) -> ImportSpec:
+        names = [t.name for t in self.traits]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"traits: two are called {name!r}; name one of them otherwise")
+            if name in RESERVED:
+                raise ValueError(f"traits: {name!r} is a column of a bundle's tables; rename it")
+        return self
 
     def command(self, table: Path | str, out: Path | str, recognised: Columns) -> str:
         """The command line that imports the same.
@@ -110,6 +126,24 @@ def default_spec(
     return spec_of(file, columns, traits or columns.suggested, decimal)
 
 
+def _nearly_numbers(file: TableFile, columns: Columns, decimal: Decimal) -> str:
+    """What keeps other columns from being numbers: the first such cell, by column."""
+    words = {columns.policy, columns.prompt, columns.prompt_text, columns.text, *columns.numeric}
+    notes = []
+    for column in file.frame.columns[:MOST_SHOWN]:
+        cells = file.frame[column].head(1000)
+        if not is_plain(cells):
+            notes.append(f"column {column} holds neither numbers nor words")
+            continue
+        read = numbers_of(cells, decimal)
+        if column in words or not (~read.missing & ~read.wrong).any() or not read.wrong.any():
+            continue
+        row = int(read.wrong.argmax())
+        cell = str(file.frame[column].iloc[row])[:40]
+        notes.append(f"{file.row(row)}, column {column}: {cell!r} is no number")
+    return "".join(f"; {note}" for note in notes[:3])
+
+
 def spec_of(
     file: TableFile, columns: Columns, traits: tuple[str, ...], decimal: Decimal = "auto"
 ) -> ImportSpec:
@@ -132,7 +166,7 @@ def spec_of(
         raise InvalidInputError(
             f"{file.name}: {len(traits)} column(s) look like traits ({', '.join(traits)}); choose 2"
             f" to {MOST_TRAITS} (--trait COLUMN, once for each). Columns with numbers:"
-            f" {', '.join(columns.numeric) or 'none'}"
+            f" {', '.join(columns.numeric) or 'none'}{_nearly_numbers(file, columns, decimal)}"
         )
     taken: list[str] = []
     specs = []

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from palm_engine.bundle.folder import Bundle, write_bundle
-from palm_engine.bundle.schema import Certificate, Manifest
+from palm_engine.bundle.folder import Bundle
+from palm_engine.bundle.manifest import Manifest
+from palm_engine.bundle.schema import Certificate
+from palm_engine.bundle.writing import write_bundle
 from palm_engine.geometry.simplex import named_weights
 from palm_engine.tables.reward_table import RewardTable
 
@@ -20,6 +22,7 @@ def save_table(
     certificate: Certificate | None = None,
     prompts: pd.DataFrame | None = None,
     where: dict[str, tuple[float, float]] | None = None,
+    replace: bool = False,
 ) -> Bundle:
     """Write a bundle.
 
@@ -31,6 +34,7 @@ def save_table(
         certificate: of the members, where prompts were split for it.
         prompts: the table's, with the split that each is in; as in the table if not given.
         where: bounds on the weights that count, by trait.
+        replace: take the place of a bundle that holds more, and keep that one beside it.
 
     Raises:
         BundleError: the folder holds something that would be lost.
@@ -73,7 +77,7 @@ def save_table(
     tables = {}
     if prompts is not None and table.samples is not None:
         tables = {"prompts": prompts, "samples": table.samples}
-    return write_bundle(folder, manifest, tables)
+    return write_bundle(folder, manifest, tables, replace=replace)
 
 
 def _trait(table: RewardTable, trait: str) -> dict[str, str]:

@@ -8,8 +8,9 @@ import pytest
 
 from app import charts
 from palm_engine.analysis.interpolation import interpolation_info
-from palm_engine.bundle.folder import Bundle, rewrite_manifest
+from palm_engine.bundle.folder import Bundle
 from palm_engine.bundle.schema import BaseInfo, Interpolated, Interpolation
+from palm_engine.bundle.writing import rewrite_manifest
 from palm_engine.geometry.confidence import Bound
 from tests.pages.test_pages import app_on, settle, texts
 from tests.support.bundles import make_bundle

@@ -16,8 +16,9 @@ from app.components.export.report import report
 from app.components.export.share import shared_page
 from palm_engine.analysis.curves import best_of_every_size
 from palm_engine.analysis.guarantee import as_json, audit_verdict
-from palm_engine.bundle.folder import read_bundle, rewrite_manifest, write_bundle
+from palm_engine.bundle.folder import read_bundle
 from palm_engine.bundle.schema import Attack, RewardAudit
+from palm_engine.bundle.writing import rewrite_manifest, write_bundle
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.pick import pick_info
 

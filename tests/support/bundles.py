@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from palm_engine.bundle.folder import Bundle, write_bundle
-from palm_engine.bundle.schema import Manifest, Reading, ReadPolicy, ReadPreference
+from palm_engine.bundle.folder import Bundle
+from palm_engine.bundle.manifest import Manifest
+from palm_engine.bundle.schema import Reading, ReadPolicy, ReadPreference
+from palm_engine.bundle.writing import write_bundle
 from palm_engine.geometry.simplex import uniform_design
 from palm_engine.oracles.interface import Answers
 from palm_engine.oracles.table import TableOracle

@@ -14,8 +14,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from palm_engine.bundle.folder import Bundle, write_bundle
-from palm_engine.bundle.schema import Manifest
+from palm_engine.bundle.folder import Bundle
+from palm_engine.bundle.manifest import Manifest
+from palm_engine.bundle.writing import write_bundle
 
 if TYPE_CHECKING:
     from palm_engine.lm.adapters.stack import AdapterStack
@@ -213,16 +214,24 @@ def on_base(made: Bundle, base: Path) -> Bundle:
 
 
 def write_adapter(
-    folder: Path, seed: int, rank: int = 4, targets: Any = "all-linear", **options: Any
+    folder: Path,
+    seed: int,
+    rank: int = 4,
+    targets: Any = "all-linear",
+    architecture: str = "",
+    **options: Any,
 ) -> Path:
-    """A LoRA adapter of peft's own making, with random weights large enough to matter."""
+    """A LoRA adapter of peft's own making, with random weights large enough to matter.
+
+    For the tiny Llama, or for the tiny model of an `architecture`.
+    """
     import torch
     from peft import LoraConfig, get_peft_model
 
     lora = LoraConfig(
         r=rank, lora_alpha=2 * rank, target_modules=targets, task_type="CAUSAL_LM", **options
     )
-    adapted = get_peft_model(tiny_llama(), lora)
+    adapted = get_peft_model(tiny_model(architecture) if architecture else tiny_llama(), lora)
     torch.manual_seed(seed)
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():
@@ -287,8 +296,8 @@ def tiny_bundle(folder: Path) -> Bundle:
             "name": folder.name,
             "candidates": entries,
             "base": {"source": "tiny", "fingerprint": "f" * 64},
-            # Brevity alone is registered and needs no encoder.
-            "traits": [{"name": t, "reward": "brevity", "normalisation": "none"} for t in TRAITS],
+            # Length alone is registered and needs no model.
+            "traits": [{"name": t, "reward": "length", "normalisation": "none"} for t in TRAITS],
             "members": [
                 {"policy": p, "weights": dict(zip(TRAITS, w, strict=True))}
                 for p, w in (("a", (1, 0, 0)), ("b", (0, 1, 0)), ("c", (0, 0, 1)))

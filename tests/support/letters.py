@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from palm_engine.bundle.folder import Bundle, write_bundle
+from palm_engine.bundle.folder import Bundle
+from palm_engine.bundle.writing import write_bundle
 from palm_engine.rewards import register_reward
 from tests.support.fakes import TRAITS, tiny_base, tiny_bundle
 

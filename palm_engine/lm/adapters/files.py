@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from palm_engine._json import read_json
 from palm_engine.errors import ModelSourceError
 
 CONFIG_FILE = "adapter_config.json"
@@ -19,6 +20,10 @@ WEIGHTS_FILE = "adapter_model.safetensors"
 _KEY = re.compile(
     r"(?:base_model\.model\.)?(?P<path>.+)\.lora_(?P<part>[AB])(?:\.default)?\.weight"
 )
+# Of a configuration; of an adapter's tensors and their rank.
+MOST_BYTES = 4_000_000
+MOST_TENSORS = 50_000
+MOST_RANK = 4096
 _PLAIN = re.compile(r"[A-Za-z0-9_.]+")
 # Variants that are more than base + scale * B A: read as plain LoRA they would silently be another
 # model.
@@ -68,7 +73,7 @@ def adapter_sha256(folder: Path) -> str:
 
     Kept in the bundle so that a changed adapter is noticed; `lora_alpha` alone makes another model.
     """
-    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    config = _config(folder)
     config.pop("base_model_name_or_path", None)
     canonical = json.dumps(config, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(canonical.encode())
@@ -110,16 +115,16 @@ def read_adapter(folder: Path) -> LoraWeights:
     from safetensors.torch import load
 
     check_adapter_folder(folder)
+    config = _config(folder)
     try:
-        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         tensors = load((folder / WEIGHTS_FILE).read_bytes())
-    except (ValueError, SafetensorError) as error:
+    except (ValueError, KeyError, RecursionError, SafetensorError) as error:
         raise ModelSourceError(
             f"{folder}: can't be read ({type(error).__name__}); copy the adapter anew"
         ) from error
-    if not isinstance(config, dict):
+    if len(tensors) > MOST_TENSORS:
         raise ModelSourceError(
-            f"{folder / CONFIG_FILE}: not a configuration; copy the adapter anew"
+            f"{folder / WEIGHTS_FILE}: {len(tensors):,} tensors, more than {MOST_TENSORS:,}"
         )
     odd = [name for name in _UNSUPPORTED if config.get(name)]
     begun = str(config.get("init_lora_weights", ""))
@@ -141,34 +146,69 @@ def read_adapter(folder: Path) -> LoraWeights:
             raise ModelSourceError(
                 f"{folder / WEIGHTS_FILE}: tensor {key!r} isn't part of a plain LoRA adapter"
             )
+        if tensor.ndim != 2 or not tensor.is_floating_point() or not tensor.isfinite().all():
+            raise ModelSourceError(
+                f"{folder / WEIGHTS_FILE}: {key}: no matrix of finite numbers ({tensor.dtype},"
+                f" {tensor.ndim} dimensions); train or copy the adapter anew"
+            )
         parts.setdefault(match["path"], {})[match["part"]] = tensor
     layers = {}
     for path, pair in parts.items():
-        if set(pair) != {"A", "B"} or pair["A"].shape[0] != pair["B"].shape[1]:
+        rank = pair["A"].shape[0] if "A" in pair else 0
+        if set(pair) != {"A", "B"} or rank != pair["B"].shape[1] or not 1 <= rank <= MOST_RANK:
             raise ModelSourceError(
-                f"{folder / WEIGHTS_FILE}: A and B of {path} don't fit each other"
+                f"{folder / WEIGHTS_FILE}: A and B of {path} don't fit each other, or have a rank"
+                f" above {MOST_RANK:,}"
             )
         try:
-            scale = _scale(config, path, pair["A"].shape[0])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            scale = _scale(config, path, rank)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ModelSourceError(
-                f"{folder / CONFIG_FILE}: lora_alpha of {path} can't be read ({error})"
+                f"{folder / CONFIG_FILE}: r or lora_alpha of {path} can't be read ({error})"
             ) from error
         layers[path] = (pair["A"], pair["B"], scale)
     return LoraWeights(layers)
 
 
+def _config(folder: Path) -> dict[str, Any]:
+    """An adapter's configuration.
+
+    Raises:
+        ModelSourceError: it can't be read.
+    """
+    config = read_json(folder / CONFIG_FILE, ModelSourceError, "copy the adapter anew", MOST_BYTES)
+    if not isinstance(config, dict):
+        raise ModelSourceError(
+            f"{folder / CONFIG_FILE}: not a configuration; copy the adapter anew"
+        )
+    return config
+
+
 def _scale(config: dict[str, Any], path: str, rank: int) -> float:
-    alpha = float(config["lora_alpha"])
-    for end, value in (config.get("alpha_pattern") or {}).items():
-        # As peft matches them, for plain ends of a layer's path; a file's regular expressions are
-        # not run.
-        if not _PLAIN.fullmatch(end):
-            raise ValueError(f"alpha_pattern {end!r} is no plain name")
-        if path == end or path.endswith(f".{end}"):
-            alpha = float(value)
-            break
+    alpha = _of_layer(config, "lora_alpha", "alpha_pattern", path)
+    stated = _of_layer(config, "r", "rank_pattern", path)
+    if stated != rank:
+        raise ValueError(f"the configuration says rank {stated:g}, the weights have {rank}")
+    if not 0 < alpha < math.inf:
+        raise ValueError(f"lora_alpha is {alpha}")
     return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
+
+
+def _of_layer(config: dict[str, Any], name: str, patterns: str, path: str) -> float:
+    """A number of the configuration for one layer.
+
+    As peft matches patterns, for plain ends of a layer's path; a file's regular expressions are not
+    run.
+
+    Raises:
+        ValueError: a pattern is more than a name, or its value no number.
+    """
+    for end, value in (config.get(patterns) or {}).items():
+        if not _PLAIN.fullmatch(end):
+            raise ValueError(f"{patterns} {end!r} is no plain name")
+        if path == end or path.endswith(f".{end}"):
+            return float(value)
+    return float(config[name])
 
 
 def with_adapter(model: Any, folder: Path | None) -> Any:

@@ -17,6 +17,18 @@ from palm_engine.lm.base_model.places import fingerprint
 from palm_engine.lm.base_model.source import resolve_base
 from palm_engine.lm.settings import TemplateSettings
 
+# What transformers raises over files that it can't make a model of.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    OverflowError,
+    ImportError,
+)
+
 
 @dataclass(frozen=True)
 class BaseModel:
@@ -93,6 +105,8 @@ def _model(folder: Path, dtype: Any, spread: bool) -> Any:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    # Its report of tensors that don't fit; what matters of it is in the error.
+    logging.set_verbosity_error()
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -102,7 +116,7 @@ def _model(folder: Path, dtype: Any, spread: bool) -> Any:
             output_loading_info=True,
             **({"device_map": "auto"} if spread else {}),
         )
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (*UNREADABLE, SafetensorError) as error:
         raise ModelSourceError(
             f"{folder}: can't be loaded as a causal language model ({_first_line(error)}); copy the"
             " folder anew, or choose another model"
@@ -136,7 +150,7 @@ def load_tokenizer(folder: Path, template: TemplateSettings | None = None) -> An
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except UNREADABLE as error:
         raise ModelSourceError(
             f"{folder}: no tokenizer that can be read ({_first_line(error)}); copy tokenizer.json"
             " and tokenizer_config.json there"

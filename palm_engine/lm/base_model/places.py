@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 from palm_engine._files import write_whole
+from palm_engine._json import read_json
+from palm_engine.errors import ModelSourceError
 
 DEMO_BASE = "smollm2-135m-instruct"
 
@@ -34,13 +37,31 @@ def missing_files(folder: Path) -> list[str]:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         try:
-            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, AttributeError):
+            return missing + [s for s in shards_of(index) if not (folder / s).is_file()]
+        except ModelSourceError:
             return [*missing, f"a readable {index.name}"]
-        return missing + sorted(s for s in shards if not (folder / str(s)).is_file())
     if not list(folder.glob("*.safetensors")):
         missing.append("*.safetensors")
     return missing
+
+
+def shards_of(index: Path) -> list[str]:
+    """The files that an index names, each in the index' own folder.
+
+    Raises:
+        ModelSourceError: it can't be read, or names something else.
+    """
+    content = read_json(index, ModelSourceError, "copy the model's folder as a whole")
+    try:
+        shards = sorted(set(content["weight_map"].values()))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ModelSourceError(f"{index}: no index of safetensors files") from error
+    for shard in shards:
+        if not isinstance(shard, str) or Path(shard).name != shard or not shard:
+            raise ModelSourceError(
+                f"{index}: names {str(shard)[:80]!r}, which is no file beside it"
+            )
+    return shards
 
 
 def fingerprint(folder: Path) -> str:
@@ -49,9 +70,12 @@ def fingerprint(folder: Path) -> str:
     stamp = [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files]
     kept = folder / "fingerprint.json"
     if kept.is_file():
-        known = json.loads(kept.read_text())
-        if known.get("stamp") == stamp:
-            return str(known["sha256"])
+        try:
+            known = json.loads(kept.read_text(encoding="utf-8"))
+            if known["stamp"] == stamp and re.fullmatch("[0-9a-f]{64}", known["sha256"]):
+                return str(known["sha256"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            pass  # worked out anew
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.name.encode())

@@ -8,7 +8,6 @@ Its size before anything is fetched, and the local folder that a name stands for
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 from palm_engine._types import Notice
 from palm_engine.errors import ModelSourceError
 from palm_engine.lm.base_model import demo, hub
-from palm_engine.lm.base_model.places import DEMO_BASE, cache_folder, missing_files
+from palm_engine.lm.base_model.places import DEMO_BASE, cache_folder, missing_files, shards_of
 
 
 @dataclass(frozen=True)
@@ -121,8 +120,7 @@ def parameter_count(source: str) -> int:
     index = folder / "model.safetensors.index.json"
     whole = folder / "model.safetensors"
     if index.is_file():
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        files = [folder / name for name in sorted(names)]
+        files = [folder / name for name in shards_of(index)]
     else:
         # Beside these a folder may hold the same weights once more, in another form.
         files = [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
@@ -130,7 +128,12 @@ def parameter_count(source: str) -> int:
 
 
 def _parameters_in(file: Path) -> int:
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(file, framework="numpy") as tensors:
-        return sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    try:
+        with safe_open(file, framework="numpy") as tensors:
+            return sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ModelSourceError(
+            f"{file}: no safetensors file that can be read ({error}); copy the model anew"
+        ) from error

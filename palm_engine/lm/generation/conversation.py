@@ -79,6 +79,9 @@ def turn_end_id(tokenizer: Any) -> int | None:
 def _rendered(tokenizer: Any, system: str, prompt: str, answer: str | None = None) -> str:
     from jinja2 import TemplateError
 
+    # The sandbox stops long loops so, and what a template does to a value may be wrong.
+    failures = (TemplateError, OverflowError, RecursionError, TypeError, ValueError)
+
     if getattr(tokenizer, "chat_template", "") is None:
         raise ModelSourceError(
             "the model has no chat template, so it isn't known how a question is put to it; choose"
@@ -90,10 +93,10 @@ def _rendered(tokenizer: Any, system: str, prompt: str, answer: str | None = Non
     options = {"tokenize": False, "add_generation_prompt": answer is None}
     try:
         return str(tokenizer.apply_chat_template(separate, **options))
-    except TemplateError:
+    except failures:
         try:
             return str(tokenizer.apply_chat_template(joined, **options))
-        except TemplateError as error:
+        except failures as error:
             raise ModelSourceError(f"the model's chat template fails: {error}") from error
 
 

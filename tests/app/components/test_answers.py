@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from app.components.answers import card, recorded
-from palm_engine.bundle.folder import Bundle, write_bundle
+from palm_engine.bundle.folder import Bundle
+from palm_engine.bundle.writing import write_bundle
 from tests.support.bundles import make_bundle
 
 

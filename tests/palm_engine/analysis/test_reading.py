@@ -17,8 +17,9 @@ from palm_engine.analysis.reading import (
     reading_sheets,
     trait_rivals,
 )
-from palm_engine.bundle.folder import Bundle, read_bundle, rewrite_manifest, write_bundle
+from palm_engine.bundle.folder import Bundle, read_bundle
 from palm_engine.bundle.schema import Reading
+from palm_engine.bundle.writing import rewrite_manifest, write_bundle
 from palm_engine.cli.main import app
 from palm_engine.errors import InvalidInputError
 from tests.support.bundles import make_bundle

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from palm_engine.bundle.folder import list_bundles, read_bundle, write_bundle
+from palm_engine.bundle.folder import list_bundles, read_bundle
+from palm_engine.bundle.writing import write_bundle
 from palm_engine.errors import BundleError
 from tests.support.bundles import make_bundle
 
@@ -143,6 +144,10 @@ def test_a_poorer_bundle_never_replaces_a_richer_one(tmp_path: Path) -> None:
     assert read_bundle(folder).manifest == made.manifest
     write_bundle(tmp_path / "plain", poorer, {})
     write_bundle(tmp_path / "plain", poorer, {})  # equally rich: replaced
+    (tmp_path / "plain" / "notes.txt").write_text("mine")
+    with pytest.raises(BundleError, match=r"other files \(notes.txt\)"):
+        write_bundle(tmp_path / "plain", poorer, {})
+    (tmp_path / "plain" / "notes.txt").unlink()
     (tmp_path / "link").symlink_to(tmp_path / "plain")
     with pytest.raises(BundleError, match="a link"):
         write_bundle(tmp_path / "link", poorer, {})
@@ -174,3 +179,20 @@ def test_a_linked_manifest_is_refused(bundles: Path, tmp_path: Path) -> None:
     (tmp_path / "linked" / "portfolio.json").symlink_to(bundles / "demo" / "portfolio.json")
     with pytest.raises(BundleError, match="is a link"):
         read_bundle(tmp_path / "linked")
+
+
+def test_a_replaced_bundle_is_kept_until_the_next(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    made = make_bundle(folder)
+    (folder / "notes.txt").write_text("mine")
+    poorer = made.manifest.model_copy(update={"certificate": None, "title": "poorer"})
+    for old, title in ((made.manifest.title, "poorer"), ("poorer", "poorest")):
+        again = write_bundle(folder, poorer.model_copy(update={"title": title}), {}, replace=True)
+        assert again.manifest.title == title
+        assert read_bundle(tmp_path / "demo.previous").manifest.title == old
+        assert list_bundles(tmp_path) == ["demo"], "what was replaced isn't offered"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["demo", "demo.previous"]
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "thesis.txt").write_text("years of work")
+    with pytest.raises(BundleError, match="isn't a bundle"):
+        write_bundle(tmp_path / "documents", poorer, {}, replace=True)

@@ -1,4 +1,4 @@
-"""`palm show`, `answers`, `base`, `probes` and `--version`, as a user calls them."""
+"""`palm show`, `answers`, `base` and `--version`, as a user calls them."""
 
 from __future__ import annotations
 
@@ -74,18 +74,6 @@ def test_base_says_where_a_folder_is_and_refuses_what_is_none(palm: Palm, tmp_pa
     code, _, err = palm("base", tmp_path / "nothing")
     assert code == 2
     assert "not a local folder" in err
-
-
-def test_probes_refuses_a_table_without_labels(palm: Palm, tmp_path: Path) -> None:
-    pytest.importorskip("torch")
-    (tmp_path / "l.csv").write_text("topic,prompt,answer\na,b,c\n")
-    out = tmp_path / "weights"
-    code, _, err = palm(
-        "probes", "--labelled", tmp_path / "l.csv", "--outputs", tmp_path / "l.csv", "--out", out
-    )
-    assert code == 2
-    assert "is missing" in err
-    assert not out.exists()
 
 
 def test_version_and_help_have_no_error(palm: Palm) -> None:

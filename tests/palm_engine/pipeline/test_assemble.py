@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from palm_engine.bundle.folder import read_bundle, write_bundle
+from palm_engine.bundle.folder import read_bundle
+from palm_engine.bundle.writing import write_bundle
 from palm_engine.geometry.envelope import best_policy
 from palm_engine.lm.adapters.files import adapter_sha256
 from palm_engine.pipeline.assemble import assemble_manifest, package_versions

@@ -14,8 +14,9 @@ import pytest
 from typer.testing import CliRunner
 
 from palm_engine.analysis.guarantee import as_json, statements
-from palm_engine.bundle.folder import Bundle, read_bundle, write_bundle
-from palm_engine.bundle.schema import Manifest
+from palm_engine.bundle.folder import Bundle, read_bundle
+from palm_engine.bundle.manifest import Manifest
+from palm_engine.bundle.writing import write_bundle
 from palm_engine.cli.main import app
 from palm_engine.errors import InvalidInputError
 from palm_engine.pipeline.audit import audit_rewards

@@ -168,7 +168,7 @@ def test_every_method_builds_a_bundle_and_resumes(project: Path, method: str, ro
 def test_without_training_what_is_given_is_evaluated(project: Path) -> None:
     from palm_engine.pipeline.build import build
 
-    text = CONFIG.format(base=project / "base", method="rwr", rounds=1)
+    text = CONFIG.format(base=project / "base", method="rwr", rounds=1, warm="false")
     text = text.replace('base = "', 'train = false\nbase = "', 1).replace("count = 2", "count = 0")
     (project / "tiny.toml").write_text(text)
     bundle = build(load_config(project / "tiny.toml"), project, project / "out", Recorder())
@@ -178,7 +178,7 @@ def test_without_training_what_is_given_is_evaluated(project: Path) -> None:
 
 
 def test_soups_need_training(project: Path) -> None:
-    text = CONFIG.format(base=project / "base", method="rwr", rounds=1)
+    text = CONFIG.format(base=project / "base", method="rwr", rounds=1, warm="false")
     (project / "tiny.toml").write_text(text.replace('base = "', 'train = false\nbase = "', 1))
     with pytest.raises(ConfigError, match="soups and rounds"):
         load_config(project / "tiny.toml")

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from palm_engine.bundle.folder import Bundle, read_bundle, rewrite_manifest
+from palm_engine.bundle.folder import Bundle, read_bundle
 from palm_engine.bundle.schema import Agreement, Reading
+from palm_engine.bundle.writing import rewrite_manifest
 from palm_engine.cli.main import app
 from palm_engine.errors import BundleError
 from palm_engine.geometry.gap import worst_gap

@@ -8,7 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from palm_engine.analysis.interpolation import interpolation_info, interpolation_lines
-from palm_engine.bundle.folder import Bundle, read_bundle, rewrite_manifest
+from palm_engine.bundle.folder import Bundle, read_bundle
+from palm_engine.bundle.writing import rewrite_manifest
 from palm_engine.cli.main import app
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.pick import pick_info

@@ -1,0 +1,134 @@
+"""Bundles are written whole, and never over something that the new one lacks."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+import pandas as pd
+
+from palm_engine._files import whole_folder, write_whole
+from palm_engine.bundle.folder import MANIFEST_FILE, PREVIOUS, TABLES, Bundle, read_bundle
+from palm_engine.bundle.manifest import Manifest
+from palm_engine.errors import BundleError
+
+# What a bundle may hold besides rewards, and what a newer one must hold too to take its place.
+HOLDINGS = ("trained adapters", "recorded texts", "a certificate")
+# What a bundle's folder is made of: all that writing one puts there again.
+OWN = frozenset({MANIFEST_FILE, *TABLES, "adapters", "README.md"})
+
+
+def check_target(folder: Path, keeps: Collection[str] = (), replace: bool = False) -> None:
+    """Check that writing a bundle would delete nothing that the new one doesn't have.
+
+    Args:
+        folder: to write to.
+        keeps: what the new bundle holds besides rewards: some of HOLDINGS.
+        replace: a bundle that holds more may be replaced too; it is kept beside the new one.
+
+    Raises:
+        BundleError: the folder is something else than a bundle, or holds adapters, texts, a
+            certificate or other files that the new one lacks.
+    """
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise BundleError(f"{folder}: is a file or a link; choose a new folder, such as {folder}-2")
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    if not (folder / MANIFEST_FILE).is_file():
+        raise BundleError(
+            f"{folder}: it is there already and isn't a bundle; choose a new folder, such as"
+            f" {folder}/demo"
+        )
+    if replace:
+        return
+    lost = [what for what in HOLDINGS if what not in keeps and _holds(folder, what)]
+    foreign = sorted(p.name for p in folder.iterdir() if p.name not in OWN)
+    if foreign:
+        lost.append(f"other files ({', '.join(foreign[:3])}{', ...' if foreign[3:] else ''})")
+    if lost:
+        raise BundleError(
+            f"{folder}: holds {', '.join(lost)}, which would be deleted; choose another folder, or"
+            f" replace it (--replace), which keeps it as {folder.name}{PREVIOUS}"
+        )
+
+
+def _holds(folder: Path, what: str) -> bool:
+    if what == "trained adapters":
+        return any((folder / "adapters").glob("*/*.safetensors"))
+    if what == "a certificate":
+        try:
+            return read_bundle(folder).manifest.certificate is not None
+        except BundleError:
+            # It can't be read, so nobody can say that nothing in it matters.
+            return True
+    return any((folder / name).is_file() for name in TABLES)
+
+
+def write_bundle(
+    folder: Path,
+    manifest: Manifest,
+    tables: dict[str, pd.DataFrame],
+    adapters: dict[str, Path] | None = None,
+    replace: bool = False,
+) -> Bundle:
+    """Write a bundle whole: into a temporary folder beside it, read back, then put in its place.
+
+    Args:
+        folder: to write to.
+        manifest: the content of portfolio.json.
+        tables: `prompts`, `pool`, `samples`, as far as there are some.
+        adapters: folders to copy, by policy.
+        replace: take the place of a bundle that holds more, and keep that one beside it.
+
+    Raises:
+        BundleError: it would replace a bundle that holds more (see `check_target`).
+    """
+    keeps = [
+        what
+        for what, there in zip(
+            HOLDINGS, (bool(adapters), bool(tables), manifest.certificate is not None), strict=True
+        )
+        if there
+    ]
+    check_target(folder, keeps, replace)
+    with whole_folder(folder, previous(folder) if replace else None) as part:
+        for name, frame in tables.items():
+            frame.to_parquet(part / f"{name}.parquet", index=False, compression="zstd")
+        for policy, source in (adapters or {}).items():
+            target = part / "adapters" / policy
+            target.mkdir(parents=True)
+            for file in ("adapter_config.json", "adapter_model.safetensors"):
+                shutil.copyfile(source / file, target / file)
+        (part / MANIFEST_FILE).write_text(_as_text(manifest), encoding="utf-8")
+        written = read_bundle(part)
+        for table in (written.prompts, written.samples, written.pool_rewards):
+            del table  # read, so that nothing is put in place that can't be
+    return read_bundle(folder)
+
+
+def previous(folder: Path) -> Path:
+    """Where a bundle is kept that another took the place of, until the next does.
+
+    Args:
+        folder: of the bundle.
+    """
+    return folder.with_name(folder.name + PREVIOUS)
+
+
+def rewrite_manifest(bundle: Bundle, manifest: Manifest) -> Bundle:
+    """Put another manifest in the place of a bundle's own; nothing else in the folder changes.
+
+    Args:
+        bundle: the one to change.
+        manifest: the new content of its portfolio.json.
+
+    Raises:
+        OSError: the file can't be written; the old one stays.
+    """
+    write_whole(bundle.folder / MANIFEST_FILE, _as_text(manifest))
+    return read_bundle(bundle.folder)
+
+
+def _as_text(manifest: Manifest) -> str:
+    return manifest.model_dump_json(indent=1, exclude_none=True) + "\n"

@@ -1,0 +1,1 @@
+"""Wrong input of every kind, and what is said of it."""

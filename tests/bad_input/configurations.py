@@ -1,0 +1,527 @@
+"""Wrong build configurations and data, for `palm build`: refused before anything is drawn."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+import pytest
+
+from tests.bad_input.case import Case
+from tests.support.fakes import tiny_base
+
+pytest.importorskip("torch")
+
+REWARDS = """
+def low(prompts, answers):
+    return [0.5] * len(answers)
+
+
+def high(prompts, answers):
+    return [2.0] * len(answers)
+"""
+CONFIG = """
+name = "tiny"
+title = "tiny"
+seed = 1
+base = "{base}"
+
+[data]
+prompts = "prompts.csv"
+demonstrations = "written.csv"
+
+[[styles]]
+name = "loud"
+system = "SHOUT"
+
+[[policies]]
+name = "mine"
+adapter = "mine"
+
+[[traits]]
+name = "low"
+reward = {{kind = "function", entry = "own:low"}}
+
+[[traits]]
+name = "other"
+reward = {{kind = "function", entry = "own:low"}}
+
+[sampling]
+max_new_tokens = 6
+
+[pool]
+samples_per_source = 2
+
+[plan]
+resolution = 10
+betas = [0.05]
+adapters = 3
+baseline_size = 2
+outside = 0
+
+[training]
+learning_rate = 1e-3
+epochs = 1
+
+[rounds]
+count = 1
+
+[soups]
+count = 0
+
+[evaluation]
+answers_per_prompt = 1
+kl_prompts = 2
+
+[selection]
+k = 2
+resamples = 100
+
+[run]
+workers = 1
+batch_size = 8
+"""
+Edit = Callable[[Path], None]
+
+
+@cache
+def base() -> Path:
+    """A base model as a folder."""
+    return tiny_base(Path(mkdtemp(prefix="palm-base-")) / "base")
+
+
+def project(folder: Path) -> Path:
+    """A project that would build but for what a case changes; the configuration's path."""
+    (folder / "own.py").write_text(REWARDS)
+    rows = ["prompt_id,kind,split,text"]
+    rows += [f"{s}-{i},any,{s},{s} {i}?" for s in ("train", "choose", "certify") for i in range(3)]
+    (folder / "prompts.csv").write_text("\n".join(rows))
+    written = [f"train-{i},any,{text}" for i in range(3) for text in ("AAAA", "aeio")]
+    (folder / "written.csv").write_text("\n".join(["prompt_id,style,text", *written]))
+    (folder / "c.toml").write_text(CONFIG.format(base=base()))
+    return folder / "c.toml"
+
+
+def build(folder: Path, *more: object) -> list[object]:
+    """The command."""
+    return ["build", folder / "c.toml", "--project", folder, "--out", folder / "out", *more]
+
+
+def line(old: str, new: str) -> Callable[[Path], list[object]]:
+    """A build with words of the configuration replaced."""
+
+    def make(folder: Path) -> list[object]:
+        path = project(folder)
+        content = path.read_text()
+        assert old in content, old
+        path.write_text(content.replace(old, new, 1))
+        return build(folder)
+
+    return make
+
+
+def file(content: str | bytes) -> Callable[[Path], list[object]]:
+    """A build of a configuration of this content."""
+
+    def make(folder: Path) -> list[object]:
+        path = project(folder)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return build(folder)
+
+    return make
+
+
+def data(name: str, content: str | bytes | None) -> Callable[[Path], list[object]]:
+    """A build with a data file of this content; None: without the file."""
+
+    def make(folder: Path) -> list[object]:
+        project(folder)
+        if content is None:
+            (folder / name).unlink()
+        else:
+            (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        return build(folder)
+
+    return make
+
+
+def edited(edit: Edit, *more: object) -> Callable[[Path], list[object]]:
+    """A build in a folder that is edited."""
+
+    def make(folder: Path) -> list[object]:
+        project(folder)
+        edit(folder)
+        return build(folder, *[str(m).replace("{}", str(folder)) for m in more])
+
+    return make
+
+
+def at_folder(name: str) -> Edit:
+    """A folder in a file's place."""
+
+    def edit(folder: Path) -> None:
+        (folder / name).unlink()
+        (folder / name).mkdir()
+
+    return edit
+
+
+def append(path: Path, content: str) -> None:
+    """More at a file's end."""
+    path.write_text(path.read_text() + content)
+
+
+def pipe(folder: Path) -> None:
+    """A pipe in the configuration's place."""
+    (folder / "c.toml").unlink()
+    os.mkfifo(folder / "c.toml")
+
+
+def thesis(folder: Path) -> None:
+    """Somebody's documents in the bundle's place."""
+    (folder / "o").mkdir()
+    (folder / "o" / "thesis").touch()
+
+
+def nothing(folder: Path) -> None:
+    """No edit."""
+
+
+HEAD = "prompt_id,kind,split,text\n"
+ROWS = "a,any,train,A?\nb,any,choose,B?\nc,any,certify,C?\n"
+LONG = "x" * 5000
+CASES = [
+    Case("no such file", lambda f: ["build", f / "no.toml", "--out", f / "out"], "no such file"),
+    Case("a folder", edited(at_folder("c.toml")), "c.toml: can't be read"),
+    Case(
+        "a pipe",
+        edited(pipe),
+        "no regular file",
+    ),
+    Case("empty", file(""), "name"),
+    Case("not TOML", file("name = "), "not valid TOML"),
+    Case("JSON", file('{"name": "x"}'), "not valid TOML"),
+    Case("latin-1", file(b'name = "t\xe9"'), "not valid TOML"),
+    Case("UTF-16", file('name = "x"'.encode("utf-16")), "not valid TOML"),
+    Case("nested deeply", file("x = " + "[" * 100_000), "not valid TOML"),
+    Case("a number of 5,000 digits", file("x = " + "9" * 5000), "not valid TOML|unknown key|name"),
+    Case("a key twice", line('title = "tiny"', 'title = "tiny"\ntitle = "x"'), "not valid TOML"),
+    Case("an unknown key", line("seed = 1", "sede = 1"), "sede: unknown key"),
+    Case("an unknown section", line("[pool]", "[pol]"), "pol: unknown key"),
+    Case("a name missing", line('name = "tiny"\n', ""), "name"),
+    Case("name ..", line('name = "tiny"', 'name = ".."'), "name"),
+    Case("name .hidden", line('name = "tiny"', 'name = ".hidden"'), "name"),
+    Case("name -rf", line('name = "tiny"', 'name = "-rf"'), "name"),
+    Case("seed -1", line("seed = 1", "seed = -1"), "seed"),
+    Case("seed a word", line("seed = 1", 'seed = "one"'), "seed"),
+    Case("seed 2^70", line("seed = 1", f"seed = {2**70}"), "seed"),
+    Case("base empty", line('base = "', 'base = ""\n#'), "base"),
+    Case("base a folder that isn't there", line('base = "/', 'base = "/nowhere/'), "nowhere"),
+    Case(
+        "base with remote code",
+        line('base = "', 'trust_remote_code = true\nbase = "'),
+        "trust_remote_code: unknown",
+    ),
+    Case(
+        "one trait",
+        line('[[traits]]\nname = "other"\nreward = {kind = "function", entry = "own:low"}\n', ""),
+        "traits",
+    ),
+    Case("a trait twice", line('name = "other"', 'name = "low"'), "two entries share a name"),
+    *(
+        Case(
+            f"a trait called {name}", line('name = "other"', f'name = "{name}"'), f"'{name}'|traits"
+        )
+        for name in (
+            "text",
+            "policy",
+            "prompt_id",
+            "source",
+            "tokens",
+            "sample_id",
+            ".x",
+            "-x",
+            "",
+            "a b",
+        )
+    ),
+    Case(
+        "a reward that isn't there",
+        line('reward = {kind = "function", entry = "own:low"}', 'reward = "magic"'),
+        "'magic'.*known are",
+    ),
+    Case("a reward of no kind", line('kind = "function"', 'kind = "magic"'), "magic"),
+    Case("a reward without kind", line('kind = "function", ', ""), "kind"),
+    Case("a function that isn't there", line("own:low", "own:lower"), "no function lower"),
+    Case("a module that isn't there", line("own:low", "nowhere_at_all:low"), "nowhere_at_all"),
+    Case("a function that is code", line("own:low", "os:system('x')"), "entry"),
+    Case("a function out of the project", line("own:low", "../own:low"), "entry"),
+    Case(
+        "a reward's model that isn't there",
+        line(
+            '{kind = "function", entry = "own:low"}',
+            '{kind = "reward_model", folder = "none", head = "x"}',
+        ),
+        "no reward model",
+    ),
+    Case(
+        "a probe that isn't there",
+        line('{kind = "function", entry = "own:low"}', '{kind = "probe", weights = "none.json"}'),
+        "none.json",
+    ),
+    Case(
+        "a judge without rubric",
+        line(
+            '{kind = "function", entry = "own:low"}',
+            '{kind = "judge", url = "http://localhost:1/v1", model = "x", rubric = "hm"}',
+        ),
+        "rubric",
+    ),
+    Case(
+        "a judge that is a file",
+        line(
+            '{kind = "function", entry = "own:low"}',
+            '{kind = "judge", url = "file:///etc/passwd", model = "x", rubric = "is it kind?"}',
+        ),
+        "url",
+    ),
+    Case(
+        "a length of 1",
+        line('{kind = "function", entry = "own:low"}', '{kind = "length", most = 1}'),
+        "most",
+    ),
+    Case("a style called base", line('name = "loud"', 'name = "base"'), "'base' is kept"),
+    Case("a style called ..", line('name = "loud"', 'name = ".."'), "styles.0.name"),
+    Case("a style called .x", line('name = "loud"', 'name = ".x"'), "styles.0.name"),
+    Case("a style called like a policy", line('name = "loud"', 'name = "mine"'), "share a name"),
+    Case(
+        "a style called like an adapter", line('name = "loud"', 'name = "lora-50-50"'), "lora-50-50"
+    ),
+    Case(
+        "a system prompt of a megabyte",
+        line('system = "SHOUT"', f'system = "{"x" * 1_000_000}"'),
+        "styles.0.system",
+    ),
+    Case(
+        "a system prompt longer than the context",
+        line('system = "SHOUT"', f'system = "{"x " * 9_000}"'),
+        "tokens.*at most",
+    ),
+    Case("an adapter that isn't there", line('adapter = "mine"', 'adapter = "none"'), "none"),
+    Case("a policy without anything", line('adapter = "mine"', ""), "adapter or url"),
+    Case(
+        "a policy of both",
+        line('adapter = "mine"', 'adapter = "mine"\nurl = "http://localhost:1/v1"\nmodel = "x"'),
+        "adapter or url",
+    ),
+    Case(
+        "a served policy without model",
+        line('adapter = "mine"', 'url = "http://localhost:1/v1"'),
+        "url and model",
+    ),
+    Case(
+        "a served policy by file",
+        line('adapter = "mine"', 'url = "file:///etc"\nmodel = "x"'),
+        "url",
+    ),
+    *(
+        Case(f"{key} = {value}", line(old, f"{key} = {value}"), rf"{section}\.{key}")
+        for section, key, old, values in (
+            (
+                "sampling",
+                "max_new_tokens",
+                "max_new_tokens = 6",
+                ("0", "-1", "1.5", "1e9", '"many"', "99999999"),
+            ),
+            ("pool", "samples_per_source", "samples_per_source = 2", ("0", "1000000000", "2.5")),
+            ("plan", "resolution", "resolution = 10", ("0", "101", "-3", "nan")),
+            (
+                "plan",
+                "betas",
+                "betas = [0.05]",
+                ("[]", "[0]", "[-1]", "[inf]", "[nan]", "[0.1, 0.1]", '["x"]', "0.1"),
+            ),
+            ("plan", "adapters", "adapters = 3", ("0", "-1")),
+            ("plan", "baseline_size", "baseline_size = 2", ("0",)),
+            ("plan", "outside", "outside = 0", ("-1",)),
+            (
+                "training",
+                "learning_rate",
+                "learning_rate = 1e-3",
+                ("0", "-1", "inf", "nan", "1e30"),
+            ),
+            ("training", "epochs", "epochs = 1", ("0", "1000000", "1.5")),
+            ("rounds", "count", "count = 1", ("0", "11")),
+            ("soups", "count", "[soups]\ncount = 0", ()),
+            ("evaluation", "answers_per_prompt", "answers_per_prompt = 1", ("0", "1000000000")),
+            ("evaluation", "kl_prompts", "kl_prompts = 2", ("1", "0")),
+            ("selection", "k", "k = 2", ("0", "-1")),
+            ("selection", "resamples", "resamples = 100", ("1", "1000000000")),
+            ("run", "workers", "workers = 1", ("0", "100000")),
+            ("run", "batch_size", "batch_size = 8", ("0", "1000000")),
+        )
+        for value in values
+    ),
+    *(
+        Case(
+            f"training.{key} = {value}",
+            line("epochs = 1", f"epochs = 1\n{key} = {value}"),
+            rf"training\.{key}",
+        )
+        for key, value in (
+            ("rank", "0"),
+            ("rank", "65"),
+            ("rank", '"four"'),
+            ("alpha", "0"),
+            ("alpha", "inf"),
+            ("alpha", "1e9"),
+            ("held_out", "1"),
+            ("held_out", "-0.1"),
+            ("held_out", "nan"),
+            ("method", '"magic"'),
+            ("draws_per_prompt", "0"),
+            ("draws_per_prompt", "1000000000000"),
+            ("batch_size", "0"),
+        )
+    ),
+    *(
+        Case(
+            f"selection.{key} = {value}",
+            line("resamples = 100", f"resamples = 100\n{key} = {value}"),
+            rf"selection\.{key}",
+        )
+        for key, value in (
+            ("confidence", "0.5"),
+            ("confidence", "1"),
+            ("confidence", "nan"),
+            ("slack", "-1"),
+            ("slack", "2"),
+            ("seconds", "0"),
+            ("seconds", "nan"),
+        )
+    ),
+    Case("too many weights", line("resolution = 10", "resolution = 3"), "plan.resolution"),
+    Case("more adapters than weights", line("adapters = 3", "adapters = 50"), "plan.resolution"),
+    Case(
+        "demonstrations left out of one round",
+        line("count = 1", "count = 1\nkeep_demonstrations = false"),
+        "keep_demonstrations",
+    ),
+    Case(
+        "an answer longer than the context",
+        line("max_new_tokens = 6", "max_new_tokens = 600"),
+        "600.*at most",
+    ),
+    Case("prompts: no such file", data("prompts.csv", None), "prompts.csv: no such file"),
+    Case("prompts: a folder", edited(at_folder("prompts.csv")), "prompts.csv: can't be read"),
+    Case(
+        "prompts: /etc/passwd", line('prompts = "prompts.csv"', 'prompts = "/etc/passwd"'), "passwd"
+    ),
+    Case(
+        "prompts: a null byte",
+        line('prompts = "prompts.csv"', 'prompts = "a\\u0000b"'),
+        "null|no such|can't be read",
+    ),
+    Case("prompts: empty", data("prompts.csv", ""), "prompts.csv: can't be read"),
+    Case("prompts: header only", data("prompts.csv", HEAD), "no prompt has split"),
+    Case(
+        "prompts: no column split",
+        data("prompts.csv", "prompt_id,kind,text\na,b,c\n"),
+        "missing column.*split",
+    ),
+    Case(
+        "prompts: latin-1",
+        data("prompts.csv", (HEAD + ROWS).replace("A?", "é?").encode("latin-1")),
+        "UTF-8",
+    ),
+    Case(
+        "prompts: UTF-16",
+        data("prompts.csv", (HEAD + ROWS).encode("utf-16")),
+        "UTF-8|missing column",
+    ),
+    Case(
+        "prompts: rows too long",
+        data("prompts.csv", HEAD + ROWS + "d,any,train,D,E,F\n"),
+        "line 5|can't be read",
+    ),
+    Case(
+        "prompts: an unknown split",
+        data("prompts.csv", HEAD + ROWS + "d,any,test,D?\n"),
+        "row 5: split 'test'",
+    ),
+    Case(
+        "prompts: an id twice",
+        data("prompts.csv", HEAD + ROWS + "a,any,train,D?\n"),
+        "row 5: prompt_id 'a'",
+    ),
+    Case(
+        "prompts: an id that is a path",
+        data("prompts.csv", HEAD + ROWS + "../x,any,train,D?\n"),
+        "row 5: prompt_id",
+    ),
+    Case(
+        "prompts: an empty text",
+        data("prompts.csv", HEAD + ROWS + "d,any,train, \n"),
+        "row 5: text",
+    ),
+    Case(
+        "prompts: none to certify",
+        data("prompts.csv", HEAD + ROWS.replace("certify", "choose")),
+        "'certify'",
+    ),
+    Case(
+        "prompts: one of 5,000 letters",
+        edited(lambda f: append(f / "prompts.csv", f"\nlong,any,certify,{LONG}\n")),
+        "'long'.*tokens.*at most",
+    ),
+    Case("written: no such file", data("written.csv", None), "written.csv: no such file"),
+    Case("written: a folder", edited(at_folder("written.csv")), "written.csv: can't be read"),
+    Case("written: empty", data("written.csv", ""), "written.csv: can't be read"),
+    Case(
+        "written: no column text",
+        data("written.csv", "prompt_id,style\na,b\n"),
+        "missing column.*text",
+    ),
+    Case(
+        "written: latin-1",
+        data("written.csv", "prompt_id,style,text\ntrain-0,a,é\n".encode("latin-1")),
+        "UTF-8",
+    ),
+    Case(
+        "written: of another prompt",
+        data("written.csv", "prompt_id,style,text\nchoose-0,a,b\n"),
+        "'choose-0' is not a train prompt",
+    ),
+    Case(
+        "written: an empty text",
+        data("written.csv", "prompt_id,style,text\ntrain-0,a,\n"),
+        "row 2: text is empty",
+    ),
+    Case(
+        "written: not for every prompt",
+        data("written.csv", "prompt_id,style,text\ntrain-0,a,b\n"),
+        "equally many",
+    ),
+    Case("out called ..", edited(nothing, "--out", "{}/.."), "name has"),
+    Case("out called .x", edited(nothing, "--out", "{}/.x"), "name has"),
+    Case("out a file", edited(lambda f: (f / "o").touch(), "--out", "{}/o"), "is a file"),
+    Case(
+        "out no bundle",
+        edited(thesis, "--out", "{}/o"),
+        "isn't a bundle",
+    ),
+    Case(
+        "work a file",
+        edited(lambda f: (f / "w").touch(), "--work", "{}/w"),
+        "w: File exists|can't|w",
+    ),
+    Case("work under /proc", edited(nothing, "--work", "/proc/w"), "/proc"),
+    Case(
+        "project that isn't there",
+        lambda f: ["build", project(f), "--project", f / "no", "--out", f / "out"],
+        "no such file",
+    ),
+]
