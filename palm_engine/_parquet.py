@@ -52,6 +52,6 @@ def read_parquet(path: Path, error: type[PalmError], hint: str) -> pd.DataFrame:
         return pd.read_parquet(path)
     except PalmError:
         raise
-    except (OSError, ValueError, TypeError, pa.ArrowException) as unreadable:
-        why = reason(unreadable) if isinstance(unreadable, OSError) else type(unreadable).__name__
-        raise error(f"{path}: not a readable Parquet file ({why[:200]}); {hint}") from unreadable
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, pa.ArrowException) as odd:
+        why = reason(odd) if isinstance(odd, OSError) else type(odd).__name__
+        raise error(f"{path}: not a readable Parquet file ({why[:200]}); {hint}") from odd
