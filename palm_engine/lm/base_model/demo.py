@@ -111,11 +111,12 @@ def _convert_gguf(work: Path, target: Path) -> None:
 
     model = AutoModelForCausalLM.from_pretrained(
         work,
+        trust_remote_code=False,
         gguf_file=GGUF_NAME,
         dtype=torch.float32,
         # Without de-quantisation transformers refuses save_pretrained.
         quantization_config=GgufConfig(dequantize=True),
     )
-    tokenizer = AutoTokenizer.from_pretrained(work, gguf_file=GGUF_NAME)
+    tokenizer = AutoTokenizer.from_pretrained(work, trust_remote_code=False, gguf_file=GGUF_NAME)
     model.to(torch.bfloat16).save_pretrained(target)
     tokenizer.save_pretrained(target)

@@ -1,0 +1,73 @@
+"""What SECURITY.md says of the code: nothing that runs what it reads."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = sorted(f for room in ("palm_engine", "app", "pages") for f in (ROOT / room).rglob("*.py"))
+# Calls that run what they are given, or what a file holds.
+RUNS = {"eval", "exec", "compile", "__import__"}
+LOADS = {
+    ("pickle", "load"),
+    ("pickle", "loads"),
+    ("torch", "load"),
+    ("joblib", "load"),
+    ("yaml", "load"),
+    ("marshal", "loads"),
+    ("pd", "read_pickle"),
+    ("os", "system"),
+    ("os", "popen"),
+}
+
+
+def calls(path: Path) -> list[ast.Call]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_module_runs_what_it_reads(path: Path) -> None:
+    for call in calls(path):
+        where = f"{path.relative_to(ROOT)}, line {call.lineno}"
+        named = call.func
+        if isinstance(named, ast.Name):
+            assert named.id not in RUNS, where
+        if isinstance(named, ast.Attribute) and isinstance(named.value, ast.Name):
+            assert (named.value.id, named.attr) not in LOADS, where
+        for option in call.keywords:
+            value = option.value.value if isinstance(option.value, ast.Constant) else None
+            if option.arg in ("trust_remote_code", "allow_pickle", "shell"):
+                assert value is False, f"{where}: {option.arg} must be off, in writing"
+            if option.arg == "use_safetensors":
+                assert value is True, where
+
+
+def test_models_and_tokenizers_are_loaded_without_their_code() -> None:
+    """Every from_pretrained of a whole model or tokenizer says so."""
+    found = 0
+    for path in FILES:
+        for call in calls(path):
+            named = call.func
+            if not (isinstance(named, ast.Attribute) and named.attr == "from_pretrained"):
+                continue
+            owner = named.value.id if isinstance(named.value, ast.Name) else ""
+            if owner == "PeftModel":
+                continue  # of a folder that check_adapter_folder has seen: safetensors only
+            found += 1
+            options = {option.arg for option in call.keywords}
+            assert "trust_remote_code" in options, f"{path.relative_to(ROOT)}, line {call.lineno}"
+            if "Tokenizer" not in owner and "gguf_file" not in options:
+                assert "use_safetensors" in options, f"{path}, line {call.lineno}"
+    assert found >= 4
+
+
+def test_the_wheel_and_the_demo_hold_no_pickle() -> None:
+    odd = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".npy", ".npz", ".joblib"}
+    folders = ("palm_engine", "app", "pages", "portfolios/demo", "data", "configs")
+    for folder in folders:
+        for path in (ROOT / folder).rglob("*"):
+            assert path.suffix not in odd, path
