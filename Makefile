@@ -1,6 +1,6 @@
 # Two commands do everything: `make app` and `make test`. Works with GNU make 3.81 and later; `make help` lists all.
 .DEFAULT_GOAL := help
-.PHONY: help app test test-slow test-vllm check docs format demo bench model clean
+.PHONY: help app test test-slow test-vllm check docs format demo fuzz bench model clean
 SHELL := /bin/sh
 # Another Python: make test PYTHON=python3.13 (in an environment of its own).
 VENV := .venv$(if $(PYTHON),-$(notdir $(PYTHON)))
@@ -53,10 +53,13 @@ format: $(VENV)/.dev ## put the code into its format
 	@if command -v npx >/dev/null 2>&1; then $(BIOME) check --write app/components/browser; fi
 
 demo: $(VENV)/.app model ## rebuild the demo portfolio (hours on a laptop; goes on where it was stopped)
-	@$(BIN)/palm build configs/demo.toml --out portfolios/demo
+	@PALM_DTYPE=bfloat16 $(BIN)/palm build configs/demo.toml --out portfolios/demo
 	@$(BIN)/palm rewards audit portfolios/demo || echo "The audit failed; the account says so."
 	@$(BIN)/palm interpolate portfolios/demo
 	@$(BIN)/palm account portfolios/demo --notes data/notes.md --out docs/demo.md
+
+fuzz: $(VENV)/.dev ## mutated tables, bundles and configurations for ten minutes (SEED=0, SECONDS=600)
+	@$(BIN)/python -m tests.bad_input.fuzz --seed $(or $(SEED),0) --seconds $(or $(SECONDS),600)
 
 bench: $(VENV)/.bench ## timed comparisons, as ratios in one run (some 25 minutes)
 	@$(BIN)/python -m benchmarks.run

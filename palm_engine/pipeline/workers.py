@@ -45,31 +45,31 @@ def run_tasks(
         return
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     context = multiprocessing.get_context("spawn")
-    with multiprocessing.Manager() as manager:
-        amounts = manager.Queue()
-        with ProcessPoolExecutor(
-            min(workers, len(tasks)),
-            mp_context=context,
-            initializer=_start_worker,
-            initargs=(amounts,),
-        ) as pool:
-            futures = {pool.submit(work, task): task for task in tasks}
-            try:
-                while futures:
-                    done, _ = wait(futures, timeout=0.5, return_when=FIRST_COMPLETED)
-                    _drain(amounts, progress)
-                    for future in done:
-                        yield futures.pop(future), future.result()
-            except BrokenProcessPool as error:
-                raise GenerationError(
-                    "a process was ended from outside, perhaps for want of memory; what is"
-                    " finished is kept: run the same again, with fewer run.workers or a smaller"
-                    " run.batch_size"
-                ) from error
-            except BaseException:
-                # Also on Ctrl-C: what is finished was already written, the rest is not begun.
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+    amounts = context.Queue()
+    with ProcessPoolExecutor(
+        min(workers, len(tasks)),
+        mp_context=context,
+        initializer=_start_worker,
+        initargs=(amounts,),
+    ) as pool:
+        futures = {pool.submit(work, task): task for task in tasks}
+        try:
+            while futures:
+                done, _ = wait(futures, timeout=0.5, return_when=FIRST_COMPLETED)
+                _drain(amounts, progress)
+                for future in done:
+                    yield futures.pop(future), future.result()
+            _drain(amounts, progress)
+        except BrokenProcessPool as error:
+            raise GenerationError(
+                "a process was ended from outside, perhaps for want of memory; what is"
+                " finished is kept: run the same again, with fewer run.workers or a smaller"
+                " run.batch_size"
+            ) from error
+        except BaseException:
+            # Also on Ctrl-C: what is finished was already written, the rest is not begun.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def report_progress(amount: float) -> None:

@@ -11,79 +11,12 @@ from tempfile import mkdtemp
 import pytest
 
 from tests.bad_input.case import Case
+from tests.support.builds import edited as edit_config
+from tests.support.builds import write_project
 from tests.support.fakes import tiny_base
 
 pytest.importorskip("torch")
 
-REWARDS = """
-def low(prompts, answers):
-    return [0.5] * len(answers)
-
-
-def high(prompts, answers):
-    return [2.0] * len(answers)
-"""
-CONFIG = """
-name = "tiny"
-title = "tiny"
-seed = 1
-base = "{base}"
-
-[data]
-prompts = "prompts.csv"
-demonstrations = "written.csv"
-
-[[styles]]
-name = "loud"
-system = "SHOUT"
-
-[[policies]]
-name = "mine"
-adapter = "mine"
-
-[[traits]]
-name = "low"
-reward = {{kind = "function", entry = "own:low"}}
-
-[[traits]]
-name = "other"
-reward = {{kind = "function", entry = "own:low"}}
-
-[sampling]
-max_new_tokens = 6
-
-[pool]
-samples_per_source = 2
-
-[plan]
-resolution = 10
-betas = [0.05]
-adapters = 3
-baseline_size = 2
-outside = 0
-
-[training]
-learning_rate = 1e-3
-epochs = 1
-
-[rounds]
-count = 1
-
-[soups]
-count = 0
-
-[evaluation]
-answers_per_prompt = 1
-kl_prompts = 2
-
-[selection]
-k = 2
-resamples = 100
-
-[run]
-workers = 1
-batch_size = 8
-"""
 Edit = Callable[[Path], None]
 
 
@@ -95,14 +28,7 @@ def base() -> Path:
 
 def project(folder: Path) -> Path:
     """A project that would build but for what a case changes; the configuration's path."""
-    (folder / "own.py").write_text(REWARDS)
-    rows = ["prompt_id,kind,split,text"]
-    rows += [f"{s}-{i},any,{s},{s} {i}?" for s in ("train", "choose", "certify") for i in range(3)]
-    (folder / "prompts.csv").write_text("\n".join(rows))
-    written = [f"train-{i},any,{text}" for i in range(3) for text in ("AAAA", "aeio")]
-    (folder / "written.csv").write_text("\n".join(["prompt_id,style,text", *written]))
-    (folder / "c.toml").write_text(CONFIG.format(base=base()))
-    return folder / "c.toml"
+    return write_project(folder, base()).rename(folder / "c.toml")
 
 
 def build(folder: Path, *more: object) -> list[object]:
@@ -114,10 +40,22 @@ def line(old: str, new: str) -> Callable[[Path], list[object]]:
     """A build with words of the configuration replaced."""
 
     def make(folder: Path) -> list[object]:
+        edit_config(project(folder), (old, new))
+        return build(folder)
+
+    return make
+
+
+def setting(section: str, key: str, value: str) -> Callable[[Path], list[object]]:
+    """A build with one setting of a section replaced or added."""
+
+    def make(folder: Path) -> list[object]:
         path = project(folder)
-        content = path.read_text()
-        assert old in content, old
-        path.write_text(content.replace(old, new, 1))
+        head, title, rest = path.read_text().partition(f"[{section}]\n")
+        own, bracket, others = rest.partition("\n[")
+        kept = [line for line in own.splitlines() if not line.startswith(f"{key} = ")]
+        lines = [f"{key} = {value}", *kept]
+        path.write_text(head + title + "\n".join(lines) + "\n" + bracket + others)
         return build(folder)
 
     return make
@@ -209,15 +147,15 @@ CASES = [
     Case("nested deeply", file("x = " + "[" * 100_000), "not valid TOML"),
     Case("a number of 5,000 digits", file("x = " + "9" * 5000), "not valid TOML|unknown key|name"),
     Case("a key twice", line('title = "tiny"', 'title = "tiny"\ntitle = "x"'), "not valid TOML"),
-    Case("an unknown key", line("seed = 1", "sede = 1"), "sede: unknown key"),
+    Case("an unknown key", line("seed = 0", "sede = 0"), "sede: unknown key"),
     Case("an unknown section", line("[pool]", "[pol]"), "pol: unknown key"),
     Case("a name missing", line('name = "tiny"\n', ""), "name"),
     Case("name ..", line('name = "tiny"', 'name = ".."'), "name"),
     Case("name .hidden", line('name = "tiny"', 'name = ".hidden"'), "name"),
     Case("name -rf", line('name = "tiny"', 'name = "-rf"'), "name"),
-    Case("seed -1", line("seed = 1", "seed = -1"), "seed"),
-    Case("seed a word", line("seed = 1", 'seed = "one"'), "seed"),
-    Case("seed 2^70", line("seed = 1", f"seed = {2**70}"), "seed"),
+    Case("seed -1", line("seed = 0", "seed = -1"), "seed"),
+    Case("seed a word", line("seed = 0", 'seed = "one"'), "seed"),
+    Case("seed 2^70", line("seed = 0", f"seed = {2**70}"), "seed"),
     Case("base empty", line('base = "', 'base = ""\n#'), "base"),
     Case("base a folder that isn't there", line('base = "/', 'base = "/nowhere/'), "nowhere"),
     Case(
@@ -227,13 +165,17 @@ CASES = [
     ),
     Case(
         "one trait",
-        line('[[traits]]\nname = "other"\nreward = {kind = "function", entry = "own:low"}\n', ""),
+        line(
+            '[[traits]]\nname = "vowels"\nreward = {kind = "function", entry = "own:vowels"}\n', ""
+        ),
         "traits",
     ),
-    Case("a trait twice", line('name = "other"', 'name = "low"'), "two entries share a name"),
+    Case("a trait twice", line('name = "vowels"', 'name = "low"'), "two entries share a name"),
     *(
         Case(
-            f"a trait called {name}", line('name = "other"', f'name = "{name}"'), f"'{name}'|traits"
+            f"a trait called {name}",
+            line('name = "vowels"', f'name = "{name}"'),
+            f"'{name}'|traits",
         )
         for name in (
             "text",
@@ -328,47 +270,43 @@ CASES = [
         "url",
     ),
     *(
-        Case(f"{key} = {value}", line(old, f"{key} = {value}"), rf"{section}\.{key}")
-        for section, key, old, values in (
+        Case(f"{key} = {value}", setting(section, key, value), rf"{section}\.{key}")
+        for section, key, values in (
             (
                 "sampling",
                 "max_new_tokens",
-                "max_new_tokens = 6",
                 ("0", "-1", "1.5", "1e9", '"many"', "99999999"),
             ),
-            ("pool", "samples_per_source", "samples_per_source = 2", ("0", "1000000000", "2.5")),
-            ("plan", "resolution", "resolution = 10", ("0", "101", "-3", "nan")),
+            ("pool", "samples_per_source", ("0", "1000000000", "2.5")),
+            ("plan", "resolution", ("0", "101", "-3", "nan")),
             (
                 "plan",
                 "betas",
-                "betas = [0.05]",
                 ("[]", "[0]", "[-1]", "[inf]", "[nan]", "[0.1, 0.1]", '["x"]', "0.1"),
             ),
-            ("plan", "adapters", "adapters = 3", ("0", "-1")),
-            ("plan", "baseline_size", "baseline_size = 2", ("0",)),
-            ("plan", "outside", "outside = 0", ("-1",)),
+            ("plan", "adapters", ("0", "-1")),
+            ("plan", "baseline_size", ("0",)),
+            ("plan", "outside", ("-1",)),
             (
                 "training",
                 "learning_rate",
-                "learning_rate = 1e-3",
                 ("0", "-1", "inf", "nan", "1e30"),
             ),
-            ("training", "epochs", "epochs = 1", ("0", "1000000", "1.5")),
-            ("rounds", "count", "count = 1", ("0", "11")),
-            ("soups", "count", "[soups]\ncount = 0", ()),
-            ("evaluation", "answers_per_prompt", "answers_per_prompt = 1", ("0", "1000000000")),
-            ("evaluation", "kl_prompts", "kl_prompts = 2", ("1", "0")),
-            ("selection", "k", "k = 2", ("0", "-1")),
-            ("selection", "resamples", "resamples = 100", ("1", "1000000000")),
-            ("run", "workers", "workers = 1", ("0", "100000")),
-            ("run", "batch_size", "batch_size = 8", ("0", "1000000")),
+            ("training", "epochs", ("0", "1000000", "1.5")),
+            ("rounds", "count", ("0", "11")),
+            ("evaluation", "answers_per_prompt", ("0", "1000000000")),
+            ("evaluation", "kl_prompts", ("1", "0")),
+            ("selection", "k", ("0", "-1")),
+            ("selection", "resamples", ("1", "1000000000")),
+            ("run", "workers", ("0", "100000")),
+            ("run", "batch_size", ("0", "1000000")),
         )
         for value in values
     ),
     *(
         Case(
             f"training.{key} = {value}",
-            line("epochs = 1", f"epochs = 1\n{key} = {value}"),
+            setting("training", key, value),
             rf"training\.{key}",
         )
         for key, value in (
@@ -390,7 +328,7 @@ CASES = [
     *(
         Case(
             f"selection.{key} = {value}",
-            line("resamples = 100", f"resamples = 100\n{key} = {value}"),
+            setting("selection", key, value),
             rf"selection\.{key}",
         )
         for key, value in (

@@ -1,0 +1,177 @@
+"""A build that is killed, or whose stored results are damaged, ends as an undisturbed one (slow).
+
+`PALM_KILLS=30` kills it thirty times instead of six.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from palm_engine.bundle.folder import Bundle, read_bundle
+from palm_engine.errors import ConfigError
+from palm_engine.pipeline.config import load_config
+from tests.support.builds import Recorder, edited, write_project
+
+pytest.importorskip("peft")
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[3]
+KILLS = int(os.environ.get("PALM_KILLS", "6"))
+# A process needs seconds before it draws; the last of these are beyond the whole build.
+SECONDS = (3.0, 25.0)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Bundle]:
+    """A project, and what it gives when nothing happens."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    edited(write_project(folder), ("count = 1", "count = 2\nwarm_start = true"))
+    assert command(folder).wait(300) == 0
+    return folder, read_bundle(folder / "out")
+
+
+def command(folder: Path) -> subprocess.Popen[bytes]:
+    """`palm build` in a group of processes of its own."""
+    words = ["build", "tiny.toml", "--out", "out", "--work", "kept"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "palm_engine.cli.main", *words],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def result(bundle: Bundle) -> dict[str, Any]:
+    """All that a bundle says, but for when it was made."""
+    found = bundle.manifest.model_dump()
+    found["built"]["created"] = ""
+    return found
+
+
+def again(project: Path, folder: Path, kept: bool) -> Path:
+    """A copy of the project, with its stored results or without."""
+    shutil.copytree(project, folder, ignore=None if kept else shutil.ignore_patterns("kept", "out"))
+    return folder
+
+
+def test_killed_at_random_moments_it_ends_as_an_undisturbed_one(
+    undisturbed: tuple[Path, Bundle], tmp_path: Path
+) -> None:
+    project, expected = undisturbed
+    folder = again(project, tmp_path / "p", kept=False)
+    rng = random.Random(1)
+    killed = 0
+    for _ in range(KILLS):
+        running = command(folder)
+        try:
+            running.wait(rng.uniform(*SECONDS))
+        except subprocess.TimeoutExpired:
+            killed += 1
+        finally:
+            # The process alone: those that it started must end by themselves.
+            running.send_signal(signal.SIGKILL) if running.poll() is None else None
+            running.wait(10)
+        if (folder / "out").is_dir():
+            # Whenever it is there, it is whole.
+            assert result(read_bundle(folder / "out")) == result(expected)
+            shutil.rmtree(folder / "out")
+            shutil.rmtree(folder / "kept")
+    assert killed >= KILLS // 2
+    deadline = time.monotonic() + 20
+    while workers_of(folder):
+        assert time.monotonic() < deadline, "a worker went on without its parent"
+        time.sleep(0.2)
+    assert command(folder).wait(300) == 0
+    assert result(read_bundle(folder / "out")) == result(expected)
+    assert not [p for p in folder.rglob("*") if p.name.endswith((".old",))]
+
+
+def workers_of(folder: Path) -> list[int]:
+    """Processes that work in a folder."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            if place.readlink() == folder:
+                found.append(int(place.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_whatever_is_damaged_is_made_anew(undisturbed: tuple[Path, Bundle], tmp_path: Path) -> None:
+    from palm_engine.pipeline.build import build
+
+    project, expected = undisturbed
+    folder = again(project, tmp_path / "p", kept=True)
+    config = load_config(folder / "tiny.toml")
+    files = sorted(
+        p
+        for p in (folder / "kept").rglob("*")
+        if p.is_file() and not p.name.startswith(".") and p.suffix != ".key"
+    )
+    # One of each kind: as many stages are done again.
+    kinds = {(p.parent.relative_to(folder).parts[:3], p.suffix): p for p in files}
+    assert len(kinds) >= 8
+    for path in kinds.values():
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(bytes(content))
+    recorder = Recorder()
+    bundle = build(config, folder, folder / "out", recorder, folder / "kept")
+    assert result(bundle) == result(expected)
+    assert {"Score the pool", "Train adapters", "Score answers"} <= set(recorder.stages)
+    calm = Recorder()
+    build(config, folder, folder / "out", calm, folder / "kept")
+    assert calm.stages == ["Select and certify"]
+
+
+def test_two_builds_on_one_folder_and_a_stale_lock(
+    undisturbed: tuple[Path, Bundle], tmp_path: Path
+) -> None:
+    from palm_engine.pipeline.build import build
+    from palm_engine.pipeline.store import Store
+
+    project, expected = undisturbed
+    folder = again(project, tmp_path / "p", kept=True)
+    config = load_config(folder / "tiny.toml")
+    # Left by a process that was killed: nobody holds it.
+    (folder / "kept" / ".lock").touch()
+    with (
+        Store(folder / "kept").held(),
+        pytest.raises(ConfigError, match=f"process {os.getpid()} on .* works there"),
+    ):
+        build(config, folder, folder / "out", Recorder(), folder / "kept")
+    bundle = build(config, folder, folder / "out", Recorder(), folder / "kept")
+    assert result(bundle) == result(expected)
+
+
+def test_a_changed_prompt_redoes_what_depends_on_it(
+    undisturbed: tuple[Path, Bundle], tmp_path: Path
+) -> None:
+    from palm_engine.pipeline.build import build
+
+    project, expected = undisturbed
+    folder = again(project, tmp_path / "p", kept=True)
+    prompts = folder / "prompts.csv"
+    prompts.write_text(prompts.read_text().replace("certify 1?", "certify one?"))
+    recorder = Recorder()
+    bundle = build(
+        load_config(folder / "tiny.toml"), folder, folder / "out", recorder, folder / "kept"
+    )
+    assert recorder.stages == ["Draw answers (certify)", "Score answers", "Select and certify"]
+    assert (
+        bundle.manifest.candidates[0].evaluated["choose"]
+        == (expected.manifest.candidates[0].evaluated["choose"])
+    )
