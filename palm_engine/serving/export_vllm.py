@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from palm_engine._files import whole_folder
 from palm_engine._json import read_json
@@ -75,6 +76,8 @@ def export_vllm(
         raise ModelSourceError(
             f"{bundle.folder}: names no base model, so there is nothing to serve"
         )
+    from palm_engine.lm.base_model.load import empty_model
+
     router = Router.of(bundle, BASE_NAME)
     candidates = [bundle.manifest.candidates[i] for i in bundle.members]
     mixed = [c.policy for c in candidates if c.mixture]
@@ -88,9 +91,10 @@ def export_vllm(
     with whole_folder(out) as part:
         model = _base(base.source, base.fingerprint, part, report, download)
         rank = 0
+        shape = empty_model(part / BASE_NAME) if adapters and model == BASE_NAME else None
         for policy in adapters:
             report(f"Copying the adapter {policy}")
-            rank = max(rank, _adapter(bundle, policy, part / "adapters" / policy))
+            rank = max(rank, _adapter(bundle, policy, part / "adapters" / policy, shape))
         command = _command(model, adapters, rank, _most_tokens(part / BASE_NAME / "config.json"))
         if bundle.manifest.template is not None:
             from palm_engine.lm.base_model.load import load_tokenizer
@@ -183,20 +187,23 @@ def _base(
     return BASE_NAME
 
 
-def _adapter(bundle: Bundle, policy: str, target: Path) -> int:
-    """Copy an adapter, checked against the bundle; its rank."""
+def _adapter(bundle: Bundle, policy: str, target: Path, shape: Any) -> int:
+    """Copy an adapter, checked against the bundle and the base where that is here; its rank."""
     from palm_engine.lm.adapters.files import (
         CONFIG_FILE,
         WEIGHTS_FILE,
         read_adapter,
         require_evaluated,
     )
+    from palm_engine.lm.adapters.stacked_linear import fitting_layer
 
     folder = bundle.adapter_folder(policy)
     recorded = bundle.candidate(policy)
     require_evaluated(folder, recorded.adapter_sha256, recorded.adapter_weights_sha256)
     # vLLM takes plain LoRA only, but says so no earlier than its start.
     weights = read_adapter(folder)
+    for path, (a, b, _) in weights.layers.items() if shape is not None else ():
+        fitting_layer(shape, path, a, b)
     target.mkdir(parents=True)
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         shutil.copyfile(folder / name, target / name)

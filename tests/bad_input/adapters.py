@@ -340,6 +340,7 @@ CASES = [
     ),
     *(Case(f"{name} (export)", commands(edit, True), message) for name, edit, message in ADAPTERS),
     *(Case(f"{name} (generate)", commands(edit, False), message) for name, edit, message in FITS),
+    *(Case(f"{name} (export)", commands(edit, True), message) for name, edit, message in FITS),
     *(Case(f"base: {name}", commands(edit, False), message) for name, edit, message in BASES),
     *(Case(name, asked(more), message) for name, more, message in OPTIONS),
 ]

@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from palm_engine.errors import GenerationError, ModelSourceError
+from palm_engine.errors import GenerationError
 from palm_engine.lm.adapters.files import LoraWeights
 from palm_engine.lm.adapters.stacked_linear import (
     Active,
@@ -37,6 +37,7 @@ from palm_engine.lm.adapters.stacked_linear import (
     Running,
     StackedLinear,
     as_linear,
+    fitting_layer,
     give_back,
     is_linear,
     layers_by_input,
@@ -257,28 +258,11 @@ class AdapterStack:
         Raises:
             ModelSourceError: there is none, or of another size.
         """
-        try:
-            layer = self.model.get_submodule(path)
-        except AttributeError:
-            raise ModelSourceError(
-                f"the adapter targets {path}, which this base model doesn't have"
-            ) from None
-        if (
-            is_linear(layer) and not layer.weight.is_meta
-        ):  # tied: left alone until an adapter asks for it
+        layer = fitting_layer(self.model, path, a, b)
+        if is_linear(layer):  # tied: left alone until an adapter asks for it
             self._install([path], tied=True)
             layer = self._layers[path]
-        if not isinstance(layer, StackedLinear):
-            kind = type(layer).__name__
-            raise ModelSourceError(
-                f"the adapter targets {path}, a {kind}; only linear layers can be"
-            )
-        if a.shape[1] != layer.in_features or b.shape[0] != layer.out_features:
-            raise ModelSourceError(
-                f"the adapter's {path} is for a layer {a.shape[1]} -> {b.shape[0]}, this base"
-                f" model's is {layer.in_features} -> {layer.out_features}: it was trained on"
-                " another model"
-            )
+        assert isinstance(layer, StackedLinear)
         return layer
 
     def _install_all(self) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from palm_engine.errors import ModelSourceError
 from palm_engine.lm.adapters.packed_weight import Weight, can_pack
 
 SHARED_INPUTS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
@@ -245,6 +246,40 @@ class StackedLinear(nn.Linear):
 def is_linear(layer: nn.Module) -> bool:
     """Whether it is a linear layer that can be stacked on: torch's, or GPT-2's transposed one."""
     return type(layer) is nn.Linear or type(layer) is Conv1D
+
+
+def fitting_layer(model: Any, path: str, a: Tensor, b: Tensor) -> nn.Module:
+    """The layer of a model that an adapter's `path` names.
+
+    Args:
+        model: the base; it may be empty (on the device "meta").
+        path: of the layer.
+        a: the adapter's A, (rank, in).
+        b: its B, (out, rank).
+
+    Raises:
+        ModelSourceError: there is none, it isn't linear, or of another size.
+    """
+    try:
+        layer: nn.Module = model.get_submodule(path)
+    except AttributeError:
+        raise ModelSourceError(
+            f"the adapter targets {path}, which this base model doesn't have"
+        ) from None
+    if isinstance(layer, Conv1D):
+        size = (layer.nx, layer.nf)
+    elif is_linear(layer) or isinstance(layer, StackedLinear):
+        assert isinstance(layer, nn.Linear)
+        size = (layer.in_features, layer.out_features)
+    else:
+        kind = type(layer).__name__
+        raise ModelSourceError(f"the adapter targets {path}, a {kind}; only linear layers can be")
+    if (a.shape[1], b.shape[0]) != size:
+        raise ModelSourceError(
+            f"the adapter's {path} is for a layer {a.shape[1]} -> {b.shape[0]}, this base"
+            f" model's is {size[0]} -> {size[1]}: it was trained on another model"
+        )
+    return layer
 
 
 def as_linear(layer: nn.Module) -> nn.Linear:

@@ -136,6 +136,28 @@ def _model(folder: Path, dtype: Any, spread: bool) -> Any:
     return model
 
 
+def empty_model(folder: Path) -> Any:
+    """The model's modules without weights (on the device "meta").
+
+    Args:
+        folder: of the base model.
+
+    Raises:
+        ModelSourceError: its configuration can't be read.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except UNREADABLE as error:
+        raise ModelSourceError(
+            f"{folder}: can't be read as a causal language model ({_first_line(error)})"
+        ) from error
+
+
 def load_tokenizer(folder: Path, template: TemplateSettings | None = None) -> Any:
     """The tokenizer in a base model's folder, with a padding token.
 
