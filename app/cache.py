@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import tempfile
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from palm_engine.analysis.plan import PlanInfo, built_resolution, plan
 from palm_engine.analysis.story import Story, best_single, story
 from palm_engine.analysis.verdict import Verdict, verdict
 from palm_engine.bundle.folder import MANIFEST_FILE, Bundle, list_bundles, read_bundle
+from palm_engine.errors import BundleError
 from palm_engine.geometry.fields import Coverage, coverage, region_shares
 from palm_engine.geometry.gap import WorstGap, worst_gap
 from palm_engine.geometry.region import Region
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from palm_engine.lm.base_model.source import SourceInfo
 
 MOST_SIZES = 8
+# Of a bundle that is replaced while it is read.
+READS = 5
 
 
 def bundle_names(root: Path) -> list[str]:
@@ -74,20 +78,44 @@ def gaps_of(points: Floats) -> GapsBySize:
 
 
 def bundle(root: Path, name: str) -> Bundle:
-    """The validated bundle; read again when its manifest changes."""
-    path = root / name / MANIFEST_FILE
-    stamp = path.stat().st_mtime_ns if path.is_file() else 0
-    return _read(str(root / name), stamp)
+    """The validated bundle; read again when its manifest changes.
+
+    Raises:
+        BundleError: it can't be read.
+    """
+    folder = root / name
+    for _ in range(READS):
+        before = _written(folder)
+        found = _read(str(folder), before)
+        if _written(folder) == before:
+            return found
+        # It was replaced while it was read: parts may be of two bundles.
+        _read.clear(str(folder), before)
+    raise BundleError(f"{folder}: is being written all the time; try again in a moment")
 
 
 def stamp(of: Bundle) -> int:
     """Changes when the bundle is written anew; part of the keys of work that is kept."""
-    return (of.folder / MANIFEST_FILE).stat().st_mtime_ns
+    return _written(of.folder)
+
+
+def _written(folder: Path) -> int:
+    """When the bundle was written, in nanoseconds; 0 where there is none."""
+    try:
+        return (folder / MANIFEST_FILE).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 @st.cache_resource(show_spinner="Opening the bundle", max_entries=8)
 def _read(folder: str, stamp: int) -> Bundle:
-    return read_bundle(Path(folder))
+    found = read_bundle(Path(folder))
+    # Its tables now: later they may be another bundle's. The pool is the Plan page's alone, which
+    # says what is wrong with it.
+    for name in ("prompts", "samples", "pool_rewards"):
+        with suppress(BundleError) if name == "pool_rewards" else nullcontext():
+            getattr(found, name)
+    return found
 
 
 @st.cache_resource(show_spinner=False, max_entries=24)

@@ -166,6 +166,19 @@ def take_next_bundle() -> None:
         st.session_state[_BUNDLE] = wanted
 
 
+def is_newer(bundle: Bundle, written: int) -> bool:
+    """Whether the bundle was written anew since this session last looked; asked once per run.
+
+    Args:
+        bundle: that is open.
+        written: when it was written.
+    """
+    key = _key("written", bundle.folder.name)
+    before = st.session_state.get(key)
+    st.session_state[key] = written
+    return before is not None and before != written
+
+
 def prompt_key(bundle: Bundle) -> str:
     """Key of the prompt picker."""
     return _key(_PROMPT, bundle.folder.name)

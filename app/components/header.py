@@ -66,6 +66,8 @@ def open_bundle(title: str) -> Bundle:
         st.error("This bundle can't be opened.")
         st.text(str(error))
         st.stop()
+    if state.is_newer(bundle, cache.stamp(bundle)):
+        st.toast(f"{name} was written anew; this is the new one.", icon=":material/update:")
     state.write_url(bundle)
     return bundle
 
