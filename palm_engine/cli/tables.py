@@ -49,8 +49,12 @@ Exclude = Annotated[
     list[str] | None, typer.Option(help="Policy that may not be a member; may be repeated.")
 ]
 TimeLimit = Annotated[
-    float | None, typer.Option(min=0.01, help="Seconds; then the best found and its proved bound.")
+    str,
+    typer.Option(
+        help='Seconds; then the best found and its proved bound. "none": as long as needed.'
+    ),
 ]
+LEAST_SECONDS = 0.01
 Threshold = Annotated[
     float, typer.Option(min=0, help="Additive gap that coverage counts as served.")
 ]
@@ -77,7 +81,7 @@ def select(
     floor: Floor = None,
     include: Include = None,
     exclude: Exclude = None,
-    time_limit: TimeLimit = None,
+    time_limit: TimeLimit = "60",
     budget: Annotated[
         int | None, typer.Option(min=1, help="Oracle calls, for methods that make them.")
     ] = None,
@@ -132,7 +136,7 @@ def select(
         floor,
         include,
         exclude,
-        time_limit=time_limit,
+        time_limit=_seconds(time_limit),
         budget=budget,
         batch=batch,
         seed=seed,
@@ -204,7 +208,7 @@ def curve(
     floor: Floor = None,
     include: Include = None,
     exclude: Exclude = None,
-    time_limit: TimeLimit = None,
+    time_limit: TimeLimit = "60",
     json: Json = False,
 ) -> None:
     """Size against worst gap: the exact best portfolio of every size."""
@@ -214,7 +218,9 @@ def curve(
     from palm_engine.tables.read import read_reward_table
 
     rewards = read_reward_table(table)
-    options = _options(rewards, where, floor, include, exclude, time_limit=time_limit)
+    seconds = _seconds(time_limit)
+    each = None if seconds is None else seconds / min(max_k, len(rewards.policies))
+    options = _options(rewards, where, floor, include, exclude, time_limit=each)
     with console.status("Finding the best portfolio of every size") if not json else nullcontext():
         found = size_curve(rewards.points, max_k, options, _is_multiplicative(gap))
     names = [[rewards.policies[m] for m in s.members] for s in found]
@@ -318,6 +324,25 @@ def _options(
         raise InvalidInputError(f"--include and --exclude both name {both[0]!r}; choose one")
     kept = tuple(rewards.row(p) for p in include or [])
     return Options(region, kept, tuple(ruled_out), **limits)
+
+
+def _seconds(text: str) -> float | None:
+    """A time limit as it is written.
+
+    Raises:
+        InvalidInputError: it is neither `none` nor a number of seconds.
+    """
+    if text == "none":
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not LEAST_SECONDS <= seconds < float("inf"):
+        raise InvalidInputError(
+            f'--time-limit {text!r}: give seconds from {LEAST_SECONDS:g}, or "none"'
+        )
+    return seconds
 
 
 def _is_multiplicative(gap: str) -> bool:

@@ -323,12 +323,8 @@ OPTIONS = [
         "required|k",
         3,
     ),
-    Case(
-        "time limit 0",
-        options("--k", 1, "--time-limit", 0),
-        OUT_OF_RANGE,
-    ),
-    Case("time limit nan", options("--k", 1, "--time-limit", "nan"), OUT_OF_RANGE),
+    Case("time limit 0", options("--k", 1, "--time-limit", 0), "--time-limit"),
+    Case("time limit nan", options("--k", 1, "--time-limit", "nan"), "--time-limit"),
     Case("budget 0", options("--k", 1, "--budget", 0), OUT_OF_RANGE),
     Case("seed -1", options("--k", 1, "--method", "random", "--seed", -1), OUT_OF_RANGE),
     Case(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -206,3 +207,28 @@ def test_costs_are_subtracted(tmp_path: Path) -> None:
     assert read_reward_table(tmp_path / "t.csv").points == pytest.approx(
         np.array([[0.4, 0.5], [0.2, 0.9]])
     )
+
+
+def test_the_time_limit_is_seconds_or_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    points = np.abs(rng.normal(size=(400, 6)))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    frame = pd.DataFrame(points, columns=list("abcdef"))
+    frame.insert(0, "policy", [f"p{i}" for i in range(len(frame))])
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    table = str(tmp_path / "t.csv")
+
+    def found(*arguments: str) -> Any:
+        code, out = run(monkeypatch, capsys, *arguments, "--json")
+        assert code == 0
+        return json.loads(out)
+
+    assert found("select", table, "--k", "12", "--time-limit", "0.3")["stopped"] == "time limit"
+    for option in ("--time-limit=none", "--time-limit=5"):
+        assert found("select", table, "--k", "1", option)["stopped"] == "proved optimal"
+    sizes = found("curve", table, "--max-k", "12", "--time-limit", "3")["curve"]
+    assert len(sizes) == 12
+    assert sizes[0]["stopped"] == "proved optimal"
+    assert sizes[-1]["stopped"] == "time limit"
