@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from palm_engine.analysis.populations import Users, serve, uniform_users
 from palm_engine.geometry.confidence import Bound, worst_gap_bound
-from palm_engine.geometry.fields import coverage
+from palm_engine.geometry.fields import coverage, users_of
 from palm_engine.geometry.region import Region
 from palm_engine.geometry.simplex import named_weights
 from palm_engine.selection.parts.grids import promised_size, size_upper_bound
@@ -16,6 +17,7 @@ from palm_engine.selection.result import Selection, Target
 from palm_engine.tables.reward_table import RewardTable
 
 Weights = dict[str, float]
+UNIFORM = "uniform"
 
 
 class _Part(BaseModel):
@@ -40,6 +42,23 @@ class CoverageReport(_Part):
 
     threshold: float
     share: float
+
+
+class UsersReport(_Part):
+    """What a population gets (sampled): mean and largest additive gap, and who answers.
+
+    `population` is `uniform` or the name of a file, `within` the share of users whose gap is at
+    most the threshold, `usage` the share that each member answers, `perplexity` the effective
+    number of members in use.
+    """
+
+    population: str
+    users: float
+    expected_gap: float
+    largest_gap: float
+    within: float
+    usage: Weights
+    perplexity: float
 
 
 class ConfidenceReport(_Part):
@@ -68,6 +87,7 @@ class SelectionReport(_Part):
     worst_gap: GapReport
     scope: str
     coverage: CoverageReport
+    users: UsersReport
     oracle_calls: int
     seconds: float
     stopped: str
@@ -81,13 +101,18 @@ def report(
     threshold: float,
     region: Region | None = None,
     target: Target | None = None,
+    users: Users | None = None,
+    population: str = UNIFORM,
 ) -> SelectionReport:
     """`found` on `table` as a report.
 
-    Weights a member stands for: the middle of the region where it is picked.
+    Weights a member stands for: the middle of the region where it is picked. `users` are the
+    population that averages are over, called `population`; uniform ones if not given.
     """
     members = [table.policies[m] for m in found.members]
     share = coverage(found.points, table.points, threshold, region=region).share
+    users = users or uniform_users(users_of(len(table.traits), region))
+    served = serve(found.points, table.points, users, threshold)
     multiplicative = found.gap.at_weights_multiplicative
     bound: Bound | None = None
     if table.scores is not None and len(table.scores) > 1:
@@ -114,6 +139,15 @@ def report(
         ),
         scope=found.scope,
         coverage=CoverageReport(threshold=threshold, share=share),
+        users=UsersReport(
+            population=population,
+            users=users.total,
+            expected_gap=max(served.everybody.expected, 0.0),
+            largest_gap=max(served.everybody.worst, 0.0),
+            within=served.everybody.within,
+            usage=dict(zip(members, map(float, served.everybody.shares), strict=True)),
+            perplexity=served.perplexity,
+        ),
         oracle_calls=found.oracle_calls,
         seconds=found.seconds,
         stopped=found.stopped,

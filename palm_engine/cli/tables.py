@@ -19,6 +19,7 @@ from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.simplex import weights_text
 
 if TYPE_CHECKING:
+    from palm_engine.analysis.populations import Users
     from palm_engine.cli.report import SelectionReport
     from palm_engine.selection.options import Options
     from palm_engine.tables.reward_table import RewardTable
@@ -55,6 +56,13 @@ TimeLimit = Annotated[
     ),
 ]
 LEAST_SECONDS = 0.01
+Population = Annotated[
+    Path | None,
+    typer.Option(
+        help="A table of your users' weights (one column per trait, and count or segment if there"
+        " are such); uniform users if not given."
+    ),
+]
 Threshold = Annotated[
     float, typer.Option(min=0, help="Additive gap that coverage counts as served.")
 ]
@@ -100,6 +108,7 @@ def select(
         typer.Option("--thin-grid", help="For the method palm: the same promise, fewer weights."),
     ] = False,
     threshold: Threshold = 0.05,
+    population: Population = None,
     out: Annotated[
         Path | None, typer.Option(help="Write a bundle that the dashboard opens.")
     ] = None,
@@ -130,6 +139,7 @@ def select(
             raise InvalidInputError(f"--out {str(out)!r}: a bundle's name has {NAME_RULE}")
         check_target(out, replace=replace)
     rewards = read_reward_table(table)
+    users = _users(population, rewards)
     options = _options(
         rewards,
         where,
@@ -151,7 +161,7 @@ def select(
         else nullcontext()
     ):
         chosen = get_method(method).select(rewards.points, target, options)
-        summary = report(rewards, chosen, threshold, options.region, target)
+        summary = report(rewards, chosen, threshold, options.region, target, *users)
     _print_report(summary, rewards, json)
     if out is not None:
         members = {m: summary.weights[m] for m in summary.members}
@@ -169,6 +179,7 @@ def certify(
     members: Annotated[str, typer.Option(help="Policies of the portfolio, separated by commas.")],
     where: Where = None,
     threshold: Threshold = 0.05,
+    population: Population = None,
     json: Json = False,
 ) -> None:
     """The exact worst gap of a given portfolio.
@@ -194,7 +205,8 @@ def certify(
         seconds=time.perf_counter() - started,
         stopped="given",
     )
-    _print_report(report(rewards, found, threshold, options.region), rewards, json)
+    users = _users(population, rewards)
+    _print_report(report(rewards, found, threshold, options.region, None, *users), rewards, json)
 
 
 @commands.command()
@@ -326,6 +338,21 @@ def _options(
     return Options(region, kept, tuple(ruled_out), **limits)
 
 
+def _users(path: Path | None, rewards: RewardTable) -> tuple[Users | None, str]:
+    """The population of a file and its name; uniform users without one.
+
+    Raises:
+        InvalidInputError: it can't be read; names row and column.
+    """
+    from palm_engine.analysis.populations import read_users
+    from palm_engine.cli.report import UNIFORM
+    from palm_engine.tables.files import read_table_file
+
+    if path is None:
+        return None, UNIFORM
+    return read_users(read_table_file(path), rewards.traits), path.name
+
+
 def _seconds(text: str) -> float | None:
     """A time limit as it is written.
 
@@ -398,6 +425,15 @@ def _print_report(summary: SelectionReport, rewards: RewardTable, json: bool) ->
     share = summary.coverage
     lines.append(
         f"{share.share:.1%} of the weights have a gap of at most {share.threshold:g} (sampled)."
+    )
+    users = summary.users
+    who = f"{users.population} users" if users.population == "uniform" else users.population
+    used = ", ".join(
+        f"{rewards.labels.get(m, m)} {part:.0%}"
+        for m, part in sorted(users.usage.items(), key=lambda item: -item[1])
+    )
+    lines.append(
+        f"On average {who} lose {users.expected_gap:.4f}; who answers them: {used} (sampled)."
     )
     calls = f", {summary.oracle_calls} oracle calls" if summary.oracle_calls else ""
     lines.append(f"{summary.seconds:.2f} s{calls}; stopped: {summary.stopped}.")

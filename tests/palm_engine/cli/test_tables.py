@@ -232,3 +232,36 @@ def test_the_time_limit_is_seconds_or_none(
     assert len(sizes) == 12
     assert sizes[0]["stopped"] == "proved optimal"
     assert sizes[-1]["stopped"] == "time limit"
+
+
+def test_averages_are_over_uniform_users_or_those_of_a_file(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    table: Path,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "users.csv").write_text("safety,humor,brevity,count\n1,0,0,3\n0,1,1,1\n")
+    arguments = ["certify", str(table), "--members", "p1,p2", "--json"]
+    code, out = run(monkeypatch, capsys, *arguments)
+    assert code == 0
+    uniform = json.loads(out)["users"]
+    points = read_reward_table(table).points
+    weights = np.random.default_rng(0).dirichlet(np.ones(3), size=20_000)
+    values = weights @ points.T
+    gaps = values.max(axis=1) - values[:, 1:3].max(axis=1)
+    assert uniform["expected_gap"] == pytest.approx(gaps.mean())
+    assert uniform["usage"]["p1"] == pytest.approx((values[:, 1] >= values[:, 2]).mean())
+    assert (uniform["population"], uniform["users"]) == ("uniform", 20_000)
+
+    code, out = run(monkeypatch, capsys, *arguments, "--population", str(tmp_path / "users.csv"))
+    own = json.loads(out)["users"]
+    weights = np.array([[1, 0, 0], [0, 0.5, 0.5]])
+    values = weights @ points.T
+    gaps = values.max(axis=1) - values[:, 1:3].max(axis=1)
+    assert own["expected_gap"] == pytest.approx(0.75 * gaps[0] + 0.25 * gaps[1])
+    assert own["largest_gap"] == pytest.approx(gaps.max())
+    assert (own["population"], own["users"]) == ("users.csv", 4)
+    (tmp_path / "users.csv").write_text("safety,humor\n1,0\n")
+    code, out = run(monkeypatch, capsys, *arguments, "--population", str(tmp_path / "users.csv"))
+    assert code == 2
+    assert "no column 'brevity'" in out
