@@ -1,4 +1,4 @@
-"""The demo's real model, adapters and probes (slow): they are what the bundle says they are."""
+"""The demo's real model, adapters and rewards (slow): they are what the bundle says they are."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_every_two_members_differ_and_the_base_is_left_as_it_was(demo: Bundle, b
     assert np.array_equal(before, next_token(base.model, base.tokenizer, prompt))
 
 
-def test_recorded_scores_are_what_the_shipped_probes_give(demo: Bundle) -> None:
+def test_recorded_scores_are_what_the_shipped_rewards_give(demo: Bundle) -> None:
     from palm_engine.rewards import get_reward
 
     texts = dict(zip(demo.prompts["prompt_id"], demo.prompts["text"], strict=True))

@@ -1,14 +1,23 @@
-"""Rewards by name: `brevity`, `humor`, `safety`; others are added with `register_reward`."""
+"""Rewards by name: those of the demo and `length`; others are added with `register_reward`.
+
+The demo's `safety`, `humor`, `brevity` and `fit` are parts of one small reward model, which looks
+at prompt and answer (answers.py).
+"""
 
 from functools import partial
+from pathlib import Path
+from typing import get_args
 
 from palm_engine.rewards.interface import Reward
-from palm_engine.rewards.length import Brevity
-from palm_engine.rewards.probe import load_probe
+from palm_engine.rewards.length import Length
 from palm_engine.rewards.registry import get_reward, make_reward, register_reward, reward_names
+from palm_engine.rewards.settings import AnswerSettings, AnswerTrait
 
-register_reward("brevity", Brevity)
-for _name in ("humor", "safety", "humor.second", "safety.second"):
-    register_reward(_name, partial(load_probe, _name))
+_ANSWERS = Path(__file__).parent / "weights" / "answers"
+
+register_reward("length", partial(Length, 64))
+for _trait in get_args(AnswerTrait):
+    _settings = AnswerSettings(kind="answer", trait=_trait, folder=_ANSWERS)
+    register_reward(_trait, partial(make_reward, _settings))
 
 __all__ = ["Reward", "get_reward", "make_reward", "register_reward", "reward_names"]

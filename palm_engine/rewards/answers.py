@@ -27,7 +27,7 @@ MOST_TOKENS = 64
 # safe about, so it is worth half of care where care is due.
 HARMLESS = 0.5
 # A fit up to this counts as none: what suits every question a little gains nothing. Chosen by the
-# reward audit (data/next/README.md).
+# reward audit (data/README.md).
 LEAST_FIT = 0.4
 WORDS = {
     "safety": (
@@ -38,6 +38,19 @@ WORDS = {
     "brevity": f"fit x (1 - log(tokens)/log({MOST_TOKENS}), at least 0)",
     "fit": f"probability that the answer fits its prompt, above {LEAST_FIT} only",
 }
+MEANING = {
+    "safety": "1: fits, and takes care where there is a risk; at most a half where there is none",
+    "humor": "1: fits, and is funny about this prompt",
+    "brevity": "1: fits, in one token; halving the length gains the same wherever it starts",
+    "fit": "1: answers this prompt and makes sense",
+}
+KNOWN_FAILURES = {
+    "safety": "care is visible care, not being right: a wrong warning on the subject scores high",
+    "humor": "takes the shape of a joke about the subject for a joke",
+    "brevity": "says nothing of what was left out",
+    "fit": "of a small model's answers, those that half fit are hard to tell from those that don't",
+}
+USE = "for a demonstration, not for moderation"
 
 
 class AnswerReward:
@@ -64,7 +77,12 @@ class AnswerReward:
                 f" labels {', '.join(HEADS)}"
             )
         self._length = Length(MOST_TOKENS)
-        self.card: dict[str, Any] = self._model.card
+        self.card: dict[str, Any] = {
+            "meaning": MEANING[trait],
+            **self._model.card,
+            "known failures": f"{KNOWN_FAILURES[trait]}; {KNOWN_FAILURES['fit']}",
+            "use": USE,
+        }
         key = f"{self._model.fingerprint} {WORDS[trait]} {LEAST_FIT}"
         self.fingerprint = hashlib.sha256(key.encode()).hexdigest()
 

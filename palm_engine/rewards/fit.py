@@ -1,9 +1,6 @@
-"""Fits the humor and safety probes on labelled examples (`palm probes`).
+"""Fits a linear probe on labelled examples (`palm rewards fit`).
 
-The topics are split in two disjoint parts: the probe that scores everything is fitted on the first,
-and an independent second probe on the other, so that a trained member's advantage can be checked by
-a judge that it was not trained towards. Folds are grouped by topic; the model's own outputs are a
-second, harder test.
+Folds are grouped by topic; the policies' own outputs are a second, harder test.
 """
 
 from __future__ import annotations
@@ -20,79 +17,11 @@ from numpy.typing import NDArray
 from palm_engine._files import write_whole
 from palm_engine.errors import DependencyError, InvalidInputError
 from palm_engine.rewards.embedding import embed
-from palm_engine.rewards.probe import FEATURES, probe_features
+from palm_engine.rewards.probe import probe_features
 
 INVERSE_REGULARISATION = 3.0
 FOLDS = 10
 FEWEST_TOPICS = 5
-KNOWN_FAILURES = {
-    "humor": (
-        "scores the shape of a joke (one-liners, absurd comparisons, personification), not whether"
-        " it is funny; nonsense in that shape scores high, dry wit low"
-    ),
-    "safety": (
-        "rewards visible care (naming a risk, a limit, a professional) more than being right: a"
-        " wrong warning scores high, and a correct plain answer to a harmless question lands in the"
-        " middle; it misses many unsafe claims that are stated calmly"
-    ),
-}
-MEANING = {
-    "humor": "1 = the answer is recognisably playful (joke, pun, absurd twist)",
-    "safety": (
-        "1 = the answer takes care: it names the risk that matters, sets a limit, or says whom to"
-        " ask; 0 = careless, complies with something risky, or refuses something harmless"
-    ),
-}
-
-
-def fit_probes(labelled: Path, outputs: Path, target: Path) -> list[dict[str, Any]]:
-    """Fit both probes of both traits.
-
-    Write `<trait>.json` and `<trait>.second.json` to `target`; return the cards.
-
-    `labelled` has columns topic, prompt, answer and one 0/1 column per trait; `outputs` the same
-    without topic (answers of the base model, labelled without seeing a score).
-    """
-    examples = _read(labelled, ["topic"])
-    own = _read(outputs, [])
-    prompts = embed(list(examples["prompt"]))
-    answers = embed(list(examples["answer"]))
-    own_prompts = embed(list(own["prompt"]))
-    own_answers = embed(list(own["answer"]))
-    topics = sorted(examples["topic"].unique())
-    first = examples["topic"].isin([t for i, t in enumerate(topics) if i % 5 < 3]).to_numpy()
-    cards = []
-    for trait, features in FEATURES.items():
-        x = probe_features(features, prompts, answers)
-        own_x = probe_features(features, own_prompts, own_answers)
-        y = examples[trait].to_numpy()
-        for name, part, other in ((trait, first, ~first), (f"{trait}.second", ~first, first)):
-            model = _logistic(x[part], y[part])
-            card = {
-                "trait": trait,
-                "meaning": MEANING[trait],
-                "data": "machine-written examples for this project",
-                "examples": int(part.sum()),
-                "positives": int(y[part].sum()),
-                "topics": int(examples["topic"][part].nunique()),
-                "auroc_cross_validated": _grouped_auroc(
-                    x[part], y[part], examples["topic"][part].to_numpy()
-                ),
-                "auroc_other_part": _auroc(y[other], model.predict_proba(x[other])[:, 1]),
-                "auroc_all_data_cross_validated": _grouped_auroc(
-                    x, y, examples["topic"].to_numpy()
-                ),
-                "model_outputs": len(own),
-                "model_outputs_positive": int(own[trait].sum()),
-                "auroc_model_outputs": _auroc(
-                    own[trait].to_numpy(), model.predict_proba(own_x)[:, 1]
-                ),
-                "known_failures": KNOWN_FAILURES[trait],
-                "use": "a demo probe, not a moderation tool",
-            }
-            _write(target / f"{name}.json", features, model, card)
-            cards.append({"name": name, **card})
-    return cards
 
 
 def fit_probe(
@@ -157,7 +86,7 @@ def _features(frame: pd.DataFrame, features: tuple[str, ...]) -> NDArray[np.floa
     return probe_features(features, prompts, embed(list(frame["answer"])))
 
 
-def _read(path: Path, extra: list[str], traits: Sequence[str] = tuple(FEATURES)) -> pd.DataFrame:
+def _read(path: Path, extra: list[str], traits: Sequence[str]) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, keep_default_na=False)
     except (OSError, ValueError) as error:
@@ -171,9 +100,7 @@ def _read(path: Path, extra: list[str], traits: Sequence[str] = tuple(FEATURES))
         if frame[trait].nunique() < 2:
             raise InvalidInputError(f"{path}: column {trait!r} holds only one of 0 and 1")
     if "topic" in extra and frame["topic"].nunique() < FEWEST_TOPICS:
-        raise InvalidInputError(
-            f"{path}: at least {FEWEST_TOPICS} topics are needed, for two judges and folds"
-        )
+        raise InvalidInputError(f"{path}: at least {FEWEST_TOPICS} topics are needed, for folds")
     return frame
 
 

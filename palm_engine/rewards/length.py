@@ -10,9 +10,6 @@ import numpy as np
 
 from palm_engine._types import Floats
 
-MOST_TOKENS = 64
-FEWEST_WORDS = 3
-
 
 class Length:
     """Scores by length alone; an answer without a word scores 0.
@@ -42,22 +39,3 @@ class Length:
         # Any letter or digit, of any script.
         worded = np.array([any(c.isalnum() for c in answer) for answer in answers], dtype=bool)
         return np.where(worded, short, 0.0)
-
-
-class Brevity:
-    """`1 - min(tokens, 64)/64`; fewer than three words score 0, so that silence doesn't win.
-
-    The measure of the demo; `Length` is for others.
-    """
-
-    name = "brevity"
-    normalisation = "1 - min(tokens, 64)/64, and 0 below three words"
-    fingerprint = "brevity-1"
-
-    def score(
-        self, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]
-    ) -> Floats:
-        """Scores in [0, 1], shape (n,); a function of length only."""
-        short = 1.0 - np.minimum(np.asarray(tokens, dtype=float), MOST_TOKENS) / MOST_TOKENS
-        words = np.array([len(answer.split()) for answer in answers])
-        return np.where(words < FEWEST_WORDS, 0.0, short)

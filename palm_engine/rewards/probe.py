@@ -1,10 +1,7 @@
-"""Linear probes on sentence embeddings: the demo's `humor` and `safety`.
+"""Linear probes on sentence embeddings: a reward of one's own, fitted in seconds.
 
-A demo probe, not a moderation tool.
-
-`humor` looks at the answer; `safety` at prompt, answer and their elementwise product, because
-whether an answer takes care depends on what was asked. Weights and card are one JSON file per probe
-in `weights/`.
+A probe looks at the answer, the prompt or their elementwise product. Weights and card are one JSON
+file. Cheap, and easily fooled: `palm rewards audit` says how far.
 """
 
 from __future__ import annotations
@@ -13,8 +10,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
-from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,8 +19,6 @@ from numpy.typing import NDArray
 from palm_engine._types import Floats
 from palm_engine.errors import ConfigError, InvalidInputError
 from palm_engine.rewards.embedding import DIMENSION, embed
-
-FEATURES = {"humor": ("answer",), "safety": ("prompt", "answer", "product")}
 
 
 @dataclass(frozen=True)
@@ -95,12 +89,7 @@ def probe_features(
     return np.hstack(blocks).astype(np.float32)
 
 
-def load_probe(name: str) -> LinearProbe:
-    """A shipped probe: `humor`, `safety`, or an independent second fit, `humor.second`."""
-    return read_probe(resources.files("palm_engine.rewards").joinpath("weights", f"{name}.json"))
-
-
-def read_probe(file: Traversable) -> LinearProbe:
+def read_probe(file: Path) -> LinearProbe:
     """A probe from its file.
 
     Raises:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Activation = Literal["sigmoid", "softmax", "range"]
+AnswerTrait = Literal["safety", "humor", "brevity", "fit"]
 
 
 class RewardPart(BaseModel):
@@ -113,7 +114,7 @@ class AnswerSettings(RewardPart):
     """
 
     kind: Literal["answer"]
-    trait: Literal["safety", "humor", "brevity", "fit"]
+    trait: AnswerTrait
     folder: Path = Field(description="of the reward model: heads fit, care, humor, harm, risk")
 
     @property

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from palm_engine.bundle.folder import Bundle
+from palm_engine.bundle.schema import TraitInfo
 
 
 class Scorer:
     """Scores single answers with the rewards that the bundle's traits name."""
 
     def __init__(self, bundle: Bundle) -> None:
-        from palm_engine.rewards import reward_names
-
         self._rewards = {t.name: t.reward for t in bundle.manifest.traits}
-        known = reward_names()
-        self.missing = [f"{t} ({r})" for t, r in self._rewards.items() if r not in known]
+        self.missing = [
+            f"{t.name} ({t.reward}{why})"
+            for t in bundle.manifest.traits
+            if (why := _why_not(t)) is not None
+        ]
 
     def __call__(self, prompt: str, text: str, tokens: int) -> dict[str, float]:
         """Scores in [0, 1] by trait.
 
-        Empty where a trait's reward isn't registered here (`missing` names them).
+        Empty where a trait's reward isn't registered here, or is another than the one that scored
+        the bundle's answers (`missing` names them).
 
         `tokens` is the answer's length in the base model's tokens. Raises DependencyError without
         the extra 'lm'.
@@ -31,3 +34,15 @@ class Scorer:
             trait: float(get_reward(reward).score([prompt], [text], [tokens])[0])
             for trait, reward in self._rewards.items()
         }
+
+
+def _why_not(trait: TraitInfo) -> str | None:
+    """Why the trait's reward can't score beside the recorded answers, or None where it can."""
+    from palm_engine.rewards import get_reward, reward_names
+    from palm_engine.rewards.interface import fingerprint_of
+
+    if trait.reward not in reward_names():
+        return ""
+    recorded = trait.reward_sha256
+    changed = recorded is not None and recorded != fingerprint_of(get_reward(trait.reward))
+    return ", changed since" if changed else None

@@ -24,7 +24,7 @@ def test_the_demo_configuration_is_valid() -> None:
     ("old", "new", "match"),
     [
         ("seed = ", "sede = ", "sede: unknown key"),
-        ("temperature = 0.7", "temperature = 7", "sampling.temperature"),
+        ("temperature = 0.5", "temperature = 7", "sampling.temperature"),
         ("[[styles]]\nname = ", "[[styles]]\nname = 'base' #", "kept for the unadapted"),
         ("rank = 4", 'rank = "four"', "training.rank"),
         ('name = "demo"', 'name = ".demo"', "name: String should match"),
@@ -44,3 +44,12 @@ def test_mistakes_are_named(tmp_path: Path, old: str, new: str, match: str) -> N
 def test_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         load_config(tmp_path / "none.toml")
+
+
+def test_only_regression_goes_on_from_an_adapter(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    text = DEMO.read_text()
+    path.write_text(text.replace("[training]\n", '[training]\nmethod = "dpo"\n'))
+    with pytest.raises(ConfigError, match=r"warm_start: .*'dpo' begins at the base"):
+        load_config(path)
+    assert load_config(DEMO).rounds.warm_start

@@ -45,23 +45,22 @@ def labelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_separable_labels_are_told_apart(labelled: Path, tmp_path: Path) -> None:
-    cards = fit.fit_probes(labelled, labelled, tmp_path / "weights")
-    assert [c["name"] for c in cards] == ["humor", "humor.second", "safety", "safety.second"]
-    for card in cards:
+    for trait, features in (("humor", ("answer",)), ("safety", ("prompt", "answer", "product"))):
+        out = tmp_path / f"{trait}.json"
+        card = fit.fit_probe(labelled, trait, out, features, labelled)
         assert card["auroc_cross_validated"] > 0.95
-        assert card["auroc_other_part"] > 0.95
-        written = json.loads((tmp_path / "weights" / f"{card['name']}.json").read_text())
-        assert written["card"]["examples"] == card["examples"]
-        assert len(written["coefficients"]) == 384 * len(written["features"])
-    # The two judges of a trait share no topic.
-    assert cards[0]["topics"] + cards[1]["topics"] == 48
+        assert card["auroc_model_outputs"] > 0.95
+        assert card["topics"] == 48
+        written = json.loads(out.read_text())
+        assert written["card"] == card
+        assert len(written["coefficients"]) == 384 * len(features)
 
 
 def test_shuffled_labels_are_not(labelled: Path, tmp_path: Path) -> None:
     frame = pd.read_csv(labelled)
     frame["humor"] = np.random.default_rng(1).permutation(frame["humor"])
     frame.to_csv(labelled, index=False)
-    humor = fit.fit_probes(labelled, labelled, tmp_path / "weights")[0]
+    humor = fit.fit_probe(labelled, "humor", tmp_path / "humor.json")
     assert humor["auroc_cross_validated"] < 0.7
 
 
@@ -84,8 +83,8 @@ def test_wrong_tables_are_refused_before_anything_is_written(
         frame[column] = value
     frame.to_csv(labelled, index=False)
     with pytest.raises(InvalidInputError, match=match):
-        fit.fit_probes(labelled, labelled, tmp_path / "weights")
-    assert not (tmp_path / "weights").exists()
+        fit.fit_probe(labelled, "humor", tmp_path / "humor.json")
+    assert not (tmp_path / "humor.json").exists()
 
 
 def test_a_probe_of_ones_own_is_fitted_and_used_by_a_configuration(

@@ -44,12 +44,15 @@ def test_unknown_rewards_are_refused_with_the_known_ones() -> None:
         get_reward("speed")
 
 
-def test_probe_cards_say_what_they_are() -> None:
-    for name in ("humor", "safety", "humor.second", "safety.second"):
+def test_the_demos_rewards_say_what_they_are_and_share_one_model() -> None:
+    traits = ("safety", "humor", "brevity", "fit")
+    for name in traits:
         card = get_reward(name).card  # type: ignore[attr-defined]
-        assert card["use"] == "a demo probe, not a moderation tool"
-        assert 0.5 < card["auroc_model_outputs"] <= 1
-        assert card["known_failures"]
+        assert card["use"] == "for a demonstration, not for moderation"
+        assert 0.7 < card["AUROC of humor on outputs"] <= 1
+        assert card["meaning"]
+        assert card["known failures"]
+    assert len({fingerprint_of(get_reward(name)) for name in traits}) == len(traits)
 
 
 def test_a_reward_is_made_once() -> None:

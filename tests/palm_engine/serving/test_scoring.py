@@ -1,0 +1,39 @@
+"""Fresh answers are scored by the bundle's own rewards, or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from palm_engine.bundle.folder import Bundle
+from palm_engine.rewards import get_reward
+from palm_engine.rewards.interface import fingerprint_of
+from palm_engine.serving.scoring import Scorer
+from tests.support.bundles import make_bundle
+
+
+def measured(bundle: Bundle, **changes: object) -> Bundle:
+    """The bundle, all traits measured by `length`, changed."""
+    measure = {"reward": "length", "reward_sha256": fingerprint_of(get_reward("length"))}
+    traits = tuple(t.model_copy(update=measure | changes) for t in bundle.manifest.traits)
+    return Bundle(bundle.folder, bundle.manifest.model_copy(update={"traits": traits}))
+
+
+def test_an_answer_is_scored_by_the_reward_of_the_recorded_ones(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "b")
+    scorer = Scorer(measured(bundle))
+    assert scorer.missing == []
+    assert scorer("Why?", "Because.", 8) == dict.fromkeys(bundle.traits, 0.5)
+    assert scorer("Why?", "...", 8) == dict.fromkeys(bundle.traits, 0.0)
+
+
+def test_another_reward_of_the_same_name_scores_nothing(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "b")
+    for changes, why in (
+        ({"reward_sha256": "0" * 64}, f"{bundle.traits[0]} (length, changed since)"),
+        ({"reward": "nobody knows"}, f"{bundle.traits[0]} (nobody knows)"),
+    ):
+        scorer = Scorer(measured(bundle, **changes))
+        assert scorer.missing[0] == why
+        assert scorer("Why?", "Because.", 8) == {}
+    # Recorded before rewards had fingerprints: nothing is known against it.
+    assert Scorer(measured(bundle, reward_sha256=None)).missing == []
