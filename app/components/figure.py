@@ -5,13 +5,17 @@ The image as SVG or PNG (made in the browser), the numbers behind it as CSV.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+SCRIPT = Path(__file__).resolve().parent / "browser" / "save.js"
+_save = st.components.v2.component("palm_atlas.save", js=SCRIPT.read_text(encoding="utf-8"))
 RISKY = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -35,22 +39,19 @@ def show(
 
     `name` is the files' name.
     """
-    kind = st.session_state.get(f"format.{key}") or "svg"
     event = st.plotly_chart(
         figure,
         key=key,
         alt=alt,
         config={
             "displaylogo": False,
-            "toImageButtonOptions": {"format": kind, "filename": name, "scale": 2},
+            "toImageButtonOptions": {"format": "svg", "filename": name, "scale": 2},
         },
         **more,
     )
     with st.popover("Download", icon=":material/download:", key=f"download.{key}"):
-        st.segmented_control(
-            "Image", ["svg", "png"], default="svg", key=f"format.{key}", format_func=str.upper
-        )
-        st.caption("The camera above the figure saves the image in this format.")
+        # As Streamlit writes keys into classes.
+        _save(key=f"save.{key}", data={"chart": re.sub(r"[^a-zA-Z0-9_-]", "-", key)})
         st.download_button(
             "Numbers as CSV",
             csv_text(numbers),

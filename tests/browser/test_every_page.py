@@ -203,3 +203,19 @@ def test_the_menu_of_a_phone_closes_when_a_page_was_chosen(browser: Any, url: st
         timeout=20_000,
     )
     phone.close()
+
+
+def test_a_charts_image_is_saved_in_one_click(page: Any, url: str) -> None:
+    open_page(page, url, "tradeoff")
+    opener = page.locator("[class*=st-key-download] button").first
+    until(opener)
+    for kind, begins in (("PNG", b"\x89PNG"), ("SVG", b"<svg")):
+        button = page.get_by_role("button", name=f"Image as {kind}")
+        if not button.is_visible():
+            opener.click()
+        until(button)
+        with page.expect_download() as saved:
+            button.click()
+        path = Path(saved.value.path())
+        assert saved.value.suggested_filename.endswith(f".{kind.lower()}")
+        assert path.read_bytes().startswith(begins)
