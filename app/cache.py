@@ -23,7 +23,7 @@ from palm_engine.analysis.plan import PlanInfo, built_resolution, plan
 from palm_engine.analysis.story import Story, best_single, story
 from palm_engine.analysis.verdict import Verdict, verdict
 from palm_engine.bundle.folder import MANIFEST_FILE, Bundle, list_bundles, read_bundle
-from palm_engine.errors import BundleError
+from palm_engine.errors import BundleError, PalmError
 from palm_engine.geometry.fields import Coverage, coverage, region_shares
 from palm_engine.geometry.gap import WorstGap, worst_gap
 from palm_engine.geometry.region import Region
@@ -365,6 +365,17 @@ def _own(of: Bundle) -> state.Portfolio:
 def host() -> ModelHost:
     """The one loaded model of this server, shared by all sessions."""
     return ModelHost()
+
+
+@st.cache_data(show_spinner=False, max_entries=16, ttl=60)
+def base_gigabytes(source: str) -> float | None:
+    """What a base model's weights take at two bytes per parameter, in GB; None if it isn't here."""
+    from palm_engine.lm.base_model.source import is_ready, parameter_count
+
+    try:
+        return 2 * parameter_count(source) / 1e9 if is_ready(source) else None
+    except (PalmError, ImportError):
+        return None
 
 
 @st.cache_data(show_spinner=False, max_entries=8, ttl=60)

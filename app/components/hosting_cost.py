@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
+from app import cache
 from app.components import figure
 from app.errors import shows_errors
 from palm_engine.analysis.curves import CurveInfo
@@ -22,7 +23,7 @@ def adapter_megabytes(bundle: Bundle) -> float | None:
     inside = bundle.folder.resolve()
     files = [f.resolve() for f in (bundle.folder / "adapters").glob("*/adapter_model.safetensors")]
     sizes = [f.stat().st_size for f in files if f.is_relative_to(inside)]
-    return sum(sizes) / len(sizes) / 2**20 if sizes else None
+    return sum(sizes) / len(sizes) / 1e6 if sizes else None
 
 
 def ask(bundle: Bundle) -> tuple[Assumptions, str]:
@@ -30,8 +31,21 @@ def ask(bundle: Bundle) -> tuple[Assumptions, str]:
     name = bundle.folder.name
     measured = adapter_megabytes(bundle)
     one, two, three = st.columns(3)
+    source = None if bundle.manifest.base is None else bundle.manifest.base.source
+    held = None if source is None else cache.base_gigabytes(source)
     base = one.number_input(
-        "Base model on the GPU (GB)", 0.0, 2000.0, 1.0, 0.5, key=f"base_gb.{name}"
+        "Base model on the GPU (GB)",
+        0.0,
+        2000.0,
+        round(held or 1.0, 2),
+        0.5,
+        key=f"base_gb.{name}",
+        help=(
+            f"Measured: {held:.2f} GB, the base's parameters at two bytes each. Its cache comes on"
+            " top: some tenths of a GB per answer at once."
+            if held
+            else "An assumption: the base isn't on this machine."
+        ),
     )
     size = two.number_input(
         "One adapter on the GPU (MB)",
