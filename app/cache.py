@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import tempfile
-from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,11 +109,7 @@ def _written(folder: Path) -> int:
 @st.cache_resource(show_spinner="Opening the bundle", max_entries=8)
 def _read(folder: str, stamp: int) -> Bundle:
     found = read_bundle(Path(folder))
-    # Its tables now: later they may be another bundle's. The pool is the Plan page's alone, which
-    # says what is wrong with it.
-    for name in ("prompts", "samples", "pool_rewards"):
-        with suppress(BundleError) if name == "pool_rewards" else nullcontext():
-            getattr(found, name)
+    found.read_tables()  # later they may be another bundle's
     return found
 
 

@@ -253,6 +253,15 @@ class Bundle:
             )
         return rewards.reshape(len(counts), -1, len(self.traits))
 
+    def read_tables(self) -> None:
+        """Read all tables now: what can't be read is found, and later changes don't matter.
+
+        Raises:
+            BundleError: names the file, and the column and row where there is one.
+        """
+        for name in ("prompts", "samples", "pool_rewards"):
+            getattr(self, name)
+
     def answers(self, prompt_id: str, policies: Sequence[str]) -> pd.DataFrame:
         """Recorded answers of `policies` to one prompt, in that order of policies."""
         found = self._by_prompt.get(prompt_id)

@@ -101,9 +101,7 @@ def write_bundle(
             for file in ("adapter_config.json", "adapter_model.safetensors"):
                 shutil.copyfile(source / file, target / file)
         (part / MANIFEST_FILE).write_text(_as_text(manifest), encoding="utf-8")
-        written = read_bundle(part)
-        for table in (written.prompts, written.samples, written.pool_rewards):
-            del table  # read, so that nothing is put in place that can't be
+        read_bundle(part).read_tables()
     return read_bundle(folder)
 
 

@@ -160,9 +160,7 @@ def readers(folder: Path) -> dict[str, Callable[[random.Random], Path]]:
         content = (good / path.name).read_bytes()
         path.write_bytes(mutated(content, rng))
         try:
-            bundle = read_bundle(path.parent)
-            for found in (bundle.prompts, bundle.samples, bundle.pool_rewards):
-                del found
+            read_bundle(path.parent).read_tables()
         finally:
             shutil.copyfile(path, folder / "last")
             path.write_bytes(content)
