@@ -89,7 +89,7 @@ _HOMES = {
     "select": "analysis.choosing",
     "size_curve": "selection.minimum",
     "worst_gap": "geometry.gap",
-    "write_bundle": "bundle.folder",
+    "write_bundle": "bundle.writing",
 }
 
 

@@ -37,7 +37,7 @@ def read_table(path: Path, columns: Sequence[str], traits: Sequence[str]) -> pd.
     require_no_link(path)
     if not path.exists():
         return pd.DataFrame({c: pd.Series(dtype=object) for c in [*columns, *traits]})
-    frame = read_parquet(path, BundleError, "rebuild the bundle")
+    frame = read_parquet(path, BundleError, "rebuild it")
     missing = [c for c in (*columns, *traits) if c not in frame]
     if missing:
         raise BundleError(f"{path}: column {missing[0]!r} is missing")

@@ -113,7 +113,10 @@ def read_prompts(path: Path) -> pd.DataFrame:
     frame = _read(path, ("prompt_id", "kind", "split", "text"), "data.prompts")
     for column, bad in (
         ("split", ~frame["split"].isin(SPLITS)),
-        ("prompt_id", frame["prompt_id"].duplicated() | ~frame["prompt_id"].map(is_name)),
+        (
+            "prompt_id",
+            frame["prompt_id"].duplicated() | ~frame["prompt_id"].map(is_name).astype(bool),
+        ),
         ("text", frame["text"].str.strip() == ""),
     ):
         if bad.any():

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
@@ -249,8 +250,10 @@ def test_models_on_servers_answer_where_the_bundle_has_no_base(
     with fake_server(["big", "small"]) as (url, asked):
         served = {"a": f"big at {url}", "b": f"small at {url}"}
         (tmp_path / "served").mkdir()
-        for file in ("prompts.parquet", "samples.parquet"):
-            shutil.copy(portfolios / "demo" / file, tmp_path / "served" / file)
+        shutil.copy(portfolios / "demo" / "prompts.parquet", tmp_path / "served")
+        samples = pd.read_parquet(portfolios / "demo" / "samples.parquet")
+        own = samples[samples["policy"].isin(list(served))]
+        own.to_parquet(tmp_path / "served" / "samples.parquet", index=False)
         raw = json.loads((portfolios / "demo" / "portfolio.json").read_text())
         raw |= {"name": "served", "base": None}
         raw["members"] = [m for m in raw["members"] if m["policy"] in served]

@@ -35,7 +35,7 @@ def test_round_trip(tmp_path: Path) -> None:
 
 def test_rewriting_replaces_the_whole_folder_and_leaves_nothing_behind(tmp_path: Path) -> None:
     made = make_bundle(tmp_path / "demo", texts=False)
-    (tmp_path / "demo" / "stray.txt").write_text("old")
+    (tmp_path / "demo" / "adapters" / "old").mkdir(parents=True)
     write_bundle(tmp_path / "demo", made.manifest, {})
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["demo", "portfolio.json"]
 

@@ -12,7 +12,7 @@ import pytest
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import BundleError, ModelSourceError
 from palm_engine.serving.router import Router
-from tests.support.fakes import tiny_bundle
+from tests.support.fakes import tiny_base, tiny_bundle
 
 
 @pytest.fixture
@@ -21,16 +21,8 @@ def bundle(tmp_path: Path) -> Bundle:
     from palm_engine.lm.base_model.places import fingerprint
 
     made = tiny_bundle(tmp_path / "tiny")
-    folder = tmp_path / "the base"
-    folder.mkdir()
-    for name in (
-        "model.safetensors",
-        "config.json",
-        "fingerprint.json",
-        "evil.py",
-        "weights.bin",
-        "LICENSE",
-    ):
+    folder = tiny_base(tmp_path / "the base")
+    for name in ("evil.py", "weights.bin", "LICENSE"):
         (folder / name).write_text("{}")
     manifest = made.manifest.model_copy(
         update={
@@ -48,11 +40,9 @@ def test_an_export_is_whole_and_its_command_names_every_adapter(
     from palm_engine.serving.export_vllm import export_vllm
 
     done = export_vllm(bundle, tmp_path / "out dir")
-    assert sorted(p.name for p in (tmp_path / "out dir" / "base").iterdir()) == [
-        "LICENSE",
-        "config.json",
-        "model.safetensors",
-    ]
+    copied = {p.name for p in (tmp_path / "out dir" / "base").iterdir()}
+    assert {"LICENSE", "config.json", "model.safetensors", "tokenizer.json"} <= copied
+    assert not copied & {"evil.py", "weights.bin", "fingerprint.json"}
     assert {p.name for p in (tmp_path / "out dir" / "licences").iterdir()} == {
         "LICENSE",
         "NOTICE",

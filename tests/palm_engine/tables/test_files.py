@@ -72,7 +72,7 @@ def test_an_object_of_objects_names_its_rows(tmp_path: Path) -> None:
         ("t.jsonl", "[1]\n", "row 1: not an object"),
         ("t.json", "[1, 2]", "list of objects"),
         ("t.json", "{", "can't be read"),
-        ("t.parquet", "no parquet", "can't be read"),
+        ("t.parquet", "no parquet", "not a readable Parquet"),
         ("t.xlsx", "x", r"\.csv"),
     ],
 )

@@ -42,7 +42,8 @@ def test_missing_is_not_wrong() -> None:
     assert read.missing.tolist() == [True] * 5 + [False] * 4
     assert read.wrong.tolist() == [False] * 6 + [True] * 3
     assert numbers_of(pd.Series([1.0, np.nan, np.inf])).wrong.tolist() == [False, False, True]
-    assert numbers_of(pd.Series([True, False])).values.tolist() == [1, 0]
+    for odd in ([True, False], pd.to_datetime(["2026-01-01", "2026-01-02"]), [b"1", b"0"]):
+        assert numbers_of(pd.Series(odd)).wrong.tolist() == [True, True], "no measurements"
 
 
 @given(st.lists(st.floats(-1e9, 1e9, allow_nan=False), min_size=1, max_size=20))
