@@ -55,7 +55,7 @@ format: $(VENV)/.dev ## put the code into its format
 demo: $(VENV)/.app model ## rebuild the demo portfolio (hours on a laptop; goes on where it was stopped)
 	@PALM_DTYPE=bfloat16 $(BIN)/palm build configs/demo.toml --out portfolios/demo
 	@$(BIN)/palm rewards audit portfolios/demo || echo "The audit failed; the account says so."
-	@$(BIN)/palm interpolate portfolios/demo
+	@PALM_DTYPE=bfloat16 $(BIN)/palm interpolate portfolios/demo
 	@$(BIN)/palm account portfolios/demo --notes data/notes.md --out docs/demo.md
 
 fuzz: $(VENV)/.dev ## mutated tables, bundles and configurations for ten minutes (SEED=0, SECONDS=600)

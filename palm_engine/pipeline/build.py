@@ -131,6 +131,10 @@ class Build:
             None if plan is None else plan.planned_gap,
             certified,
         )
+        # A soup is three times an adapter, and can be made again from its parts.
+        policies = [
+            replace(p, adapter=None) if p.soup and p.name not in members else p for p in policies
+        ]
         manifest = assemble_manifest(
             self.config,
             policies,
