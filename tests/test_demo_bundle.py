@@ -110,7 +110,7 @@ def test_what_it_was_compared_with_and_who_read_it_is_recorded(demo: Bundle) -> 
 
 
 def test_what_its_rewards_can_be_fooled_by_is_recorded(demo: Bundle) -> None:
-    """One constant joke; not the prompt repeated, random words, silence or other prompts' answers."""
+    """One constant joke; not the prompt repeated, random words or silence."""
     audit = demo.manifest.reward_audit
     assert audit is not None
     assert {a.kind for a in audit.attacks} == {"constant", "parrot", "random words", "empty"}

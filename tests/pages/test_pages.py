@@ -454,7 +454,7 @@ def test_the_printed_report_has_map_curve_date_and_promise(bundles: Path) -> Non
     assert page.count("<polygon") >= 4
     assert "Worst gap by portfolio size" in page
     assert f"{time.strftime('%B %Y', time.gmtime())}" in page
-    assert "Whatever a user prefers, one of these 5 models loses at most" in page
+    assert "Whatever a user prefers, one of these 4 models loses at most" in page
     assert "http" not in page.replace("http-equiv", "")
     two = read_bundle(bundles / "two")
     assert "<svg" not in report(two, tuple(two.members), None)
