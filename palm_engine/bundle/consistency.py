@@ -16,7 +16,7 @@ from palm_engine.bundle.schema import (
     Reading,
     RewardAudit,
 )
-from palm_engine.bundle.tables import RESERVED
+from palm_engine.bundle.tables import require_unreserved
 from palm_engine.geometry.confidence import Bound
 
 # Of weights that must sum to 1, and of estimates beside their bounds: rounding in files.
@@ -30,11 +30,7 @@ def require_traits(traits: list[str], where: Mapping[str, tuple[float, float]]) 
         ValueError: names the field.
     """
     _require_distinct("traits", traits)
-    for trait in traits:
-        if trait in RESERVED:
-            raise ValueError(
-                f"traits: {trait!r} is a column of a bundle's tables; rename the trait"
-            )
+    require_unreserved(traits)
     for trait, (low, high) in where.items():
         if trait not in traits:
             raise ValueError(f"where: {trait!r} is not a trait")

@@ -22,6 +22,19 @@ _TEXTS = ("policy", "prompt_id", "source", "split", "text")
 _COUNTS = ("sample_id", "tokens")
 
 
+def require_unreserved(traits: Sequence[str]) -> None:
+    """Check that no trait is called like a column of the tables.
+
+    Raises:
+        ValueError: names the trait.
+    """
+    for trait in traits:
+        if trait in RESERVED:
+            raise ValueError(
+                f"traits: {trait!r} is a column of a bundle's tables; rename the trait"
+            )
+
+
 def read_table(path: Path, columns: Sequence[str], traits: Sequence[str]) -> pd.DataFrame:
     """A table of a bundle; empty where there is no such file.
 

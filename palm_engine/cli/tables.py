@@ -426,6 +426,8 @@ def _is_multiplicative(gap: str) -> bool:
 
 
 def _print_report(summary: SelectionReport, rewards: RewardTable, json: bool) -> None:
+    from palm_engine.cli.report import UNIFORM
+
     if json:
         write(summary.model_dump_json())
         return
@@ -474,7 +476,7 @@ def _print_report(summary: SelectionReport, rewards: RewardTable, json: bool) ->
         f"{share.share:.1%} of the weights have a gap of at most {share.threshold:g} (sampled)."
     )
     users = summary.users
-    who = f"{users.population} users" if users.population == "uniform" else users.population
+    who = f"{UNIFORM} users" if users.population == UNIFORM else users.population
     used = ", ".join(
         f"{rewards.labels.get(m, m)} {part:.0%}"
         for m, part in sorted(users.usage.items(), key=lambda item: -item[1])

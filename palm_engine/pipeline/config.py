@@ -22,7 +22,7 @@ from pydantic import (
 from palm_engine._json import read_text, reason
 from palm_engine.analysis.plan import RESOLUTION
 from palm_engine.bundle.names import Name
-from palm_engine.bundle.tables import RESERVED
+from palm_engine.bundle.tables import require_unreserved
 from palm_engine.bundle.validation import describe_validation_error
 from palm_engine.errors import ConfigError
 from palm_engine.lm.settings import SamplingSettings, TemplateSettings, TrainingSettings
@@ -266,11 +266,7 @@ class BuildConfig(Section):
                 f" {len(self.traits)} traits; from {wanted} (the adapters asked for) to"
                 f" {MOST_GRID_WEIGHTS:,} are needed"
             )
-        for trait in self.traits:
-            if trait.name in RESERVED:
-                raise ValueError(
-                    f"traits: {trait.name!r} is a column of a bundle's tables; rename the trait"
-                )
+        require_unreserved([t.name for t in self.traits])
         if len(set(self.plan.betas)) < len(self.plan.betas):
             raise ValueError("plan.betas: two are the same")
         made = [name for name in given if name.startswith(("lora-", "soup-"))]

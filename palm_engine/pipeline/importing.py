@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from palm_engine._types import Progress, no_progress
+from palm_engine.analysis.recommendation import FEWEST_PROMPTS
 from palm_engine.bundle.folder import Bundle
 from palm_engine.bundle.schema import Certificate
 from palm_engine.errors import InvalidInputError
@@ -27,7 +28,6 @@ from palm_engine.tables.reward_table import RewardTable
 from palm_engine.tables.to_bundle import save_table
 
 # Below this a half tells too little of the other.
-FEWEST_PROMPTS = 20
 SECONDS = 20.0
 
 

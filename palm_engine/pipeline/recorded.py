@@ -21,7 +21,7 @@ from palm_engine.pipeline.rewards import Measure, TraitRewards
 from palm_engine.pipeline.store import Store
 from palm_engine.pipeline.workers import run_tasks
 from palm_engine.rewards import get_reward, reward_names
-from palm_engine.rewards.interface import fingerprint_of
+from palm_engine.rewards.interface import is_other
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,7 @@ def recorded_rewards(bundle: Bundle, store: Store) -> tuple[TraitRewards, bool]:
             )
         reward = get_reward(trait.reward)
         measures.append(Measure(trait.name, reward, trait.reward))
-        recorded = trait.reward_sha256
-        changed |= recorded is not None and recorded != fingerprint_of(reward)
+        changed |= is_other(reward, trait.reward_sha256)
     return TraitRewards(measures, store), changed
 
 

@@ -110,3 +110,13 @@ def fingerprint_of(reward: Reward) -> str:
     except (OSError, TypeError):
         source = repr(type(reward))
     return hashlib.sha256(f"{reward.name}\n{source}".encode()).hexdigest()
+
+
+def is_other(reward: Reward, recorded: str | None) -> bool:
+    """Whether a reward is another than the one that a fingerprint was recorded of.
+
+    Args:
+        reward: as it is here.
+        recorded: the fingerprint; None where none was recorded: nothing is known against it.
+    """
+    return recorded is not None and recorded != fingerprint_of(reward)

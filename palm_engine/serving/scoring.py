@@ -39,10 +39,9 @@ class Scorer:
 def _why_not(trait: TraitInfo) -> str | None:
     """Why the trait's reward can't score beside the recorded answers, or None where it can."""
     from palm_engine.rewards import get_reward, reward_names
-    from palm_engine.rewards.interface import fingerprint_of
+    from palm_engine.rewards.interface import is_other
 
     if trait.reward not in reward_names():
         return ""
-    recorded = trait.reward_sha256
-    changed = recorded is not None and recorded != fingerprint_of(get_reward(trait.reward))
+    changed = is_other(get_reward(trait.reward), trait.reward_sha256)
     return ", changed since" if changed else None

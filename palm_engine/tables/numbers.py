@@ -59,7 +59,7 @@ def numbers_of(cells: pd.Series, decimal: Decimal = "auto") -> Numbers:
         decimal: the decimal sign; `auto` takes a comma where some cell can only be read so
             (`0,75`): `1,234` alone is one thousand two hundred and thirty-four.
     """
-    if pd.api.types.is_bool_dtype(cells) or not is_plain(cells):
+    if not is_plain(cells):
         missing = cells.isna().to_numpy()
         return Numbers(np.full(len(cells), np.nan), missing, ~missing, False)
     if pd.api.types.is_numeric_dtype(cells):

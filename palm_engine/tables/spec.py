@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from palm_engine.bundle.names import Name, safe_name
-from palm_engine.bundle.tables import RESERVED
+from palm_engine.bundle.tables import RESERVED, require_unreserved
 from palm_engine.bundle.validation import describe_validation_error
 from palm_engine.errors import InvalidInputError
 from palm_engine.tables.columns import MOST_TRAITS, Columns, recognise
@@ -85,8 +85,7 @@ class ImportSpec(SpecPart):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"traits: two are called {name!r}; name one of them otherwise")
-            if name in RESERVED:
-                raise ValueError(f"traits: {name!r} is a column of a bundle's tables; rename it")
+        require_unreserved(names)
         return self
 
     def command(self, table: Path | str, out: Path | str, recognised: Columns) -> str:
