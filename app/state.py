@@ -253,8 +253,10 @@ def said(bundle: Bundle, portfolio: Portfolio) -> tuple[Said, ...]:
 
 
 def say(bundle: Bundle, portfolio: Portfolio, answer: Said) -> None:
-    """Keep an answer."""
-    st.session_state[_said_key(bundle, portfolio)] = (*said(bundle, portfolio), answer)
+    """Keep an answer; a second one to the same question (a key pressed twice) is none."""
+    before = said(bundle, portfolio)
+    if answer.question not in {earlier.question for earlier in before}:
+        st.session_state[_said_key(bundle, portfolio)] = (*before, answer)
 
 
 def unsay(bundle: Bundle, portfolio: Portfolio, count: int = 1) -> None:

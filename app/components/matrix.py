@@ -89,6 +89,17 @@ def _open(bundle: Bundle, prompt_id: str) -> None:
     st.session_state[state.prompt_key(bundle)] = prompt_id
 
 
+def _step(bundle: Bundle, ids: Sequence[str], by: int) -> None:
+    """To the prompt `by` places after the open one.
+
+    From where it is when the key is pressed, not from what was shown then: a key that comes before
+    the page is drawn anew still runs the callback of the page before.
+    """
+    now = state.open_prompt(bundle)
+    at = ids.index(now) if now in ids else 0
+    _open(bundle, ids[min(max(at + by, 0), len(ids) - 1)])
+
+
 def _table(
     bundle: Bundle, made: AnswerMatrix, texts: pd.Series[str], ids: Sequence[str], chosen: str
 ) -> None:
@@ -162,8 +173,8 @@ def _steps(bundle: Bundle, ids: Sequence[str], chosen: str) -> None:
         key=f"previous.{name}",
         shortcut="k",
         disabled=at == 0,
-        on_click=_open,
-        args=(bundle, ids[max(at - 1, 0)]),
+        on_click=_step,
+        args=(bundle, ids, -1),
         width="stretch",
     )
     on.button(
@@ -171,8 +182,8 @@ def _steps(bundle: Bundle, ids: Sequence[str], chosen: str) -> None:
         key=f"next.{name}",
         shortcut="j",
         disabled=at == len(ids) - 1,
-        on_click=_open,
-        args=(bundle, ids[min(at + 1, len(ids) - 1)]),
+        on_click=_step,
+        args=(bundle, ids, 1),
         width="stretch",
     )
     where.caption(f"{at + 1:,} of {len(ids):,}")

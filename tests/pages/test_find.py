@@ -47,6 +47,13 @@ def test_answers_settle_a_member_whose_weights_every_page_then_uses(open_app: An
     assert app.session_state["moved.demo"] == 1
 
 
+def test_two_keys_before_the_page_is_drawn_anew_answer_one_question(open_app: Any) -> None:
+    app = open_app("demo", "find")
+    button(app, "first").click()
+    button(app, "both").click().run()
+    assert "Question 2" in html_part(app, "asked")
+
+
 def test_undo_brings_the_question_back_and_skip_another(open_app: Any) -> None:
     app = open_app("demo", "find")
     first = html_part(app, "asked")

@@ -649,3 +649,13 @@ def test_a_report_of_bounds_that_are_all_zero_is_printed() -> None:
     )
     page = report(replace(shipped, manifest=manifest), tuple(shipped.members), None)
     assert "Worst gap by portfolio size" in page
+
+
+def test_keys_step_from_where_the_key_before_went(open_app: Any) -> None:
+    # A second key can come before the page of the first one is drawn: its callback is the old one.
+    app = open_app("demo", "generations")
+    app.session_state["prompt.demo"] = "p1"
+    app.run()
+    app.session_state["prompt.demo"] = "p3"
+    app.button(key="previous.demo").click().run()
+    assert app.session_state["prompt.demo"] == "p2"
