@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from palm_engine._files import whole_file, write_whole
+from palm_engine._files import write_whole
 
 
 def training_key(*parts: object) -> str:
@@ -97,7 +97,7 @@ class Checkpoint:
             content: what else is needed, as JSON.
         """
         import torch
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         tensors = {f"best.{name}": tensor for name, tensor in best_state.items()}
         tensors["torch_rng"] = torch.get_rng_state()
@@ -107,8 +107,7 @@ class Checkpoint:
             for name, tensor in optimiser.state.get(parameter, {}).items():
                 tensors[f"{i}.{name}"] = tensor.detach().cpu().contiguous()
         about = {"key": self.key, "content": json.dumps(content)}
-        with whole_file(self.file) as part:
-            save_file(tensors, part, metadata=about)
+        write_whole(self.file, save(tensors, about))
 
     def clear(self) -> None:
         """Forget it: the adapter is written."""

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from palm_engine._files import whole_folder
+from palm_engine._files import whole_folder, write_whole
 from palm_engine._types import Floats, Notice
 from palm_engine.errors import DependencyError, ModelSourceError
 from palm_engine.lm.training import adapter_state, write_adapter_files
@@ -305,12 +305,12 @@ def _body(settings: RewardModelSettings, report: Notice) -> tuple[Any, Any, str]
 
 
 def _save(model: RewardModel, folder: Path, card: dict[str, Any]) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     write_adapter_files(model.body, adapter_state(model.body), folder)
     (folder / "README.md").unlink(missing_ok=True)
     heads = {k: v.detach().cpu().contiguous() for k, v in model.heads.state_dict().items()}
-    save_file(heads, folder / HEADS_FILE)
+    write_whole(folder / HEADS_FILE, save(heads))
     content = {
         "settings": model.settings.model_dump(mode="json"),
         "fingerprint": _body_fingerprint(model.settings),

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from palm_engine._files import whole_folder
+from palm_engine._files import whole_folder, write_whole
 from palm_engine.lm.checkpoint import Checkpoint, training_key
 from palm_engine.lm.generation.conversation import conversation_ids
 from palm_engine.lm.generation.likelihood import answer_logits
@@ -274,7 +274,7 @@ def write_adapter_files(adapted: Any, state: dict[str, Any], folder: Path) -> No
         state: its weights, as `adapter_state` gives them.
         folder: to write into.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     config = adapted.peft_config["default"]
     # Don't leak the local path of the base model; it is never followed when loading.
@@ -282,5 +282,6 @@ def write_adapter_files(adapted: Any, state: dict[str, Any], folder: Path) -> No
     config.inference_mode = True
     # A set otherwise, written in any order: the same training would give another hash.
     config.target_modules = sorted(config.target_modules)
-    save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    # Not save_file: what it raises on a full disk is no OSError.
+    write_whole(folder / "adapter_model.safetensors", save(state, {"format": "pt"}))
     config.save_pretrained(folder)

@@ -312,6 +312,11 @@ BASES: list[tuple[str, Callable[[Path], object], str]] = [
         template("{% for i in range(999999999999) %}x{% endfor %}"),
         "template",
     ),
+    (
+        "a template with loops in loops",
+        template("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"),
+        "takes more than 2 seconds",
+    ),
     ("a template that isn't one", template("{% if %}"), "template"),
     ("a template that refuses", template("{{ raise_exception('no') }}"), "template"),
     ("a hub id that isn't there", source("nobody/nothing"), "nobody/nothing"),

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from palm_engine._files import whole_folder
+from palm_engine._files import whole_folder, write_whole
 from palm_engine.errors import InvalidInputError
 from palm_engine.lm.adapters.files import CONFIG_FILE, WEIGHTS_FILE, read_adapter
 
@@ -32,7 +32,7 @@ def write_soup(folder: Path, parts: Mapping[Path, float]) -> Path:
         ModelSourceError: a part is no plain LoRA adapter.
     """
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     used = {part: float(w) for part, w in parts.items() if w != 0}
     if not used or not all(abs(w) < float("inf") for w in used.values()):
@@ -64,6 +64,6 @@ def write_soup(folder: Path, parts: Mapping[Path, float]) -> Path:
         "alpha_pattern": {p: r for p, r in sorted(ranks.items()) if r != most},
     }
     with whole_folder(folder) as written:
-        save_file(state, written / WEIGHTS_FILE, metadata={"format": "pt"})
+        write_whole(written / WEIGHTS_FILE, save(state, {"format": "pt"}))
         (written / CONFIG_FILE).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     return folder

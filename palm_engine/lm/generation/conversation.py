@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, NamedTuple
 
 from palm_engine.errors import ModelSourceError
 
+# Processor time that a chat template may take: the sandbox limits one loop, but not loops in loops.
+TEMPLATE_SECONDS = 2.0
 # Stands for an answer when it is looked up what a template puts behind one.
 ANSWER = "answer-0-answer"
 
@@ -80,7 +86,15 @@ def _rendered(tokenizer: Any, system: str, prompt: str, answer: str | None = Non
     from jinja2 import TemplateError
 
     # The sandbox stops long loops so, and what a template does to a value may be wrong.
-    failures = (TemplateError, OverflowError, RecursionError, TypeError, ValueError)
+    failures = (
+        TemplateError,
+        MemoryError,
+        OverflowError,
+        RecursionError,
+        TimeoutError,
+        TypeError,
+        ValueError,
+    )
 
     if getattr(tokenizer, "chat_template", "") is None:
         raise ModelSourceError(
@@ -92,12 +106,37 @@ def _rendered(tokenizer: Any, system: str, prompt: str, answer: str | None = Non
     joined = [{"role": "user", "content": f"{system}\n\n{prompt}" if system else prompt}, *said]
     options = {"tokenize": False, "add_generation_prompt": answer is None}
     try:
-        return str(tokenizer.apply_chat_template(separate, **options))
+        with _limited(TEMPLATE_SECONDS):
+            return str(tokenizer.apply_chat_template(separate, **options))
     except failures:
         try:
-            return str(tokenizer.apply_chat_template(joined, **options))
+            with _limited(TEMPLATE_SECONDS):
+                return str(tokenizer.apply_chat_template(joined, **options))
         except failures as error:
             raise ModelSourceError(f"the model's chat template fails: {error}") from error
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """Stop a template that takes more processor time than `seconds`.
+
+    Raises:
+        TimeoutError: it did.
+    """
+    end = time.thread_time() + seconds
+
+    def watch(frame: FrameType, _event: str, _argument: Any) -> Any:
+        if time.thread_time() > end:
+            raise TimeoutError(f"it takes more than {seconds:g} seconds")
+        # Line by line in what was compiled from a template, call by call elsewhere.
+        return watch if frame.f_code.co_filename.startswith("<") else None
+
+    before = sys.gettrace()
+    sys.settrace(watch)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
 
 
 class Batch(NamedTuple):

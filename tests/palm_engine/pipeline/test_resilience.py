@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Bundle]
     return folder, read_bundle(folder / "out")
 
 
-def command(folder: Path) -> subprocess.Popen[bytes]:
+def command(folder: Path, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     """`palm build` in a group of processes of its own."""
     words = ["build", "tiny.toml", "--out", "out", "--work", "kept"]
     return subprocess.Popen(
@@ -48,7 +49,7 @@ def command(folder: Path) -> subprocess.Popen[bytes]:
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=stderr,
         start_new_session=True,
     )
 
@@ -96,6 +97,53 @@ def test_killed_at_random_moments_it_ends_as_an_undisturbed_one(
     assert command(folder).wait(300) == 0
     assert result(read_bundle(folder / "out")) == result(expected)
     assert not [p for p in folder.rglob("*") if p.name.endswith((".old",))]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """A disk of its own of so many bytes; asked again, as large as that then."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def resized(size: int) -> Path:
+        how = "remount," if place.is_mount() else ""
+        words = ["mount", "-t", "tmpfs", "-o", f"{how}size={size}", "palm", str(place)]
+        if subprocess.run(words, capture_output=True).returncode != 0:
+            pytest.skip("only root may mount a small disk")
+        return place
+
+    try:
+        yield resized
+    finally:
+        if place.is_mount():
+            subprocess.run(["umount", str(place)], check=True)
+
+
+def test_on_a_full_disk_it_says_so_and_goes_on_when_there_is_room(
+    undisturbed: tuple[Path, Bundle], small_disk: Callable[[int], Path], tmp_path: Path
+) -> None:
+    project, expected = undisturbed
+    needed = size_of(project / "kept")
+    disk = small_disk(2 * size_of(project))
+    folder = again(project, disk / "p", kept=False)
+    given = shutil.disk_usage(disk).used
+    for share in (0.05, 0.3, 0.6, 0.9):
+        small_disk(int(given + share * needed))
+        running = command(folder, subprocess.PIPE)
+        _, message = running.communicate(timeout=300)
+        assert running.returncode == 2
+        assert b"No space left on device" in message
+        assert b"Traceback" not in message
+        assert not (folder / "out").exists()
+        assert not list(folder.rglob("*.part"))
+    small_disk(2 * size_of(project))
+    assert command(folder).wait(300) == 0
+    assert result(read_bundle(folder / "out")) == result(expected)
+
+
+def size_of(folder: Path) -> int:
+    """Bytes that a folder takes on a disk, in blocks of 4 KiB."""
+    return sum(-(-p.stat().st_size // 4096) * 4096 for p in folder.rglob("*") if p.is_file())
 
 
 def workers_of(folder: Path) -> list[int]:
