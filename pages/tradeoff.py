@@ -112,6 +112,8 @@ def multiplicative_band(
             resamples=BAND_RESAMPLES,
             multiplicative=True,
             report=lambda share: report(share, "resampling prompts"),
+            clusters=bundle.clusters_on("certify"),
+            span=bundle.span,
         )
 
     found = jobs.result_of(

@@ -22,6 +22,7 @@ ROLES = {
     "cost": "Cost taken off",
     "prompt_text": "Prompts' words",
     "sample": "Answer number",
+    "cluster": "Prompts' clusters",
     "tokens": "Answer length",
 }
 FIRST = 4

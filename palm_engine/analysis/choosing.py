@@ -114,7 +114,8 @@ def certify(
     names = portfolio.policies if isinstance(portfolio, Selection) else portfolio
     region = region_of(where, source.traits)
     rows = _rows(source, names)
-    return worst_gap_bound(scores, rows, confidence, resamples, seed, region)
+    clusters = source.clusters if isinstance(source, RewardTable) else source.clusters_on("certify")
+    return worst_gap_bound(scores, rows, confidence, resamples, seed, region, clusters, source.span)
 
 
 def plan(

@@ -5,6 +5,7 @@ The one source of the page, its JSON and the printable report.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,6 +16,9 @@ from palm_engine.geometry.confidence import Bound
 from palm_engine.geometry.fields import population, usage
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.simplex import named_weights, weights_text
+
+# A page says that prompts are too few where they may miss failures on more than this share.
+RAREST = 0.05
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,11 @@ class DiversityRow:
     worst_gap: float
 
 
+def _enough(confidence: float) -> int:
+    """How many prompts show a failure on RAREST of them at least once."""
+    return math.ceil(math.log(1 - confidence) / math.log(1 - RAREST))
+
+
 def _one_of(count: int) -> str:
     return "the one member" if count == 1 else f"one of the {count} members"
 
@@ -112,6 +121,8 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
         ),
     ]
     if bound is not None and certificate is not None:
+        unseen = bound.smallest_failure_seen
+        groups = "" if bound.clusters is None else f", in {bound.clusters} clusters,"
         many = (
             ""
             if own
@@ -124,11 +135,22 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
             Statement(
                 "Confidence",
                 f"With {bound.confidence:.0%} confidence the worst gap is at most {bound.upper:.4f}"
-                f" on prompts like the {bound.prompts} that it was certified on"
-                f" ({bound.resamples:,} resamples of whole prompts). Chosen on"
-                f" {certificate.selected_on}; certified on {certificate.certified_on}.{many}",
+                f" on prompts like the {bound.prompts}{groups} that it was certified on"
+                f" ({bound.resamples:,} random weightings of whole prompts, one that nobody saw"
+                f" among them, as bad as can be: failures on fewer than {unseen:.1%} of prompts may"
+                f" not show on so few). Chosen on {certificate.selected_on}; certified on"
+                f" {certificate.certified_on}.{many}",
             )
         )
+        if unseen > RAREST:
+            sentences.append(
+                Statement(
+                    "Too few prompts",
+                    f"Failures on up to {unseen:.0%} of prompts can go unseen on so few;"
+                    f" {_enough(bound.confidence)} prompts or more show those on {RAREST:.0%}.",
+                    warns=True,
+                )
+            )
     else:
         sentences.append(
             Statement(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,8 +119,8 @@ def _on_two_halves(
 
     Also the points (n, d) on that other half, and how many prompts it has.
     """
-    order = np.random.default_rng(seed).permutation(len(scores))
-    choose, measure = np.array_split(order, 2)
+    clusters = table.clusters
+    choose, measure = halves(len(scores), clusters, np.random.default_rng(seed))
     chosen = scores[choose].mean(axis=0)
     info = best_of_every_size(
         chosen, table.policies, most, seconds, lambda share, note: report(share / 2, note)
@@ -131,6 +132,8 @@ def _on_two_halves(
         scores[measure],
         portfolios,
         seed=seed,
+        clusters=None if clusters is None else [clusters[i] for i in measure],
+        span=table.span,
         report=lambda share: report(0.5 + share / 2, "Bounding the gap by resampling prompts"),
     )
     measured = CurveInfo(
@@ -143,3 +146,35 @@ def _on_two_halves(
         proved=info.proved,
     )
     return measured, points, len(measure)
+
+
+def halves(
+    count: int, clusters: Sequence[str] | None, rng: np.random.Generator
+) -> tuple[list[int], list[int]]:
+    """Prompts in two random halves: to choose on, and to measure on.
+
+    Args:
+        count: of prompts.
+        clusters: of each; those of a cluster stay together. None: each is one of its own.
+        rng: draws them.
+
+    Raises:
+        InvalidInputError: one cluster holds more than half of the prompts.
+    """
+    names = list(range(count)) if clusters is None else list(clusters)
+    places: dict[object, list[int]] = {}
+    for i, name in enumerate(names):
+        places.setdefault(name, []).append(i)
+    groups = list(places.values())
+    first: list[int] = []
+    second: list[int] = []
+    for i in rng.permutation(len(groups)):
+        # The smaller half first, so that odd counts leave one more to measure on.
+        half = first if len(first) + len(groups[i]) <= count // 2 else second
+        half += groups[i]
+    if not first or not second:
+        raise InvalidInputError(
+            f"the prompts are of {len(groups)} cluster(s), of which one is too large: a bound"
+            " needs prompts to choose on and others to measure on"
+        )
+    return sorted(first), sorted(second)

@@ -22,6 +22,7 @@ from palm_engine._types import Floats
 from palm_engine.bundle.manifest import FORMAT_VERSION, Manifest
 from palm_engine.bundle.schema import Candidate
 from palm_engine.bundle.tables import (
+    clusters_of,
     read_table,
     require_known,
     require_no_link,
@@ -30,6 +31,7 @@ from palm_engine.bundle.tables import (
 from palm_engine.bundle.upgrade import upgrade
 from palm_engine.bundle.validation import describe_validation_error
 from palm_engine.errors import BundleError
+from palm_engine.geometry.confidence import span_of
 from palm_engine.geometry.policies import policy_points
 from palm_engine.geometry.region import Region
 
@@ -151,6 +153,17 @@ class Bundle:
         return np.asarray(
             table.reshape(len(ids), len(self.policies), -1) - np.array(costs)[None, :, None]
         )
+
+    def clusters_on(self, split: str) -> list[str] | None:
+        """The cluster of each prompt of `scores_on`; None where prompts name none."""
+        rows = self.prompts[self.prompts["split"] == split]
+        return clusters_of(rows.sort_values("prompt_id"))
+
+    @property
+    def span(self) -> float:
+        """The largest gap that a single prompt can have, by the bundle's declared value."""
+        costs = np.array([c.kl_cost for c in self.manifest.candidates])
+        return span_of(costs if self.with_cost else None)
 
     @property
     def labels(self) -> list[str]:

@@ -91,6 +91,8 @@ def require_prompts(path: Path, prompts: pd.DataFrame) -> None:
         raise BundleError(
             f"{path}: prompt_id {prompts['prompt_id'][repeated].iloc[0]!r} is there twice"
         )
+    if "cluster" in prompts:
+        _require_texts(path, prompts, "cluster")
     strange = ~prompts["split"].isin(SPLITS)
     if strange.any():
         row = prompts[strange].iloc[0]
@@ -98,6 +100,11 @@ def require_prompts(path: Path, prompts: pd.DataFrame) -> None:
             f"{path}: prompt {row['prompt_id']!r} has split {row['split']!r}, which is none of"
             f" {', '.join(SPLITS)}"
         )
+
+
+def clusters_of(prompts: pd.DataFrame) -> list[str] | None:
+    """The cluster of each prompt, in their order; None where they name none."""
+    return list(prompts["cluster"]) if "cluster" in prompts else None
 
 
 def require_known(

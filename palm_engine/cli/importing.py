@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from palm_engine.tables.spec import ImportSpec
 
 commands = typer.Typer()
-COLUMN_OPTIONS = ("policy", "prompt", "prompt_text", "text", "sample", "cost", "tokens")
+COLUMN_OPTIONS = (
+    "policy",
+    "prompt",
+    "prompt_text",
+    "text",
+    "sample",
+    "cluster",
+    "cost",
+    "tokens",
+)
 
 
 @commands.command(name="import")
@@ -40,6 +49,10 @@ def import_(
     prompt_text: Annotated[str | None, typer.Option(help="Column of the prompts' words.")] = None,
     text: Annotated[str | None, typer.Option(help='Column of answers; "" for none.')] = None,
     sample: Annotated[str | None, typer.Option(help="Column that numbers answers.")] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="Column of groups of prompts that resemble each other."),
+    ] = None,
     cost: Annotated[
         str | None, typer.Option(help='Column taken off the value; "" for none.')
     ] = None,
@@ -88,6 +101,7 @@ def import_(
         "prompt_text": prompt_text,
         "text": text,
         "sample": sample,
+        "cluster": cluster,
         "cost": cost,
         "tokens": tokens,
     }

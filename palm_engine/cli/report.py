@@ -116,7 +116,13 @@ def report(
     multiplicative = found.gap.at_weights_multiplicative
     bound: Bound | None = None
     if table.scores is not None and len(table.scores) > 1:
-        bound = worst_gap_bound(table.scores, list(found.members), region=region)
+        bound = worst_gap_bound(
+            table.scores,
+            list(found.members),
+            region=region,
+            clusters=table.clusters,
+            span=table.span,
+        )
     return SelectionReport(
         method=found.method,
         members=members,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,11 +23,13 @@ from palm_engine.bundle.schema import (
     Diversity,
     OutsideTest,
 )
+from palm_engine.bundle.tables import clusters_of
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.confidence import (
     gap_difference_bound,
     mean_bound,
     simultaneous_bounds,
+    span_of,
     worst_gap_bound,
 )
 from palm_engine.geometry.envelope import upper_envelope
@@ -80,6 +83,10 @@ class Evaluated:
         """(prompts of the split, policies, traits), averaged over a prompt's answers."""
         ids = self.prompts.loc[self.prompts["split"] == split, "prompt_id"]
         return prompt_means(self.samples, policies or self.policies, list(ids), self.traits)
+
+    def clusters(self, split: str) -> list[str] | None:
+        """The cluster of each prompt of the split; None where prompts name none."""
+        return clusters_of(self.prompts[self.prompts["split"] == split])
 
     def values(self, split: str) -> Floats:
         """The candidates' scores less their costs, (prompts of the split, policies, traits)."""
@@ -172,11 +179,17 @@ def select_and_certify(
     certify_scores = data.values("certify")
     mean = certify_scores.mean(axis=0)
     exact = worst_gap(mean[rows], mean)
-    arguments = (settings.confidence, settings.resamples, seed)
-    bound = worst_gap_bound(certify_scores, rows, *arguments)
-    difference = gap_difference_bound(certify_scores, list(single), rows, *arguments)
+    arguments: dict[str, Any] = {
+        "confidence": settings.confidence,
+        "resamples": settings.resamples,
+        "seed": seed,
+        "clusters": data.clusters("certify"),
+        "span": span_of(np.array(list(data.costs.values()))),
+    }
+    bound = worst_gap_bound(certify_scores, rows, **arguments)
+    difference = gap_difference_bound(certify_scores, list(single), rows, **arguments)
     done(1)
-    bounds = simultaneous_bounds(certify_scores, [list(s.members) for s in curve], *arguments)
+    bounds = simultaneous_bounds(certify_scores, [list(s.members) for s in curve], **arguments)
     done(1)
     certificate = Certificate(
         scope="candidates",

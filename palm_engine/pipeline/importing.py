@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from palm_engine._types import Progress, no_progress
-from palm_engine.analysis.recommendation import FEWEST_PROMPTS
+from palm_engine.analysis.recommendation import FEWEST_PROMPTS, halves
 from palm_engine.bundle.folder import Bundle
 from palm_engine.bundle.schema import Certificate
+from palm_engine.bundle.tables import clusters_of
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.fields import region_centres
 from palm_engine.geometry.simplex import named_weights
@@ -94,11 +95,12 @@ def split_prompts(prompts: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Prompts with a random half each to choose and to certify on.
 
     Args:
-        prompts: with a column `split`, which is replaced.
+        prompts: with a column `split`, which is replaced; those of a `cluster` stay together.
         seed: of the draw.
     """
-    order = np.random.default_rng(seed).permutation(len(prompts))
-    split = np.where(order < len(prompts) // 2, "choose", "certify")
+    first, _ = halves(len(prompts), clusters_of(prompts), np.random.default_rng(seed))
+    split = np.full(len(prompts), "certify", dtype=object)
+    split[first] = "choose"
     return prompts.assign(split=split)
 
 

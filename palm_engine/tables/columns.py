@@ -46,6 +46,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "prompt_text": ("prompt_text", "prompt", "question", "instruction", "query", "input"),
     "text": ("text", "answer", "output", "response", "completion", "generation", "reply"),
     "sample": ("sample_id", "sample", "trial", "repeat", "generation_id"),
+    "cluster": ("cluster", "cluster_id", "prompt_cluster"),
     "cost": ("cost", "kl_cost"),
     "tokens": ("tokens", "n_tokens", "num_tokens", "output_tokens", "completion_tokens"),
 }
@@ -67,6 +68,7 @@ class Columns:
         prompt_text: the prompt's words.
         text: answers.
         sample: number of the answer to a prompt.
+        cluster: which prompts resemble each other: bounds count them as one.
         cost: in reward units, taken off the value.
         tokens: length of the answer.
         numeric: all others that hold numbers.
@@ -78,6 +80,7 @@ class Columns:
     prompt_text: str | None
     text: str | None
     sample: str | None
+    cluster: str | None
     cost: str | None
     tokens: str | None
     numeric: tuple[str, ...]
@@ -112,13 +115,16 @@ def recognise(frame: pd.DataFrame, decimal: Decimal = "auto") -> Columns:
     prompt_text = named("prompt_text", taken | {text}, False) if prompt else None
     taken |= {prompt, text, prompt_text}
     sample = named("sample", taken)
+    cluster = named("cluster", taken) if prompt else None
     # Taken by its name: a cost that can't be read must not be left out in silence.
     cost = named("cost", taken, True) or (plain.get("cost") if "cost" not in taken else None)
     tokens = named("tokens", taken, True) if prompt else None
-    taken |= {sample, cost, tokens}
+    taken |= {sample, cluster, cost, tokens}
     left = tuple(c for c in numeric if c not in taken)
     suggested = tuple(c for c in left if _looks_like_a_trait(c, frame[c], decimal))
-    return Columns(policy, prompt, prompt_text, text, sample, cost, tokens, left, suggested)
+    return Columns(
+        policy, prompt, prompt_text, text, sample, cluster, cost, tokens, left, suggested
+    )
 
 
 def _plain(name: str) -> str:

@@ -76,8 +76,8 @@ def import_table(file: TableFile, spec: ImportSpec) -> RewardTable:
 
 
 def _columns_of(spec: ImportSpec) -> list[str]:
-    named = (spec.policy, spec.prompt, spec.prompt_text, spec.text, spec.sample, spec.cost)
-    columns = [c for c in (*named, spec.tokens) if c is not None]
+    named = (spec.policy, spec.prompt, spec.prompt_text, spec.text, spec.sample, spec.cluster)
+    columns = [c for c in (*named, spec.cost, spec.tokens) if c is not None]
     return [*columns, *(t.column for t in spec.traits)]
 
 
@@ -88,7 +88,8 @@ def _named(file: TableFile, spec: ImportSpec) -> pd.DataFrame:
         InvalidInputError: a name is missing or no word, or there are too many policies.
     """
     frame = pd.DataFrame({"place": np.arange(len(file.frame))})
-    for column in (spec.policy, spec.prompt, spec.prompt_text, spec.text, spec.sample):
+    words = (spec.policy, spec.prompt, spec.prompt_text, spec.text, spec.sample, spec.cluster)
+    for column in words:
         if column is not None and not is_plain(file.frame[column]):
             raise InvalidInputError(
                 f"{file.name}, column {column}: holds neither words nor numbers; write it as text"
@@ -109,6 +110,7 @@ def _named(file: TableFile, spec: ImportSpec) -> pd.DataFrame:
         ("prompt_text", spec.prompt_text),
         ("text", spec.text),
         ("sample", spec.sample),
+        ("cluster", spec.cluster),
     ):
         if column is not None:
             frame[ours] = _words(file.frame[column])
@@ -299,6 +301,7 @@ def _long(
     record: ImportRecord,
 ) -> RewardTable:
     policies = list(dict.fromkeys(frame["policy"]))
+    _require_one_cluster(file, spec, frame)
     prompts, frame["prompt_id"] = _prompts(frame)
     keys = [frame["prompt_id"], frame["policy"]]
     if "sample" in frame and frame.duplicated(["policy", "prompt_id", "sample"]).any():
@@ -334,6 +337,25 @@ def _long(
     )
 
 
+def _require_one_cluster(file: TableFile, spec: ImportSpec, frame: pd.DataFrame) -> None:
+    """Check that all rows of a prompt name the same cluster.
+
+    Raises:
+        InvalidInputError: names a row that doesn't, or that names none.
+    """
+    if spec.cluster is None:
+        return
+    first = frame.groupby("prompt")["cluster"].transform("first")
+    bad = ((frame["cluster"] == "") | (frame["cluster"] != first)).to_numpy()
+    if bad.any():
+        row = int(bad.argmax())
+        raise InvalidInputError(
+            f"{file.row(int(frame['place'].iloc[row]))}, column {spec.cluster}: prompt"
+            f" {frame['prompt'].iloc[row][:80]!r} is in cluster {first.iloc[row]!r} in one row and"
+            f" in {frame['cluster'].iloc[row]!r} in another; every row of a prompt names the same"
+        )
+
+
 def _prompts(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
     """Prompts with ids and texts, in the order of the table; each row's prompt_id."""
     first = frame.drop_duplicates("prompt").reset_index(drop=True)
@@ -342,4 +364,6 @@ def _prompts(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
     ids = list(first["prompt"]) if short else [f"prompt-{i:04d}" for i in range(len(first))]
     text = first["prompt_text"] if "prompt_text" in first else first["prompt"]
     prompts = pd.DataFrame({"prompt_id": ids, "split": "all", "text": text})
+    if "cluster" in first:
+        prompts["cluster"] = first["cluster"]
     return prompts, frame["prompt"].map(dict(zip(first["prompt"], ids, strict=True)))

@@ -8,7 +8,9 @@ import pandas as pd
 
 from palm_engine._types import Floats
 from palm_engine.bundle.schema import ImportRecord
+from palm_engine.bundle.tables import clusters_of
 from palm_engine.errors import InvalidInputError
+from palm_engine.geometry.confidence import span_of
 from palm_engine.geometry.policies import policy_points
 
 
@@ -24,7 +26,7 @@ class RewardTable:
         scores: by prompt, rewards less costs, (prompts, n, d); None without prompts.
         labels: names for people, by policy, where they differ.
         warnings: what is odd about a policy's answers, by policy.
-        prompts: prompt_id, split, text; None without prompts.
+        prompts: prompt_id, split, text, and cluster where it is known; None without prompts.
         samples: policy, prompt_id, sample_id, text, tokens and a column per trait; None without
             prompts.
         record: where the table came from and what was done to it.
@@ -45,6 +47,16 @@ class RewardTable:
     def points(self) -> Floats:
         """Points u = v - c, shape (n, d)."""
         return policy_points(self.rewards, self.kl_cost)
+
+    @property
+    def clusters(self) -> list[str] | None:
+        """The cluster of each prompt of `scores`; None where every prompt is one of its own."""
+        return None if self.prompts is None else clusters_of(self.prompts)
+
+    @property
+    def span(self) -> float:
+        """The largest gap that a single prompt can have."""
+        return span_of(self.kl_cost)
 
     def row(self, policy: str) -> int:
         """The row of a policy, by its name or its label.

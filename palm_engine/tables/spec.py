@@ -73,6 +73,7 @@ class ImportSpec(SpecPart):
     prompt_text: str | None = None
     text: str | None = None
     sample: str | None = None
+    cluster: str | None = None
     cost: str | None = None
     tokens: str | None = None
     traits: tuple[TraitSpec, ...] = Field(min_length=2, max_length=MOST_TRAITS)
@@ -97,7 +98,7 @@ class ImportSpec(SpecPart):
             recognised: what would be taken if nothing was said.
         """
         words = ["palm", "import", str(table), "--out", str(out), "--policy", self.policy]
-        for option in ("prompt", "prompt_text", "text", "sample", "cost", "tokens"):
+        for option in ("prompt", "prompt_text", "text", "sample", "cluster", "cost", "tokens"):
             column = getattr(self, option)
             if column is not None or getattr(recognised, option) is not None:
                 words += [f"--{option.replace('_', '-')}", column or ""]
@@ -179,6 +180,7 @@ def spec_of(
         prompt_text=columns.prompt_text,
         text=columns.text,
         sample=columns.sample,
+        cluster=columns.cluster,
         cost=columns.cost,
         tokens=columns.tokens,
         traits=tuple(specs),

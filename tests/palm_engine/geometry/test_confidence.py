@@ -67,8 +67,63 @@ def test_simultaneous_bounds_are_not_sharper_than_single_ones() -> None:
 def test_paired_difference_sees_what_is_common_to_both() -> None:
     data = scores(200, 7)
     bound = gap_difference_bound(data, [0], [0, 1, 2], resamples=200)
-    assert bound.lower >= -1e-9  # adding members never widens a gap, in any resample
-    assert mean_bound(np.full(20, 0.3), resamples=50).lower == pytest.approx(0.3)
+    # Two portfolios bounded apart leave more open than their difference on the same prompts.
+    one, other = (worst_gap_bound(data, rows, resamples=200) for rows in ([0], [0, 1, 2]))
+    assert 0 < bound.lower < bound.estimate < bound.upper
+    assert bound.lower > one.lower - other.upper
+    assert bound.upper < one.upper - other.lower
+
+
+def test_what_no_prompt_shows_is_bounded_as_the_binomial_says() -> None:
+    # Nothing seen on n prompts: the exact one-sided bound on a rate is 1 - (1 - confidence)^(1/n).
+    for n in (20, 50, 300):
+        exact = 1 - 0.05 ** (1 / n)
+        bound = mean_bound(np.zeros(n), resamples=20_000)
+        assert bound.smallest_failure_seen == pytest.approx(exact)
+        assert bound.upper == pytest.approx(exact, rel=0.03)
+        assert bound.lower == pytest.approx(-exact, rel=0.03)
+        gap = worst_gap_bound(np.full((n, 2, 3), 0.5), [0], resamples=4000)
+        assert gap.estimate == 0
+        assert gap.upper == pytest.approx(exact, rel=0.1)
+        assert gap.lower == 0
+
+
+@pytest.mark.parametrize(("prompts", "rate"), [(50, 0.01), (50, 0.05), (100, 0.01), (300, 0.01)])
+def test_a_rare_failure_that_may_go_unseen_is_covered(prompts: int, rate: float) -> None:
+    # The member fails safety on a share of prompts, the other never does; a percentile bootstrap
+    # covers .40, .91, .64 and .93 of the runs (the audit of 25 November 2026).
+    rng = np.random.default_rng(prompts)
+    held = []
+    for seed in range(60):
+        drawn = np.full((prompts, 2, 2), 0.5)
+        drawn[:, :, 0] = 1.0
+        drawn[rng.random(prompts) < rate, 0, 0] = 0.0
+        bound = worst_gap_bound(drawn, [0], resamples=150, seed=seed)
+        held.append(bound.upper >= rate)
+    # Nominal 95 %; as above.
+    assert np.mean(held) > 0.86
+
+
+def test_prompts_of_a_cluster_count_as_one() -> None:
+    few = scores(30, 4)
+    copied = np.repeat(few, 5, axis=0)
+    clusters = list(np.repeat([f"{i:02d}" for i in range(30)], 5))
+    alone = worst_gap_bound(few, [0, 1], resamples=150, seed=2)
+    together = worst_gap_bound(copied, [0, 1], resamples=150, seed=2, clusters=clusters)
+    assert (together.lower, together.upper) == pytest.approx((alone.lower, alone.upper))
+    assert (together.clusters, together.prompts) == (30, 150)
+    assert together.smallest_failure_seen == alone.smallest_failure_seen
+    assert together.upper > worst_gap_bound(copied, [0, 1], resamples=150, seed=2).upper
+    with pytest.raises(InvalidInputError, match="at least two clusters"):
+        worst_gap_bound(few, [0], clusters=["a"] * 30)
+    with pytest.raises(InvalidInputError, match="29 clusters for 30 prompts"):
+        worst_gap_bound(few, [0], clusters=["a"] * 29)
+
+
+def test_costs_that_differ_widen_what_an_unseen_prompt_can_do() -> None:
+    data = scores(60, 4)
+    plain = worst_gap_bound(data, [0], resamples=150)
+    assert worst_gap_bound(data, [0], resamples=150, span=1.5).upper > plain.upper
 
 
 def test_too_few_prompts_are_refused() -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+import palm_engine as palm
 from palm_engine.bundle.folder import read_bundle
 from palm_engine.cli.main import app
 from palm_engine.geometry.gap import worst_gap
@@ -132,3 +133,42 @@ def test_wrong_options_are_named(
     assert code != 0
     assert re.search(why, output.replace("\n", " ")), output
     assert not (tmp_path / "out").exists()
+
+
+def test_clusters_stay_together_and_count_as_one(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    rows = [
+        (f"m{i}", f"q{q}", f"topic {q // 4}", *(rng.random(2) * 0.3 + 0.1 * i))
+        for i in range(3)
+        for q in range(48)
+    ]
+    frame = pd.DataFrame(rows, columns=["model", "prompt", "cluster", "x", "y"])
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    code, output = run("import", tmp_path / "t.csv", "--out", tmp_path / "with", "--k", 1)
+    assert code == 0, output
+    assert "--cluster cluster" in output.replace("\n", " ")
+    bundle = read_bundle(tmp_path / "with")
+    split = bundle.prompts.groupby("cluster")["split"].nunique()
+    assert (split == 1).all()
+    assert bundle.manifest.certificate is not None
+    bound = bundle.manifest.certificate.additive
+    assert (bound.prompts, bound.clusters) == (24, 6)
+    assert palm.certify(bundle, [bundle.policies[i] for i in bundle.members]).clusters == 6
+    # Nobody names them: more seems to be known.
+    frame.drop(columns="cluster").to_csv(tmp_path / "t.csv", index=False)
+    assert run("import", tmp_path / "t.csv", "--out", tmp_path / "without", "--k", 1)[0] == 0
+    alone = read_bundle(tmp_path / "without").manifest.certificate
+    assert alone is not None
+    assert alone.additive.clusters is None
+    assert alone.additive.upper < bound.upper
+    frame.loc[5, "cluster"] = "elsewhere"
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    code, output = run("import", tmp_path / "t.csv", "--out", tmp_path / "wrong")
+    assert code != 0
+    assert "row 7, column cluster: prompt 'q5' is in cluster" in " ".join(output.split())
+    frame["cluster"] = "one"
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    code, output = run("import", tmp_path / "t.csv", "--out", tmp_path / "wrong")
+    assert code != 0
+    assert "the prompts are of 1 cluster(s)" in " ".join(output.split())
+    assert not (tmp_path / "wrong").exists()
