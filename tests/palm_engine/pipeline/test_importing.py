@@ -161,11 +161,11 @@ def test_clusters_stay_together_and_count_as_one(tmp_path: Path) -> None:
     assert alone is not None
     assert alone.additive.clusters is None
     assert alone.additive.upper < bound.upper
-    frame.loc[5, "cluster"] = "elsewhere"
+    frame.loc[53, "cluster"] = "elsewhere"
     frame.to_csv(tmp_path / "t.csv", index=False)
     code, output = run("import", tmp_path / "t.csv", "--out", tmp_path / "wrong")
     assert code != 0
-    assert "row 7, column cluster: prompt 'q5' is in cluster" in " ".join(output.split())
+    assert "row 55, column cluster: prompt 'q5' is in cluster" in " ".join(output.split())
     frame["cluster"] = "one"
     frame.to_csv(tmp_path / "t.csv", index=False)
     code, output = run("import", tmp_path / "t.csv", "--out", tmp_path / "wrong")
