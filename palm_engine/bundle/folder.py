@@ -34,6 +34,7 @@ from palm_engine.errors import BundleError
 from palm_engine.geometry.confidence import span_of
 from palm_engine.geometry.policies import policy_points
 from palm_engine.geometry.region import Region
+from palm_engine.lm.settings import SamplingSettings
 
 MANIFEST_FILE = "portfolio.json"
 # Behind the name of a bundle that another took the place of.
@@ -158,6 +159,11 @@ class Bundle:
         """The cluster of each prompt of `scores_on`; None where prompts name none."""
         rows = self.prompts[self.prompts["split"] == split]
         return clusters_of(rows.sort_values("prompt_id"))
+
+    @property
+    def most_tokens(self) -> int:
+        """How long its answers may be; the usual length where they were not drawn here."""
+        return (self.manifest.sampling or SamplingSettings()).max_new_tokens
 
     @property
     def span(self) -> float:

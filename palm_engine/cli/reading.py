@@ -8,6 +8,7 @@ from typing import Annotated
 import pandas as pd
 import typer
 
+from palm_engine._csv import read_cells
 from palm_engine.cli.console import console, write
 from palm_engine.errors import InvalidInputError
 
@@ -84,6 +85,6 @@ def record(
 
 def _table(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path, keep_default_na=False, dtype=dict.fromkeys(NAMES, str))
-    except (OSError, ValueError) as error:
+        return read_cells(path, types=dict.fromkeys(NAMES, str))
+    except ValueError as error:
         raise InvalidInputError(f"{path}: can't be read as a table: {error}") from error

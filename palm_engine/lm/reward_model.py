@@ -19,8 +19,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from palm_engine._files import whole_folder, write_whole
+from palm_engine._json import read_json
 from palm_engine._types import Floats, Notice
 from palm_engine.errors import DependencyError, ModelSourceError
+from palm_engine.lm.generation.conversation import conversation_ids, turn_end_id
 from palm_engine.lm.training import adapter_state, write_adapter_files
 
 HEADS_FILE = "heads.safetensors"
@@ -73,13 +75,14 @@ class RewardModel:
         if self.is_encoder:
             pair = self.tokenizer(prompt, answer, truncation=True, max_length=most)
             return list(pair["input_ids"])
-        messages = [
-            {"role": "system", "content": ""},
-            {"role": "user", "content": prompt},
-            {"role": "assistant", "content": answer},
+        # What looks like a special token in an answer is text, as in a prompt.
+        options = {"add_special_tokens": False, "split_special_tokens": True}
+        end = turn_end_id(self.tokenizer)
+        ids = [
+            *conversation_ids(self.tokenizer, None, prompt),
+            *self.tokenizer(answer, **options)["input_ids"],
+            self.tokenizer.eos_token_id if end is None else end,
         ]
-        text = str(self.tokenizer.apply_chat_template(messages, tokenize=False)).rstrip("\n")
-        ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         # Cut in the answer, but keep the token that ends it: there the heads read.
         return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
 
@@ -216,23 +219,35 @@ def load_reward_model(folder: Path, report: Notice = lambda _: None) -> RewardMo
     """
     import torch
     from peft import PeftModel
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        content = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+        content = read_json(
+            folder / CARD_FILE, ModelSourceError, "write one with palm rewards train"
+        )
         settings = RewardModelSettings.model_validate(content["settings"])
+        expected = str(content["fingerprint"])
         state = load_file(folder / HEADS_FILE)
-    except (OSError, ValueError, KeyError) as error:
+        heads = torch.nn.Linear(state["weight"].shape[1], state["weight"].shape[0])
+        heads.load_state_dict({k: v.float() for k, v in state.items()})
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
         raise ModelSourceError(f"{folder}: no reward model ({error})") from error
     body, tokenizer, fingerprint = _body(settings, report)
-    if fingerprint != content["fingerprint"]:
+    if fingerprint != expected:
         raise ModelSourceError(
             f"{folder}: this reward model was trained on another {settings.base} (fingerprint"
-            f" {content['fingerprint'][:12]}..., here {fingerprint[:12]}...)"
+            f" {expected[:12]}..., here {fingerprint[:12]}...)"
         )
     merged = PeftModel.from_pretrained(body, str(folder)).merge_and_unload().eval()
-    heads = torch.nn.Linear(state["weight"].shape[1], state["weight"].shape[0])
-    heads.load_state_dict({k: v.float() for k, v in state.items()})
     return RewardModel(settings, merged, tokenizer, heads.eval())
 
 

@@ -222,7 +222,7 @@ def _registered(bundle: Bundle) -> dict[str, Reward]:
                 " be scored; name the configuration that it comes from (--rewards). Known are"
                 f" {', '.join(known)}"
             )
-    return {t.name: get_reward(t.reward) for t in bundle.manifest.traits}
+    return {t.name: get_reward(t.reward, bundle.most_tokens) for t in bundle.manifest.traits}
 
 
 def _scorer(

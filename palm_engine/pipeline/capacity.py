@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from palm_engine._json import read_json
 from palm_engine.errors import ConfigError
 from palm_engine.pipeline.config import BuildConfig
 
@@ -23,13 +22,14 @@ def require_context(config: BuildConfig, prompts: pd.DataFrame, base: Path) -> N
         base: folder of the base model.
 
     Raises:
+        ModelSourceError: the base's configuration can't be read.
         ConfigError: it is longer than the model's context; names prompt and figures.
     """
     from palm_engine.lm.base_model.load import token_counter
+    from palm_engine.lm.base_model.places import shape_of
 
-    shape = read_json(base / "config.json", ConfigError, "name another base")
-    most = shape.get("max_position_embeddings") if isinstance(shape, dict) else None
-    if not isinstance(most, int):
+    most = shape_of(base).get("max_position_embeddings")
+    if most is None:
         return
     count = token_counter(base)
     systems = ["", config.training.system or "", *(s.system for s in config.styles)]
@@ -55,9 +55,11 @@ def require_memory(config: BuildConfig, prompts: pd.DataFrame, base: Path) -> No
         base: folder of the base model.
 
     Raises:
+        ModelSourceError: the base's configuration can't be read.
         ConfigError: they don't; names the figures and what would fit.
     """
     from palm_engine.lm import memory
+    from palm_engine.lm.base_model.places import shape_of
     from palm_engine.lm.base_model.source import parameter_count
     from palm_engine.lm.devices import build_dtype, pick_device, pick_dtype
 
@@ -71,7 +73,7 @@ def require_memory(config: BuildConfig, prompts: pd.DataFrame, base: Path) -> No
         copies * parameter_count(str(base)),
         dtype,
         0,
-        read_json(base / "config.json", ConfigError, "name another base"),
+        shape_of(base),
         config.run.batch_size,
         letters // memory.LETTERS_PER_TOKEN,
         config.sampling.max_new_tokens,

@@ -85,7 +85,7 @@ def recorded_rewards(bundle: Bundle, store: Store) -> tuple[TraitRewards, bool]:
                 f"trait {trait.name!r}: reward {trait.reward!r} is not known here; name the"
                 " configuration that it comes from (--rewards)"
             )
-        reward = get_reward(trait.reward)
+        reward = get_reward(trait.reward, bundle.most_tokens)
         measures.append(Measure(trait.name, reward, trait.reward))
         changed |= is_other(reward, trait.reward_sha256)
     return TraitRewards(measures, store), changed

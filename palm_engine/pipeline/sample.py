@@ -13,6 +13,8 @@ from typing import Any
 
 import pandas as pd
 
+from palm_engine._csv import read_cells
+from palm_engine._json import reason
 from palm_engine.bundle.names import is_name
 from palm_engine.errors import ConfigError
 from palm_engine.lm.generation.conversation import Request
@@ -165,11 +167,14 @@ def _read(path: Path, columns: Sequence[str], field: str) -> pd.DataFrame:
         ConfigError: it can't be read, or lacks a column.
     """
     try:
-        is_file = path.is_file()
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file ({field} in the configuration)") from error
-    except (OSError, ValueError) as error:
+        there, is_file = path.exists(), path.is_file()
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read ({reason(error)}); {field} names it") from error
+    if not there:
+        raise ConfigError(f"{path}: no such file ({field} in the configuration)")
+    try:
+        frame = read_cells(path)
+    except ValueError as error:
         why = "no file" if not is_file else str(error).splitlines()[0][:200]
         raise ConfigError(
             f"{path}: can't be read as a CSV file in UTF-8 ({why}); {field} in the configuration"

@@ -10,14 +10,20 @@ from typing import get_args
 
 from palm_engine.rewards.interface import Reward
 from palm_engine.rewards.length import Length
-from palm_engine.rewards.registry import get_reward, make_reward, register_reward, reward_names
+from palm_engine.rewards.registry import (
+    get_reward,
+    make_reward,
+    register_by_length,
+    register_reward,
+    reward_names,
+)
 from palm_engine.rewards.settings import AnswerSettings, AnswerTrait
 
 _ANSWERS = Path(__file__).parent / "weights" / "answers"
 
-register_reward("length", partial(Length, 64))
+register_by_length("length", Length)
 for _trait in get_args(AnswerTrait):
     _settings = AnswerSettings(kind="answer", trait=_trait, folder=_ANSWERS)
-    register_reward(_trait, partial(make_reward, _settings))
+    register_by_length(_trait, partial(make_reward, _settings, Path(".")))
 
 __all__ = ["Reward", "get_reward", "make_reward", "register_reward", "reward_names"]

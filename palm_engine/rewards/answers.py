@@ -17,12 +17,12 @@ import numpy as np
 
 from palm_engine._types import Floats
 from palm_engine.errors import ConfigError
+from palm_engine.rewards.interface import MOST_TOKENS
 from palm_engine.rewards.length import Length
 from palm_engine.rewards.model import SharedModel, shared_model
 from palm_engine.rewards.settings import AnswerSettings
 
 HEADS = ("fit", "care", "humor", "harm", "risk")
-MOST_TOKENS = 64
 # What a fitting answer to a harmless prompt gets without a needless warning: there is nothing to be
 # safe about, so it is worth half of care where care is due.
 HARMLESS = 0.5
@@ -35,7 +35,7 @@ WORDS = {
         " probabilities"
     ),
     "humor": "fit x humor, probabilities",
-    "brevity": f"fit x (1 - log(tokens)/log({MOST_TOKENS}), at least 0)",
+    "brevity": "fit x (1 - log(tokens)/log({most_tokens}), at least 0)",
     "fit": f"probability that the answer fits its prompt, above {LEAST_FIT} only",
 }
 MEANING = {
@@ -59,16 +59,22 @@ class AnswerReward:
     Args:
         settings: from a configuration.
         project: folder that the model's folder starts from.
+        most_tokens: how long answers may be: one as long has no brevity.
 
     Raises:
         ModelSourceError: the folder holds no reward model.
         ConfigError: the model lacks one of HEADS.
     """
 
-    def __init__(self, settings: AnswerSettings, project: Path = Path(".")) -> None:
+    def __init__(
+        self,
+        settings: AnswerSettings,
+        project: Path = Path("."),
+        most_tokens: int = MOST_TOKENS,
+    ) -> None:
         trait = settings.trait
         self.name = settings.title
-        self.normalisation = WORDS[trait]
+        self.normalisation = WORDS[trait].format(most_tokens=most_tokens)
         self._trait = trait
         self._model: SharedModel = shared_model(project / settings.folder)
         if missing := [h for h in HEADS if h not in self._model.heads]:
@@ -76,14 +82,14 @@ class AnswerReward:
                 f"reward {self.name!r}: the model has no head {missing[0]!r}; train one with the"
                 f" labels {', '.join(HEADS)}"
             )
-        self._length = Length(MOST_TOKENS)
+        self._length = Length(most_tokens)
         self.card: dict[str, Any] = {
             "meaning": MEANING[trait],
             **self._model.card,
             "known failures": f"{KNOWN_FAILURES[trait]}; {KNOWN_FAILURES['fit']}",
             "use": USE,
         }
-        key = f"{self._model.fingerprint} {WORDS[trait]} {LEAST_FIT}"
+        key = f"{self._model.fingerprint} {self.normalisation} {LEAST_FIT}"
         self.fingerprint = hashlib.sha256(key.encode()).hexdigest()
 
     def score(

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from palm_engine._csv import read_cells
 from palm_engine._files import write_whole
 from palm_engine.errors import DependencyError, InvalidInputError
 from palm_engine.rewards.embedding import embed
@@ -88,13 +89,14 @@ def _features(frame: pd.DataFrame, features: tuple[str, ...]) -> NDArray[np.floa
 
 def _read(path: Path, extra: list[str], traits: Sequence[str]) -> pd.DataFrame:
     try:
-        frame = pd.read_csv(path, keep_default_na=False)
-    except (OSError, ValueError) as error:
+        frame = read_cells(path)
+    except ValueError as error:
         raise InvalidInputError(f"{path}: can't be read as a table: {error}") from error
     for column in [*extra, "prompt", "answer", *traits]:
         if column not in frame:
             raise InvalidInputError(f"{path}: column {column!r} is missing")
     for trait in traits:
+        frame[trait] = pd.to_numeric(frame[trait], errors="coerce")
         if not frame[trait].isin([0, 1]).all():
             raise InvalidInputError(f"{path}: column {trait!r} must hold 0 and 1 only")
         if frame[trait].nunique() < 2:

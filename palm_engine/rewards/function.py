@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import importlib.util
@@ -42,8 +43,9 @@ class FunctionReward:
             )
         self._function: Callable[..., Any] = function
         self._with_tokens = _positional(function) >= 3
-        # Of the whole file: what the function calls there changes scores too.
-        source = Path(module.__file__).read_bytes() if module.__file__ else b""
+        # Of whole files: what the function calls there changes scores too.
+        files = sorted(_files(Path(module.__file__), project)) if module.__file__ else []
+        source = b"".join(file.read_bytes() for file in files)
         self.fingerprint = hashlib.sha256(settings.entry.encode() + source).hexdigest()
 
     def score(
@@ -58,6 +60,25 @@ class FunctionReward:
 def _positional(function: Callable[..., Any]) -> int:
     kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
     return sum(p.kind in kinds for p in signature(function).parameters.values())
+
+
+def _files(file: Path, project: Path, known: frozenset[Path] = frozenset()) -> set[Path]:
+    """A module's file and those of the project that it imports, and those that they import."""
+    found = {file, *known}
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):  # a compiled module
+        return found
+    names = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{a.name}" for a in node.names)}
+    for name in names:
+        place = project.joinpath(*name.split("."))
+        for used in (place.with_suffix(".py"), place / "__init__.py"):
+            if used.is_file() and used not in found:
+                found |= _files(used, project, frozenset(found))
+    return found
 
 
 def _module(name: str, project: Path) -> ModuleType:

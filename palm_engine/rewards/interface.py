@@ -13,6 +13,8 @@ from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError, PalmError
 
 ROUNDING = 1e-6
+# How long answers may be where nobody says.
+MOST_TOKENS = 64
 
 
 class Reward(Protocol):

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from palm_engine._csv import read_cells
 from palm_engine._types import Floats
 from palm_engine.errors import ConfigError, DependencyError, GenerationError
 from palm_engine.rewards.settings import JudgeSettings
@@ -181,9 +181,9 @@ def _references(settings: JudgeSettings, project: Path) -> dict[str, str] | None
         return None
     path = project / settings.references
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        frame = read_cells(path)
         return dict(zip(frame["prompt"], frame["text"], strict=True))
-    except (OSError, ValueError, KeyError) as error:
+    except (ValueError, KeyError) as error:
         raise ConfigError(
             f"{path}: a judge's references are a CSV with columns prompt and text ({error})"
         ) from error

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from palm_engine._json import read_json
 from palm_engine._types import Floats
 from palm_engine.errors import ConfigError, ModelSourceError
 from palm_engine.rewards.settings import ModelSettings
 
 _MOST_KNOWN = 50_000
+_HINT = "write one with palm rewards train"
 
 
 class ModelReward:
@@ -64,17 +66,20 @@ class SharedModel:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            content = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-            weights = (folder / "adapter_model.safetensors").read_bytes()
-            heads = (folder / "heads.safetensors").read_bytes()
+            content = read_json(folder / "card.json", ModelSourceError, _HINT)
+            files = ("adapter_model.safetensors", "heads.safetensors", "adapter_config.json")
+            made_of = [(folder / name).read_bytes() for name in files]
+            # Whose base it is, and how much of an answer it reads.
+            made_of += [
+                json.dumps([content["settings"], content["fingerprint"]], sort_keys=True).encode()
+            ]
             self.heads: tuple[str, ...] = tuple(content["settings"]["heads"])
             self.card: dict[str, Any] = dict(content["card"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelSourceError(
-                f"{folder}: no reward model ({type(error).__name__}: {error}); write one with palm"
-                " rewards train"
+                f"{folder}: no reward model ({type(error).__name__}: {error}); {_HINT}"
             ) from error
-        self.fingerprint = hashlib.sha256(weights + heads).hexdigest()
+        self.fingerprint = hashlib.sha256(b"".join(made_of)).hexdigest()
         self._known: dict[tuple[str, str], Floats] = {}
         self._model: Any = None
 

@@ -7,7 +7,6 @@ file. Cheap, and easily fooled: `palm rewards audit` says how far.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from palm_engine._json import read_json
 from palm_engine._types import Floats
 from palm_engine.errors import ConfigError, InvalidInputError
 from palm_engine.rewards.embedding import DIMENSION, embed
@@ -96,7 +96,7 @@ def read_probe(file: Path) -> LinearProbe:
         ConfigError: the file is no probe.
     """
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
+        raw = read_json(file, ConfigError, "write one with palm rewards fit")
         features = tuple(raw["features"])
         coefficients = np.array(raw["coefficients"], dtype=float)
         probe = LinearProbe(
@@ -106,7 +106,7 @@ def read_probe(file: Path) -> LinearProbe:
             float(raw["intercept"]),
             dict(raw["card"]),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise ConfigError(
             f"{file}: no probe ({type(error).__name__}: {error}); write one with palm rewards fit"
         ) from error

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from palm_engine.errors import InvalidInputError
 from palm_engine.rewards.gated import Gated
-from palm_engine.rewards.interface import Reward
+from palm_engine.rewards.interface import MOST_TOKENS, Reward
 from palm_engine.rewards.settings import (
     AnswerSettings,
     ClassifierSettings,
@@ -22,7 +22,8 @@ from palm_engine.rewards.settings import (
 )
 
 _makers: dict[str, Callable[[], Reward]] = {}
-_made: dict[str, Reward] = {}
+_by_length: dict[str, Callable[[int], Reward]] = {}
+_made: dict[tuple[str, int], Reward] = {}
 _lock = threading.RLock()
 
 
@@ -34,31 +35,57 @@ def register_reward(name: str, make: Callable[[], Reward]) -> None:
         make: called once, when the reward is first used.
     """
     with _lock:
+        _forget(name)
         _makers[name] = make
-        _made.pop(name, None)
+
+
+def register_by_length(name: str, make: Callable[[int], Reward]) -> None:
+    """The same for a reward that depends on how long answers may be.
+
+    Args:
+        name: the name; a reward registered under it before is replaced.
+        make: from the most tokens of an answer; called once for each.
+    """
+    with _lock:
+        _forget(name)
+        _by_length[name] = make
+
+
+def _forget(name: str) -> None:
+    _makers.pop(name, None)
+    _by_length.pop(name, None)
+    for key in [k for k in _made if k[0] == name]:
+        del _made[key]
 
 
 def reward_names() -> list[str]:
     """All registered names, sorted."""
-    return sorted(_makers)
+    return sorted({*_makers, *_by_length})
 
 
-def get_reward(name: str) -> Reward:
+def get_reward(name: str, most_tokens: int = MOST_TOKENS) -> Reward:
     """The reward called `name`.
+
+    Args:
+        name: as it is registered.
+        most_tokens: how long answers may be, for rewards of length.
 
     Raises:
         InvalidInputError: no reward is registered under the name; the message lists those that are.
     """
     with _lock:
-        if name not in _makers:
+        if name not in _makers and name not in _by_length:
             known = ", ".join(reward_names())
             raise InvalidInputError(f"reward {name!r} is not known; known are {known}")
-        if name not in _made:
-            _made[name] = _makers[name]()
-        return _made[name]
+        key = (name, most_tokens if name in _by_length else 0)
+        if key not in _made:
+            _made[key] = _makers[name]() if name in _makers else _by_length[name](most_tokens)
+        return _made[key]
 
 
-def make_reward(spec: RewardSpec, project: Path = Path("."), most_tokens: int = 64) -> Reward:
+def make_reward(
+    spec: RewardSpec, project: Path = Path("."), most_tokens: int = MOST_TOKENS
+) -> Reward:
     """The reward that a configuration names.
 
     Args:
@@ -70,8 +97,8 @@ def make_reward(spec: RewardSpec, project: Path = Path("."), most_tokens: int = 
         PalmError: it can't be made: no such name, file, module, model or label.
     """
     if isinstance(spec, str):
-        return get_reward(spec)
-    key = f"{project.resolve()} {most_tokens} {spec.model_dump_json()}"
+        return get_reward(spec, most_tokens)
+    key = (f"{project.resolve()} {spec.model_dump_json()}", most_tokens)
     with _lock:
         if key not in _made:
             made = _of_kind(spec, project, most_tokens)
@@ -103,7 +130,7 @@ def _of_kind(spec: RewardSettings, project: Path, most_tokens: int) -> Reward:
         case AnswerSettings():
             from palm_engine.rewards.answers import AnswerReward
 
-            return AnswerReward(spec, project)
+            return AnswerReward(spec, project, most_tokens)
         case FunctionSettings():
             from palm_engine.rewards.function import FunctionReward
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from palm_engine._csv import read_cells
 from palm_engine._files import write_whole
 from palm_engine._types import Floats, Progress, no_progress
 from palm_engine.errors import InvalidInputError
@@ -128,8 +129,8 @@ def mismatched(examples: pd.DataFrame, label: str, seed: int, times: int = 1) ->
 
 def _read(path: Path, heads: dict[str, float]) -> pd.DataFrame:
     try:
-        frame = pd.read_csv(path, keep_default_na=False)
-    except (OSError, ValueError) as error:
+        frame = read_cells(path)
+    except ValueError as error:
         raise InvalidInputError(f"{path}: can't be read as a table: {error}") from error
     for column in ("prompt", "answer", *heads):
         if column not in frame:

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from palm_engine._files import whole_folder
-from palm_engine._json import read_json
 from palm_engine.bundle.folder import Bundle
+from palm_engine.bundle.schema import BaseInfo
 from palm_engine.errors import BundleError, ModelSourceError
+from palm_engine.lm.base_model.places import shape_of
+from palm_engine.lm.settings import TemplateSettings
 from palm_engine.serving.router import Router
 
 # What vLLM takes for --max-lora-rank.
@@ -89,13 +91,13 @@ def export_vllm(
     adapters = [c.policy for c in candidates if c.adapter is not None]
     base = bundle.manifest.base
     with whole_folder(out) as part:
-        model = _base(base.source, base.fingerprint, part, report, download)
+        model = _base(base, bundle.manifest.template, part, report, download)
         rank = 0
         shape = empty_model(part / BASE_NAME) if adapters and model == BASE_NAME else None
         for policy in adapters:
             report(f"Copying the adapter {policy}")
             rank = max(rank, _adapter(bundle, policy, part / "adapters" / policy, shape))
-        command = _command(model, adapters, rank, _most_tokens(part / BASE_NAME / "config.json"))
+        command = _command(model, adapters, rank, _most_tokens(part / BASE_NAME))
         if bundle.manifest.template is not None:
             from palm_engine.lm.base_model.load import load_tokenizer
             from palm_engine.lm.base_model.source import resolve_base
@@ -118,16 +120,16 @@ def export_vllm(
     return VllmExport(out, command)
 
 
-def _most_tokens(config: Path) -> int:
+def _most_tokens(base: Path) -> int:
     """Tokens of prompt and answer together that the server sets memory aside for.
 
     MOST_TOKENS, or what the base can.
+
+    Raises:
+        ModelSourceError: the base's configuration can't be read.
     """
-    if not config.is_file():
-        return MOST_TOKENS
-    shape = read_json(config, ModelSourceError, "copy the model's folder as a whole")
-    known = shape.get("max_position_embeddings") if isinstance(shape, dict) else None
-    return min(int(known or MOST_TOKENS), MOST_TOKENS)
+    known = shape_of(base).get("max_position_embeddings") if base.is_dir() else None
+    return min(known or MOST_TOKENS, MOST_TOKENS)
 
 
 def _command(model: str, adapters: list[str], rank: int, tokens: int) -> tuple[str, ...]:
@@ -159,12 +161,19 @@ def _command(model: str, adapters: list[str], rank: int, tokens: int) -> tuple[s
 
 
 def _base(
-    source: str, wanted: str | None, part: Path, report: Callable[[str], None], download: bool
+    base: BaseInfo,
+    template: TemplateSettings | None,
+    part: Path,
+    report: Callable[[str], None],
+    download: bool,
 ) -> str:
     from palm_engine.lm.base_model import hub
+    from palm_engine.lm.base_model.load import check_base
     from palm_engine.lm.base_model.places import fingerprint
     from palm_engine.lm.base_model.source import resolve_base
 
+    source = base.source
+    wanted = base.fingerprint
     if hub.is_hub_id(source) and not Path(source).expanduser().is_dir():
         return source  # vLLM fetches it itself
     folder = resolve_base(source, report, download)
@@ -173,6 +182,7 @@ def _base(
             f"{folder}: isn't the base that this bundle's adapters were trained on (fingerprint"
             f" {wanted[:12]}...); restore it, or fetch it anew with palm base"
         )
+    check_base(folder, template)
     report("Copying the base model")
     target = part / BASE_NAME
     target.mkdir()

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from palm_engine._json import read_json
 from palm_engine._types import Progress
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import GenerationError, ModelSourceError
@@ -266,6 +265,7 @@ class ModelHost:
             ModelSourceError: not even one of each policy fits; names what would.
         """
         from palm_engine.lm.adapters.files import WEIGHTS_FILE, check_adapter_folder
+        from palm_engine.lm.base_model.places import shape_of
         from palm_engine.lm.base_model.source import parameter_count, resolve_base
         from palm_engine.lm.devices import pick_dtype
         from palm_engine.lm.memory import LETTERS_PER_TOKEN, estimate, free_bytes, require_fits
@@ -282,15 +282,11 @@ class ModelHost:
         for adapter in folders:
             check_adapter_folder(adapter)
         adapters = sum((f / WEIGHTS_FILE).stat().st_size // 2 for f in folders)
-        place = resolve_base(source, lambda _: None, False) / "config.json"
-        config = read_json(place, ModelSourceError, "copy the model's folder as a whole")
-        if not isinstance(config, dict):
-            raise ModelSourceError(f"{place}: no configuration; copy the model's folder as a whole")
         needed = estimate(
             parameter_count(source),
             dtype,
             adapters,
-            config,
+            shape_of(resolve_base(source, lambda _: None, False)),
             max(sum(c.passes for c in candidates), 1),
             self.limits.prompt_characters // LETTERS_PER_TOKEN,
             self.limits.new_tokens,

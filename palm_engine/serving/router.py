@@ -9,7 +9,6 @@ client.chat.completions.create(model=route.model, messages=route.messages("Tell 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from palm_engine._json import read_json
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.envelope import best_policy
 from palm_engine.geometry.simplex import weights_of
@@ -95,7 +95,7 @@ class Router:
             InvalidInputError: naming the file and the field.
         """
         try:
-            raw = json.loads(Path(path).read_text(encoding="utf-8"))
+            raw = read_json(Path(path), InvalidInputError, "write it anew with palm export")
             if raw["format_version"] != FORMAT_VERSION:
                 raise InvalidInputError(
                     f"{path}: format_version {raw['format_version']} is not {FORMAT_VERSION}"
@@ -108,9 +108,7 @@ class Router:
             router = cls(tuple(map(str, raw["traits"])), policies, models, systems, points)
         except InvalidInputError:
             raise
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInputError(f"{path}: can't be read ({type(error).__name__})") from error
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InvalidInputError(
                 f"{path}: not a routing file ({error}); write it anew with palm export"
             ) from error

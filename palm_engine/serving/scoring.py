@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from palm_engine.bundle.folder import Bundle
 from palm_engine.bundle.schema import TraitInfo
+from palm_engine.rewards import get_reward, reward_names
+from palm_engine.rewards.interface import is_other, scores_of
 
 
 class Scorer:
     """Scores single answers with the rewards that the bundle's traits name."""
 
     def __init__(self, bundle: Bundle) -> None:
-        self._rewards = {t.name: t.reward for t in bundle.manifest.traits}
+        traits = bundle.manifest.traits
+        most = bundle.most_tokens
         self.missing = [
-            f"{t.name} ({t.reward}{why})"
-            for t in bundle.manifest.traits
-            if (why := _why_not(t)) is not None
+            f"{t.name} ({t.reward}{why})" for t in traits if (why := _why_not(t, most)) is not None
         ]
+        self._rewards = {t.name: get_reward(t.reward, most) for t in traits if not self.missing}
 
     def __call__(self, prompt: str, text: str, tokens: int) -> dict[str, float]:
         """Scores in [0, 1] by trait.
@@ -23,25 +25,26 @@ class Scorer:
         Empty where a trait's reward isn't registered here, or is another than the one that scored
         the bundle's answers (`missing` names them).
 
-        `tokens` is the answer's length in the base model's tokens. Raises DependencyError without
-        the extra 'lm'.
+        Args:
+            prompt: the question.
+            text: the answer.
+            tokens: its length, in the base model's tokens.
+
+        Raises:
+            InvalidInputError: a reward fails, or gives something outside of [0, 1].
+            DependencyError: a reward needs the extra 'lm'.
         """
         if self.missing:
             return {}
-        from palm_engine.rewards import get_reward
-
         return {
-            trait: float(get_reward(reward).score([prompt], [text], [tokens])[0])
+            trait: float(scores_of(reward, [prompt], [text], [tokens])[0])
             for trait, reward in self._rewards.items()
         }
 
 
-def _why_not(trait: TraitInfo) -> str | None:
+def _why_not(trait: TraitInfo, most_tokens: int) -> str | None:
     """Why the trait's reward can't score beside the recorded answers, or None where it can."""
-    from palm_engine.rewards import get_reward, reward_names
-    from palm_engine.rewards.interface import is_other
-
     if trait.reward not in reward_names():
         return ""
-    changed = is_other(get_reward(trait.reward), trait.reward_sha256)
+    changed = is_other(get_reward(trait.reward, most_tokens), trait.reward_sha256)
     return ", changed since" if changed else None

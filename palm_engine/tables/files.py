@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from palm_engine._csv import read_cells
 from palm_engine._json import reason
 from palm_engine._parquet import most_cells, read_parquet
 from palm_engine.errors import InvalidInputError
@@ -123,18 +123,7 @@ def _separated(path: Path) -> pd.DataFrame:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise InvalidInputError(f"{path}: two columns are called {repeated[0]!r}; rename one")
-    with warnings.catch_warnings():
-        # A row with more cells than the header has columns: they would be left out in silence.
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        try:
-            return pd.read_csv(
-                io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False
-            )
-        except pd.errors.ParserWarning as error:
-            raise InvalidInputError(
-                f"{path}: a row has more cells than the header has columns; texts with separators"
-                " belong in quotes"
-            ) from error
+    return read_cells(io.StringIO(text), separator)
 
 
 def _widest(start: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -194,6 +195,16 @@ ADAPTERS: list[tuple[str, Callable[[Path], object], str]] = [
     ("rank_pattern that is code", config(rank_pattern={"(a+)+$": 3}), "no plain name"),
     ("lora_alpha missing", config(lora_alpha=...), "lora_alpha"),
     ("lora_alpha null", config(lora_alpha=None), "lora_alpha"),
+    ("lora_alpha NaN", config(lora_alpha=NAN), "not valid JSON"),
+    ("lora_alpha infinite", config(lora_alpha=INF), "not valid JSON"),
+    ("lora_alpha 1e308", config(lora_alpha=1e308), "lora_alpha"),
+    ("r 1e400", config_text('{"peft_type": "LORA", "r": 1e400, "lora_alpha": 2}'), "JSON|r or"),
+    ("rank_pattern of 5,000", config(rank_pattern={"q_proj": 5000}), "rank"),
+    ("LoftQ", config(init_lora_weights="loftq"), "loftq"),
+    ("LoRA-GA", config(init_lora_weights="lora_ga"), "lora_ga"),
+    ("QALoRA", config(use_qalora=True), "use_qalora"),
+    ("BD-LoRA", config(use_bdlora=True), "use_bdlora"),
+    ("biases of the LoRA", config(lora_bias=True), "lora_bias"),
     ("lora_alpha 0", config(lora_alpha=0), "lora_alpha"),
     ("lora_alpha -1", config(lora_alpha=-1), "lora_alpha"),
     ("alpha_pattern that is code", config(alpha_pattern={"(a+)+$": 3}), "no plain name"),
@@ -210,6 +221,16 @@ ADAPTERS: list[tuple[str, Callable[[Path], object], str]] = [
     ("weights empty", raw_weights(b""), "can't be read"),
     ("weights cut", raw_weights(lambda b: b[:-100]), "can't be read"),
     ("weights with a header of 2^63", raw_weights(b"\xff" * 8 + b"{}"), "can't be read"),
+    (
+        "weights with a nested header",
+        raw_weights(lambda _: struct.pack("<Q", 200_000) + b"[" * 200_000),
+        "can't be read",
+    ),
+    (
+        "60,000 tensors",
+        weights(lambda ts: ts | {f"more.{i}": torch.zeros(1) for i in range(60_000)}),
+        "tensors",
+    ),
     ("weights noise", raw_weights(bytes(range(256)) * 20), "can't be read"),
     ("NaN", first(lambda t: t * NAN), "finite"),
     ("infinite", first(lambda t: t * INF), "finite"),
@@ -267,6 +288,8 @@ FITS: list[tuple[str, Callable[[Path], object], str]] = [
         "only linear",
     ),
 ]
+# Not what export asks for, where vLLM fetches the base itself.
+FETCHED = ("a hub id that isn't there",)
 BASES: list[tuple[str, Callable[[Path], object], str]] = [
     ("no config.json", base_file("config.json", None), "config.json missing"),
     ("config.json is noise", base_file("config.json", b"\xff\xfe\x00"), "config.json"),
@@ -283,6 +306,7 @@ BASES: list[tuple[str, Callable[[Path], object], str]] = [
         "can't be loaded|custom code|trust",
     ),
     ("another shape", base_config(hidden_size=64), "can't be loaded|size|another"),
+    ("a length that is a word", base_config(max_position_embeddings="x"), "max_position|can't be"),
     ("no weights", base_file("model.safetensors", None), "safetensors"),
     ("weights cut", base_file("model.safetensors", b"\x10" + bytes(30)), "safetensors|can't be"),
     ("weights empty", base_file("model.safetensors", b""), "safetensors|can't be"),
@@ -330,6 +354,7 @@ OPTIONS: list[tuple[str, tuple[object, ...], str]] = [
     ("temperature nan", ("--temperature", "nan"), "temperature"),
     ("a billion tokens", ("--max-new-tokens", 10**9), "max_new_tokens|tokens"),
     ("seed -1", ("--seed", -1), "or equal"),
+    ("half a character", ("--prompt", "x\udc80"), "half a character"),
 ]
 
 
@@ -347,5 +372,10 @@ CASES = [
     *(Case(f"{name} (generate)", commands(edit, False), message) for name, edit, message in FITS),
     *(Case(f"{name} (export)", commands(edit, True), message) for name, edit, message in FITS),
     *(Case(f"base: {name}", commands(edit, False), message) for name, edit, message in BASES),
+    *(
+        Case(f"base: {name} (export)", commands(edit, True), message)
+        for name, edit, message in BASES
+        if name not in FETCHED
+    ),
     *(Case(name, asked(more), message) for name, more, message in OPTIONS),
 ]

@@ -207,7 +207,7 @@ CASES = [
             '{kind = "function", entry = "own:low"}',
             '{kind = "reward_model", folder = "none", head = "x"}',
         ),
-        "no reward model",
+        "no such file; write one with palm rewards train",
     ),
     Case(
         "a probe that isn't there",

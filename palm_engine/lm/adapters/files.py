@@ -24,6 +24,7 @@ _KEY = re.compile(
 MOST_BYTES = 4_000_000
 MOST_TENSORS = 50_000
 MOST_RANK = 4096
+MOST_ALPHA = 1e6
 _PLAIN = re.compile(r"[A-Za-z0-9_.]+")
 # Variants that are more than base + scale * B A: read as plain LoRA they would silently be another
 # model.
@@ -189,7 +190,7 @@ def _scale(config: dict[str, Any], path: str, rank: int) -> float:
     stated = _of_layer(config, "r", "rank_pattern", path)
     if stated != rank:
         raise ValueError(f"the configuration says rank {stated:g}, the weights have {rank}")
-    if not 0 < alpha < math.inf:
+    if not 0 < alpha <= MOST_ALPHA:
         raise ValueError(f"lora_alpha is {alpha}")
     return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from palm_engine._types import Notice
 from palm_engine.errors import ModelSourceError
-from palm_engine.lm.base_model.places import fingerprint
-from palm_engine.lm.base_model.source import resolve_base
+from palm_engine.lm.base_model.places import fingerprint, shape_of
+from palm_engine.lm.base_model.source import parameter_count, resolve_base
 from palm_engine.lm.settings import TemplateSettings
 
 # What transformers raises over files that it can't make a model of.
@@ -86,6 +86,7 @@ def load_base(
     folder = resolve_base(source, report, download)
     spread = device == "spread"
     device = pick_device() if device is None or spread else device
+    shape_of(folder)
     model = _model(folder, pick_dtype(device, dtype), spread)
     if not spread:
         model.to(device)
@@ -97,6 +98,27 @@ def load_base(
     except ModelSourceError as error:
         raise ModelSourceError(f"{source}: {error}") from error
     return BaseModel(source, folder, fingerprint(folder), model, tokenizer, template)
+
+
+def check_base(folder: Path, template: TemplateSettings | None = None) -> None:
+    """Check what can be known of a base without loading it: weights, tokenizer, chat template.
+
+    Args:
+        folder: of the base model.
+        template: as for `load_base`.
+
+    Raises:
+        ModelSourceError: names what is broken.
+    """
+    from palm_engine.lm.generation.conversation import conversation_ids
+
+    shape_of(folder)
+    parameter_count(str(folder))
+    tokenizer = load_tokenizer(folder, template)
+    try:
+        conversation_ids(tokenizer, None, "?")
+    except ModelSourceError as error:
+        raise ModelSourceError(f"{folder}: {error}") from error
 
 
 def _model(folder: Path, dtype: Any, spread: bool) -> Any:

@@ -7,12 +7,14 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from palm_engine._files import write_whole
 from palm_engine._json import read_json
 from palm_engine.errors import ModelSourceError
 
 DEMO_BASE = "smollm2-135m-instruct"
+WHOLE = "copy the model's folder as a whole"
 
 
 def cache_folder() -> Path:
@@ -45,13 +47,34 @@ def missing_files(folder: Path) -> list[str]:
     return missing
 
 
+def shape_of(folder: Path) -> dict[str, Any]:
+    """The configuration of a base model: its kind and its sizes.
+
+    Args:
+        folder: of the base model.
+
+    Raises:
+        ModelSourceError: it can't be read, or is none.
+    """
+    path = folder / "config.json"
+    shape = read_json(path, ModelSourceError, WHOLE)
+    if not isinstance(shape, dict):
+        raise ModelSourceError(f"{path}: no configuration; {WHOLE}")
+    most = shape.get("max_position_embeddings")
+    if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+        raise ModelSourceError(
+            f"{path}: max_position_embeddings is {str(most)[:80]!r}, no count of tokens; {WHOLE}"
+        )
+    return shape
+
+
 def shards_of(index: Path) -> list[str]:
     """The files that an index names, each in the index' own folder.
 
     Raises:
         ModelSourceError: it can't be read, or names something else.
     """
-    content = read_json(index, ModelSourceError, "copy the model's folder as a whole")
+    content = read_json(index, ModelSourceError, WHOLE)
     try:
         shards = sorted(set(content["weight_map"].values()))
     except (KeyError, TypeError, AttributeError) as error:

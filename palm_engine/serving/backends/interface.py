@@ -86,7 +86,7 @@ def row_seed(settings: LiveSettings, policy: str, prompt: str) -> tuple[int, ...
 
 
 def check_request(known: Sequence[str], prompts: Sequence[str], policies: Sequence[str]) -> None:
-    """Raise InvalidInputError for no, unknown or repeated `policies`, and for empty prompts.
+    """Check that there are policies that are known, and prompts that are text.
 
     Raises:
         InvalidInputError: for no, unknown or repeated `policies`, and for empty prompts.
@@ -103,3 +103,5 @@ def check_request(known: Sequence[str], prompts: Sequence[str], policies: Sequen
     for prompt in prompts:
         if not prompt.strip():
             raise InvalidInputError("a prompt is empty; write a question")
+        if any("\ud800" <= c <= "\udfff" for c in prompt):
+            raise InvalidInputError("a prompt holds half a character; write it anew, as UTF-8")

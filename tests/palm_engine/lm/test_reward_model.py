@@ -108,5 +108,5 @@ def test_a_judge_of_another_base_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelSourceError, match="trained on another"):
         load_reward_model(tmp_path / "judge")
     shutil.rmtree(tmp_path / "judge")
-    with pytest.raises(ModelSourceError, match="no reward model"):
+    with pytest.raises(ModelSourceError, match="no such file; write one"):
         load_reward_model(tmp_path / "judge")

@@ -42,7 +42,7 @@ def test_a_whole_folder_is_loaded(folder: Path) -> None:
     ("file", "content", "why"),
     [
         ("config.json", None, "config.json missing"),
-        ("config.json", "{", "can't be loaded"),
+        ("config.json", "{", "not valid JSON"),
         ("config.json", '{"model_type": "bert"}', "lack .* tensors of a Bert"),
         ("model.safetensors", "cut", "can't be loaded"),
         ("tokenizer.json", "{", "no tokenizer"),

@@ -1,0 +1,39 @@
+"""CSV files as text cells, read whole or refused: no cell is shifted or left out in silence."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from palm_engine._json import reason
+
+
+def read_cells(source: Path | io.StringIO, separator: str = ",", types: Any = str) -> pd.DataFrame:
+    """The cells of a CSV file, as they are written.
+
+    Args:
+        source: a file in UTF-8, or its text.
+        separator: of cells.
+        types: of the columns, as pandas takes them; text if not given.
+
+    Raises:
+        ValueError: it can't be read, or a row has more cells than the header; says why.
+    """
+    with warnings.catch_warnings():
+        # Where all rows have one cell more than the header, the last ones would be left out.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            return pd.read_csv(
+                source, sep=separator, dtype=types, keep_default_na=False, index_col=False
+            )
+        except pd.errors.ParserWarning as error:
+            raise ValueError(
+                "a row has more cells than the header has columns; texts with separators belong in"
+                " quotes"
+            ) from error
+        except OSError as error:
+            raise ValueError(reason(error)) from error
