@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
 
 from palm_engine.lm.reward_model import (
+    RewardModel,
     RewardModelSettings,
     load_reward_model,
     train_reward_model,
@@ -43,6 +44,36 @@ def settings(base: Path, **changes: object) -> RewardModelSettings:
         "rank": 4,
     }
     return RewardModelSettings.model_validate(content | changes)
+
+
+def test_questions_are_put_as_to_the_base_and_answers_are_text(tmp_path: Path) -> None:
+    from palm_engine.lm.base_model.load import load_tokenizer
+
+    base = tiny_base(tmp_path / "base")
+    tokenizer = load_tokenizer(base)
+    model = RewardModel(settings(base), None, tokenizer, None)
+    plain = model.encode("Why?", "So.")
+    assert tokenizer.decode(plain[:-1]) == "s:\nu:Why?\nSo."
+    assert plain[-1] == tokenizer.eos_token_id
+    # Written by a policy, it ends nothing.
+    odd = model.encode("Why?", "So.<end>")
+    assert odd.count(tokenizer.eos_token_id) == 1
+    assert tokenizer.decode(odd[:-1]).endswith("So.<end>")
+    # A template without a system role.
+    tokenizer.chat_template = (
+        "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no') }}"
+        "{% endif %}{{ m['role'][0] }}:{{ m['content'] }}\n{% endfor %}"
+    )
+    assert tokenizer.decode(model.encode("Why?", "So.")[:-1]) == "u:Why?\nSo."
+
+
+@pytest.mark.parametrize("content", [b"", bytes(range(256)) * 4, b"\xff" * 8 + b"{}"])
+def test_heads_of_noise_are_refused(tmp_path: Path, content: bytes) -> None:
+    base = tiny_base(tmp_path / "base")
+    train_reward_model(settings(base, epochs=1), PROMPTS, ANSWERS, LABELS, tmp_path / "judge")
+    (tmp_path / "judge" / "heads.safetensors").write_bytes(content)
+    with pytest.raises(ModelSourceError, match="no reward model"):
+        load_reward_model(tmp_path / "judge")
 
 
 def test_it_learns_and_comes_back_the_same(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from palm_engine.errors import ConfigError, InvalidInputError
+from palm_engine.errors import ConfigError, InvalidInputError, ModelSourceError
 from palm_engine.rewards import get_reward, make_reward, register_reward, reward_names
 from palm_engine.rewards.interface import fingerprint_of, scores_of
 from palm_engine.rewards.settings import RewardSettings, RewardSpec, title_of
@@ -77,6 +79,72 @@ def test_the_limit_of_length_follows_the_sampling() -> None:
     assert fingerprint_of(short) != fingerprint_of(long)
 
 
+@pytest.mark.parametrize("name", ["length", "brevity"])
+def test_the_limit_follows_the_sampling_by_name_too(name: str) -> None:
+    short, long = make_reward(name, most_tokens=64), make_reward(name, most_tokens=512)
+    assert get_reward(name) is short
+    assert get_reward(name, 512) is long
+    assert "log(512)" in long.normalisation
+    assert fingerprint_of(short) != fingerprint_of(long)
+    # What doesn't look at lengths is one whatever they are.
+    assert get_reward("safety", 512).normalisation == get_reward("safety").normalisation
+
+
+def copied(folder: Path) -> Path:
+    """A copy of the shipped reward model."""
+    from palm_engine import rewards
+
+    return Path(shutil.copytree(Path(rewards.__file__).parent / "weights" / "answers", folder))
+
+
+def test_a_reward_models_fingerprint_follows_all_that_it_is_made_of(tmp_path: Path) -> None:
+    marks = set()
+
+    def mark(folder: Path) -> None:
+        settings = spec(kind="reward_model", folder=str(folder), head="humor")
+        marks.add(fingerprint_of(make_reward(settings, tmp_path)))
+
+    mark(copied(tmp_path / "same"))
+    mark(copied(tmp_path / "as it is"))
+    assert len(marks) == 1
+    for name in ("adapter_model.safetensors", "heads.safetensors", "adapter_config.json"):
+        path = copied(tmp_path / name) / name
+        content = bytearray(path.read_bytes())
+        content[-2] ^= 1
+        path.write_bytes(content)
+        mark(path.parent)
+    for i, (key, value) in enumerate({"most_tokens": 99, "base": "another"}.items()):
+        path = copied(tmp_path / f"s{i}") / "card.json"
+        card = json.loads(path.read_text())
+        card["settings"][key] = value
+        path.write_text(json.dumps(card))
+        mark(path.parent)
+    assert len(marks) == 6
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "{", "[]", '{"settings": 3}', None])
+def test_a_folder_without_a_reward_models_card_is_refused(
+    tmp_path: Path, content: str | None
+) -> None:
+    folder = copied(tmp_path / "judge")
+    (folder / "card.json").unlink()
+    if content is not None:
+        (folder / "card.json").write_text(content)
+    settings = spec(kind="reward_model", folder=str(folder), head="humor")
+    with pytest.raises(ModelSourceError, match="palm rewards train"):
+        make_reward(settings, tmp_path)
+
+
+def test_a_probes_fingerprint_follows_its_coefficients(tmp_path: Path) -> None:
+    content = {"features": ["answer"], "coefficients": [0.1] * 384, "intercept": 0, "card": {}}
+    marks = set()
+    for i, first in enumerate((0.1, 0.1, 0.2)):
+        content["coefficients"] = [first] + [0.1] * 383
+        (tmp_path / f"{i}.json").write_text(json.dumps(content))
+        marks.add(fingerprint_of(make_reward(spec(kind="probe", weights=f"{i}.json"), tmp_path)))
+    assert len(marks) == 2
+
+
 @pytest.mark.parametrize(
     ("found", "why"),
     [
@@ -127,6 +195,19 @@ def test_a_function_of_ones_own(tmp_path: Path) -> None:
     tokens = make_reward(spec(kind="function", entry="mine.rewards:with_tokens"), tmp_path)
     assert tokens.score(["p"], ["x"], [3]).tolist() == [0.25]
     before = fingerprint_of(words)
+    # What it imports from the project counts as well, and what that imports.
+    uses = tmp_path / "uses"
+    (uses / "deep").mkdir(parents=True)
+    (uses / "own.py").write_text("def f(prompts, answers):\n    from deep import g\n    return g\n")
+    (uses / "deep" / "__init__.py").write_text("from deep.far import g\n")
+    (uses / "deep" / "far.py").write_text("g = 1\n")
+    again = tmp_path / "again"
+    shutil.copytree(uses, again)
+    entry = spec(kind="function", entry="own:f")
+    assert fingerprint_of(make_reward(entry, uses)) == fingerprint_of(make_reward(entry, again))
+    deeper = Path(shutil.copytree(uses, tmp_path / "deeper"))
+    (deeper / "deep" / "far.py").write_text("g = 2\n")
+    assert fingerprint_of(make_reward(entry, deeper)) != fingerprint_of(make_reward(entry, uses))
     other = tmp_path / "other" / "mine"
     other.mkdir(parents=True)
     (other / "rewards.py").write_text(MODULE + "\nchanged = True\n")

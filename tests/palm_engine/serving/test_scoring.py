@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from palm_engine.bundle.folder import Bundle
-from palm_engine.rewards import get_reward
+from palm_engine.errors import InvalidInputError
+from palm_engine.lm.settings import SamplingSettings
+from palm_engine.rewards import get_reward, register_reward
 from palm_engine.rewards.interface import fingerprint_of
 from palm_engine.serving.scoring import Scorer
 from tests.support.bundles import make_bundle
@@ -24,6 +28,30 @@ def test_an_answer_is_scored_by_the_reward_of_the_recorded_ones(tmp_path: Path) 
     assert scorer.missing == []
     assert scorer("Why?", "Because.", 8) == dict.fromkeys(bundle.traits, 0.5)
     assert scorer("Why?", "...", 8) == dict.fromkeys(bundle.traits, 0.0)
+
+
+@pytest.mark.parametrize("found", [1.7, float("nan"), -0.2])
+def test_a_score_that_is_none_is_refused(tmp_path: Path, found: float) -> None:
+    class Odd:
+        name = "test.odd"
+        normalisation = "none"
+
+        def score(self, prompts: object, answers: object, tokens: object) -> list[float]:
+            return [found]
+
+    register_reward("test.odd", Odd)
+    bundle = measured(make_bundle(tmp_path / "b"), reward="test.odd", reward_sha256=None)
+    with pytest.raises(InvalidInputError, match=r"test\.odd"):
+        Scorer(bundle)("Why?", "Because.", 8)
+
+
+def test_the_limit_of_length_is_that_of_the_bundles_sampling(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "b")
+    longer = bundle.manifest.model_copy(update={"sampling": SamplingSettings(max_new_tokens=512)})
+    of_512 = fingerprint_of(get_reward("length", 512))
+    scorer = Scorer(measured(Bundle(bundle.folder, longer), reward_sha256=of_512))
+    assert scorer.missing == []
+    assert scorer("Why?", "Because.", 100)[bundle.traits[0]] > 0.2
 
 
 def test_another_reward_of_the_same_name_scores_nothing(tmp_path: Path) -> None:
