@@ -30,10 +30,14 @@ TablePath = Annotated[
     Path,
     typer.Argument(
         help=(
-            "Rewards as .csv or .parquet: columns policy, one per trait, and cost where there are"
-            " costs."
+            "Rewards: a table (CSV, TSV, Parquet, JSON, JSON Lines) with a column of policies, one"
+            " per trait, and cost where there are costs; or a bundle's folder."
         )
     ),
+]
+Traits = Annotated[
+    list[str] | None,
+    typer.Option("--trait", help="A column to take, once for each; those like scores if none."),
 ]
 Where = Annotated[
     list[str] | None,
@@ -85,6 +89,7 @@ def select(
         str, typer.Option(help="What --k minimises: additive or multiplicative.")
     ] = "additive",
     method: Annotated[str, typer.Option(help="See `palm methods`.")] = "minimum",
+    trait: Traits = None,
     where: Where = None,
     floor: Floor = None,
     include: Include = None,
@@ -138,7 +143,7 @@ def select(
         if not is_name(out.name):
             raise InvalidInputError(f"--out {str(out)!r}: a bundle's name has {NAME_RULE}")
         check_target(out, replace=replace)
-    rewards = read_reward_table(table)
+    rewards = read_reward_table(table, trait or ())
     users = _users(population, rewards)
     options = _options(
         rewards,
@@ -177,6 +182,7 @@ def select(
 def certify(
     table: TablePath,
     members: Annotated[str, typer.Option(help="Policies of the portfolio, separated by commas.")],
+    trait: Traits = None,
     where: Where = None,
     threshold: Threshold = 0.05,
     population: Population = None,
@@ -191,7 +197,7 @@ def certify(
     from palm_engine.selection.result import Selection
     from palm_engine.tables.read import read_reward_table
 
-    rewards = read_reward_table(table)
+    rewards = read_reward_table(table, trait or ())
     started = time.perf_counter()
     rows = tuple(sorted({rewards.row(name.strip()) for name in members.split(",")}))
     options = _options(rewards, where)
@@ -216,6 +222,7 @@ def curve(
     gap: Annotated[
         str, typer.Option(help="What is minimised: additive or multiplicative.")
     ] = "additive",
+    trait: Traits = None,
     where: Where = None,
     floor: Floor = None,
     include: Include = None,
@@ -229,7 +236,7 @@ def curve(
     from palm_engine.selection.minimum import size_curve
     from palm_engine.tables.read import read_reward_table
 
-    rewards = read_reward_table(table)
+    rewards = read_reward_table(table, trait or ())
     seconds = _seconds(time_limit)
     each = None if seconds is None else seconds / min(max_k, len(rewards.policies))
     options = _options(rewards, where, floor, include, exclude, time_limit=each)
@@ -270,6 +277,7 @@ def recommend(
         typer.Option(help="What one more member has to lower the worst loss by (additive)."),
     ] = 0.01,
     max_k: Annotated[int, typer.Option(min=1, help="Largest size that is looked at.")] = 12,
+    trait: Traits = None,
     time_limit: TimeLimit = "60",
     seed: Annotated[int, typer.Option(min=0, help="Of the split of prompts.")] = 0,
     json: Json = False,
@@ -285,7 +293,7 @@ def recommend(
     from palm_engine.cli.terminal import TerminalProgress
     from palm_engine.tables.read import read_reward_table
 
-    rewards = read_reward_table(table)
+    rewards = read_reward_table(table, trait or ())
     sizes = min(max_k, len(rewards.policies))
     seconds = _seconds(time_limit)
     each = 1e9 if seconds is None else seconds / sizes

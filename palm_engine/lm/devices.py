@@ -81,9 +81,23 @@ def pick_dtype(device: str, wanted: str = "auto") -> Any:
 def build_dtype(device: str) -> str:
     """The dtype that builds use.
 
-    Fp32 on every CPU, so that a build doesn't depend on what its processor does fast.
+    Fp32 on every CPU, so that a build doesn't depend on what its processor does fast, and where
+    only fp16 is fast: training in it would need its losses scaled.
+
+    Raises:
+        InvalidInputError: `PALM_DTYPE` asks for fp16, or for a number format that isn't one.
     """
-    return "float32" if device == "cpu" and "PALM_DTYPE" not in os.environ else "auto"
+    import torch
+
+    picked = pick_dtype(device)
+    if "PALM_DTYPE" in os.environ:
+        if picked is torch.float16:
+            raise InvalidInputError(
+                "PALM_DTYPE=float16: builds train, and training in it would need its losses scaled;"
+                " use bfloat16 or float32"
+            )
+        return "auto"
+    return "float32" if device == "cpu" or picked is torch.float16 else "auto"
 
 
 def _cpu_has_bf16() -> bool:

@@ -151,6 +151,7 @@ def train_grpo(
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
+    _require_plain_end(tokenizer)
     g = settings.grpo
     rows = [
         {"prompt": conversation_text(tokenizer, settings.system, p), "question": p} for p in prompts
@@ -315,6 +316,7 @@ def _require_plain_end(tokenizer: Any) -> None:
     end = turn_end_id(tokenizer)
     if end not in (None, tokenizer.eos_token_id):
         raise ModelSourceError(
-            "dpo: this model's answers end with another token than its tokenizer's eos_token, which"
-            " TRL appends; use the method rwr, or set eos_token to the template's"
+            "dpo and grpo: this model's answers end with another token than its tokenizer's"
+            " eos_token, which TRL teaches and stops at; use the method rwr, or set eos_token to"
+            " the template's"
         )

@@ -175,6 +175,7 @@ def _without_missing(
     dropped = {"policies": 0, "prompts": 0}
     gone: NDArray[np.bool_] = np.asarray(np.isnan(values).any(axis=1))
     if gone.any() and spec.missing == "refuse":
+        _refuse_blocks(file, spec, frame, values)
         row = int(gone.argmax())
         column = spec.traits[int(np.isnan(values[row]).argmax())].column
         raise InvalidInputError(
@@ -210,6 +211,25 @@ def _without_missing(
             " drop-policy and drop-prompt, or fewer traits"
         )
     return frame.reset_index(drop=True), values, dropped
+
+
+def _refuse_blocks(file: TableFile, spec: ImportSpec, frame: pd.DataFrame, values: Floats) -> None:
+    """Say what to do with a table whose traits were each measured on prompts of their own.
+
+    Raises:
+        InvalidInputError: it is one: no prompt has all traits, and every prompt has some.
+    """
+    missing = np.isnan(values)
+    if "prompt" not in frame or not missing.any(axis=1).all() or missing.all(axis=1).any():
+        return
+    codes, names = pd.factorize(frame["prompt"])
+    counts = [len(np.unique(codes[~missing[:, i]])) for i in range(len(spec.traits))]
+    each = ", ".join(f"{t.column} on {n:,}" for t, n in zip(spec.traits, counts, strict=True))
+    raise InvalidInputError(
+        f"{file.name}: no prompt has all traits ({each} of {len(names):,} prompts); a policy's"
+        " traits have to be scored on the same prompts for a bound. For exact gaps without one,"
+        " give one row per policy with its means"
+    )
 
 
 def _answered(

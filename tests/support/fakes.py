@@ -41,6 +41,15 @@ class ByteTokenizer:
         return bytes(i for i in ids if i > 1).decode("latin-1")
 
 
+class TurnTokenizer(ByteTokenizer):
+    """Its template ends an answer with a token of its own, 5, which isn't the tokenizer's 1."""
+
+    all_special_ids = (0, 1, 5)
+
+    def apply_chat_template(self, messages: list[dict[str, str]], **_: Any) -> str:
+        return "".join(f"{m['role'][0]}:{m['content']}\x05" for m in messages)
+
+
 def tiny_llama(seed: int = 0, vocabulary: int = 256) -> Any:
     """A two-layer Llama over bytes with random weights, fp32."""
     import torch
@@ -331,11 +340,13 @@ def fake_server(
     pause: float = 0.0,
     reply: Callable[[dict[str, Any]], str] = lambda body: "",
     refuse: Callable[[dict[str, Any]], str | None] = lambda body: None,
+    finish: str | None = None,
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """A server with OpenAI's interface: says its model and the prompt, a word a piece.
 
     A request that doesn't stream gets what `reply` makes of it; one that `refuse` has an answer to
-    gets that and status 400. Address, requests.
+    gets that and status 400. A stream says at its end that it is over for the reason `finish`.
+    Address, requests.
     """
     asked: list[dict[str, Any]] = []
 
@@ -382,6 +393,8 @@ def fake_server(
                     }
                 )
                 time.sleep(pause)
+            if finish is not None:
+                self._event({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
             ended = len(words) < body["max_tokens"]
             self._event(
                 {

@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from palm_engine.errors import GenerationError
+from palm_engine.errors import GenerationError, ModelSourceError
 from palm_engine.lm.adapters.files import LoraWeights
 from palm_engine.lm.adapters.stacked_linear import (
     Active,
@@ -256,9 +256,15 @@ class AdapterStack:
         """The layer that an adapter's `path` names.
 
         Raises:
-            ModelSourceError: there is none, or of another size.
+            ModelSourceError: there is none, it is of another size, or its weights are elsewhere.
         """
         layer = fitting_layer(self.model, path, a, b)
+        weight = getattr(layer, "weight", None)
+        if weight is not None and weight.is_meta:
+            raise ModelSourceError(
+                f"the adapter targets {path}, which is kept outside of the device for want of"
+                " memory; take a device that holds the whole model, or a smaller number format"
+            )
         if is_linear(layer):  # tied: left alone until an adapter asks for it
             self._install([path], tied=True)
             layer = self._layers[path]

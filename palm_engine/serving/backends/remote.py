@@ -75,6 +75,7 @@ class RemoteBackend:
         """See Backend.stream."""
         check_request(self.policies, prompts, policies)
         rows_wanted = [(m, p) for m in policies for p in prompts]
+        self.notice = ""
         return self._merged(rows_wanted, settings)
 
     def _merged(
@@ -147,26 +148,31 @@ class RemoteBackend:
         except openai.BadRequestError as error:
             if not any(name in str(error) for name in own):
                 raise
-            self.notice = (
+            self.notice += (
                 f"{self.url} doesn't know {' and '.join(own)}: these answers were drawn without,"
-                " unlike the recorded ones."
+                " unlike the recorded ones. "
             )
             answer = await client.chat.completions.create(**options)
         counted = 0
         total = None
         begun = False
+        finish: str | None = None
         async with answer:
             async for chunk in answer:
                 text = (chunk.choices[0].delta.content or "") if chunk.choices else ""
+                finish = (chunk.choices[0].finish_reason if chunk.choices else None) or finish
                 if chunk.usage is not None:
                     total = chunk.usage.completion_tokens
                 if text:
                     text, begun = (text, True) if begun else (text.lstrip(), bool(text.strip()))
                     counted += 1
                     pieces.put(Piece(row, text, False, 1))
+        if finish not in (None, "stop", "length"):
+            self.notice += f"{self.url} ended an answer of {policy} itself ({finish}). "
         # A server may put several tokens into one piece: its own count settles it, the end token
-        # not counted.
+        # not counted. Not every server says why an answer ended.
         ended = total is not None and total < settings.max_new_tokens
+        ended = ended if finish is None else finish == "stop"
         pieces.put(
             Piece(row, "", True, 0 if total is None else max(total - int(ended) - counted, 0))
         )

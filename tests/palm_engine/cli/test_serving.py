@@ -6,6 +6,7 @@ Streaming, one JSON object, exit status 2 for bad input.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -155,3 +156,54 @@ def test_export_writes_what_the_router_reads(
     code, _, err = palm(monkeypatch, capsys, "export", "vllm", str(folder), str(tmp_path / "out"))
     assert code == 2
     assert "choose a new folder" in err
+
+
+def test_one_member_that_cannot_run_does_not_keep_the_others_from_answering(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    manifest = json.loads((copy / "portfolio.json").read_text())
+    for candidate in manifest["candidates"]:
+        candidate.pop("adapter_sha256", None)
+    (copy / "portfolio.json").write_text(json.dumps(manifest))
+    config = copy / "adapters" / "b" / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"use_dora": True}))
+    asked = ["generate", str(copy), "--prompt", "Hello?", "--weights", "safety=.9,humor=.1"]
+    code, out, err = palm(monkeypatch, capsys, *asked, "--json", "--all")
+    assert code == 0
+    assert {a["policy"] for a in json.loads(out)["answers"]} == {"a", "c"}
+    assert "use_dora" in err
+
+
+def test_rewards_of_a_configuration_score_fresh_answers(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    manifest = json.loads((copy / "portfolio.json").read_text())
+    for trait in manifest["traits"]:
+        trait["reward"] = "function own:half"
+    (copy / "portfolio.json").write_text(json.dumps(manifest))
+    (tmp_path / "own.py").write_text(
+        "def half(prompts, answers):\n    return [0.5] * len(answers)\n"
+    )
+    traits = "".join(
+        f'[[traits]]\nname = "{t["name"]}"\nreward = {{kind = "function", entry = "own:half"}}\n'
+        for t in manifest["traits"]
+    )
+    (tmp_path / "prompts.csv").write_text("prompt_id,kind,split,text\n")
+    (tmp_path / "c.toml").write_text(
+        f'name = "c"\ntitle = "c"\nbase = "x"\n[data]\nprompts = "prompts.csv"\n{traits}'
+    )
+    asked = ["generate", str(copy), "--prompt", "Hello?", "--weights", "safety=1", "--json"]
+    code, out, _ = palm(monkeypatch, capsys, *asked)
+    assert (code, json.loads(out)["answers"][0]["scores"]) == (0, {})
+    more = ["--rewards", str(tmp_path / "c.toml"), "--project", str(tmp_path)]
+    code, out, err = palm(monkeypatch, capsys, *asked, *more)
+    assert code == 0, err
+    assert set(json.loads(out)["answers"][0]["scores"].values()) == {0.5}

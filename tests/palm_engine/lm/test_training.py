@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.fakes import ARCHITECTURES, ByteTokenizer, tiny_llama, tiny_model
+from tests.support.fakes import ARCHITECTURES, ByteTokenizer, TurnTokenizer, tiny_llama, tiny_model
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
@@ -62,6 +62,24 @@ def test_every_architecture_is_trained_on_its_own_distribution(
     trained(model, tmp_path / "moved", learning_rate=1e-2, epochs=6)
     assert loss(with_adapter(model, tmp_path / "moved"), PAIRS) < before - 0.05
     assert loss(model, PAIRS) == pytest.approx(before, abs=1e-6), "the base is left as it was"
+
+
+def test_the_templates_end_of_an_answer_is_what_is_taught(tmp_path: Path) -> None:
+    from palm_engine.lm.generation.likelihood import log_likelihoods
+    from palm_engine.lm.generation.sampling import Answer
+
+    tokenizer = TurnTokenizer()
+    settings = TrainingSettings(rank=2, batch_size=2, epochs=8, held_out=0.0, learning_rate=1e-2)
+    pairs = [Pair(None, "Why?", "ab", True, 1.0)] * 4
+    asked = [Answer("ab", (97, 98), end) for end in (1, 5)]
+    model = tiny_llama()
+    before = log_likelihoods(model, tokenizer, None, ["Why?"] * 2, asked)
+    train_adapter(model, tokenizer, pairs, settings, 1, tmp_path / "a")
+    after = log_likelihoods(
+        with_adapter(model, tmp_path / "a"), tokenizer, None, ["Why?"] * 2, asked
+    )
+    gain = after - before
+    assert gain[1] > gain[0] + 0.3
 
 
 def test_training_goes_on_from_an_adapter(tmp_path: Path) -> None:

@@ -153,3 +153,16 @@ def test_a_wrong_reward_is_refused_when_the_configuration_is_read(
     (tmp_path / "mine.toml").write_text(CONFIG.replace(*change))
     with pytest.raises(ConfigError, match=why):
         load_config(tmp_path / "mine.toml")
+
+
+def test_a_score_out_of_range_is_refused_with_reward_and_row() -> None:
+    class Odd(Counting):
+        def score(
+            self, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]
+        ) -> np.ndarray:
+            return np.array([0.5, 1.2][: len(answers)])
+
+    rewards = TraitRewards([Measure("odd", Odd(), "counting")])
+    frame = pd.DataFrame({"prompt_id": ["p", "p"], "text": ["a", "b"], "tokens": [1, 1]})
+    with pytest.raises(InvalidInputError, match=r"'counting', row 1: score 1\.2 .*'b'"):
+        rewards.score(frame, {"p": "Why?"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import stat
 import subprocess
@@ -61,6 +62,9 @@ def test_an_export_is_whole_and_its_command_names_every_adapter(
     assert shlex.join(done.command) in start.read_text()
     for name in "abc":
         assert (tmp_path / "out dir" / "adapters" / name / "adapter_model.safetensors").is_file()
+    routing = json.loads((tmp_path / "out dir" / "routing.json").read_text())
+    assert bundle.manifest.sampling is not None
+    assert routing["sampling"] == bundle.manifest.sampling.model_dump()
     router = Router.from_file(tmp_path / "out dir" / "routing.json")
     assert router.pick({"humor": 1}).model == "b"
     with pytest.raises(BundleError, match="already"):

@@ -50,6 +50,17 @@ def test_load_ask_unload(local_base: Bundle) -> None:
         host.backend(local_base)
 
 
+def test_another_number_of_threads_loads_the_base_again(local_base: Bundle) -> None:
+    host = ModelHost()
+    host.load(local_base, ["a"], LoadOptions(threads=1))
+    first = host.generation
+    host.load(local_base, ["a"], LoadOptions(threads=1))
+    assert host.generation == first
+    host.load(local_base, ["a"], LoadOptions(threads=2))
+    assert host.generation > first
+    host.unload()
+
+
 def test_another_session_keeps_the_model_from_being_unloaded(local_base: Bundle) -> None:
     host = ModelHost()
     host.load(local_base, ["a"])

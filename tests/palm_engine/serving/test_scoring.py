@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from palm_engine.bundle.folder import Bundle
@@ -36,8 +38,10 @@ def test_a_score_that_is_none_is_refused(tmp_path: Path, found: float) -> None:
         name = "test.odd"
         normalisation = "none"
 
-        def score(self, prompts: object, answers: object, tokens: object) -> list[float]:
-            return [found]
+        def score(
+            self, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]
+        ) -> np.ndarray:
+            return np.array([found])
 
     register_reward("test.odd", Odd)
     bundle = measured(make_bundle(tmp_path / "b"), reward="test.odd", reward_sha256=None)

@@ -50,6 +50,26 @@ def test_each_row_is_what_peft_gives_for_its_adapter(loaded: Any, names: list[st
         assert torch.allclose(found[row], expected, atol=1e-5)
 
 
+def test_ranks_and_scales_that_differ_by_layer_are_those_of_peft(tmp_path: Path) -> None:
+    folder = write_adapter(
+        tmp_path / "a", 4, rank_pattern={"q_proj": 2, "v_proj": 6}, alpha_pattern={"v_proj": 30}
+    )
+    model = tiny_llama()
+    stack = AdapterStack(model)
+    stack.add({"a": read_adapter(folder)})
+    found = stacked(model, stack, ["a", None, "a", "a"], IDS)
+    assert torch.allclose(found[2], alone(folder, IDS[2:3])[0], atol=1e-5)
+
+
+def test_a_layer_whose_weights_are_elsewhere_is_refused_by_name(tmp_path: Path) -> None:
+    model = tiny_llama()
+    folder = write_adapter(tmp_path / "a", 4)
+    # As where accelerate leaves layers out for want of memory.
+    model.model.layers[0].self_attn.q_proj.to("meta")
+    with pytest.raises(ModelSourceError, match=r"q_proj.*for want of memory"):
+        AdapterStack(model).add({"a": read_adapter(folder)})
+
+
 @pytest.mark.parametrize("architecture", ["GPT2", "GPTNeoX", "Phi", "Cohere"])
 def test_other_shapes_of_layers_are_stacked_and_given_back(
     architecture: str, tmp_path: Path

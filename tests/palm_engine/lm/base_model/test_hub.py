@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,6 +47,26 @@ def test_only_safetensors_and_texts_are_fetched_and_then_found(
     assert not any("pytorch_model.bin" in p or "modeling.py" in p for p in served.asked)
     assert hub.cached_folder("acme/tiny") == folder
     assert "acme/tiny" in notices[0]
+
+
+def test_half_a_model_in_the_cache_is_not_there(served: type[Hub], monkeypatch: Any) -> None:
+    from palm_engine.lm.base_model.source import is_ready
+
+    index = {"weight_map": {"x": "a-1.safetensors", "y": "a-2.safetensors"}}
+    whole = {
+        "config.json": FILES["config.json"],
+        "model.safetensors.index.json": json.dumps(index).encode(),
+        "a-1.safetensors": b"one",
+        "a-2.safetensors": b"two",
+    }
+    monkeypatch.setattr(served, "files", {k: v for k, v in whole.items() if "a-2" not in k})
+    hub.resolve("acme/tiny", print)
+    assert hub.cached_folder("acme/tiny") is None
+    assert not is_ready("acme/tiny")
+    monkeypatch.setattr(served, "files", whole)
+    hub.resolve("acme/tiny", print)
+    assert hub.cached_folder("acme/tiny") is not None
+    assert is_ready("acme/tiny")
 
 
 def test_a_model_without_safetensors_is_refused(served: type[Hub]) -> None:

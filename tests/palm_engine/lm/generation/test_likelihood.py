@@ -15,11 +15,13 @@ from palm_engine.lm.generation.conversation import conversation_ids
 from palm_engine.lm.generation.likelihood import log_likelihoods, log_mixture
 from palm_engine.lm.generation.sampling import Answer
 
-PROMPTS = ["hi", "a longer prompt", "hi"]
+PROMPTS = ["hi", "a longer prompt", "hi", "hi"]
 ANSWERS = [
     Answer("ab", (97, 98), 1),
     Answer("xyz!", (120, 121, 122, 33), None),
     Answer("", (), 1),
+    # Ended by the template's token, which isn't the tokenizer's.
+    Answer("no", (110, 111), 5),
 ]
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.support.fakes import (
     ARCHITECTURES,
     ByteTokenizer,
+    TurnTokenizer,
     tiny_llama,
     tiny_model,
     write_adapter,
@@ -51,6 +52,17 @@ def test_a_row_draws_the_same_whatever_shares_its_batch(model: Any) -> None:
     together = texts(model, REQUESTS)
     assert together == [texts(model, [r])[0] for r in REQUESTS]
     assert together == texts(model, REQUESTS[::-1])[::-1]
+
+
+def test_the_token_that_ended_an_answer_is_kept(model: Any) -> None:
+    requests = [Request(None, "hello", (s,)) for s in range(300)]
+    settings = SETTINGS.model_copy(update={"temperature": 3.0, "top_p": 1.0, "top_k": 256})
+    answers = sample_answers(model, TurnTokenizer(), requests, settings, batch_size=100)
+    ends = {a.end for a in answers}
+    assert ends == {None, 1, 5}
+    for answer in answers:
+        assert not {1, 5} & set(answer.token_ids)
+        assert (answer.end is None) == (len(answer.token_ids) == 12)
 
 
 def test_seeds_and_temperature_matter(model: Any) -> None:

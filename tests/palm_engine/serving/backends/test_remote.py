@@ -35,3 +35,20 @@ def test_settings_are_left_out_only_where_they_were_refused(tmp_path: Path, refu
         assert "answers Hello?" in "".join(piece.text for piece in stream)
         assert "top_k" in backend.notice
         assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("finish", "tokens", "notice"),
+    [(None, 4, ""), ("stop", 4, ""), ("length", 5, ""), ("content_filter", 5, "content_filter")],
+)
+def test_why_an_answer_ended_is_what_the_server_says(
+    tmp_path: Path, finish: str | None, tokens: int, notice: str
+) -> None:
+    bundle = tiny_bundle(tmp_path / "tiny")
+    with fake_server(["a"], finish=finish) as (url, _):
+        backend = RemoteBackend(bundle, url)
+        # Four words; the server counts one more, its end token.
+        pieces = list(backend.stream(["Hello?"], ["a"], live_settings(bundle)))
+    assert sum(p.tokens for p in pieces) == tokens
+    assert notice in backend.notice
+    assert bool(backend.notice) == bool(notice)
