@@ -264,12 +264,13 @@ def _diversity(data: Evaluated, config: BuildConfig, members: list[int]) -> tupl
     def trained(design: Floats) -> list[int]:
         return sorted(index[policy_name(w)] for w in design if policy_name(w) in index)
 
-    portfolios = {
+    named = {
         "exact": members,
         **_by_grid(choose, k),
         "uniform": trained(uniform_design(d, config.plan.baseline_size, resolution)),
         "random": trained(random_design(d, config.plan.baseline_size, config.seed, resolution)),
     }
+    portfolios = {name: rows for name, rows in named.items() if rows}
     ids = list(data.prompts.loc[data.prompts["split"] == "certify", "prompt_id"])
     measured = answer_diversity(
         data.samples, ids, {name: _names(rows, data) for name, rows in portfolios.items()}

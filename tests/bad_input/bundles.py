@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from tests.bad_input.case import Case
+from tests.bad_input.tables import bomb
 from tests.support.bundles import make_bundle
 
 Change = Callable[[dict[str, Any]], Any]
@@ -184,6 +185,21 @@ def place(
         return called(command, bundle)
 
     return make
+
+
+def without_texts(folder: Path) -> list[object]:
+    """`palm answers` on a bundle that has rewards only."""
+    bundle = copied(folder)
+    (bundle / "samples.parquet").unlink()
+    return ["answers", bundle, "m1"]
+
+
+def samples_bomb(folder: Path) -> list[object]:
+    """Two megabytes of recorded answers that stand for 200 million."""
+    bundle = copied(folder)
+    bomb(200_000_000)(folder)
+    (folder / "t.parquet").replace(bundle / "samples.parquet")
+    return ["answers", bundle, "m1"]
 
 
 NAN = float("nan")
@@ -575,6 +591,8 @@ CASES = [
         "candidates",
     ),
     Case("answers of nobody", lambda f: ["answers", copied(f), "ghost"], "no candidate 'ghost'"),
+    Case("answers of a bundle without any", without_texts, "no recorded answers|no answers"),
+    Case("samples of 200 million rows", samples_bomb, "200,000,000 rows"),
     Case("answers: none at all", lambda f: ["answers", copied(f), "m1", "--count", 0], "or equal"),
     Case("route: no weights", lambda f: ["route", copied(f)], "Missing option"),
     Case("route: no trait", lambda f: ["route", copied(f), "--weights", "speed=1"], "speed"),

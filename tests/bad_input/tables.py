@@ -12,6 +12,11 @@ import pandas as pd
 from tests.bad_input.case import Case
 
 OUT_OF_RANGE = "or equal"
+BLOCKS = "policy,prompt,safety,humor\n" + "".join(
+    f"{m},{q},{'0.5' if q < 'q' else ''},{'0.5' if q >= 'q' else ''}\n"
+    for m in "ab"
+    for q in ("p1", "p2", "q1", "q2")
+)
 GOOD = "policy,safety,humor\na,0.1,0.9\nb,0.8,0.2\n"
 LONG = "policy,prompt,safety,humor\na,p,0.1,0.9\na,q,0.2,0.8\nb,p,0.8,0.2\nb,q,0.7,0.3\n"
 
@@ -266,6 +271,20 @@ FILES = [
     ),
     Case("Parquet: infinite score", parquet(TWO | {"humor": [0.1, np.inf]}), "row 2.*humor"),
     Case("Parquet: 200 million rows in a megabyte", bomb(200_000_000), "200,000,000 rows"),
+    Case(
+        "1,500 columns of numbers and no policies",
+        text(",".join(f"column number {i}" for i in range(1500)) + "\n" + ",".join("1" * 1500)),
+        "no column that names policies",
+    ),
+    Case(
+        "a missing score: whose option",
+        text(GOOD.replace("0.2", "")),
+        r"palm import that has --missing",
+    ),
+    Case(
+        "two rows of a policy: whose option", text(GOOD + "a,0.3,0.3\n"), "palm import that has --p"
+    ),
+    Case("traits that were measured on prompts of their own", text(BLOCKS), "no prompt has all"),
     Case("a million policies", many("policies", 1_000_000), "1,000,000 policies"),
     Case("a million columns", many("columns", 1_000_000), "columns"),
     Case("a million prompts of one policy", many("prompts", 1_000_000), "1,000,000 prompts"),
@@ -274,6 +293,13 @@ OPTIONS = [
     Case("no table", lambda f: ["select"], "Missing argument"),
     Case("an option that isn't there", options("--kk", 1), "No such option"),
     Case("k 0", options("--k", 0), OUT_OF_RANGE),
+    Case("a trait that isn't there", options("--k", 1, "--trait", "speed"), "no column 'speed'"),
+    Case("one trait", options("--k", 1, "--trait", "safety"), "choose 2"),
+    Case(
+        "where against itself, twice from below",
+        options("--k", 1, "--where", "safety>=.8", "--where", "humor>=.4"),
+        "leave|room|weights",
+    ),
     Case("k -1", options("--k", -1), OUT_OF_RANGE),
     Case("k 1.5", options("--k", "1.5"), "valid integer"),
     Case("k a word", options("--k", "three"), "valid integer"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -71,3 +73,21 @@ def test_commands_show_a_bundles_text_as_text(nasty: Bundle, words: tuple[str, .
     assert "\x1b" not in found.out
     assert "\x9b" not in found.out
     assert read_bundle(nasty.folder).manifest.title == NASTY
+
+
+def test_an_output_that_takes_nothing_is_a_sentence(nasty: Bundle) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "palm_engine.cli.main", "show", str(nasty.folder)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).resolve().parents[3],
+            check=False,
+        )
+    assert done.returncode == 2
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 2

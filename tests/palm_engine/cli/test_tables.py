@@ -265,3 +265,36 @@ def test_averages_are_over_uniform_users_or_those_of_a_file(
     code, out = run(monkeypatch, capsys, *arguments, "--population", str(tmp_path / "users.csv"))
     assert code == 2
     assert "no column 'brevity'" in out
+
+
+def test_bounds_on_one_trait_add_up_in_either_order(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
+    found = set()
+    for order in ([".4", ".2"], [".2", ".4"]):
+        bounds = [w for b in order for w in ("--where", f"safety>={b}")]
+        code, out = palm("select", table, "--k", "2", "--json", *bounds)
+        assert code == 0
+        found.add(json.loads(out)["worst_gap"]["additive"])
+    code, out = palm("select", table, "--k", "2", "--json", "--where", "safety>=.4")
+    assert found == {json.loads(out)["worst_gap"]["additive"]}
+
+
+def test_traits_are_named_where_other_columns_look_like_one(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
+    frame = pd.read_csv(table)
+    frame["epoch_share"] = np.linspace(0, 1, len(frame))
+    frame.to_csv(table, index=False)
+    named = [w for t in TRAITS for w in ("--trait", t)]
+    for command in (["select", "--k", "2"], ["certify", "--members", "p0,p1"], ["recommend"]):
+        code, out = palm(command[0], table, *command[1:], "--json", *named)
+        assert code == 0, out
+        assert "epoch_share" not in out
+    assert "epoch_share" in palm("select", table, "--k", "2", "--json")[1]
+    code, out = palm("curve", table, "--max-k", "2", *named)
+    assert code == 0, out
+
+
+def test_curves_stop_after_a_minute_unless_told_otherwise(palm) -> None:  # type: ignore[no-untyped-def]
+    for command in ("select", "curve"):
+        code, out = palm(command, "--help")
+        assert code == 0
+        text = " ".join(out.replace("│", " ").split())
+        assert "default: 60" in text[text.index("--time-limit") :][:400]

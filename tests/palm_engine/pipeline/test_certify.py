@@ -5,11 +5,13 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from palm_engine.geometry.gap import worst_gap
-from palm_engine.pipeline.certify import CERTIFY_STEPS, certify
+from palm_engine.pipeline.certify import CERTIFY_STEPS, Evaluated, certify
 from palm_engine.pipeline.rewards import TraitRewards
+from palm_engine.pipeline.train import policy_name
 from tests.support.build import OUTSIDE, evaluated, no_encoder, small_config
 
 __all__ = ["no_encoder"]
@@ -78,3 +80,32 @@ def test_diversity_counts_a_portfolios_own_members() -> None:
     # Random unit vectors are nearly orthogonal.
     assert named["exact"].distance == pytest.approx(1, abs=0.1)
     assert named["exact"].vendi == pytest.approx(2, abs=0.1)
+
+
+def test_five_traits_are_certified_without_a_grid_that_can_not_be_made() -> None:
+    rng = np.random.default_rng(0)
+    traits = ["a", "b", "c", "d", "e"]
+    policies = [policy_name(row) for row in np.eye(5)] + ["base"]
+    rows = [
+        {
+            "policy": p,
+            "prompt_id": f"{s}-{q}",
+            "sample_id": 0,
+            "text": "calm 0.5 quick 0.5",
+            "tokens": 3,
+        }
+        | dict(zip(traits, rng.random(5), strict=True))
+        for p in policies
+        for s in ("choose", "certify")
+        for q in range(8)
+    ]
+    ids = [f"{s}-{q}" for s in ("choose", "certify") for q in range(8)]
+    prompts = pd.DataFrame(
+        {"prompt_id": ids, "split": [i.partition("-")[0] for i in ids], "text": ids}
+    )
+    data = Evaluated(policies, {}, traits, pd.DataFrame(rows), prompts)
+    config = small_config(traits=[{"name": t, "reward": "calm"} for t in traits])
+    members, certificate = certify(data, config, TraitRewards.of(config), None)
+    assert len(members) == config.selection.k
+    assert {d.portfolio for d in certificate.diversity} >= {"exact"}
+    assert "palm" not in {d.portfolio for d in certificate.diversity}

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from palm_engine.bundle.names import is_name
 from palm_engine.errors import InvalidInputError
 from palm_engine.tables.files import TableFile
 from palm_engine.tables.importing import import_table
@@ -15,6 +16,7 @@ from palm_engine.tables.read import read_reward_table
 from palm_engine.tables.reward_table import RewardTable
 from palm_engine.tables.scaling import Scaling
 from palm_engine.tables.spec import ImportSpec, TraitSpec, default_spec, parse_trait
+from tests.support.bundles import make_bundle
 
 
 def table(*rows: tuple[object, ...], header: str) -> TableFile:
@@ -200,3 +202,31 @@ def test_a_reward_table_is_read_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "u.csv").write_text("model,a,b\nx,0.5,7\ny,0.1,9\n")
     with pytest.raises(InvalidInputError, match="palm import"):
         read_reward_table(tmp_path / "u.csv")
+
+
+def test_names_that_would_be_paths_or_options_get_ids_and_stay_as_labels() -> None:
+    names = ["..", ".hidden", "-rf", "a/b", "con", "--trust-remote-code"]
+    found = read(table(*((n, 0.1 * i, 0.5) for i, n in enumerate(names)), header="policy,x,y"))
+    assert [found.labels.get(p, p) for p in found.policies] == names
+    assert len(set(found.policies)) == len(names)
+    for policy in found.policies:
+        assert is_name(policy)
+        assert not policy.startswith(("-", "."))
+
+
+def test_a_bundle_is_a_table_of_its_candidates_on_certify_prompts(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "b")
+    for path in (bundle.folder, bundle.folder / "samples.parquet"):
+        found = read_reward_table(path)
+        assert found.policies == bundle.policies
+        assert found.points == pytest.approx(bundle.points)
+        scores = bundle.scores_on("certify")
+        assert (found.scores is None) == (scores is None)
+        if scores is not None:
+            assert found.scores == pytest.approx(scores)
+    two = read_reward_table(bundle.folder, bundle.traits[::-2])
+    assert two.traits == bundle.traits[::-2]
+    assert two.rewards == pytest.approx(bundle.rewards[:, ::-2])
+    for wrong, why in ((["speed", "humor"], "no trait 'speed'"), (["humor"], "one trait")):
+        with pytest.raises(InvalidInputError, match=why):
+            read_reward_table(bundle.folder, wrong)

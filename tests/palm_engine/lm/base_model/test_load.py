@@ -124,3 +124,15 @@ def test_a_model_without_any_end_token_is_refused(folder: Path) -> None:
         (folder / name).write_text(json.dumps(content))
     with pytest.raises(ModelSourceError, match="no token that ends an answer"):
         load(folder)
+
+
+def test_a_model_whose_forward_gives_no_single_logits_is_refused_by_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import LlamaForCausalLM
+
+    def forward(self: object, input_ids: object, attention_mask: object = None) -> None: ...
+
+    monkeypatch.setattr(LlamaForCausalLM, "forward", forward)
+    with pytest.raises(ModelSourceError, match=r"LlamaForCausalLM isn't supported.*logits_to_keep"):
+        load(folder)
