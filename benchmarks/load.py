@@ -79,7 +79,11 @@ async def use(url: str, seconds: float, seen: Seen, seed: int) -> None:
     end = time.monotonic() + seconds
     try:
         async with websockets.connect(
-            address, subprotocols=["streamlit"], origin=url, max_size=None, open_timeout=60
+            address,
+            subprotocols=[websockets.Subprotocol("streamlit")],
+            origin=websockets.Origin(url),
+            max_size=None,
+            open_timeout=60,
         ) as socket:
             client = Client(socket)
             await client.rerun()

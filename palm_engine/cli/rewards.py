@@ -159,6 +159,14 @@ def train(
     mismatches: Annotated[
         int, typer.Option(min=1, help="Other prompts per answer, for --relevance.")
     ] = 1,
+    hard: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=20,
+            help="Rounds against answers to other prompts that it pays most, for --relevance.",
+        ),
+    ] = 0,
     rank: Annotated[int, typer.Option(min=1, max=64, help="Of the LoRA.")] = 32,
     first_layer: Annotated[int, typer.Option(min=0, help="Layers below stay as they are.")] = 0,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the answers.")] = 4,
@@ -189,6 +197,8 @@ def train(
         if not path:
             raise InvalidInputError(f"--test {text!r}: write NAME=FILE")
         tests[name] = Path(path)
+    if hard and relevance is None:
+        raise InvalidInputError("--hard: name the label that such answers lack (--relevance)")
     if relevance is not None and relevance not in heads:
         raise InvalidInputError(f"--relevance {relevance!r} is not one of the heads")
     settings = RewardModelSettings(
@@ -204,7 +214,7 @@ def train(
     with TerminalProgress(console) as bars:
         report = bars.by_share("Training the reward model")
         card = train_model(
-            labelled, heads, out, settings, tests, None, relevance, mismatches, report
+            labelled, heads, out, settings, tests, None, relevance, mismatches, hard, report
         )
         report(1.0, "")
     for key, value in card.items():

@@ -149,19 +149,15 @@ def train_reward_model(
     prompts: Sequence[str],
     answers: Sequence[str],
     labels: Floats,
-    folder: Path,
-    card: dict[str, Any] | None = None,
     progress: Callable[[float, str], None] = lambda _, __: None,
 ) -> RewardModel:
-    """Train a reward model and write it to `folder`.
+    """Train a reward model; `save_reward_model` writes it.
 
     Args:
         settings: of the training.
         prompts: n of them.
         answers: one per prompt.
         labels: targets in [0, 1], shape (n, heads); NaN where a label is missing.
-        folder: to write.
-        card: what to say of the data, kept beside the weights.
         progress: gets the share done, 0 to 1, and a sentence.
 
     Raises:
@@ -172,21 +168,50 @@ def train_reward_model(
 
     torch.manual_seed(settings.seed)
     model = _with_lora(settings)
+    train_further(model, prompts, answers, labels, settings.epochs, 1.0, settings.seed, progress)
+    return model
+
+
+def train_further(
+    model: RewardModel,
+    prompts: Sequence[str],
+    answers: Sequence[str],
+    labels: Floats,
+    epochs: int,
+    pace: float,
+    seed: int,
+    progress: Callable[[float, str], None] = lambda _, __: None,
+) -> None:
+    """Train a reward model on, in place.
+
+    Args:
+        model: as `train_reward_model` gives it.
+        prompts: n of them.
+        answers: one per prompt.
+        labels: targets in [0, 1], shape (n, heads); NaN where a label is missing.
+        epochs: passes over the answers.
+        pace: multiplies the learning rates of the model's settings.
+        seed: of the order.
+        progress: gets the share done, 0 to 1, and a sentence.
+    """
+    import torch
+
+    settings = model.settings
     rows = [model.encode(p, a) for p, a in zip(prompts, answers, strict=True)]
     targets = torch.tensor(np.nan_to_num(labels), dtype=torch.float32)
     known = torch.tensor(~np.isnan(labels), dtype=torch.float32)
     lora = [p for p in model.body.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(
         [
-            {"params": lora, "rate": settings.learning_rate},
-            {"params": model.heads.parameters(), "rate": settings.head_rate},
+            {"params": lora, "rate": pace * settings.learning_rate},
+            {"params": model.heads.parameters(), "rate": pace * settings.head_rate},
         ],
         weight_decay=0.01,
     )
-    rng = np.random.default_rng(settings.seed)
-    total = settings.epochs * math.ceil(len(rows) / settings.batch_size)
+    rng = np.random.default_rng(seed)
+    total = epochs * math.ceil(len(rows) / settings.batch_size)
     step = 0
-    for epoch in range(settings.epochs):
+    for epoch in range(epochs):
         model.body.train()
         losses = []
         for batch in _batches(rows, settings.batch_size, rng):
@@ -205,9 +230,18 @@ def train_reward_model(
             recent = sum(losses[-50:]) / len(losses[-50:])
             progress(step / total, f"epoch {epoch + 1}, loss {recent:.3f}")
     model.body.eval()
+
+
+def save_reward_model(model: RewardModel, folder: Path, card: dict[str, Any]) -> None:
+    """Write a trained reward model.
+
+    Args:
+        model: as `train_reward_model` gives it.
+        folder: to write.
+        card: what to say of it, kept beside the weights.
+    """
     with whole_folder(folder) as part:
-        _save(model, part, card or {})
-    return model
+        _save(model, part, card)
 
 
 def load_reward_model(folder: Path, report: Notice = lambda _: None) -> RewardModel:

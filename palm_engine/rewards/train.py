@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,26 @@ import numpy as np
 import pandas as pd
 
 from palm_engine._csv import read_cells
-from palm_engine._files import write_whole
 from palm_engine._types import Floats, Progress, no_progress
 from palm_engine.errors import InvalidInputError
-from palm_engine.lm.reward_model import CARD_FILE, RewardModelSettings, train_reward_model
+from palm_engine.lm.reward_model import (
+    RewardModel,
+    RewardModelSettings,
+    save_reward_model,
+    train_further,
+    train_reward_model,
+)
+from palm_engine.rewards.embedding import embed
+
+# Hard mismatches of a round: answers, other prompts that each is put to, the share that is kept.
+HARD_ANSWERS = 2_500
+HARD_TRIES = 6
+HARD_SHARE = 0.1
+# Of the learning rate.
+HARD_PACE = 0.5
+# Cosine of two prompts from which on an answer to one may answer the other.
+RESEMBLES = 0.35
+CHUNK = 1024
 
 
 def train_model(
@@ -26,6 +41,7 @@ def train_model(
     meanings: dict[str, str] | None = None,
     relevance: str | None = None,
     mismatches: int = 1,
+    hard_rounds: int = 0,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Train a reward model on tables of labelled answers.
@@ -42,6 +58,8 @@ def train_model(
             prompts, the prompt repeated and random words are added as examples that have none of
             it. Without them a judge learns what good answers look like, and never reads the prompt.
         mismatches: other prompts that each answer is put to, for `relevance`.
+        hard_rounds: after the training, how often those answers to other prompts that it pays most
+            for `relevance` are trained on as examples without it.
         progress: gets the share done and a sentence.
 
     Returns:
@@ -69,25 +87,138 @@ def train_model(
         **{f"meaning of {h}": m for h, m in (meanings or {}).items()},
     }
     names = list(heads)
+    first = 0.9 if hard_rounds == 0 else 0.6
     model = train_reward_model(
         settings,
         list(train["prompt"]),
         list(train["answer"]),
         train[names].to_numpy(dtype=float),
-        target,
-        card,
-        lambda share, note: progress(0.9 * share, note),
+        _part_of(progress, 0.0, first),
     )
+    if relevance is not None and hard_rounds:
+        card["hard mismatches"] = train_against(
+            model,
+            train,
+            names,
+            relevance,
+            hard_rounds,
+            _part_of(progress, first, 0.9 - first),
+        )
     for i, (name, table) in enumerate(held.items()):
         progress(0.9 + 0.1 * i / len(held), f"Testing on {name}")
-        scores = model.scores(list(table["prompt"]), list(table["answer"]))
-        card[f"answers of {name}"] = len(table)
-        card |= {
-            f"AUROC of {head} on {name}": auroc
-            for head, auroc in _aurocs(table[names].to_numpy(dtype=float), scores, names).items()
-        }
-    _keep_card(target, card)
+        card |= tested(model, name, table, names)
+    save_reward_model(model, target, card)
     return card
+
+
+def tested(
+    model: RewardModel, name: str, table: pd.DataFrame, heads: Sequence[str]
+) -> dict[str, Any]:
+    """What a card says of a reward model on answers that it wasn't trained on.
+
+    Args:
+        model: to ask.
+        name: of the table.
+        table: columns prompt, answer and the labels', in [0, 1].
+        heads: the labels.
+    """
+    scores = model.scores(list(table["prompt"]), list(table["answer"]))
+    found = _aurocs(table[list(heads)].to_numpy(dtype=float), scores, heads)
+    return {f"answers of {name}": len(table)} | {
+        f"AUROC of {head} on {name}": value for head, value in found.items()
+    }
+
+
+def train_against(
+    model: RewardModel,
+    examples: pd.DataFrame,
+    heads: Sequence[str],
+    relevance: str,
+    rounds: int,
+    progress: Progress = no_progress,
+) -> int:
+    """Train a reward model on against answers that it takes for relevant anywhere, in place.
+
+    What a policy learns to say whatever it is asked is no random answer to another prompt: of
+    many, those that the model itself pays most are kept, round by round, and trained on beside as
+    many of the examples (hard negatives: Xiong et al. 2021, arXiv 2007.00808).
+
+    Args:
+        model: trained on `examples`.
+        examples: columns prompt, answer and the labels'.
+        heads: the labels.
+        relevance: the one that says whether an answer belongs to its prompt.
+        rounds: how often, at least 1.
+        progress: gets the share done and a sentence.
+
+    Returns:
+        How many such pairs were trained on.
+    """
+    seed = model.settings.seed
+    found = pd.DataFrame()
+    for number in range(rounds):
+        rng = np.random.default_rng((seed, number))
+        start, width = number / rounds, 1 / rounds
+        mining = _part_of(progress, start, 0.4 * width)
+        hardest = hard_mismatches(model, examples, relevance, rng, mining)
+        found = pd.concat([found, hardest], ignore_index=True)
+        beside = examples.sample(min(len(found), len(examples)), random_state=seed + number)
+        mixed = pd.concat([found, beside], ignore_index=True).reindex(
+            columns=["prompt", "answer", *heads]
+        )
+        train_further(
+            model,
+            list(mixed["prompt"]),
+            list(mixed["answer"]),
+            mixed[list(heads)].to_numpy(dtype=float),
+            1,
+            HARD_PACE,
+            seed + number,
+            _part_of(progress, start + 0.4 * width, 0.6 * width),
+        )
+    return len(found)
+
+
+def _part_of(progress: Progress, start: float, width: float) -> Progress:
+    return lambda share, note: progress(start + width * share, note)
+
+
+def hard_mismatches(
+    model: RewardModel,
+    examples: pd.DataFrame,
+    relevance: str,
+    rng: np.random.Generator,
+    progress: Progress = no_progress,
+) -> pd.DataFrame:
+    """Answers put to other prompts, those with the most `relevance`; labelled as having none.
+
+    Prompts that resemble an answer's own are left out: it may well answer them.
+
+    Args:
+        model: to ask.
+        examples: columns prompt and answer.
+        relevance: one of its heads.
+        rng: draws answers and prompts.
+        progress: gets the share done and a sentence.
+    """
+    answers = examples.drop_duplicates("answer")
+    answers = answers.sample(min(HARD_ANSWERS, len(answers)), random_state=int(rng.integers(2**31)))
+    prompts = np.array(list(dict.fromkeys(examples["prompt"])))
+    near = embed(list(answers["prompt"])) @ embed(list(prompts)).T
+    pairs = []
+    for row, answer in enumerate(answers["answer"]):
+        far = np.flatnonzero(near[row] < RESEMBLES)
+        for at in rng.choice(far, min(HARD_TRIES, len(far)), replace=False):
+            pairs.append((prompts[at], answer))
+    scores = np.zeros(len(pairs))
+    head = model.settings.heads.index(relevance)
+    for start in range(0, len(pairs), CHUNK):
+        asked, given = zip(*pairs[start : start + CHUNK], strict=True)
+        scores[start : start + CHUNK] = model.scores(asked, given)[:, head]
+        progress(start / len(pairs), "looking for answers that suit any prompt")
+    hardest = np.argsort(-scores, kind="stable")[: max(1, int(HARD_SHARE * len(pairs)))]
+    kept = pd.DataFrame([pairs[i] for i in hardest], columns=["prompt", "answer"])
+    return kept.assign(**{relevance: 0.0})
 
 
 def mismatched(examples: pd.DataFrame, label: str, seed: int, times: int = 1) -> pd.DataFrame:
@@ -161,9 +292,3 @@ def _aurocs(labels: Floats, scores: Floats, heads: Sequence[str]) -> dict[str, f
         if 0 < some.sum() < len(some):
             found[head] = round(float(roc_auc_score(some, scores[known, i])), 3)
     return found
-
-
-def _keep_card(folder: Path, card: dict[str, Any]) -> None:
-    path = folder / CARD_FILE
-    content = json.loads(path.read_text(encoding="utf-8"))
-    write_whole(path, json.dumps(content | {"card": card}, indent=1) + "\n")

@@ -19,6 +19,7 @@ from palm_engine.lm.reward_model import (
     RewardModel,
     RewardModelSettings,
     load_reward_model,
+    save_reward_model,
     train_reward_model,
 )
 
@@ -70,7 +71,8 @@ def test_questions_are_put_as_to_the_base_and_answers_are_text(tmp_path: Path) -
 @pytest.mark.parametrize("content", [b"", bytes(range(256)) * 4, b"\xff" * 8 + b"{}"])
 def test_heads_of_noise_are_refused(tmp_path: Path, content: bytes) -> None:
     base = tiny_base(tmp_path / "base")
-    train_reward_model(settings(base, epochs=1), PROMPTS, ANSWERS, LABELS, tmp_path / "judge")
+    made = train_reward_model(settings(base, epochs=1), PROMPTS, ANSWERS, LABELS)
+    save_reward_model(made, tmp_path / "judge", {})
     (tmp_path / "judge" / "heads.safetensors").write_bytes(content)
     with pytest.raises(ModelSourceError, match="no reward model"):
         load_reward_model(tmp_path / "judge")
@@ -84,10 +86,9 @@ def test_it_learns_and_comes_back_the_same(tmp_path: Path) -> None:
         PROMPTS,
         ANSWERS,
         LABELS,
-        tmp_path / "judge",
-        {"data": "made up"},
         lambda share, _: shares.append(share),
     )
+    save_reward_model(made, tmp_path / "judge", {"data": "made up"})
     assert shares[-1] == pytest.approx(1)
     scores = made.scores(PROMPTS, ANSWERS, batch_size=7)
     loud = np.array(LOUD, dtype=bool)
@@ -111,9 +112,8 @@ def test_missing_labels_teach_nothing_and_lower_layers_stay(tmp_path: Path) -> N
     labels[:, 1] = np.nan
     quiet = np.arange(len(labels)) % 2 == 0
     labels[quiet, 0] = np.nan  # all answers that aren't loud
-    made = train_reward_model(
-        settings(base, first_layer=1), PROMPTS, ANSWERS, labels, tmp_path / "judge"
-    )
+    made = train_reward_model(settings(base, first_layer=1), PROMPTS, ANSWERS, labels)
+    save_reward_model(made, tmp_path / "judge", {})
     config = json.loads((tmp_path / "judge" / "adapter_config.json").read_text())
     assert all("layers.1." in name for name in config["target_modules"])
     # Shown loud answers alone it takes every answer for loud: the others were not taught as 0.
@@ -122,9 +122,8 @@ def test_missing_labels_teach_nothing_and_lower_layers_stay(tmp_path: Path) -> N
 
 def test_long_answers_keep_the_token_that_is_read(tmp_path: Path) -> None:
     base = tiny_base(tmp_path / "base")
-    made = train_reward_model(
-        settings(base, epochs=1, most_tokens=40), PROMPTS, ANSWERS, LABELS, tmp_path / "judge"
-    )
+    short = settings(base, epochs=1, most_tokens=40)
+    made = train_reward_model(short, PROMPTS, ANSWERS, LABELS)
     whole, cut = made.encode("hi", "x"), made.encode("hi", "x" * 200)
     assert len(cut) == 40
     assert cut[-1] == whole[-1]
@@ -132,7 +131,8 @@ def test_long_answers_keep_the_token_that_is_read(tmp_path: Path) -> None:
 
 def test_a_judge_of_another_base_is_refused(tmp_path: Path) -> None:
     base = tiny_base(tmp_path / "base")
-    train_reward_model(settings(base, epochs=1), PROMPTS, ANSWERS, LABELS, tmp_path / "judge")
+    made = train_reward_model(settings(base, epochs=1), PROMPTS, ANSWERS, LABELS)
+    save_reward_model(made, tmp_path / "judge", {})
     card = tmp_path / "judge" / "card.json"
     content = json.loads(card.read_text())
     card.write_text(json.dumps(content | {"fingerprint": "0" * 64}))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from palm_engine.cli.main import app
 from palm_engine.errors import InvalidInputError
+from palm_engine.rewards import train as training
 from palm_engine.rewards.train import mismatched
 from tests.support.fakes import tiny_base
 
@@ -39,7 +43,41 @@ def test_mismatched_pairs_never_belong_together() -> None:
         mismatched(EXAMPLES.assign(prompt="one"), "fit", 1)
 
 
-def test_a_reward_model_is_trained_and_tested_by_a_command(tmp_path: Path) -> None:
+class Talker:
+    """A model that takes one answer for relevant whatever was asked, and none else."""
+
+    settings = SimpleNamespace(heads=("loud", "fit"))
+
+    def scores(self, prompts: Sequence[str], answers: Sequence[str]) -> np.ndarray:
+        return np.array([[0.0, float(a == "answer 7") + 0.1] for a in answers])
+
+
+def test_the_hardest_mismatches_are_what_the_model_itself_pays_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Prompts 3 and 4 resemble each other.
+    def embed(texts: Sequence[str]) -> np.ndarray:
+        rows = np.eye(32)[[int(t.rpartition(" ")[2]) for t in texts]]
+        return np.asarray(rows + np.eye(32)[4] * rows[:, 3:4])
+
+    monkeypatch.setattr(training, "embed", embed)
+    monkeypatch.setattr(training, "HARD_SHARE", 0.05)
+    rng = np.random.default_rng(0)
+    found = training.hard_mismatches(Talker(), EXAMPLES, "fit", rng)  # type: ignore[arg-type]
+    own = dict(zip(EXAMPLES["answer"], EXAMPLES["prompt"], strict=True))
+    assert len(found) == 40 * 6 * 0.05
+    assert set(found.columns) == {"prompt", "answer", "fit"}
+    assert (found["fit"] == 0).all()
+    assert (found["answer"] == "answer 7").sum() == 6, "first of all what is paid for anywhere"
+    for prompt, answer in zip(found["prompt"], found["answer"], strict=True):
+        assert prompt != own[answer]
+        assert {prompt, own[answer]} != {"question 3", "question 4"}
+
+
+def test_a_reward_model_is_trained_and_tested_by_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "RESEMBLES", 2.0)  # these prompts are all alike
     pytest.importorskip("peft")
     pytest.importorskip("sklearn")
     base = tiny_base(tmp_path / "base")
@@ -49,11 +87,22 @@ def test_a_reward_model_is_trained_and_tested_by_a_command(tmp_path: Path) -> No
     table.iloc[30:].to_csv(tmp_path / "test.csv", index=False)
     arguments = ["rewards", "train", str(tmp_path / "train.csv"), "--base", str(base)]
     arguments += ["--head", "fit:2", "--head", "loud", "--relevance", "fit", "--epochs", "8"]
-    arguments += ["--learning-rate", "0.01", "--rank", "4", "--out", str(tmp_path / "judge")]
+    arguments += [
+        "--learning-rate",
+        "0.01",
+        "--rank",
+        "4",
+        "--hard",
+        "2",
+        "--out",
+        str(tmp_path / "judge"),
+    ]
     done = CliRunner().invoke(app, [*arguments, "--test", f"held={tmp_path / 'test.csv'}"])
     assert done.exit_code == 0, done.output
     card = json.loads((tmp_path / "judge" / "card.json").read_text())["card"]
     assert card["examples"] == 30 + 30 + 3 * 3
+    # A tenth of 39 answers put to six others each, twice.
+    assert card["hard mismatches"] == 2 * 23
     assert card["answers of held"] == 10
     assert card["AUROC of loud on held"] > 0.9
     leak = CliRunner().invoke(app, [*arguments, "--test", f"held={tmp_path / 'train.csv'}"])
@@ -68,6 +117,7 @@ def test_a_reward_model_is_trained_and_tested_by_a_command(tmp_path: Path) -> No
         (["--head", "fit:1"], "row 2, column fit: 2 is no number from 0 to 1"),
         (["--head", "fit:x"], "NAME:LARGEST"),
         (["--head", "fit:2", "--relevance", "loud"], "is not one of the heads"),
+        (["--head", "fit:2", "--hard", "2"], "(--relevance)"),
         (["--head", "fit:2", "--test", "x"], "NAME=FILE"),
     ],
 )
