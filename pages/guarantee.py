@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -145,6 +147,29 @@ def where_text(bundle: Bundle, served: WorstServed) -> str:
     return f"gap {served.gap:.4f} at {where}"
 
 
+def _places(
+    bundle: Bundle,
+    portfolio: state.Portfolio,
+    found: Sequence[WorstServed],
+    chosen: int,
+    table: pd.DataFrame,
+) -> None:
+    """A picture of the worst-served places, their numbers beside or below."""
+    colours = dict(zip(portfolio.rows, colours_of(bundle, portfolio.rows), strict=True))
+    picture = charts.worst_places(
+        np.array([s.weights for s in found]),
+        np.array([s.gap for s in found]),
+        [bundle.labels[s.member] for s in found],
+        [colours[s.member] for s in found],
+        bundle.traits,
+        chosen,
+    )
+    name = f"{bundle.manifest.name}-worst-served"
+    key = f"worst.{bundle.folder.name}"
+    figure.show(picture, table, name, key, "Where users are served worst, by rank")
+    figure.numbers(table)
+
+
 def losses(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """The worst-served weights, and the prompts where the member falls furthest behind there."""
     st.subheader("What is lost")
@@ -170,8 +195,8 @@ def losses(bundle: Bundle, portfolio: state.Portfolio) -> None:
         "The weights that are served worst, one for each better candidate: exact, over all weights"
         f"{bundle.where_text}, against every candidate."
     )
-    figure.table(table, f"{bundle.manifest.name}-worst-served", f"worst.{bundle.folder.name}")
     if bundle.prompts.empty or bundle.samples.empty:
+        _places(bundle, portfolio, found, 0, table)
         st.info("This bundle has no recorded answers to compare.", icon=":material/chat_bubble:")
         return
     at = st.selectbox(
@@ -180,6 +205,7 @@ def losses(bundle: Bundle, portfolio: state.Portfolio) -> None:
         format_func=lambda i: where_text(bundle, found[i]),
         key=f"worst_at.{bundle.folder.name}",
     )
+    _places(bundle, portfolio, found, int(at or 0), table)
     served = found[int(at or 0)]
     member = bundle.policies[served.member]
     best = bundle.policies[served.best]

@@ -47,8 +47,11 @@ def whole_sizes(figure: go.Figure, most: int) -> go.Figure:
     return figure.update_xaxes(dtick=1 if most <= 16 else max(most // 10, 1))
 
 
-def triangle(figure: go.Figure, traits: Sequence[str]) -> Floats:
-    """Draw the triangle of three traits; returns its corners in their order, shape (3, 2)."""
+def triangle(figure: go.Figure, traits: Sequence[str], apart: int = 14) -> Floats:
+    """Draw the triangle of three traits; returns its corners in their order, shape (3, 2).
+
+    Names stand `apart` pixels from their corners.
+    """
     corners = np.array([[0.5, math.sqrt(0.75)], [0.0, 0.0], [1.0, 0.0]])
     outline = corners[[0, 1, 2, 0]]
     figure.add_scatter(
@@ -61,7 +64,12 @@ def triangle(figure: go.Figure, traits: Sequence[str]) -> Floats:
     )
     for trait, (x, y) in zip(traits, corners, strict=True):
         figure.add_annotation(
-            x=x, y=y, text=trait, showarrow=False, yshift=14 if y > 0 else -14, font={"size": 14}
+            x=x,
+            y=y,
+            text=trait,
+            showarrow=False,
+            yshift=apart if y > 0 else -apart,
+            font={"size": 14},
         )
     return corners
 

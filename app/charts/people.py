@@ -29,6 +29,63 @@ def usage_bars(names: Sequence[str], shares: Sequence[float], colours: Sequence[
     return figure.update_xaxes(tickformat=".0%").update_yaxes(autorange="reversed", automargin=True)
 
 
+def worst_places(
+    weights: Floats,
+    gaps: Floats,
+    names: Sequence[str],
+    colours: Sequence[str],
+    traits: Sequence[str],
+    chosen: int,
+) -> go.Figure:
+    """Where most is lost: numbered by rank, as large as the loss, in the picked member's colour.
+
+    Three traits as a triangle, else a bar of weights per place.
+
+    Args:
+        weights: of the places, worst first, shape (n, d).
+        gaps: additive, shape (n,).
+        names: of the member that is picked at each.
+        colours: of these members.
+        traits: names of the d traits.
+        chosen: the place that is ringed.
+    """
+    figure = go.Figure()
+    title = "Who is served worst"
+    hover = "<br>".join(f"{t} %{{customdata[{i}]:.2f}}" for i, t in enumerate(traits))
+    if len(traits) != 3:
+        for i, trait in enumerate(traits):
+            figure.add_bar(
+                x=weights[:, i].tolist(),
+                y=[f"{n + 1}: loses {gap:.4f}" for n, gap in enumerate(gaps)],
+                name=trait,
+                orientation="h",
+                hovertemplate=f"{trait} %{{x:.2f}}<extra></extra>",
+            )
+        axes(figure, title, "weights, side by side", "", 130 + 34 * len(gaps), barmode="stack")
+        return figure.update_yaxes(autorange="reversed", automargin=True)
+    at = weights @ triangle(figure, traits, 32)
+    figure.add_scatter(
+        x=at[:, 0],
+        y=at[:, 1],
+        mode="markers+text",
+        showlegend=False,
+        text=[str(n + 1) for n in range(len(gaps))],
+        textposition="middle center",
+        textfont={"color": "white", "size": 11},
+        marker={
+            "color": list(colours),
+            "size": 18 + 22 * gaps / max(float(gaps.max()), 1e-12),
+            "opacity": 1,
+            "line": {"color": LIMIT, "width": np.where(np.arange(len(gaps)) == chosen, 4, 0)},
+        },
+        customdata=np.column_stack([weights, gaps]),
+        hovertext=list(names),
+        hovertemplate=f"{hover}<br>loses %{{customdata[{len(traits)}]:.4f}}"
+        "<extra>%{hovertext} is picked</extra>",
+    )
+    return in_triangle(figure, title)
+
+
 def chances(names: Sequence[str], shares: Sequence[float], colours: Sequence[str]) -> go.Figure:
     """How likely each member is near the best one."""
     figure = usage_bars(names, shares, colours)

@@ -68,3 +68,18 @@ def test_bars_and_dots_are_the_rows() -> None:
     assert (found["members"].x[0], found["members"].y[0]) == (0.7, 0.6)
     assert found["members"].text[0] == "Careful"
     assert found["others"].x[0] == pytest.approx(0.5)
+
+
+def test_the_worst_served_are_numbered_and_the_chosen_one_is_lined() -> None:
+    weights = np.array([[0.0, 0.0, 1.0], [0.2, 0.8, 0.0]])
+    gaps = np.array([0.04, 0.01])
+    made = charts.worst_places(weights, gaps, ["a", "b"], ["#111", "#222"], list("xyz"), 1)
+    marks = made.data[-1]
+    assert list(marks.text) == ["1", "2"]
+    assert list(marks.marker.line["width"]) == [0, 4]
+    assert marks.marker.size[0] > marks.marker.size[1]
+    # The corners of x, y and z are the top, the left and the right.
+    assert (marks.x[0], marks.y[0]) == pytest.approx((1.0, 0.0))
+    two = charts.worst_places(weights[:, 1:], gaps, ["a", "b"], ["#111", "#222"], list("yz"), 0)
+    assert [bar.name for bar in two.data] == ["y", "z"]
+    assert list(two.data[0].x) == [0.0, 0.8]
