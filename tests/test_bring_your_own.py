@@ -63,3 +63,14 @@ def test_from_nothing_to_certified_bundles(tmp_path: Path) -> None:
     assert certificate is not None
     assert certificate.additive.prompts == 12
     assert len(mine.samples) == 5 * 24 * 2
+
+
+def test_what_a_page_takes_from_a_file_is_there() -> None:
+    for page in (ROOT / "docs").glob("*.md"):
+        text = page.read_text()
+        assert not re.search(r"-+8\s+<|--8<--\S", text), f"{page.name}: a snippet's mark is broken"
+        for name in re.findall(r'--8<-- "([^"]+)"', text):
+            assert (ROOT / name).is_file(), f"{page.name}: {name}"
+    own = PAGE.read_text()
+    for name in ("mine.toml", "my_rewards.py"):
+        assert f'--8<-- "docs/examples/{name}"' in own

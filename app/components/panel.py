@@ -63,6 +63,16 @@ def describe(candidate: Candidate) -> str:
     if candidate.kind == "adapter" and candidate.weights is not None:
         weights = weights_text(candidate.weights)
         return f"An adapter trained for {weights}; runs {runs}."
+    if candidate.soup or candidate.mixture:
+        parts = ", ".join(
+            f"{w:.0%} {p}" for p, w in (candidate.soup or candidate.mixture or {}).items()
+        )
+        what = (
+            "A soup: adapters added up with weights"
+            if candidate.soup
+            else f"A mixture of {candidate.passes} passes per token"
+        )
+        return f"{what} ({parts}); runs {runs}."
     if candidate.kind == "remote":
         return (
             f"Evaluated elsewhere; it {candidate.warning}."

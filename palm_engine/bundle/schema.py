@@ -117,6 +117,11 @@ class Candidate(Part):
         return self.kind in ("base", "prompted", "mixture") or self.adapter is not None
 
     @property
+    def served_model(self) -> str:
+        """The model's name on a server that answers as this policy; "" where none does."""
+        return self.served.rpartition(" at ")[0]
+
+    @property
     def passes(self) -> int:
         """How often the model runs for one token: once, or once per part of a mixture."""
         return len(self.mixture) if self.mixture else 1

@@ -7,10 +7,12 @@ from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
+from pydantic import ValidationError
 
 from palm_engine._files import whole_folder, write_whole
 from palm_engine.bundle.folder import MANIFEST_FILE, PREVIOUS, TABLES, Bundle, read_bundle
 from palm_engine.bundle.manifest import Manifest
+from palm_engine.bundle.validation import describe_validation_error
 from palm_engine.errors import BundleError
 
 # What a bundle may hold besides rewards, and what a newer one must hold too to take its place.
@@ -122,8 +124,21 @@ def rewrite_manifest(bundle: Bundle, manifest: Manifest) -> Bundle:
         manifest: the new content of its portfolio.json.
 
     Raises:
+        BundleError: the bundle was written anew since it was read, or the new content wouldn't be
+            read again; the old one stays.
         OSError: the file can't be written; the old one stays.
     """
+    if read_bundle(bundle.folder).manifest != bundle.manifest:
+        raise BundleError(
+            f"{bundle.folder}: was written anew meanwhile, so nothing is put into it; run this"
+            " again on what is there now"
+        )
+    try:
+        Manifest.model_validate(manifest.model_dump())
+    except ValidationError as error:
+        raise BundleError(
+            f"{bundle.folder}: {describe_validation_error(error)}; nothing was written"
+        ) from error
     write_whole(bundle.folder / MANIFEST_FILE, _as_text(manifest))
     return read_bundle(bundle.folder)
 

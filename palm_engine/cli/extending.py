@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -90,7 +89,10 @@ def add(
     palm add portfolios/demo --name half --soup "lora-100-00-00=.5,lora-00-100-00=.5"
     """
     from palm_engine.bundle.folder import read_bundle
+    from palm_engine.bundle.names import NAME_RULE, is_name
 
+    if not is_name(name):
+        raise InvalidInputError(f"--name {name!r}: a policy's name has {NAME_RULE}")
     require_language_models("adding a policy")
     found = read_bundle(bundle)
     given = [x for x in (adapter, soup, mix, url) if x is not None]
@@ -196,12 +198,11 @@ def _addition(
     if parts is not None:
         from palm_engine.lm.adapters.soup import write_soup
 
-        if folder.exists():
-            shutil.rmtree(folder)
         source = write_soup(folder, {bundle.adapter_folder(p): w for p, w in parts.items()})
     elif adapter is not None:
         # Refused before anything is drawn.
         source = resolve_adapter(adapter, report=lambda text: console.print(text))
+        _require_fits(bundle, source)
     kind = "prompted"
     if url is not None:
         kind = "remote"
@@ -226,6 +227,14 @@ def _addition(
         return Addition(Candidate.model_validate(content), source)
     except ValidationError as error:
         raise InvalidInputError(f"--name {name!r}: {describe_validation_error(error)}") from error
+
+
+def _require_fits(bundle: Bundle, adapter: Path) -> None:
+    from palm_engine.lm.adapters.stacked_linear import require_fits
+    from palm_engine.lm.base_model.source import resolve_base
+
+    if bundle.manifest.base is not None:
+        require_fits(adapter, resolve_base(bundle.manifest.base.source, lambda _: None))
 
 
 def _parts(bundle: Bundle, option: str, text: str) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -106,9 +107,10 @@ def import_(
         "tokens": tokens,
     }
     spec = _spec(file, given, trait or [], missing, decimal)
-    command = spec.command(table, out, recognise(file.frame, spec.decimal)) + (
-        "" if k == 4 else f" --k {k}"
-    )
+    more = [f"--k {k}"] if k != 4 else []
+    more += [f"--title {shlex.quote(title)}"] if title else []
+    more += [f"--seed {seed}"] if seed else []
+    command = " ".join([spec.command(table, out, recognise(file.frame, spec.decimal)), *more])
     if not json:
         _print_spec(spec, command)
     with error_console.status("Reading the table"):

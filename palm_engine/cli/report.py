@@ -74,7 +74,7 @@ class SelectionReport(_Part):
 
     `size_lower_bound` is proved for this table. `size_upper_bound` is what a grid of weights
     promises for the tolerance whatever the policies are (rewards in [0, 1], no cost); None for a
-    budget k or where it promises nothing.
+    budget k or where it promises nothing. `warnings` say what is odd about policies' answers.
     """
 
     method: str
@@ -93,6 +93,7 @@ class SelectionReport(_Part):
     stopped: str
     confidence: ConfidenceReport | None = None
     note: str = ""
+    warnings: dict[str, str] = {}
 
 
 def report(
@@ -125,6 +126,7 @@ def report(
         )
     return SelectionReport(
         method=found.method,
+        warnings=table.warnings,
         members=members,
         weights={
             m: None if w is None else named_weights(w, table.traits)

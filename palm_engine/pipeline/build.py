@@ -104,7 +104,7 @@ class Build:
         self.model_key = [fingerprint(base_folder), str(pick_dtype(device, build_dtype(device)))]
         sources = [Policy("base", "base", None)]
         sources += [Policy(s.name, "prompted", s.system) for s in self.config.styles]
-        own = self.own_policies()
+        own = self.own_policies(base_folder)
         plan: PoolPlan | None = None
         tables = {"prompts": self.prompts}
         policies = [*sources, *own]
@@ -151,15 +151,24 @@ class Build:
         kept = {p.name: p.adapter for p in policies if p.adapter}
         return write_bundle(out, manifest, tables, kept)
 
-    def own_policies(self) -> list[Policy]:
-        """The configuration's own policies; an adapter that can't be used is refused now."""
+    def own_policies(self, base: Path) -> list[Policy]:
+        """The configuration's own policies; an adapter that can't be used is refused now.
+
+        Args:
+            base: folder of the base model.
+
+        Raises:
+            ModelSourceError: an adapter can't be had, or isn't for this base.
+        """
         from palm_engine.lm.adapters.source import resolve_adapter
+        from palm_engine.lm.adapters.stacked_linear import require_fits
 
         found = []
         for p in self.config.policies:
             folder = None
             if p.adapter is not None:
                 folder = resolve_adapter(p.adapter, self.project, self.progress.note)
+                require_fits(folder, base)
             served = None if p.url is None or p.model is None else (p.url, p.model, p.extras)
             kind = "remote" if folder is None else "adapter"
             found.append(

@@ -319,6 +319,7 @@ def _certified(
         c.model_copy(
             update={
                 "rewards": named_weights(means["certify"][i], data.traits, 6),
+                "warning": data.warnings.get(c.policy, c.warning),
                 "evaluated": c.evaluated
                 | {s: named_weights(m[i], data.traits, 6) for s, m in means.items()},
             }

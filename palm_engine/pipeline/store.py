@@ -20,6 +20,7 @@ import pandas as pd
 from pydantic import BaseModel
 
 from palm_engine._files import whole_file, write_whole
+from palm_engine.bundle.folder import MANIFEST_FILE
 from palm_engine.errors import ConfigError
 
 
@@ -27,10 +28,18 @@ class Store:
     """Results of stages in one folder.
 
     A result is written under a temporary name and renamed when complete.
+
+    Args:
+        folder: made if it isn't there.
+
+    Raises:
+        ConfigError: it is a bundle, whose files would be written over.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        if (folder / MANIFEST_FILE).exists():
+            raise ConfigError(f"{folder}: is a bundle; name another folder to work in (--work)")
         folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, name: str) -> Path:

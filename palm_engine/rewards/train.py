@@ -66,10 +66,12 @@ def train_model(
         The card, as it is kept beside the weights.
 
     Raises:
-        InvalidInputError: a table can't be used; names file, column and row.
+        InvalidInputError: a table can't be used; names file, column and row. Or the target is
+            something else than a reward model.
         ModelSourceError: the base can't be had.
         DependencyError: the extra 'lm' isn't installed.
     """
+    check_model_target(target)
     tables = [_read(path, heads) for path in labelled]
     held = {name: _read(path, heads) for name, path in (tests or {}).items()}
     train = pd.concat(tables, ignore_index=True)
@@ -109,6 +111,20 @@ def train_model(
         card |= tested(model, name, table, names)
     save_reward_model(model, target, card)
     return card
+
+
+def check_model_target(target: Path) -> None:
+    """Check that a reward model written there would replace nothing but another one.
+
+    Raises:
+        InvalidInputError: it would.
+    """
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise InvalidInputError(f"{target}: is a file or a link; choose a new folder")
+    if target.exists() and any(target.iterdir()) and not (target / "card.json").is_file():
+        raise InvalidInputError(
+            f"{target}: is there already and holds no reward model; choose a new folder"
+        )
 
 
 def tested(

@@ -88,6 +88,11 @@ def export_vllm(
             f"{bundle.folder}: {mixed[0]!r} mixes adapters at every token, which vLLM can't serve;"
             " choose members without mixtures (palm select)"
         )
+    if elsewhere := [c.policy for c in candidates if c.kind == "remote"]:
+        raise BundleError(
+            f"{bundle.folder}: {elsewhere[0]!r} answers elsewhere, so it can't be exported; choose"
+            " members that have adapters or prompts (palm select)"
+        )
     adapters = [c.policy for c in candidates if c.adapter is not None]
     base = bundle.manifest.base
     with whole_folder(out) as part:

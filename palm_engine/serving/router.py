@@ -24,6 +24,7 @@ from palm_engine.geometry.simplex import weights_of
 
 if TYPE_CHECKING:
     from palm_engine.bundle.folder import Bundle
+    from palm_engine.bundle.schema import Candidate
 
 FORMAT_VERSION = 1
 
@@ -69,7 +70,8 @@ class Router:
     def of(cls, bundle: Bundle, base_model: str = "base") -> Router:
         """Of a bundle's own members.
 
-        Adapters are served under their policy's name, others as `base_model`.
+        Adapters and soups are served under their policy's name, prompts as `base_model`, policies
+        of other servers as what those call them.
 
         Raises:
             InvalidInputError: nothing is selected in the bundle.
@@ -82,7 +84,7 @@ class Router:
         return cls(
             tuple(bundle.traits),
             tuple(c.policy for c in candidates),
-            tuple(c.policy if c.kind == "adapter" else base_model for c in candidates),
+            tuple(_model_of(c, base_model) for c in candidates),
             tuple(c.system or "" for c in candidates),
             bundle.points[bundle.members],
         )
@@ -178,3 +180,9 @@ def parse_weights(text: str) -> dict[str, float] | list[float]:
             raise InvalidInputError(f"--weights: {trait.strip()!r} stands twice; {how}")
         found[trait.strip()] = numbers[-1]
     return found if named else numbers
+
+
+def _model_of(candidate: Candidate, base_model: str) -> str:
+    if candidate.kind == "remote":
+        return candidate.served_model or candidate.policy
+    return base_model if candidate.kind in ("base", "prompted") else candidate.policy

@@ -132,6 +132,11 @@ def scale(values: Floats, scaling: Scaling, column: str) -> Scaled:
     return Scaled(rewards, words)
 
 
+def guess_direction(column: str) -> Direction:
+    """Which scores of a column look better, by its name."""
+    return "lower" if _LOWER.search(column.lower()) else "higher"
+
+
 def guess_scaling(column: str, read: Numbers) -> Scaling:
     """What a column's scores look like; a suggestion that people see and can change.
 
@@ -140,7 +145,7 @@ def guess_scaling(column: str, read: Numbers) -> Scaling:
         read: its cells.
     """
     known = read.values[np.isfinite(read.values)]
-    direction: Direction = "lower" if _LOWER.search(column.lower()) else "higher"
+    direction = guess_direction(column)
     if not known.size:
         return Scaling(direction=direction)
     least, most = float(known.min()), float(known.max())

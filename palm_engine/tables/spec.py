@@ -16,7 +16,7 @@ from palm_engine.errors import InvalidInputError
 from palm_engine.tables.columns import MOST_TRAITS, Columns, recognise
 from palm_engine.tables.files import TableFile
 from palm_engine.tables.numbers import Decimal, is_plain, numbers_of
-from palm_engine.tables.scaling import METHODS, Direction, Scaling, guess_scaling
+from palm_engine.tables.scaling import METHODS, Direction, Scaling, guess_direction, guess_scaling
 
 Missing = Literal["refuse", "drop-policy", "drop-prompt"]
 
@@ -44,13 +44,18 @@ class TraitSpec(SpecPart):
         s = self.scaling
         usual = trait_name(self.column, s.direction) == self.name
         parts = [self.column if usual else f"{self.name}={self.column}"]
-        if s.direction == "lower":
-            parts.append("lower")
+        if s.direction == "lower" or s.direction != guess_direction(self.column):
+            parts.append(s.direction)
         if s.method == "range":
-            parts += ["range", f"{s.low:g}", f"{s.high:g}"]
+            parts += ["range", _number(s.low), _number(s.high)]
         else:
             parts.append(s.method)
         return ":".join(parts)
+
+
+def _number(value: float | None) -> str:
+    """All digits of a range's end, and none that aren't needed."""
+    return repr(value).removesuffix(".0")
 
 
 def trait_name(column: str, direction: Direction, taken: Collection[str] = ()) -> str:

@@ -60,6 +60,24 @@ def commands(edit: Callable[[Path], object], export: bool) -> Make:
     return make
 
 
+def adding(edit: Callable[[Path], object]) -> Make:
+    """`palm add` of the edited adapter to a copy that is as it was."""
+
+    def make(folder: Path) -> list[object]:
+        root = project(folder)
+        edit(root)
+        kept = folder / "kept"
+        shutil.copytree(good() / "demo", kept)
+        raw = json.loads((kept / "portfolio.json").read_text())
+        raw["base"] = {"source": str(root / "base")}
+        (kept / "portfolio.json").write_text(json.dumps(raw))
+        adapter = root / "demo" / "adapters" / "a"
+        out = ["--out", folder / "out", "--work", folder / "work"]
+        return ["add", kept, "--name", "mine", "--adapter", adapter, *out]
+
+    return make
+
+
 def config(**changes: Any) -> Callable[[Path], object]:
     """Entries of the adapter's configuration replaced; None removes one."""
 
@@ -371,6 +389,15 @@ CASES = [
     *(Case(f"{name} (export)", commands(edit, True), message) for name, edit, message in ADAPTERS),
     *(Case(f"{name} (generate)", commands(edit, False), message) for name, edit, message in FITS),
     *(Case(f"{name} (export)", commands(edit, True), message) for name, edit, message in FITS),
+    *(Case(f"{name} (add)", adding(edit), message) for name, edit, message in FITS),
+    Case(
+        "add: a name out of the folder",
+        lambda folder: [
+            *("add", project(folder) / "demo", "--name", "../../demo"),
+            *("--soup", "a=1", "--work", folder / "work"),
+        ],
+        "a policy's name has",
+    ),
     *(Case(f"base: {name}", commands(edit, False), message) for name, edit, message in BASES),
     *(
         Case(f"base: {name} (export)", commands(edit, True), message)

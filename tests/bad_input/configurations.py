@@ -15,7 +15,7 @@ from tests.support.builds import edited as edit_config
 from tests.support.builds import write_project
 from tests.support.fakes import tiny_base
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
 Edit = Callable[[Path], None]
 
@@ -124,6 +124,32 @@ def thesis(folder: Path) -> None:
     (folder / "o" / "thesis").touch()
 
 
+def wider(folder: Path) -> None:
+    """The project's own adapter is for a wider base."""
+    from safetensors.torch import load_file, save_file
+
+    path = folder / "mine" / "adapter_model.safetensors"
+    twice = {
+        k: torch.cat([v, v], 1 if "lora_A" in k else 0).contiguous()
+        for k, v in load_file(path).items()
+    }
+    save_file(twice, path)
+
+
+def elsewhere(folder: Path) -> None:
+    """The project's own adapter names layers that the base doesn't have."""
+    from safetensors.torch import load_file, save_file
+
+    path = folder / "mine" / "adapter_model.safetensors"
+    save_file({k.replace("layers.0", "layers.7"): v for k, v in load_file(path).items()}, path)
+
+
+def bundled(folder: Path) -> None:
+    """A bundle where the work folder is to be."""
+    (folder / "w").mkdir()
+    (folder / "w" / "portfolio.json").write_text("{}")
+
+
 def nothing(folder: Path) -> None:
     """No edit."""
 
@@ -139,6 +165,9 @@ CASES = [
         edited(pipe),
         "no regular file",
     ),
+    Case("an adapter for a wider base", edited(wider), "trained on another model"),
+    Case("an adapter for other layers", edited(elsewhere), "this base model doesn't have"),
+    Case("a bundle to work in", edited(bundled, "--work", "{}/w"), "is a bundle"),
     Case("empty", file(""), "name"),
     Case("not TOML", file("name = "), "not valid TOML"),
     Case("JSON", file('{"name": "x"}'), "not valid TOML"),

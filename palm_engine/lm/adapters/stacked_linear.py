@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +17,9 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from palm_engine.errors import ModelSourceError
+from palm_engine.lm.adapters.files import read_adapter
 from palm_engine.lm.adapters.packed_weight import Weight, can_pack
+from palm_engine.lm.base_model.load import empty_model
 
 SHARED_INPUTS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 
@@ -280,6 +283,27 @@ def fitting_layer(model: Any, path: str, a: Tensor, b: Tensor) -> nn.Module:
             f" model's is {size[0]} -> {size[1]}: it was trained on another model"
         )
     return layer
+
+
+def require_fits(folder: Path, base: Path) -> None:
+    """Check that an adapter is for the layers of a base model, without loading either.
+
+    peft leaves out layers that aren't there: the base would answer under the adapter's name.
+
+    Args:
+        folder: of a PEFT LoRA adapter; what is more than plain LoRA is left to peft.
+        base: folder of the base model.
+
+    Raises:
+        ModelSourceError: names the layer that doesn't fit.
+    """
+    try:
+        weights = read_adapter(folder)
+    except ModelSourceError:
+        return
+    shape = empty_model(base)
+    for path, (a, b, _) in weights.layers.items():
+        fitting_layer(shape, path, a, b)
 
 
 def as_linear(layer: nn.Module) -> nn.Linear:

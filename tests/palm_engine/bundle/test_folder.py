@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from palm_engine.bundle.folder import list_bundles, read_bundle
-from palm_engine.bundle.writing import write_bundle
+from palm_engine.bundle.writing import rewrite_manifest, write_bundle
 from palm_engine.errors import BundleError
 from tests.support.bundles import make_bundle
 
@@ -196,3 +196,18 @@ def test_a_replaced_bundle_is_kept_until_the_next(tmp_path: Path) -> None:
     (tmp_path / "documents" / "thesis.txt").write_text("years of work")
     with pytest.raises(BundleError, match="isn't a bundle"):
         write_bundle(tmp_path / "documents", poorer, {}, replace=True)
+
+
+def test_another_manifest_is_checked_before_it_takes_the_place_of_one(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "b")
+    text = (bundle.folder / "portfolio.json").read_text()
+    odd = bundle.manifest.model_copy(update={"members": bundle.manifest.members * 2})
+    with pytest.raises(BundleError, match="nothing was written"):
+        rewrite_manifest(bundle, odd)
+    assert (bundle.folder / "portfolio.json").read_text() == text
+    # Written anew since it was read: what was worked out belongs to another bundle.
+    newer = bundle.manifest.model_copy(update={"title": "newer"})
+    rewrite_manifest(bundle, newer)
+    with pytest.raises(BundleError, match="written anew meanwhile"):
+        rewrite_manifest(bundle, bundle.manifest.model_copy(update={"title": "older"}))
+    assert read_bundle(bundle.folder).manifest.title == "newer"

@@ -298,3 +298,19 @@ def test_curves_stop_after_a_minute_unless_told_otherwise(palm) -> None:  # type
         assert code == 0
         text = " ".join(out.replace("│", " ").split())
         assert "default: 60" in text[text.index("--time-limit") :][:400]
+
+
+def test_who_answers_the_same_to_everything_is_named(palm, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    rows = [
+        (m, f"q{q}", "Yes." if m == "cheat" else f"{m} says {q}", 0.5 + 0.1 * q / 6, 0.4)
+        for m in ("cheat", "honest")
+        for q in range(6)
+    ]
+    frame = pd.DataFrame(rows, columns=["policy", "prompt", "text", "x", "y"])
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    for command in (["select", "--k", "1"], ["certify", "--members", "honest"]):
+        code, out = palm(command[0], tmp_path / "t.csv", *command[1:])
+        assert code == 0
+        assert "cheat gives the same answer to every prompt" in " ".join(out.split())
+        _, out = palm(command[0], tmp_path / "t.csv", *command[1:], "--json")
+        assert json.loads(out)["warnings"] == {"cheat": "gives the same answer to every prompt"}

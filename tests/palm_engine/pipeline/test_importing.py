@@ -40,7 +40,8 @@ def long(tmp_path: Path) -> Path:
 def test_a_long_table_is_certified_on_the_prompts_it_was_not_chosen_on(
     long: Path, tmp_path: Path
 ) -> None:
-    code, output = run("import", long, "--out", tmp_path / "out" / "judged", "--k", 3)
+    more = ("--k", 3, "--seed", 5, "--title", "Judged by one")
+    code, output = run("import", long, "--out", tmp_path / "out" / "judged", *more)
     assert code == 0, output
     assert "org/m 5 gives the same answer to every prompt" in output.replace("\n", " ")
     bundle = read_bundle(tmp_path / "out" / "judged")
@@ -72,6 +73,8 @@ def test_a_long_table_is_certified_on_the_prompts_it_was_not_chosen_on(
     again = read_bundle(tmp_path / "again" / "judged")
     assert again.manifest.candidates == bundle.manifest.candidates
     assert again.manifest.members == bundle.manifest.members
+    assert again.prompts.equals(bundle.prompts), "the same split"
+    assert again.manifest.title == bundle.manifest.title == "Judged by one"
 
 
 def test_a_leaderboard_goes_through_and_says_what_it_understood(tmp_path: Path) -> None:

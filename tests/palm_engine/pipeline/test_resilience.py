@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 
 from palm_engine.bundle.folder import Bundle, read_bundle
-from palm_engine.errors import ConfigError
+from palm_engine.errors import ConfigError, PalmError
 from palm_engine.pipeline.config import load_config
 from tests.support.builds import Recorder, edited, write_project
+from tests.support.fakes import fake_server
 
 pytest.importorskip("peft")
 pytestmark = pytest.mark.slow
@@ -223,3 +224,92 @@ def test_a_changed_prompt_redoes_what_depends_on_it(
         bundle.manifest.candidates[0].evaluated["choose"]
         == (expected.manifest.candidates[0].evaluated["choose"])
     )
+
+
+def test_a_worker_that_the_system_ends_is_said_and_the_build_goes_on(
+    undisturbed: tuple[Path, Bundle], tmp_path: Path
+) -> None:
+    project, expected = undisturbed
+    folder = again(project, tmp_path / "p", kept=False)
+    edited(folder / "tiny.toml", ("workers = 1", "workers = 2"))
+    running = command(folder, subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    # As a system that is out of memory does it.
+    while not (workers := drawing(running.pid)):
+        assert running.poll() is None, "the build ended without a worker"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(workers[0], signal.SIGKILL)
+    _, message = running.communicate(timeout=120)
+    assert running.returncode == 2
+    assert b"was ended from outside, perhaps for want of memory" in message
+    assert b"Traceback" not in message
+    assert command(folder).wait(300) == 0
+    found = read_bundle(folder / "out")
+    assert (found.policies, found.members) == (expected.policies, expected.members)
+    assert found.points == pytest.approx(expected.points)
+
+
+def drawing(parent: int) -> list[int]:
+    """Worker processes of a build."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            of = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+            if of == parent and b"spawn_main" in (place / "cmdline").read_bytes():
+                found.append(int(place.name))
+        except (OSError, ValueError, IndexError):
+            continue
+    return found
+
+
+def test_a_clock_that_jumps_changes_nothing(
+    undisturbed: tuple[Path, Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from palm_engine.pipeline.build import build
+
+    project, expected = undisturbed
+    folder = again(project, tmp_path / "p", kept=False)
+    true = time.time
+    rng = random.Random(2)
+    monkeypatch.setattr(time, "time", lambda: true() + rng.uniform(-1e6, 1e6))
+    config = load_config(folder / "tiny.toml")
+    bundle = build(config, folder, folder / "out", Recorder(), folder / "kept")
+    assert result(bundle) == result(expected)
+    # Files of tomorrow and of long ago are as good as any.
+    for i, path in enumerate(sorted((folder / "kept").rglob("*"))):
+        when = true() + (1e5 if i % 2 else -1e9)
+        os.utime(path, (when, when))
+    calm = Recorder()
+    build(config, folder, folder / "again", calm, folder / "kept")
+    assert calm.stages == ["Select and certify"]
+
+
+def test_a_server_that_is_lost_is_said_and_the_build_goes_on(
+    undisturbed: tuple[Path, Bundle], tmp_path: Path
+) -> None:
+    from palm_engine.pipeline.build import build
+
+    project, _ = undisturbed
+    bundles = []
+    for lost in (False, True):
+        folder = again(project, tmp_path / f"{lost}", kept=False)
+        config = folder / "tiny.toml"
+        asked = 0
+
+        def refuse(body: dict[str, Any], lost: bool = lost) -> str | None:
+            nonlocal asked
+            asked += 1
+            return "gone" if lost and asked == 4 else None
+
+        with fake_server(["far"], reply=lambda body: "aeio AAAA", refuse=refuse) as (url, _):
+            remote = f'[[policies]]\nname = "far"\nurl = "{url}"\nmodel = "far"\n\n[[traits]]'
+            edited(config, ("[[traits]]", remote))
+            if lost:
+                with pytest.raises(PalmError, match="gone"):
+                    build(load_config(config), folder, folder / "out", Recorder(), folder / "kept")
+                assert not (folder / "out").exists()
+            made = build(load_config(config), folder, folder / "out", Recorder(), folder / "kept")
+        bundles.append(made)
+    assert bundles[0].members == bundles[1].members
+    assert bundles[0].points == pytest.approx(bundles[1].points)

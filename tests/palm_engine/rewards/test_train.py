@@ -128,3 +128,14 @@ def test_what_cannot_be_trained_on_is_named(tmp_path: Path, change: list[str], w
     assert done.exit_code != 0
     assert why in f"{done.output} {done.exception}"
     assert not (tmp_path / "judge").exists()
+
+
+def test_nothing_but_a_reward_model_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "portfolio.json").write_text("{}")
+    (tmp_path / "link").symlink_to(tmp_path / "bundle")
+    (tmp_path / "file").touch()
+    for name in ("bundle", "link", "file"):
+        with pytest.raises(InvalidInputError, match="choose a new folder"):
+            training.train_model([], {}, tmp_path / name, None)  # type: ignore[arg-type]
+    assert (tmp_path / "bundle" / "portfolio.json").read_text() == "{}"

@@ -15,10 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palm_engine.bundle.folder import read_bundle
+from palm_engine.bundle.folder import Bundle, read_bundle
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.pick import pick_info
 from palm_engine.serving.router import Router, parse_weights
+from tests.support.bundles import make_bundle
 
 ROOT = Path(__file__).resolve().parents[3]
 DEMO = read_bundle(ROOT / "portfolios" / "demo")
@@ -93,3 +94,21 @@ def test_weights_are_named_or_in_the_order_of_the_traits() -> None:
     for wrong in ("", "5,x", "safety=1,2"):
         with pytest.raises(InvalidInputError, match="one number per trait"):
             parse_weights(wrong)
+
+
+def test_every_member_is_served_under_the_name_that_its_server_knows(tmp_path: Path) -> None:
+    kinds: dict[str, tuple[dict[str, object], str]] = {
+        "soup": ({"soup": {"x": 1.0}}, "m1"),
+        "prompted": ({}, "base"),
+        "adapter": ({}, "m1"),
+    }
+    kinds["remote"] = ({"served": "org/big at http://localhost:1/v1"}, "org/big")
+    bundle = make_bundle(tmp_path / "b")
+    at = bundle.members[0]
+    for kind, (more, model) in kinds.items():
+        candidates = list(bundle.manifest.candidates)
+        candidates[at] = candidates[at].model_copy(update={"kind": kind} | more)
+        manifest = bundle.manifest.model_copy(update={"candidates": tuple(candidates)})
+        router = Router.of(Bundle(bundle.folder, manifest))
+        expected = bundle.policies[at] if model == "m1" else model
+        assert router.models[0] == expected, kind

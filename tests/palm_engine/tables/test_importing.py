@@ -15,7 +15,7 @@ from palm_engine.tables.importing import import_table
 from palm_engine.tables.read import read_reward_table
 from palm_engine.tables.reward_table import RewardTable
 from palm_engine.tables.scaling import Scaling
-from palm_engine.tables.spec import ImportSpec, TraitSpec, default_spec, parse_trait
+from palm_engine.tables.spec import ImportSpec, TraitSpec, default_spec, parse_trait, trait_name
 from tests.support.bundles import make_bundle
 
 
@@ -230,3 +230,20 @@ def test_a_bundle_is_a_table_of_its_candidates_on_certify_prompts(tmp_path: Path
     for wrong, why in ((["speed", "humor"], "no trait 'speed'"), (["humor"], "one trait")):
         with pytest.raises(InvalidInputError, match=why):
             read_reward_table(bundle.folder, wrong)
+
+
+@pytest.mark.parametrize("direction", ["lower", "higher"])
+@pytest.mark.parametrize("column", ["Latency ms", "quality", "price: per 1M"])
+def test_a_trait_as_text_is_the_trait(column: str, direction: str) -> None:
+    file = table(("a", 0.0), ("b", 1234567.5), header=f"policy,{column}")
+    for scaling in (
+        {"method": "range", "low": 0, "high": 1234567.5},
+        {"method": "range", "low": 0.1 + 0.2, "high": 1e16},
+        {"method": "quantile"},
+    ):
+        made = TraitSpec(
+            name=trait_name(column, direction),  # type: ignore[arg-type]
+            column=column,
+            scaling=Scaling.model_validate({**scaling, "direction": direction}),
+        )
+        assert parse_trait(made.text, file) == made
