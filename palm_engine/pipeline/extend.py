@@ -125,6 +125,7 @@ def extend(
     manifest = _certified(bundle, manifest, samples, all_prompts, rewards, progress, options)
     if options.rescore or changed:
         manifest = _without_old_scores(manifest)
+    manifest, soups = _with_soups_of_members(bundle, manifest, store)
     tables = {"prompts": all_prompts, "samples": samples}
     if (bundle.folder / "pool.parquet").is_file():
         tables["pool"] = pd.read_parquet(bundle.folder / "pool.parquet")
@@ -133,7 +134,7 @@ def extend(
         for c in (*bundle.manifest.candidates, *bundle.manifest.outside)
         if c.adapter is not None
     }
-    adapters |= {a.candidate.policy: a.adapter for a in additions if a.adapter is not None}
+    adapters |= {a.candidate.policy: a.adapter for a in additions if a.adapter is not None} | soups
     return write_bundle(out, manifest, tables, adapters)
 
 
@@ -205,8 +206,10 @@ def _drawn(
             frames.append(_remote(addition, pairs, count, base, seed, store, progress))
             continue
         adapter = addition.adapter if addition is not None else None
-        if candidate.adapter is not None and adapter is None:
+        if adapter is None and candidate.adapter is not None:
             adapter = bundle.adapter_folder(policy)
+        elif adapter is None and candidate.soup:
+            adapter = _soup(bundle, candidate, store)
         tasks[policy] = DrawTask(
             base.info.source,
             manifest.template,
@@ -241,12 +244,54 @@ def _require_runnable(bundle: Bundle, manifest: Manifest, policies: set[str]) ->
     Raises:
         BundleError: one can't.
     """
-    stuck = [c.policy for c in manifest.candidates if c.policy in policies and not c.can_run]
+    stuck = [
+        c.policy
+        for c in manifest.candidates
+        if c.policy in policies and not c.can_run and not c.soup
+    ]
     if stuck:
         raise BundleError(
             f"{bundle.folder}: {stuck[0]!r} lacks answers to some prompts and can't run here (the"
             " bundle holds its figures only), so it can't be compared on them"
         )
+
+
+def _soup(bundle: Bundle, candidate: Candidate, store: Store) -> Path:
+    """A soup's adapter, made again from its parts: bundles keep those of members only.
+
+    Raises:
+        BundleError: a part has no adapter.
+    """
+    from palm_engine.lm.adapters.soup import write_soup
+
+    parts = {bundle.adapter_folder(p): w for p, w in (candidate.soup or {}).items()}
+    return write_soup(store.path(f"soups/{candidate.policy}"), parts)
+
+
+def _with_soups_of_members(
+    bundle: Bundle, manifest: Manifest, store: Store
+) -> tuple[Manifest, dict[str, Path]]:
+    """The manifest with an adapter for every soup that became a member, and these adapters."""
+    from palm_engine.lm.adapters.files import adapter_sha256
+
+    members = {m.policy for m in manifest.members}
+    made = {
+        c.policy: _soup(bundle, c, store)
+        for c in manifest.candidates
+        if c.policy in members and c.soup and c.adapter is None
+    }
+    candidates = tuple(
+        c.model_copy(
+            update={
+                "adapter": f"adapters/{c.policy}",
+                "adapter_sha256": adapter_sha256(made[c.policy]),
+            }
+        )
+        if c.policy in made
+        else c
+        for c in manifest.candidates
+    )
+    return manifest.model_copy(update={"candidates": candidates}), made
 
 
 def _remote(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -238,3 +240,31 @@ def test_what_cannot_be_completed_is_said_before_anything_is_drawn(
     assert code != 0
     assert "choose or certify" in output
     assert read_bundle(bundle.folder).policies == bundle.policies
+
+
+def test_a_soup_without_its_adapter_is_made_again_to_answer_and_where_it_is_a_member(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    made = added(bundle, "half", "--soup", "a=.5,b=.5", "--keep-members")
+    before = (made.adapter_folder("half") / "adapter_model.safetensors").read_bytes()
+    # As builds leave it: the adapters of soups that are no members aren't kept.
+    raw = json.loads((made.folder / "portfolio.json").read_text())
+    for candidate in raw["candidates"]:
+        if candidate["policy"] == "half":
+            del candidate["adapter"], candidate["adapter_sha256"]
+    raw["members"] = [{"policy": "half", "weights": {t: 1 / len(made.traits) for t in made.traits}}]
+    raw.pop("certificate")
+    (made.folder / "portfolio.json").write_text(json.dumps(raw))
+    shutil.rmtree(made.folder / "adapters" / "half")
+    rows = ["prompt_id,kind,split,text"]
+    rows += [f"more-{s},any,{s},More {s}?" for s in ("choose", "certify")]
+    (tmp_path / "more.csv").write_text("\n".join(rows))
+    code, output = run(
+        "evaluate", made.folder, "--prompts", tmp_path / "more.csv", "--keep-members"
+    )
+    assert code == 0, output
+    after = whole(read_bundle(made.folder))
+    answered = after.samples[after.samples["policy"] == "half"]
+    assert {"more-choose", "more-certify"} <= set(answered["prompt_id"])
+    # It is a member, so it can answer live.
+    assert (after.adapter_folder("half") / "adapter_model.safetensors").read_bytes() == before
