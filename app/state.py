@@ -266,7 +266,10 @@ def unsay(bundle: Bundle, portfolio: Portfolio, count: int = 1) -> None:
 
 
 def _said_key(bundle: Bundle, portfolio: Portfolio) -> str:
-    written = (bundle.folder / MANIFEST_FILE).stat().st_mtime_ns
+    try:
+        written = (bundle.folder / MANIFEST_FILE).stat().st_mtime_ns
+    except OSError:  # deleted meanwhile: the page says so when it is drawn
+        written = 0
     rows = "-".join(map(str, portfolio.rows))
     return _key(_SAID, f"{bundle.folder.name}.{written}.{rows}")
 

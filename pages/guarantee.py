@@ -16,6 +16,7 @@ from app.components import answers, figure
 from app.components.export.report import report
 from app.components.header import open_bundle, open_portfolio
 from app.components.templates import fill
+from app.plain import inert
 from palm_engine.analysis import guarantee
 from palm_engine.analysis.promise import promise
 from palm_engine.analysis.worst_served import WorstServed, furthest_behind, worst_served
@@ -91,8 +92,8 @@ def cards(bundle: Bundle) -> None:
     if audit is None:
         return
     st.caption(
-        f"The audit of these rewards on {audit.prompts} prompts ({audit.split}): answers that"
-        " should not be paid, against the shipped members over all weights. A lead above"
+        f"The audit of these rewards on {audit.prompts} prompts ({inert(audit.split)}): answers"
+        " that should not be paid, against the shipped members over all weights. A lead above"
         f" {audit.most_lead} anywhere fails it."
     )
     table = pd.DataFrame(

@@ -9,7 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from palm_engine._json import reason
+from palm_engine._json import read_text, reason
+
+MOST_BYTES = 2_000_000_000
 
 
 def read_cells(source: Path | io.StringIO, separator: str = ",", types: Any = str) -> pd.DataFrame:
@@ -23,6 +25,11 @@ def read_cells(source: Path | io.StringIO, separator: str = ",", types: Any = st
     Raises:
         ValueError: it can't be read, or a row has more cells than the header; says why.
     """
+    if isinstance(source, Path):
+        try:
+            source = io.StringIO(read_text(source, MOST_BYTES))
+        except OSError as error:
+            raise ValueError(reason(error)) from error
     with warnings.catch_warnings():
         # Where all rows have one cell more than the header, the last ones would be left out.
         warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -35,5 +42,3 @@ def read_cells(source: Path | io.StringIO, separator: str = ",", types: Any = st
                 "a row has more cells than the header has columns; texts with separators belong in"
                 " quotes"
             ) from error
-        except OSError as error:
-            raise ValueError(reason(error)) from error

@@ -52,13 +52,17 @@ def whole_folder(folder: Path, previous: Path | None = None) -> Iterator[Path]:
     part.mkdir()
     try:
         yield part
+        for file in sorted(part.rglob("*")):
+            if file.is_file():
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())
         old = part.with_suffix(".old")
         if folder.exists():
             folder.rename(old)
         try:
             part.rename(folder)
-        except OSError:
-            if old.exists():
+        except BaseException:  # Ctrl-C between the two, for one
+            if old.exists() and not folder.exists():
                 old.rename(folder)
             raise
         if previous is not None and old.exists():

@@ -11,6 +11,7 @@ import streamlit as st
 
 from app import cache, state
 from app.components.guide import guide
+from app.plain import inert
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import PalmError
 
@@ -86,7 +87,7 @@ def open_portfolio(bundle: Bundle) -> state.Portfolio:
     st.container(key="who").caption(
         f"{len(portfolio.rows)} member{'s' if len(portfolio.rows) > 1 else ''}: {portfolio.label}."
         f" {len(bundle.policies)} candidates, {len(bundle.traits)} traits"
-        + (f", base model {base.source}." if base is not None else ".")
+        + (f", base model {inert(base.source)}." if base is not None else ".")
         + (f" Only weights with {bundle.region_text} count." if bundle.region_text else "")
     )
     return portfolio

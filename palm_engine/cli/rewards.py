@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -180,6 +181,9 @@ def train(
     Example: palm rewards train a.csv --head fit:2 --head kind:1 --relevance fit --out judge
     """
     require_language_models("training a reward model")
+    from pydantic import ValidationError
+
+    from palm_engine.bundle.validation import describe_validation_error
     from palm_engine.cli.terminal import TerminalProgress
     from palm_engine.lm.reward_model import RewardModelSettings
     from palm_engine.rewards.train import train_model
@@ -190,7 +194,9 @@ def train(
         try:
             heads[name] = float(most or 1)
         except ValueError:
-            raise InvalidInputError(f"--head {text!r}: write NAME:LARGEST, as in fit:2") from None
+            heads[name] = math.nan
+        if not 0 < heads[name] < math.inf:
+            raise InvalidInputError(f"--head {text!r}: write NAME:LARGEST, as in fit:2")
     tests = {}
     for text in test or []:
         name, _, path = text.partition("=")
@@ -201,16 +207,19 @@ def train(
         raise InvalidInputError("--hard: name the label that such answers lack (--relevance)")
     if relevance is not None and relevance not in heads:
         raise InvalidInputError(f"--relevance {relevance!r} is not one of the heads")
-    settings = RewardModelSettings(
-        base=base,
-        heads=tuple(heads),
-        rank=rank,
-        alpha=2 * rank,
-        first_layer=first_layer,
-        learning_rate=learning_rate,
-        epochs=epochs,
-        seed=seed,
-    )
+    try:
+        settings = RewardModelSettings(
+            base=base,
+            heads=tuple(heads),
+            rank=rank,
+            alpha=2 * rank,
+            first_layer=first_layer,
+            learning_rate=learning_rate,
+            epochs=epochs,
+            seed=seed,
+        )
+    except ValidationError as error:
+        raise InvalidInputError(f"--{describe_validation_error(error)}") from error
     with TerminalProgress(console) as bars:
         report = bars.by_share("Training the reward model")
         card = train_model(

@@ -40,12 +40,12 @@ class RewardModelSettings(BaseModel):
     rank: int = Field(8, ge=1, le=64)
     alpha: float = Field(16, gt=0)
     first_layer: int = Field(0, ge=0, description="layers below are left as they are")
-    learning_rate: float = Field(3e-4, gt=0)
+    learning_rate: float = Field(3e-4, gt=0, lt=1)
     head_rate: float = Field(1e-3, gt=0, description="learning rate of the heads")
     batch_size: int = Field(16, ge=1)
     epochs: int = Field(3, ge=1)
     most_tokens: int = Field(176, ge=16, description="longer texts are cut")
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**31)
 
 
 @dataclass
@@ -300,10 +300,16 @@ def _with_lora(settings: RewardModelSettings) -> RewardModel:
 
     body, tokenizer, _ = _body(settings, lambda _: None)
     encoder = settings.base == ENCODER
+    layers = _linear_layers(body, settings.first_layer)
+    if not layers:
+        raise ModelSourceError(
+            f"{settings.base}: has no layer {settings.first_layer} to train from; name a lower"
+            " first_layer"
+        )
     lora = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
-        target_modules=_linear_layers(body, settings.first_layer),
+        target_modules=layers,
         lora_dropout=0.05,
     )
     adapted = get_peft_model(body, lora)

@@ -106,11 +106,25 @@ def extend(
     Raises:
         BundleError: the bundle holds no prompts to answer, or a policy that can't run lacks
             answers.
+        ConfigError: another process works in `work`, or it is a bundle.
         InvalidInputError: a name is taken, or a reward isn't known here.
         ModelSourceError: the base isn't the bundle's.
     """
     options = options or ExtendOptions()
     store = Store(work)
+    with store.held():
+        return _extended(bundle, out, store, progress, additions, prompts, options)
+
+
+def _extended(
+    bundle: Bundle,
+    out: Path,
+    store: Store,
+    progress: Progress,
+    additions: Sequence[Addition],
+    prompts: pd.DataFrame | None,
+    options: ExtendOptions,
+) -> Bundle:
     manifest = _with_candidates(bundle.manifest, additions)
     all_prompts = _with_prompts(bundle, prompts)
     rewards, changed = recorded_rewards(bundle, store)

@@ -17,10 +17,11 @@ from app.components.export.share import shared_page
 from palm_engine.analysis.curves import best_of_every_size
 from palm_engine.analysis.guarantee import as_json, audit_verdict
 from palm_engine.bundle.folder import read_bundle
-from palm_engine.bundle.schema import Attack, RewardAudit
+from palm_engine.bundle.schema import Attack, BaseInfo, RewardAudit
 from palm_engine.bundle.writing import rewrite_manifest, write_bundle
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.pick import pick_info
+from tests.support.bundles import make_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = ROOT / "app" / "main.py"
@@ -659,3 +660,17 @@ def test_keys_step_from_where_the_key_before_went(open_app: Any) -> None:
     app.session_state["prompt.demo"] = "p3"
     app.button(key="previous.demo").click().run()
     assert app.session_state["prompt.demo"] == "p2"
+
+
+def test_what_a_bundle_says_is_no_markdown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = make_bundle(tmp_path / "demo")
+    odd = "![x](http://example.invalid/x.png) <b>"
+    base = BaseInfo(source=odd)
+    rewrite_manifest(bundle, bundle.manifest.model_copy(update={"base": base, "title": odd}))
+    app = app_on(tmp_path, monkeypatch)
+    for page in ("explore", *PAGES):
+        app.switch_page(f"../pages/{page}.py").run()
+        assert not app.exception
+        for element in (*app.caption, *app.markdown):
+            assert "![x](" not in element.value, page
+            assert "<b>" not in element.value.replace(r"\<b\>", ""), page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,13 @@ def test_cells_arrive_as_they_are_written() -> None:
     frame = read_cells(io.StringIO('a,b\n007,"x, y"\nNA,\n'))
     assert frame.to_dict("list") == {"a": ["007", "NA"], "b": ["x, y", ""]}
     assert list(read_cells(io.StringIO("a;b\n1;2\n"), ";")["b"]) == ["2"]
+
+
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name, why in (("pipe", "no regular file"), (".", "no regular file"), ("no", "No such")):
+        with pytest.raises(ValueError, match=why):
+            read_cells(tmp_path / name)
 
 
 @pytest.mark.parametrize("rows", ["1,2,3\n4,5,6\n", "1,2\n4,5,6\n"])

@@ -32,6 +32,28 @@ def test_a_cut_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
 
 
+def test_ctrl_c_between_two_renames_leaves_the_old_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "demo"
+    with whole_folder(folder) as part:
+        (part / "x").write_text("old")
+    rename = Path.rename
+    done: list[Path] = []
+
+    def pressed(self: Path, target: Path) -> Path:
+        done.append(self)
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", pressed)
+    with pytest.raises(KeyboardInterrupt), whole_folder(folder) as part:
+        (part / "x").write_text("new")
+    assert (folder / "x").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["demo"]
+
+
 def test_a_cut_folder_leaves_the_old_one(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     with whole_folder(folder) as part:

@@ -96,6 +96,7 @@ def fetch(source: str, what: str, patterns: Sequence[str], into: Path | None = N
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         HfHubHTTPError,
+        HFValidationError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
     )
@@ -105,7 +106,13 @@ def fetch(source: str, what: str, patterns: Sequence[str], into: Path | None = N
             source, allow_patterns=list(patterns), endpoint=endpoint(), local_dir=into
         )
         return Path(folder)
-    except (HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError, OSError) as error:
+    except (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        OSError,
+    ) as error:
         raise ModelSourceError(
             f"{what} {source!r} is neither in the local Hugging Face cache nor reachable on the"
             f" hub: {type(error).__name__}. Check the id and the network, or give a local folder."
