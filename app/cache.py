@@ -31,6 +31,7 @@ from palm_engine.selection.result import Target
 from palm_engine.serving.host import ModelHost
 from palm_engine.tables.columns import Columns, recognise
 from palm_engine.tables.files import TableFile, read_table_file
+from palm_engine.tables.numbers import Decimal
 
 if TYPE_CHECKING:
     from palm_engine.lm.base_model.source import SourceInfo
@@ -65,9 +66,9 @@ def table(name: str, key: str, _content: bytes) -> TableFile:
 
 
 @st.cache_data(show_spinner=False, max_entries=8)
-def recognised(_file: TableFile, key: str) -> Columns:
-    """What the columns of a table look like, by a key of its content."""
-    return recognise(_file.frame)
+def recognised(_file: TableFile, key: str, decimal: Decimal) -> Columns:
+    """What the columns of a table look like, by a key of its content and its decimal sign."""
+    return recognise(_file.frame, decimal)
 
 
 @st.cache_data(show_spinner="Comparing portfolios", max_entries=32)

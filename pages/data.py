@@ -137,6 +137,19 @@ def finish(file: TableFile, spec: ImportSpec, table: RewardTable, key: str) -> N
     stem = safe_name(Path(file.name).stem, cache.bundle_names(root))
     name = left.text_input("Name of the bundle", stem, key=f"{key}.name", help=NAME_RULE)
     k = int(right.number_input("Members to choose", 1, 12, 4, key=f"{key}.k"))
+    with st.expander("Title and split"):
+        left, right = st.columns([2, 1])
+        title = left.text_input(
+            "Title", key=f"{key}.title", placeholder=Path(file.name).stem, max_chars=200
+        )
+        seed = int(
+            right.number_input(
+                "Seed of the split of prompts",
+                0,
+                key=f"{key}.seed",
+                help="Members are chosen on a random half of the prompts, certified on the other.",
+            )
+        )
     if not is_name(name):
         st.warning(f"A bundle's name has {NAME_RULE}.")
         return
@@ -157,8 +170,15 @@ def finish(file: TableFile, spec: ImportSpec, table: RewardTable, key: str) -> N
     except PalmError as error:
         st.text(str(error))
         return
-    command = spec.command(Path(file.name).name, out, cache.recognised(file, key))
-    command += ("" if k == 4 else f" --k {k}") + (" --replace" if replace else "")
+    command = spec.command(
+        Path(file.name).name,
+        out,
+        cache.recognised(file, key, spec.decimal),
+        k=k,
+        title=title,
+        seed=seed,
+        replace=replace,
+    )
     job = f"import.{key}.{name}"
     if st.button("Make the bundle", type="primary", icon=":material/add_chart:"):
         jobs.forget(job)
@@ -172,7 +192,7 @@ def finish(file: TableFile, spec: ImportSpec, table: RewardTable, key: str) -> N
         from palm_engine.pipeline.importing import import_bundle
 
         return import_bundle(
-            table, out, Path(file.name).stem, k, command=command, progress=report, replace=replace
+            table, out, title or Path(file.name).stem, k, seed, command, report, replace
         )
 
     made = jobs.result_of(job, "Making the bundle", work)
@@ -194,12 +214,13 @@ else:
     table_file, table_key = found
     preview(table_file)
     st.subheader("What the columns are")
+    sign = import_form.decimal(f"data.{table_key}")
     columns = import_form.roles(
-        table_file, cache.recognised(table_file, table_key), f"data.{table_key}"
+        table_file, cache.recognised(table_file, table_key, sign), f"data.{table_key}"
     )
     st.subheader("Traits")
-    chosen = import_form.traits(table_file, columns, f"data.{table_key}")
-    wanted = import_form.spec(table_file, columns, chosen, f"data.{table_key}")
+    chosen = import_form.traits(table_file, columns, f"data.{table_key}", sign)
+    wanted = import_form.spec(table_file, columns, chosen, f"data.{table_key}", sign)
     rewards = None if wanted is None else imported(table_file, wanted)
     if wanted is not None and rewards is not None:
         st.subheader("What it does to the gaps")

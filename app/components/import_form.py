@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import streamlit as st
 
@@ -11,7 +12,7 @@ from palm_engine.analysis.normalisation import scaling_info
 from palm_engine.errors import InvalidInputError
 from palm_engine.tables.columns import MOST_TRAITS, Columns
 from palm_engine.tables.files import TableFile
-from palm_engine.tables.numbers import numbers_of
+from palm_engine.tables.numbers import Decimal, numbers_of
 from palm_engine.tables.scaling import METHODS, Scaling, guess_scaling, scale
 from palm_engine.tables.spec import ImportSpec, TraitSpec, trait_name
 
@@ -33,11 +34,26 @@ METHOD_WORDS = {
     "quantile": "rank (quantile)",
     "logistic": "logistic around the median",
 }
+SIGNS = {"auto": "recognised", ".": "point", ",": "comma"}
 MISSING_WORDS = {
     "refuse": "refuse the table",
     "drop-policy": "drop the policy",
     "drop-prompt": "drop the prompt",
 }
+
+
+def decimal(key: str) -> Decimal:
+    """Which sign stands before the decimals, where it can't be seen from the numbers."""
+    chosen = st.segmented_control(
+        "Decimal sign",
+        list(SIGNS),
+        default="auto",
+        format_func=SIGNS.__getitem__,
+        required=True,
+        key=f"{key}.decimal",
+        help='"1,234" is a thousand or one and a bit; recognised from all numbers of a column.',
+    )
+    return cast(Decimal, chosen)
 
 
 def roles(file: TableFile, found: Columns, key: str) -> Columns:
@@ -66,7 +82,7 @@ def roles(file: TableFile, found: Columns, key: str) -> Columns:
     return replace(found, **chosen)  # type: ignore[arg-type]
 
 
-def traits(file: TableFile, columns: Columns, key: str) -> list[TraitSpec]:
+def traits(file: TableFile, columns: Columns, key: str, sign: Decimal) -> list[TraitSpec]:
     """The traits that were chosen, each with direction and normalisation."""
     used = {getattr(columns, role) for role in ROLES}
     options = [str(c) for c in file.frame.columns if c not in used]
@@ -81,15 +97,15 @@ def traits(file: TableFile, columns: Columns, key: str) -> list[TraitSpec]:
     )
     specs: list[TraitSpec] = []
     for name in map(str, names):
-        scaling = _scaling(file, name, key)
+        scaling = _scaling(file, name, key, sign)
         own = trait_name(name, scaling.direction, [s.name for s in specs])
         specs.append(TraitSpec(name=own, column=name, scaling=scaling))
     return specs
 
 
-def _scaling(file: TableFile, column: str, key: str) -> Scaling:
+def _scaling(file: TableFile, column: str, key: str, sign: Decimal) -> Scaling:
     """Direction and normalisation of one column, with a picture of what it does."""
-    read = numbers_of(file.frame[column])
+    read = numbers_of(file.frame[column], sign)
     guess = guess_scaling(column, read)
     with st.container(border=True):
         left, middle, right = st.columns([1.2, 1.6, 2.4], vertical_alignment="center")
@@ -142,7 +158,9 @@ def _scaling(file: TableFile, column: str, key: str) -> Scaling:
     return scaling
 
 
-def spec(file: TableFile, columns: Columns, chosen: list[TraitSpec], key: str) -> ImportSpec | None:
+def spec(
+    file: TableFile, columns: Columns, chosen: list[TraitSpec], key: str, sign: Decimal
+) -> ImportSpec | None:
     """The whole import; None, with what to do, while something is missing."""
     if columns.policy is None:
         st.info("Choose the column that names the policies.", icon=":material/table:")
@@ -151,7 +169,7 @@ def spec(file: TableFile, columns: Columns, chosen: list[TraitSpec], key: str) -
         st.info("Choose at least two traits: a portfolio is about trade-offs between them.")
         return None
     missing = "refuse"
-    holes = sum(int(numbers_of(file.frame[t.column]).missing.sum()) for t in chosen)
+    holes = sum(int(numbers_of(file.frame[t.column], sign).missing.sum()) for t in chosen)
     if holes or columns.prompt is not None:
         missing = st.radio(
             f"Where a score is missing ({holes:,} cells)",
@@ -166,5 +184,6 @@ def spec(file: TableFile, columns: Columns, chosen: list[TraitSpec], key: str) -
             **{role: getattr(columns, role) for role in ROLES},
             "traits": [t.model_dump() for t in chosen],
             "missing": missing,
+            "decimal": sign,
         }
     )

@@ -30,6 +30,7 @@ def account(bundle: Bundle, notes: str = "", seed: int = 1) -> str:
     """
     parts = [
         _heading(bundle),
+        _audit(bundle),
         _made_from(bundle),
         _section("What was aimed at", _aims(bundle)),
         notes.strip(),
@@ -45,6 +46,12 @@ def account(bundle: Bundle, notes: str = "", seed: int = 1) -> str:
         _section("Random answers of the members", _answers(bundle, seed)),
     ]
     return "\n\n".join(p for p in parts if p) + "\n"
+
+
+def _audit(bundle: Bundle) -> str:
+    """What the reward audit says, first of all, where it failed."""
+    audit = bundle.manifest.reward_audit
+    return "" if audit is None or audit.passes else f"**{audit_verdict(audit)}**"
 
 
 def summary(bundle: Bundle) -> str:

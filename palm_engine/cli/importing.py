@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -107,10 +106,8 @@ def import_(
         "tokens": tokens,
     }
     spec = _spec(file, given, trait or [], missing, decimal)
-    more = [f"--k {k}"] if k != 4 else []
-    more += [f"--title {shlex.quote(title)}"] if title else []
-    more += [f"--seed {seed}"] if seed else []
-    command = " ".join([spec.command(table, out, recognise(file.frame, spec.decimal)), *more])
+    known = recognise(file.frame, spec.decimal)
+    command = spec.command(table, out, known, k=k, title=title, seed=seed)
     if not json:
         _print_spec(spec, command)
     with error_console.status("Reading the table"):

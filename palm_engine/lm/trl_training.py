@@ -84,7 +84,7 @@ def train_dpo(
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
 
-    _require_plain_end(tokenizer)
+    require_plain_end(tokenizer)
     rows = [
         {
             "prompt": conversation_text(tokenizer, p.system, p.prompt),
@@ -151,7 +151,7 @@ def train_grpo(
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
-    _require_plain_end(tokenizer)
+    require_plain_end(tokenizer)
     g = settings.grpo
     rows = [
         {"prompt": conversation_text(tokenizer, settings.system, p), "question": p} for p in prompts
@@ -312,7 +312,12 @@ def _trained(trainer: Any, folder: Path, traits: tuple[str, ...] = ()) -> Traini
     return TrainingReport(losses, (), 1, trainer.state.global_step, history)
 
 
-def _require_plain_end(tokenizer: Any) -> None:
+def require_plain_end(tokenizer: Any) -> None:
+    """Check that answers end with the token that TRL teaches and stops at.
+
+    Raises:
+        ModelSourceError: the chat template ends them with another.
+    """
     end = turn_end_id(tokenizer)
     if end not in (None, tokenizer.eos_token_id):
         raise ModelSourceError(

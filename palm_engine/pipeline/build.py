@@ -18,7 +18,7 @@ from palm_engine.bundle.names import NAME_RULE, is_name
 from palm_engine.bundle.writing import HOLDINGS, check_target, write_bundle
 from palm_engine.errors import ConfigError
 from palm_engine.lm.training import TrainingReport
-from palm_engine.lm.trl_training import require_trl
+from palm_engine.lm.trl_training import require_plain_end, require_trl
 from palm_engine.pipeline.assemble import assemble_manifest, package_versions
 from palm_engine.pipeline.capacity import require_context, require_memory
 from palm_engine.pipeline.certify import CERTIFY_STEPS, Evaluated, certify
@@ -83,6 +83,7 @@ class Build:
         Raises:
             ConfigError: another bundle is where this one is to be written.
         """
+        from palm_engine.lm.base_model.load import load_tokenizer
         from palm_engine.lm.base_model.places import fingerprint
         from palm_engine.lm.base_model.source import resolve_base
         from palm_engine.lm.devices import build_dtype, pick_device, pick_dtype
@@ -98,6 +99,8 @@ class Build:
                 f"{out} holds the bundle {held!r}, not {self.config.name!r}; choose another --out"
             )
         base_folder = resolve_base(self.config.base, self.progress.note)
+        if self.config.train and self.config.training.method != "rwr":
+            require_plain_end(load_tokenizer(base_folder, self.config.template))
         require_context(self.config, self.prompts, base_folder)
         require_memory(self.config, self.prompts, base_folder)
         device = pick_device()

@@ -44,6 +44,13 @@ class Classifier:
         if how == "range":
             how = f"logit from {settings.low:g} to {settings.high:g}"
         self.normalisation = ("1 - " if settings.invert else "") + how
+        self.card = {
+            "model": settings.model,
+            "fingerprint": fingerprint(folder),
+            "logit": self._logit,
+            "activation": self.normalisation,
+            "template": settings.template or "prompt and answer as a pair",
+        }
         key = settings.model_dump_json(exclude={"batch_size", "device", "gate"})
         self.fingerprint = hashlib.sha256((fingerprint(folder) + key).encode()).hexdigest()
 

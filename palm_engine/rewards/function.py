@@ -47,6 +47,11 @@ class FunctionReward:
         files = sorted(_files(Path(module.__file__), project)) if module.__file__ else []
         source = b"".join(file.read_bytes() for file in files)
         self.fingerprint = hashlib.sha256(settings.entry.encode() + source).hexdigest()
+        self.card = {
+            "function": settings.entry,
+            "takes": "prompts, answers" + (", tokens" if self._with_tokens else ""),
+            "sha256 of its files": hashlib.sha256(source).hexdigest(),
+        }
 
     def score(
         self, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]

@@ -17,6 +17,11 @@ class Gated:
         self.gate = gate
         self.name = f"{reward.name} x {gate.name}"
         self.normalisation = f"({reward.normalisation}) x ({gate.normalisation})"
+        self.card = {
+            f"{which}: {key}": value
+            for which, part in (("reward", reward), ("gate", gate))
+            for key, value in getattr(part, "card", {}).items()
+        }
         both = fingerprint_of(reward) + fingerprint_of(gate)
         self.fingerprint = hashlib.sha256(both.encode()).hexdigest()
 

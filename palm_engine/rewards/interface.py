@@ -47,12 +47,12 @@ class Reward(Protocol):
 
 
 @runtime_checkable
-class FittedReward(Protocol):
-    """What a reward that was fitted says of itself, besides `Reward`."""
+class Described(Protocol):
+    """What a reward says of itself, besides `Reward`: bundles keep it, and pages show it."""
 
     @property
     def card(self) -> dict[str, Any]:
-        """What it was fitted on, how well it tells labels apart, how it fails."""
+        """What it is: of settings, or what it was fitted on, how well it does and how it fails."""
         ...
 
 

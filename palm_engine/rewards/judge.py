@@ -92,6 +92,13 @@ class Judge:
             include={"url", "model", "rubric", "low", "high"}
         ) + repr(self._references)
         self.fingerprint = hashlib.sha256(described.encode()).hexdigest()
+        # Not where its server is: that is nobody's business who gets the bundle.
+        self.card = {
+            "judge": settings.model,
+            "rubric": settings.rubric,
+            "grades": self.normalisation,
+            "references": len(self._references or ()),
+        }
         self._client = openai.OpenAI(
             base_url=settings.url,
             api_key=os.environ.get(settings.key_variable, "none"),

@@ -25,6 +25,7 @@ class Length:
         self.scale = scale
         part = "log(tokens)/log" if scale == "log" else "(tokens - 1)/"
         self.normalisation = f"1 - {part}({most}{'' if scale == 'log' else ' - 1'}), at least 0"
+        self.card = {"measures": "length alone", "tokens that score 0": most, "scale": scale}
         self.fingerprint = hashlib.sha256(self.normalisation.encode()).hexdigest()
 
     def score(

@@ -94,13 +94,27 @@ class ImportSpec(SpecPart):
         require_unreserved(names)
         return self
 
-    def command(self, table: Path | str, out: Path | str, recognised: Columns) -> str:
+    def command(
+        self,
+        table: Path | str,
+        out: Path | str,
+        recognised: Columns,
+        *,
+        k: int = 4,
+        title: str = "",
+        seed: int = 0,
+        replace: bool = False,
+    ) -> str:
         """The command line that imports the same.
 
         Args:
             table: its file.
             out: the bundle's folder.
             recognised: what would be taken if nothing was said.
+            k: members to choose.
+            title: of the bundle; its file's name if empty.
+            seed: of the split of prompts.
+            replace: whether another bundle is replaced.
         """
         words = ["palm", "import", str(table), "--out", str(out), "--policy", self.policy]
         for option in ("prompt", "prompt_text", "text", "sample", "cluster", "cost", "tokens"):
@@ -111,6 +125,10 @@ class ImportSpec(SpecPart):
             words += ["--trait", trait.text]
         words += ["--missing", self.missing] if self.missing != "refuse" else []
         words += ["--decimal", self.decimal] if self.decimal != "auto" else []
+        words += ["--k", str(k)] if k != 4 else []
+        words += ["--title", title] if title else []
+        words += ["--seed", str(seed)] if seed else []
+        words += ["--replace"] if replace else []
         return shlex.join(words)
 
 

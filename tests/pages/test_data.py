@@ -51,7 +51,7 @@ def said(page: AppTest) -> str:
 
 
 def widget(page: AppTest, kind: str, label: str) -> Any:
-    return next(w for w in page.get(kind) if w.label == label)  # type: ignore[union-attr]
+    return next(w for w in getattr(page, kind) if w.label == label)
 
 
 def made(page: AppTest, bundle: Path) -> AppTest:
@@ -97,7 +97,7 @@ def test_a_leaderboard_becomes_the_bundle_of_the_command_shown(
 def test_columns_directions_and_normalisations_can_be_changed(page: AppTest, folder: Path) -> None:
     drop(page, LEADERBOARD)
     widget(page, "multiselect", "Traits (2 to 8)").set_value(["avg_length", "grade"]).run()
-    page.get("button_group")[0].set_value("higher").run()  # type: ignore[union-attr]
+    widget(page, "segmented_control", "Better is").set_value("higher").run()
     normalisations = [s for s in page.selectbox if s.label == "Normalisation"]
     normalisations[0].set_value("quantile").run()
     made(page, folder / "board")
@@ -149,3 +149,52 @@ def test_without_any_bundle_every_page_leads_here(page: AppTest) -> None:
     page.switch_page("../pages/explore.py").run()
     assert "Drop a table of your own models on the Data page" in said(page)
     assert any("data" in str(link.proto.page) for link in page.get("page_link"))
+
+
+def test_decimal_sign_title_and_seed_are_those_of_the_command(page: AppTest, folder: Path) -> None:
+    rows = "".join(
+        f"{model};q{q};{i},{q % 10}34;0,{100 * i + 10 * q:03d}\n"
+        for i, model in enumerate(("a", "b", "c"), 1)
+        for q in range(24)
+    )
+    drop(page, "model;prompt;speed;quality\n" + rows, "long.csv")
+    widget(page, "segmented_control", "Decimal sign").set_value(",").run()
+    assert not page.exception
+    widget(page, "text_input", "Title").set_value("Three of ours").run()
+    widget(page, "number_input", "Seed of the split of prompts").set_value(7).run()
+    command = page.code[-1].value
+    for words in ("--decimal ,", "--title 'Three of ours'", "--seed 7"):
+        assert words in command
+    made(page, folder / "long")
+    bundle = read_bundle(folder / "long")
+    assert bundle.manifest.title == "Three of ours"
+    assert bundle.manifest.imported is not None
+    assert bundle.manifest.imported.command == command
+    # 1,034 is one and a bit, no thousand: the smallest of the column.
+    speeds = bundle.samples.groupby("policy")["speed"].max()
+    assert speeds["a"] < speeds["b"] < speeds["c"] == 1.0
+    again_command = shlex.split(command)[1:]
+    again_command[again_command.index("long.csv")] = str(folder / "long.csv")
+    again_command[again_command.index("--out") + 1] = str(folder / "again")
+    (folder / "long.csv").write_text("model;prompt;speed;quality\n" + rows)
+    done = CliRunner().invoke(command_line, again_command)
+    assert done.exit_code == 0, done.output
+    again = read_bundle(folder / "again")
+    assert again.prompts.equals(bundle.prompts)
+    assert again.manifest.candidates == bundle.manifest.candidates
+
+
+def test_what_was_dropped_and_how_stands_on_guarantee(page: AppTest, folder: Path) -> None:
+    drop(page, LEADERBOARD.replace("c,20.5%", "c,"), "holes.csv")
+    widget(page, "radio", "Where a score is missing (1 cells)").set_value("drop-policy").run()
+    command = page.code[-1].value
+    assert "--missing drop-policy" in command
+    made(page, folder / "holes")
+    bundle = read_bundle(folder / "holes")
+    assert bundle.manifest.imported is not None
+    assert bundle.manifest.imported.command == command
+    assert bundle.manifest.imported.dropped["policies"] == 1
+    page.query_params["portfolio"] = "holes"
+    page.switch_page("../pages/guarantee.py").run()
+    assert "Dropped for missing cells: 1 policies" in said(page)
+    assert command in said(page)

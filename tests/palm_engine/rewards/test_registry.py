@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
+from palm_engine.bundle.schema import TraitInfo
 from palm_engine.errors import ConfigError, InvalidInputError, ModelSourceError
 from palm_engine.rewards import get_reward, make_reward, register_reward, reward_names
-from palm_engine.rewards.interface import fingerprint_of, scores_of
+from palm_engine.rewards.interface import Described, fingerprint_of, scores_of
 from palm_engine.rewards.settings import RewardSettings, RewardSpec, title_of
 
 SETTINGS: TypeAdapter[RewardSettings] = TypeAdapter(RewardSettings)
@@ -240,3 +241,26 @@ def test_a_file_that_is_no_probe_is_refused(tmp_path: Path, content: str) -> Non
     (tmp_path / "p.json").write_text(content)
     with pytest.raises(ConfigError, match=r"p\.json"):
         make_reward(spec(kind="probe", weights="p.json"), tmp_path)
+
+
+def test_every_kind_says_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("def f(prompts, answers):\n    return [1.0] * len(answers)\n")
+    function = spec(kind="function", entry="own:f")
+    length = spec(kind="length")
+    found = {
+        "length": make_reward(length, most_tokens=99),
+        "function": make_reward(function, tmp_path),
+        "gated": make_reward(spec(kind="length", gate=function), tmp_path),
+        "name": get_reward("length"),
+        "answer": get_reward("fit"),
+    }
+    for kind, reward in found.items():
+        assert isinstance(reward, Described), kind
+        trait = {"name": "t", "reward": reward.name, "normalisation": "n", "card": reward.card}
+        assert TraitInfo.model_validate(trait).card == reward.card
+        assert reward.card
+    cards = {kind: reward.card for kind, reward in found.items() if isinstance(reward, Described)}
+    assert cards["length"]["tokens that score 0"] == 99
+    assert cards["function"]["function"] == "own:f"
+    assert cards["gated"]["gate: function"] == "own:f"
+    assert cards["gated"]["reward: scale"] == "log"
