@@ -7,6 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from palm_engine.bundle.folder import Bundle
+from palm_engine.errors import InvalidInputError
+from palm_engine.pipeline.audit import audit_rewards
+from palm_engine.serving.scoring import Scorer
+from tests.support.bundles import make_bundle
+
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted(f for room in ("palm_engine", "app", "pages") for f in (ROOT / room).rglob("*.py"))
 # Calls that run what they are given, or what a file holds.
@@ -71,3 +77,38 @@ def test_the_wheel_and_the_demo_hold_no_pickle() -> None:
     for folder in folders:
         for path in (ROOT / folder).rglob("*"):
             assert path.suffix not in odd, path
+
+
+def test_pages_know_no_reward_but_those_that_a_configuration_named() -> None:
+    """Rewards of one's own are code: only who starts the dashboard can name a configuration."""
+    makers = []
+    for path in FILES:
+        if path.relative_to(ROOT).parts[0] not in ("app", "pages"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                assert not node.module.startswith("palm_engine.rewards"), path
+                names = {alias.name for alias in node.names}
+                if {"register_from", "register_reward", "make_reward"} & names:
+                    makers.append(path.name)
+            elif isinstance(node, ast.Import):
+                assert not any(a.name.startswith("palm_engine.rewards") for a in node.names), path
+    assert makers == ["cache.py"]
+
+
+def test_a_bundle_that_names_a_function_runs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = make_bundle(tmp_path / "b")
+    (tmp_path / "own.py").write_text("open('ran', 'w').close()\ndef low(p, a): return [0.0]\n")
+    traits = tuple(
+        t.model_copy(update={"reward": "function own:low"}) for t in bundle.manifest.traits
+    )
+    odd = Bundle(bundle.folder, bundle.manifest.model_copy(update={"traits": traits}))
+    monkeypatch.chdir(tmp_path)
+    scorer = Scorer(odd)
+    assert len(scorer.missing) == len(bundle.traits)
+    assert scorer("Why?", "So.", 1) == {}
+    with pytest.raises(InvalidInputError, match="is not known here"):
+        audit_rewards(odd, lambda texts: [1] * len(texts))
+    assert not (tmp_path / "ran").exists()

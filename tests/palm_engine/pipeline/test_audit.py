@@ -20,6 +20,7 @@ from palm_engine.bundle.writing import write_bundle
 from palm_engine.cli.main import app
 from palm_engine.errors import InvalidInputError
 from palm_engine.pipeline.audit import audit_rewards
+from palm_engine.pipeline.sharing import model_card
 from palm_engine.rewards import register_reward
 from tests.support.fakes import tiny_base
 
@@ -160,6 +161,10 @@ def test_a_failed_audit_is_the_first_line_of_the_guarantee(
         first = statements(said, rows, None)[0]
         assert first.warns == (not listens)
         assert ("can be fooled" in first.text) == (not listens)
+        card = model_card(said, "me/mine")
+        fooled = card.find("can be fooled")
+        assert (fooled < 0) == listens
+        assert listens or fooled < card.index("**Promise.**")
         assert as_json(said, rows, None)["reward_audit"]["prompts"] == PROMPTS
 
 

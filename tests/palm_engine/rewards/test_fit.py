@@ -56,6 +56,30 @@ def test_separable_labels_are_told_apart(labelled: Path, tmp_path: Path) -> None
         assert len(written["coefficients"]) == 384 * len(features)
 
 
+def test_answers_of_one_topic_stay_in_one_fold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Labels are those of their topics, by chance: known of one answer, they are of all.
+    topics = [f"topic-{i // 10}" for i in range(300)]
+    monkeypatch.setattr(
+        fit,
+        "embed",
+        lambda texts: np.eye(384, dtype=np.float32)[[int(t.split()[0]) for t in texts]],
+    )
+    label = np.random.default_rng(0).permutation([0, 1] * 15)
+    frame = pd.DataFrame(
+        {
+            "topic": topics,
+            "prompt": [f"{i // 10} asked" for i in range(300)],
+            "answer": [f"{i // 10} said {i}" for i in range(300)],
+            "odd": np.repeat(label, 10),
+        }
+    )
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    card = fit.fit_probe(tmp_path / "t.csv", "odd", tmp_path / "odd.json")
+    assert card["auroc_cross_validated"] < 0.7, "folds of answers would give nearly 1"
+
+
 def test_shuffled_labels_are_not(labelled: Path, tmp_path: Path) -> None:
     frame = pd.read_csv(labelled)
     frame["humor"] = np.random.default_rng(1).permutation(frame["humor"])

@@ -112,3 +112,19 @@ def test_a_failed_export_leaves_nothing(bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(ModelSourceError, match="evaluated"):
         export_vllm(bundle, tmp_path / "out")
     assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_what_vllm_cannot_serve_is_refused_by_name(bundle: Bundle, tmp_path: Path) -> None:
+    from palm_engine.serving.export_vllm import _command, export_vllm
+
+    with pytest.raises(ModelSourceError, match="rank 513 is too large for vLLM"):
+        _command("base", ["a"], 513, 9)
+    candidates = list(bundle.manifest.candidates)
+    at = bundle.members[0]
+    candidates[at] = candidates[at].model_copy(
+        update={"kind": "remote", "adapter": None, "served": "org/big at http://localhost:1/v1"}
+    )
+    manifest = bundle.manifest.model_copy(update={"candidates": tuple(candidates)})
+    with pytest.raises(BundleError, match="answers elsewhere"):
+        export_vllm(Bundle(bundle.folder, manifest), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
