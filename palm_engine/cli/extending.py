@@ -130,6 +130,12 @@ def evaluate(
     work: Work = None,
     k: Members = None,
     keep_members: Keep = False,
+    server: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Address that may be asked for policies that answer there; may be repeated."
+        ),
+    ] = None,
     workers: Workers = 2,
 ) -> None:
     """Draw and score what a bundle lacks, then choose and certify anew.
@@ -160,6 +166,7 @@ def evaluate(
         keep_members,
         rescore,
         workers,
+        tuple(server or ()),
     )
 
 
@@ -285,6 +292,7 @@ def _run(
     keep_members: bool,
     rescore: bool,
     workers: int,
+    servers: tuple[str, ...] = (),
 ) -> None:
     from palm_engine.bundle.writing import HOLDINGS, check_target
     from palm_engine.cli.terminal import TerminalProgress, certificate_lines
@@ -293,7 +301,9 @@ def _run(
     check_target(out, HOLDINGS if out.resolve() == bundle.folder.resolve() else ())
     if rewards is not None:
         use_rewards(rewards, project)
-    options = ExtendOptions(k=k, keep_members=keep_members, rescore=rescore, workers=workers)
+    options = ExtendOptions(
+        k=k, keep_members=keep_members, rescore=rescore, workers=workers, servers=servers
+    )
     with TerminalProgress(console) as progress:
         made = extend(bundle, out, work, progress, additions, prompts, options)
     for line in certificate_lines(made):

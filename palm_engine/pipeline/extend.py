@@ -74,6 +74,7 @@ class ExtendOptions:
         rescore: whether every answer is scored anew.
         workers: processes that draw.
         batch_size: answers drawn at once in a process.
+        servers: addresses that may be asked where the bundle says that a policy answers there.
     """
 
     k: int | None = None
@@ -81,6 +82,7 @@ class ExtendOptions:
     rescore: bool = False
     workers: int = 2
     batch_size: int = 64
+    servers: tuple[str, ...] = ()
 
 
 def extend(
@@ -206,7 +208,7 @@ def _drawn(
     if not missing:
         return pd.DataFrame(columns=ANSWER_COLUMNS)
     by_name = {a.candidate.policy: a for a in additions}
-    _require_runnable(bundle, manifest, set(missing) - set(by_name))
+    _require_runnable(bundle, manifest, set(missing) - set(by_name), options.servers)
     base = recorded_base(bundle, progress)
     seed = manifest.built.seed or 0
     frames = []
@@ -216,8 +218,9 @@ def _drawn(
         pairs = tuple(zip(rows["prompt_id"], rows["text"], strict=True))
         addition = by_name.get(policy)
         candidate = _candidate(manifest, policy)
-        if addition is not None and addition.remote:
-            frames.append(_remote(addition, pairs, count, base, seed, store, progress))
+        remote = addition.remote if addition is not None else _served(candidate, options.servers)
+        if remote:
+            frames.append(_remote(candidate, remote, pairs, count, base, seed, store, progress))
             continue
         adapter = addition.adapter if addition is not None else None
         if adapter is None and candidate.adapter is not None:
@@ -252,16 +255,31 @@ def _candidate(manifest: Manifest, policy: str) -> Candidate:
     return next(c for c in manifest.candidates if c.policy == policy)
 
 
-def _require_runnable(bundle: Bundle, manifest: Manifest, policies: set[str]) -> None:
+def _served(candidate: Candidate, servers: Sequence[str]) -> dict[str, Any]:
+    """How a policy is asked that a bundle names a server of; empty where nobody may ask that."""
+    model, _, url = candidate.served.rpartition(" at ")
+    return {"model": model, "url": url} if model and url in servers else {}
+
+
+def _require_runnable(
+    bundle: Bundle, manifest: Manifest, policies: set[str], servers: Sequence[str]
+) -> None:
     """Check that every policy of `policies` can answer here.
 
     Raises:
-        BundleError: one can't.
+        BundleError: one can't; says which server would have to be asked, where one is known.
     """
+    for c in manifest.candidates:
+        if c.policy in policies and c.served and not _served(c, servers):
+            url = c.served.rpartition(" at ")[2]
+            raise BundleError(
+                f"{bundle.folder}: {c.policy!r} lacks answers to some prompts and answers at {url};"
+                f" a bundle alone has nobody asked, so allow it (--server {url})"
+            )
     stuck = [
         c.policy
         for c in manifest.candidates
-        if c.policy in policies and not c.can_run and not c.soup
+        if c.policy in policies and not (c.can_run or c.soup or _served(c, servers))
     ]
     if stuck:
         raise BundleError(
@@ -309,7 +327,8 @@ def _with_soups_of_members(
 
 
 def _remote(
-    addition: Addition,
+    candidate: Candidate,
+    remote: dict[str, Any],
     pairs: tuple[tuple[str, str], ...],
     count: int,
     base: RecordedBase,
@@ -319,7 +338,6 @@ def _remote(
 ) -> pd.DataFrame:
     from palm_engine.lm.base_model.load import token_counter
 
-    candidate = addition.candidate
     task = RemoteTask(
         policy=candidate.policy,
         system=candidate.system,
@@ -327,7 +345,7 @@ def _remote(
         samples=count,
         settings=base.sampling,
         seed=seed,
-        **addition.remote,
+        **remote,
     )
     name = f"draws/{candidate.policy}.parquet"
     key = key_of(task)

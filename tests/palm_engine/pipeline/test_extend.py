@@ -268,3 +268,27 @@ def test_a_soup_without_its_adapter_is_made_again_to_answer_and_where_it_is_a_me
     assert {"more-choose", "more-certify"} <= set(answered["prompt_id"])
     # It is a member, so it can answer live.
     assert (after.adapter_folder("half") / "adapter_model.safetensors").read_bytes() == before
+
+
+def test_a_policy_on_a_server_is_asked_again_only_where_that_is_allowed(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    rows = ["prompt_id,kind,split,text"]
+    rows += [f"more-{s},any,{s},More {s}?" for s in ("choose", "certify")]
+    (tmp_path / "more.csv").write_text("\n".join(rows))
+    with fake_server(["big"], reply=lambda body: "zzz") as (url, asked):
+        made = added(bundle, "elsewhere", "--url", url, "--model", "big", "--keep-members")
+        # It says the same to everything, and so it is marked wherever it is a candidate.
+        assert made.candidate("elsewhere").warning == "gives the same answer to every prompt"
+        before = len(asked)
+        more = ("evaluate", made.folder, "--prompts", tmp_path / "more.csv", "--keep-members")
+        code, output = run(*more)
+        assert code != 0
+        assert f"allow it (--server {url})" in output.replace("\n", " ").replace("  ", " ")
+        assert len(asked) == before
+        code, output = run(*more, "--server", url)
+        assert code == 0, output
+        assert len(asked) > before
+    after = whole(read_bundle(made.folder))
+    answered = after.samples[after.samples["policy"] == "elsewhere"]
+    assert {"more-choose", "more-certify"} <= set(answered["prompt_id"])
