@@ -116,8 +116,6 @@ class Build:
             policies += [*adapters, *self.soups(adapters)]
         samples = self.evaluate(policies)
         local = [p for p in policies if p.served is None]
-        for sentence in self.rewards.spent():
-            self.progress.note(sentence)
         kl = self.kl(local, [s.system for s in sources])
         data = Evaluated(
             [p.name for p in policies if p.is_candidate],
@@ -134,6 +132,8 @@ class Build:
             None if plan is None else plan.planned_gap,
             certified,
         )
+        for sentence in self.rewards.spent():
+            self.progress.note(sentence)
         # A soup is three times an adapter, and can be made again from its parts.
         policies = [
             replace(p, adapter=None) if p.soup and p.name not in members else p for p in policies

@@ -141,6 +141,8 @@ def _extended(
     manifest = _certified(bundle, manifest, samples, all_prompts, rewards, progress, options)
     if options.rescore or changed:
         manifest = _without_old_scores(manifest)
+    for sentence in rewards.spent():
+        progress.note(sentence)
     manifest, soups = _with_soups_of_members(bundle, manifest, store)
     tables = {"prompts": all_prompts, "samples": samples}
     if (bundle.folder / "pool.parquet").is_file():

@@ -93,17 +93,20 @@ class TraitRewards:
         return [fingerprint_of(m.reward) for m in self.measures]
 
     def spent(self) -> list[str]:
-        """What judges on servers have read and written so far, a sentence each."""
-        found = []
+        """What judges on servers have read and written so far, a sentence each.
+
+        Gates and second judges count too; one that several traits share is told once.
+        """
+        found: dict[int, str] = {}
         for measure in self.measures:
-            # Inside of a gate.
-            judge: Any = getattr(measure.reward, "reward", measure.reward)
-            read = getattr(judge, "tokens_read", 0)
-            if read:
-                written = judge.tokens_written
-                cost = f", {judge.cost:.2f} at its price" if judge.cost else ""
-                found.append(f"{measure.title}: {read:,} tokens read, {written:,} written{cost}")
-        return found
+            for title, reward in {measure.title: measure.reward, **measure.judges}.items():
+                for judge in _parts(reward):
+                    if read := getattr(judge, "tokens_read", 0):
+                        cost = f", {judge.cost:.2f} at its price" if judge.cost else ""
+                        found[id(judge)] = (
+                            f"{title}: {read:,} tokens read, {judge.tokens_written:,} written{cost}"
+                        )
+        return list(found.values())
 
     def score(
         self,
@@ -203,6 +206,13 @@ def register_from(path: Path, project: Path = Path(".")) -> None:
     for trait in config.traits:
         if not isinstance(trait.reward, str):
             register_reward(trait.title, partial(make_reward, trait.reward, project, most))
+
+
+def _parts(reward: Any) -> list[Any]:
+    """A reward, or those that it multiplies."""
+    if hasattr(reward, "gate"):
+        return [*_parts(reward.reward), *_parts(reward.gate)]
+    return [reward]
 
 
 def _file(mark: str) -> str:

@@ -14,6 +14,7 @@ from palm_engine.pipeline.config import load_config
 from palm_engine.pipeline.rewards import CHUNK, Measure, TraitRewards, register_from
 from palm_engine.pipeline.store import Store
 from palm_engine.rewards import reward_names
+from palm_engine.rewards.gated import Gated
 
 CONFIG = """
 name = "mine"
@@ -166,3 +167,23 @@ def test_a_score_out_of_range_is_refused_with_reward_and_row() -> None:
     frame = pd.DataFrame({"prompt_id": ["p", "p"], "text": ["a", "b"], "tokens": [1, 1]})
     with pytest.raises(InvalidInputError, match=r"'counting', row 1: score 1\.2 .*'b'"):
         rewards.score(frame, {"p": "Why?"})
+
+
+def test_every_judge_that_was_asked_is_counted_once() -> None:
+    class Paid(Counting):
+        def __init__(self, read: int) -> None:
+            super().__init__()
+            self.tokens_read, self.tokens_written, self.cost = read, 2, 0.5
+
+    own, gate, second = Paid(1000), Paid(20), Paid(3)
+    gated = Gated(own, gate)
+    rewards = TraitRewards(
+        [
+            Measure("a", gated, "graded", {"graded": gated, "second": second}),
+            Measure("b", own, "again"),
+        ]
+    )
+    told = rewards.spent()
+    assert len(told) == 3
+    assert {t.split(": ")[1].split()[0] for t in told} == {"1,000", "20", "3"}
+    assert all("0.50 at its price" in t for t in told)
