@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ class TrainingReport:
         steps: of the optimiser.
         history: by step, where rewards are asked while training (grpo): each trait's raw mean, and
             `scalar`, what they come to at the weights.
+        weights: by trait, where rewards are asked while training.
     """
 
     losses: tuple[float, ...]
@@ -57,6 +58,7 @@ class TrainingReport:
     epoch: int
     steps: int
     history: tuple[dict[str, float], ...] = ()
+    weights: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

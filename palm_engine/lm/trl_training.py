@@ -13,7 +13,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +187,8 @@ def train_grpo(
             peft_config=_lora(settings),
             callbacks=[_watch(progress)],
         )
-        return _trained(trainer, folder, tuple(traits))
+        report = _trained(trainer, folder, tuple(traits))
+    return replace(report, weights=dict(zip(traits, map(float, weights), strict=True)))
 
 
 class _Scores:

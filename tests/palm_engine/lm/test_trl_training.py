@@ -118,6 +118,7 @@ def test_grpo_earns_more_of_what_the_weights_ask_for(
         1,
         tmp_path / "a",
     )
+    assert report.weights == {"low": 0.9, "even": 0.1}
     assert len(report.history) == 30
     low, even, scalar = ([h[k] for h in report.history] for k in ("low", "even", "scalar"))
     assert np.mean(low[-5:]) > np.mean(low[:5]) + 0.2
