@@ -122,6 +122,11 @@ class Candidate(Part):
         return self.served.rpartition(" at ")[0]
 
     @property
+    def served_at(self) -> str:
+        """The address of that server; "" where there is none."""
+        return self.served.rpartition(" at ")[2] if self.served_model else ""
+
+    @property
     def passes(self) -> int:
         """How often the model runs for one token: once, or once per part of a mixture."""
         return len(self.mixture) if self.mixture else 1

@@ -84,7 +84,7 @@ def import_(
     """
     from palm_engine.bundle.names import NAME_RULE, is_name
     from palm_engine.bundle.writing import check_target
-    from palm_engine.cli.terminal import TerminalProgress
+    from palm_engine.cli.terminal import TerminalProgress, print_warnings
     from palm_engine.pipeline.importing import import_bundle
     from palm_engine.tables.columns import recognise
     from palm_engine.tables.files import read_table_file
@@ -118,9 +118,7 @@ def import_(
         if lost:
             words = ", ".join(f"{n:,} {what}" for what, n in lost.items())
             console.print(f"Dropped for missing cells: {words}.")
-        for name, warning in rewards.warnings.items():
-            label = rewards.labels.get(name, name)
-            console.print(f"Warning: {label} {warning}.", style="yellow")
+        print_warnings(rewards)
     if dry_run:
         return
     with TerminalProgress(error_console) as bars:

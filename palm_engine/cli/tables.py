@@ -433,14 +433,9 @@ def _is_multiplicative(gap: str) -> bool:
     return gap == "multiplicative"
 
 
-def _print_warnings(rewards: RewardTable) -> None:
-    """Name policies that win by cheating, where they are candidates."""
-    for name, warning in rewards.warnings.items():
-        error_console.print(f"Warning: {rewards.labels.get(name, name)} {warning}.", style="yellow")
-
-
 def _print_report(summary: SelectionReport, rewards: RewardTable, json: bool) -> None:
     from palm_engine.cli.report import UNIFORM
+    from palm_engine.cli.terminal import print_warnings
 
     if json:
         write(summary.model_dump_json())
@@ -461,7 +456,7 @@ def _print_report(summary: SelectionReport, rewards: RewardTable, json: bool) ->
         place = "never picked" if weights is None else weights_text(weights)
         shown.add_row(rewards.labels.get(member, member), *(f"{v:.3f}" for v in values), place)
     console.print(shown)
-    _print_warnings(rewards)
+    print_warnings(rewards)
     gap = summary.worst_gap
     at = weights_text(gap.at_weights_additive)
     multiplicative = (

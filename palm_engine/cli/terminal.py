@@ -25,11 +25,12 @@ from rich.text import Text
 from palm_engine.analysis.guarantee import audit_verdict
 from palm_engine.bundle.folder import Bundle
 from palm_engine.bundle.schema import Candidate, RewardAudit
-from palm_engine.cli.console import printable
+from palm_engine.cli.console import error_console, printable
 from palm_engine.geometry.simplex import weights_text
 
 if TYPE_CHECKING:
     from palm_engine.serving.answering import LiveAnswer, Verdict
+    from palm_engine.tables.reward_table import RewardTable
 
 
 class TerminalProgress:
@@ -119,6 +120,13 @@ def _name(candidate: Candidate) -> str:
     if candidate.label == candidate.policy:
         return candidate.policy
     return f"{candidate.policy} ({candidate.label})"
+
+
+def print_warnings(rewards: RewardTable) -> None:
+    """Name policies that win by cheating, where they are candidates."""
+    for name, warning in rewards.warnings.items():
+        label = rewards.labels.get(name, name)
+        error_console.print(f"Warning: {label} {warning}.", style="yellow")
 
 
 def certificate_lines(bundle: Bundle) -> list[str]:

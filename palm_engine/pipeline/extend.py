@@ -259,8 +259,9 @@ def _candidate(manifest: Manifest, policy: str) -> Candidate:
 
 def _served(candidate: Candidate, servers: Sequence[str]) -> dict[str, Any]:
     """How a policy is asked that a bundle names a server of; empty where nobody may ask that."""
-    model, _, url = candidate.served.rpartition(" at ")
-    return {"model": model, "url": url} if model and url in servers else {}
+    if candidate.served_at not in servers:
+        return {}
+    return {"model": candidate.served_model, "url": candidate.served_at}
 
 
 def _require_runnable(
@@ -273,10 +274,10 @@ def _require_runnable(
     """
     for c in manifest.candidates:
         if c.policy in policies and c.served and not _served(c, servers):
-            url = c.served.rpartition(" at ")[2]
             raise BundleError(
-                f"{bundle.folder}: {c.policy!r} lacks answers to some prompts and answers at {url};"
-                f" a bundle alone has nobody asked, so allow it (--server {url})"
+                f"{bundle.folder}: {c.policy!r} lacks answers to some prompts and answers at"
+                f" {c.served_at}; a bundle alone has nobody asked, so allow it"
+                f" (--server {c.served_at})"
             )
     stuck = [
         c.policy

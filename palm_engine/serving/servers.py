@@ -31,9 +31,8 @@ def served_policies(bundle: Bundle) -> dict[str, dict[str, str]]:
     """Models of the bundle's remote policies: by address, then by policy."""
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for candidate in bundle.manifest.candidates:
-        model, _, url = candidate.served.rpartition(" at ")
-        if candidate.kind == "remote" and model and url:
-            found[_plain(url)][candidate.policy] = model
+        if candidate.kind == "remote" and candidate.served_at:
+            found[_plain(candidate.served_at)][candidate.policy] = candidate.served_model
     return dict(found)
 
 
