@@ -115,64 +115,67 @@ def percentile(
     return float(np.quantile(gaps, 0.95))
 
 
+class Trial(NamedTuple):
+    """One run: what is bounded, on which scores, and the truth."""
+
+    scores: np.ndarray
+    members: list[int]
+    truth: float
+    clusters: list[str] | None = None
+
+
 def coverage(family: Family) -> Row:
     """How often either bound holds where the truth is known, and how much wider ours is.
 
     Members are chosen on half as many other prompts.
     """
-    held = []
-    reference = []
-    wider = []
-    for prompts in SIZES:
-        rng = np.random.default_rng(prompts)
-        ours = []
-        theirs = []
-        ratios = []
-        for repeat in range(REPEATS):
-            drawn = family(rng, prompts + prompts // 2)
-            first = prompts // 2
-            chosen = minimum(drawn.scores[:first].mean(axis=0), Target(k=MEMBERS))
-            members = list(chosen.members)
-            truth = worst_additive_gap(drawn.truth[members], drawn.truth)
-            kept = drawn.scores[first:]
-            clusters = None if drawn.clusters is None else drawn.clusters[first:]
-            bound = worst_gap_bound(
-                kept, members, resamples=RESAMPLES, seed=repeat, clusters=clusters
-            ).upper
-            usual = percentile(kept, members, repeat, clusters)
-            ours.append(bound >= truth)
-            theirs.append(usual >= truth)
-            ratios.append(bound / max(usual, 1e-9))
-        held.append(float(np.mean(ours)))
-        reference.append(float(np.mean(theirs)))
-        wider.append(float(np.median(ratios)))
+
+    def trial(rng: np.random.Generator, prompts: int) -> Trial:
+        first = prompts // 2
+        drawn = family(rng, prompts + first)
+        chosen = minimum(drawn.scores[:first].mean(axis=0), Target(k=MEMBERS))
+        members = list(chosen.members)
+        truth = worst_additive_gap(drawn.truth[members], drawn.truth)
+        clusters = None if drawn.clusters is None else drawn.clusters[first:]
+        return Trial(drawn.scores[first:], members, truth, clusters)
+
     name = f"{family.__name__.replace('_', ' ')}, {POLICIES} policies, k = {MEMBERS}"
-    return _row(name, held, reference, wider)
+    return _measured(name, trial, REPEATS)
 
 
 def simplest(rate: float) -> Row:
     """Two policies; the member fails one trait on a share of the prompts, the other never does."""
+
+    def trial(rng: np.random.Generator, prompts: int) -> Trial:
+        scores = np.full((prompts, 2, 2), 0.5)
+        scores[:, :, 0] = 1.0
+        scores[rng.random(prompts) < rate, 0, 0] = 0.0
+        return Trial(scores, [0], rate)
+
+    return _measured(f"two policies that differ on {rate:.0%} of prompts", trial, 2 * REPEATS)
+
+
+def _measured(name: str, trial: Callable[[np.random.Generator, int], Trial], repeats: int) -> Row:
+    """Both bounds on trials of every size."""
     held = []
     reference = []
     wider = []
     for prompts in SIZES:
         rng = np.random.default_rng(prompts)
-        ours = []
-        theirs = []
-        ratios = []
-        for repeat in range(2 * REPEATS):
-            scores = np.full((prompts, 2, 2), 0.5)
-            scores[:, :, 0] = 1.0
-            scores[rng.random(prompts) < rate, 0, 0] = 0.0
-            bound = worst_gap_bound(scores, [0], resamples=RESAMPLES, seed=repeat).upper
-            usual = percentile(scores, [0], repeat)
-            ours.append(bound >= rate)
-            theirs.append(usual >= rate)
-            ratios.append(bound / max(usual, 1e-9) if usual > 0 else np.nan)
-        held.append(float(np.mean(ours)))
-        reference.append(float(np.mean(theirs)))
+        found = []
+        for repeat in range(repeats):
+            scores, members, truth, clusters = trial(rng, prompts)
+            bound = worst_gap_bound(
+                scores, members, resamples=RESAMPLES, seed=repeat, clusters=clusters
+            ).upper
+            usual = percentile(scores, members, repeat, clusters)
+            ratio = bound / usual if usual > 0 else np.nan
+            found.append((bound >= truth, usual >= truth, ratio))
+        ours, theirs, ratios = np.array(found, dtype=float).T
+        held.append(float(ours.mean()))
+        reference.append(float(theirs.mean()))
         wider.append(float(np.nanmedian(ratios)))
-    return _row(f"two policies that differ on {rate:.0%} of prompts", held, reference, wider)
+    return _row(name, held, reference, wider)
 
 
 def _row(name: str, held: list[float], reference: list[float], wider: list[float]) -> Row:

@@ -295,11 +295,6 @@ OPTIONS = [
     Case("k 0", options("--k", 0), OUT_OF_RANGE),
     Case("a trait that isn't there", options("--k", 1, "--trait", "speed"), "no column 'speed'"),
     Case("one trait", options("--k", 1, "--trait", "safety"), "choose 2"),
-    Case(
-        "where against itself, twice from below",
-        options("--k", 1, "--where", "safety>=.8", "--where", "humor>=.4"),
-        "leave|room|weights",
-    ),
     Case("k -1", options("--k", -1), OUT_OF_RANGE),
     Case("k 1.5", options("--k", "1.5"), "valid integer"),
     Case("k a word", options("--k", "three"), "valid integer"),

@@ -9,6 +9,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -158,14 +159,19 @@ def test_export_writes_what_the_router_reads(
     assert "choose a new folder" in err
 
 
+def copied(folder: Path, place: Path) -> tuple[Path, dict[str, Any]]:
+    """A copy of the bundle, and what its manifest says, to be changed."""
+    copy = Path(shutil.copytree(folder, place / "copy"))
+    return copy, json.loads((copy / "portfolio.json").read_text())
+
+
 def test_one_member_that_cannot_run_does_not_keep_the_others_from_answering(
     folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
-    manifest = json.loads((copy / "portfolio.json").read_text())
+    copy, manifest = copied(folder, tmp_path)
     for candidate in manifest["candidates"]:
         candidate.pop("adapter_sha256", None)
     (copy / "portfolio.json").write_text(json.dumps(manifest))
@@ -184,8 +190,7 @@ def test_rewards_of_a_configuration_score_fresh_answers(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
-    manifest = json.loads((copy / "portfolio.json").read_text())
+    copy, manifest = copied(folder, tmp_path)
     for trait in manifest["traits"]:
         trait["reward"] = "function own:half"
     (copy / "portfolio.json").write_text(json.dumps(manifest))
