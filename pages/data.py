@@ -130,13 +130,33 @@ def effects(file: TableFile, spec: ImportSpec, table: RewardTable, key: str) -> 
         st.text(f"⚠ {table.labels.get(name, name)} {warning}.")
 
 
+def target(out: Path, key: str) -> tuple[bool, bool]:
+    """Whether a bundle may be written there, and whether it replaces another."""
+    try:
+        check_target(out)
+    except PalmError as error:
+        st.warning("There is a bundle of that name.")
+        st.text(str(error))
+    else:
+        return True, False
+    if not st.checkbox(f"Replace it, and keep the old one as {previous(out).name}", key=key):
+        return False, False
+    try:
+        check_target(out, replace=True)
+    except PalmError as error:
+        st.text(str(error))
+        return False, False
+    return True, True
+
+
 def finish(file: TableFile, spec: ImportSpec, table: RewardTable, key: str) -> None:
     """Name, size, the command line that does the same, and the button."""
     root = state.portfolios_root()
     left, right = st.columns([2, 1])
     stem = safe_name(Path(file.name).stem, cache.bundle_names(root))
     name = left.text_input("Name of the bundle", stem, key=f"{key}.name", help=NAME_RULE)
-    k = int(right.number_input("Members to choose", 1, 12, 4, key=f"{key}.k"))
+    most = min(12, len(table.policies))
+    k = int(right.number_input("Members to choose", 1, most, min(4, most), key=f"{key}.k"))
     with st.expander("Title and split"):
         left, right = st.columns([2, 1])
         title = left.text_input(
@@ -154,22 +174,14 @@ def finish(file: TableFile, spec: ImportSpec, table: RewardTable, key: str) -> N
         st.warning(f"A bundle's name has {NAME_RULE}.")
         return
     out = root / name
-    replace = False
-    try:
-        check_target(out)
-    except PalmError as error:
-        st.warning("There is a bundle of that name.")
-        st.text(str(error))
-        replace = st.checkbox(
-            f"Replace it, and keep the old one as {previous(out).name}", key=f"{key}.replace.{name}"
-        )
-        if not replace:
+    job = f"import.{key}.{name}"
+    # Once it is at work, the bundle of that name is the one that it makes.
+    started = st.session_state.get(f"{key}.started")
+    replace = started == f"{job}.replace"
+    if started not in (job, f"{job}.replace"):
+        may, replace = target(out, f"{key}.replace.{name}")
+        if not may:
             return
-    try:
-        check_target(out, replace=replace)
-    except PalmError as error:
-        st.text(str(error))
-        return
     command = spec.command(
         Path(file.name).name,
         out,
@@ -179,13 +191,13 @@ def finish(file: TableFile, spec: ImportSpec, table: RewardTable, key: str) -> N
         seed=seed,
         replace=replace,
     )
-    job = f"import.{key}.{name}"
     if st.button("Make the bundle", type="primary", icon=":material/add_chart:"):
         jobs.forget(job)
-        st.session_state[f"{key}.started"] = job
+        started = f"{job}.replace" if replace else job
+        st.session_state[f"{key}.started"] = started
     st.caption("The same on the command line:")
     st.code(command, language="sh", wrap_lines=True)
-    if st.session_state.get(f"{key}.started") != job:
+    if started not in (job, f"{job}.replace"):
         return
 
     def work(report: Progress) -> Bundle:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from palm_engine.bundle.folder import read_bundle
 from palm_engine.pipeline.config import load_config
@@ -35,7 +36,7 @@ def test_the_page_names_files_that_exist() -> None:
 
 
 @pytest.mark.slow
-def test_from_nothing_to_certified_bundles(tmp_path: Path) -> None:
+def test_from_nothing_to_certified_bundles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("peft")
     work = tmp_path / "work"
     shutil.copytree(EXAMPLES, work)
@@ -63,6 +64,18 @@ def test_from_nothing_to_certified_bundles(tmp_path: Path) -> None:
     assert certificate is not None
     assert certificate.additive.prompts == 12
     assert len(mine.samples) == 5 * 24 * 2
+    # The dashboard opens all of them, on every page.
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PALM_PORTFOLIOS", str(work / "portfolios"))
+    for name in ("models", "again", "mine"):
+        app = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60)
+        app.query_params["portfolio"] = name
+        app.run()
+        for page in sorted((ROOT / "pages").glob("*.py")):
+            app.switch_page(f"../pages/{page.name}").run()
+            assert not app.exception, (name, page.name, [e.value for e in app.exception])
+            assert app.selectbox(key="bundle").value == name
+            assert not app.error, (name, page.name, [e.value for e in app.error])
 
 
 def test_what_a_page_takes_from_a_file_is_there() -> None:

@@ -9,8 +9,10 @@ from palm_engine.analysis.interpolation import InterpolationInfo
 from palm_engine.bundle.schema import Interpolation
 from palm_engine.geometry.simplex import weights_text
 
+# Those that a bundle of before them lacks aren't drawn.
 MARKS = (
     ("this portfolio", "portfolio_value", OURS, "circle", 13),
+    ("portfolio of as many as a soup", "equal_value", OURS, "circle-open", 11),
     ("soup of the corners", "soup_value", "#CC8844", "diamond", 10),
     ("mixing at every token", "mixture_value", "#AA3377", "square", 9),
     ("best corner alone", "corner_value", QUIET, "triangle-up", 9),
@@ -23,7 +25,7 @@ def interpolation(found: Interpolation, info: InterpolationInfo) -> go.Figure:
     places = [weights_text(r.weights) for r in rows]
     figure = go.Figure()
     for row, place in zip(rows, places, strict=True):
-        values = [getattr(row, field) for _, field, *_ in MARKS]
+        values = [v for _, field, *_ in MARKS if (v := getattr(row, field)) is not None]
         figure.add_scatter(
             x=[min(values), max(values)],
             y=[place] * 2,
@@ -34,6 +36,8 @@ def interpolation(found: Interpolation, info: InterpolationInfo) -> go.Figure:
             showlegend=False,
         )
     for name, field, colour, symbol, size in MARKS:
+        if any(getattr(r, field) is None for r in rows):
+            continue
         figure.add_scatter(
             x=[getattr(r, field) for r in rows],
             y=places,

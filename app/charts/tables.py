@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.charts.parts import OURS, QUIET, axes
+from app.charts.parts import OURS, QUIET, axes, whole_sizes
 from palm_engine.analysis.normalisation import GapsBySize, ScalingInfo
 
 
@@ -47,4 +47,5 @@ def normalised_gaps(curves: Mapping[str, GapsBySize], kind: str) -> go.Figure:
             line={"color": colour, "width": 3 if colour == OURS else 2},
             hovertemplate=name + ", %{x} members: %{y:.4f}<extra></extra>",
         )
-    return axes(figure, f"Worst {kind} gap", "members", f"worst {kind} gap", 320)
+    axes(figure, f"Worst {kind} gap", "members", f"worst {kind} gap", 320)
+    return whole_sizes(figure, max(max(c.sizes) for c in curves.values()))

@@ -11,7 +11,7 @@ from app.plain import inert
 from palm_engine.analysis.interpolation import interpolation_info
 from palm_engine.bundle.folder import Bundle
 
-PLACES = {"value": 3, "to the portfolio": 3, "at least": 3, "at most": 3}
+PLACES = {"value": 3, "to the portfolio": 3, "at least": 3, "at most": 3, "at equal cost": 3}
 
 
 def interpolation_panel(bundle: Bundle) -> None:
@@ -42,6 +42,7 @@ def interpolation_panel(bundle: Bundle) -> None:
                 "to the portfolio": None if r.difference is None else r.difference.estimate,
                 "at least": None if r.difference is None else r.difference.lower,
                 "at most": None if r.difference is None else r.difference.upper,
+                "at equal cost": None if r.to_equal is None else r.to_equal.estimate,
                 f"ahead at (of {info.weights})": r.ahead,
             }
             for r in info.rivals
@@ -58,5 +59,6 @@ def interpolation_panel(bundle: Bundle) -> None:
     st.caption(
         f"The same {found.prompts} {inert(found.split)} prompts for all, one answer each (scope:"
         " sampled). At least and at most: each with 95 % confidence. A soup is one adapter made"
-        " for a user's weights; mixing runs the model once per trait for every token."
+        " for a user's weights; mixing runs the model once per trait for every token. At equal"
+        " cost: to a portfolio that hosts as many models as there are traits."
     )

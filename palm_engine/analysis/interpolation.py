@@ -20,6 +20,7 @@ class Rival:
         adapters: how many are hosted.
         passes: of the model, per token.
         difference: its value minus the portfolio's, with a bound; None for those without one.
+        to_equal: the same to the portfolio of as many policies as there are corners.
         ahead: at how many of the random weights it is ahead of the picked member.
     """
 
@@ -28,6 +29,7 @@ class Rival:
     adapters: int
     passes: int
     difference: Bound | None
+    to_equal: Bound | None
     ahead: int
 
 
@@ -36,7 +38,7 @@ class InterpolationInfo:
     """Everything that page, terminal and documents say.
 
     Attributes:
-        rivals: the portfolio first.
+        rivals: the portfolio first; soup and mixture after those it hosts.
         weights: number of random weights.
         prompts: number of prompts.
         verdict: one sentence.
@@ -71,36 +73,52 @@ def interpolation_info(bundle: Bundle, found: Interpolation) -> InterpolationInf
     own = [r.portfolio_value for r in rows]
     hosted = sum(bundle.candidate(m.policy).adapter is not None for m in bundle.manifest.members)
     soup, mixture = found.soup_minus_portfolio, found.mixture_minus_portfolio
-    rivals = (
-        Rival("this portfolio", mean(own), hosted, 1, None, 0),
-        Rival("soup of the corners", mean(soups), d, 1, soup, ahead(soups)),
-        Rival("mixing at every token", mean(mixtures), d, d, mixture, ahead(mixtures)),
-        Rival("best corner alone", mean(corners), d, 1, None, ahead(corners)),
-    )
-    return InterpolationInfo(rivals, count, found.prompts, _verdict(rivals, count))
-
-
-def _verdict(rivals: tuple[Rival, ...], count: int) -> str:
-    own, soup, mixture, _ = rivals
+    equals = [r.equal_value for r in rows if r.equal_value is not None]
+    soup_to_equal, mixture_to_equal = found.soup_minus_equal, found.mixture_minus_equal
+    rivals = [
+        Rival("this portfolio", mean(own), hosted, 1, None, None, 0),
+        Rival("soup of the corners", mean(soups), d, 1, soup, soup_to_equal, ahead(soups)),
+        Rival(
+            "mixing at every token",
+            mean(mixtures),
+            d,
+            d,
+            mixture,
+            mixture_to_equal,
+            ahead(mixtures),
+        ),
+        Rival("best corner alone", mean(corners), d, 1, None, None, ahead(corners)),
+    ]
     words = (
-        f"At {count} random weights the picked member is worth {own.value:.3f}, a soup of the"
-        f" corner adapters {soup.value:.3f}, mixing their logits {mixture.value:.3f}, at"
-        f" {mixture.passes} passes of the model per token."
+        f"At {count} random weights the picked member is worth {mean(own):.3f}, a soup of the"
+        f" corner adapters {mean(soups):.3f}, mixing their logits {mean(mixtures):.3f}, at"
+        f" {d} passes of the model per token. {_compared(soup, mixture)}"
     )
-    found = {}
-    for rival, name in ((soup, "soup"), (mixture, "mixture")):
-        assert rival.difference is not None
-        if rival.difference.upper < 0:
-            found[name] = "behind"
-        elif rival.difference.lower > 0:
-            found[name] = "ahead"
-        else:
-            found[name] = "no different, as far as this shows"
-    if len(set(found.values())) == 1:
-        told = f"both are {found['soup']}"
-    else:
-        told = ", ".join(f"the {name} is {what}" for name, what in found.items())
-    return f"{words} With 95 % confidence {told}."
+    if equals and soup_to_equal is not None and mixture_to_equal is not None:
+        hosted = sum(bundle.candidate(p).adapter is not None for p in found.equal_members)
+        name = f"portfolio of {len(found.equal_members)}"
+        rivals.insert(1, Rival(name, mean(equals), hosted, 1, None, None, ahead(equals)))
+        words += (
+            f" At equal cost, a portfolio of {len(found.equal_members)} is worth"
+            f" {mean(equals):.3f}. {_compared(soup_to_equal, mixture_to_equal)}"
+        )
+    return InterpolationInfo(tuple(rivals), count, found.prompts, words)
+
+
+def _compared(soup: Bound, mixture: Bound) -> str:
+    words = {"soup": _place(soup), "mixture": _place(mixture)}
+    if len(set(words.values())) == 1:
+        return f"With 95 % confidence both are {words['soup']}."
+    each = ", ".join(f"the {name} is {place}" for name, place in words.items())
+    return f"With 95 % confidence {each}."
+
+
+def _place(difference: Bound) -> str:
+    if difference.upper < 0:
+        return "behind"
+    if difference.lower > 0:
+        return "ahead"
+    return "no different, as far as this shows"
 
 
 def interpolation_lines(bundle: Bundle, found: Interpolation) -> list[str]:

@@ -187,11 +187,16 @@ def require_interpolation(
         ValueError: names the field.
     """
     _require_known("interpolation.corners", found.corners, known)
+    _require_known("interpolation.equal_members", found.equal_members, known)
     for i, row in enumerate(found.rows):
         _require_weights(f"interpolation.rows.{i}.weights", row.weights, traits)
         _require_known(f"interpolation.rows.{i}", [row.member, row.corner], known)
     _require_bound("interpolation.soup_minus_portfolio", found.soup_minus_portfolio)
     _require_bound("interpolation.mixture_minus_portfolio", found.mixture_minus_portfolio)
+    for name in ("soup_minus_equal", "mixture_minus_equal"):
+        bound = getattr(found, name)
+        if bound is not None:
+            _require_bound(f"interpolation.{name}", bound)
 
 
 def require_reading(reading: Reading, traits: Collection[str], known: Collection[str]) -> None:

@@ -264,7 +264,8 @@ class Interpolated(Part):
     """What interpolation of the corners is worth at some weights, beside the portfolio.
 
     Values are means over the same prompts. `is_member`: a member stands for these weights; they
-    were drawn uniformly otherwise. `member` and `corner` are picked at them.
+    were drawn uniformly otherwise. `member` and `corner` are picked at them. `equal_value` is of
+    the member picked from a portfolio of as many policies as there are corners.
     """
 
     weights: Weights
@@ -275,13 +276,15 @@ class Interpolated(Part):
     corner_value: Finite
     soup_value: Finite
     mixture_value: Finite
+    equal_value: Finite | None = None
 
 
 class Interpolation(Part):
     """Soups and decoding-time mixtures of the corners against the portfolio (scope: sampled).
 
     Differences are means over the rows that are not members' (uniform users), paired by prompt. A
-    mixture runs as many passes per token as there are corners.
+    mixture runs as many passes per token as there are corners. At equal cost: `equal_members` are
+    the portfolio of as many policies as there are corners; bundles of before it have none.
     """
 
     split: str
@@ -291,6 +294,9 @@ class Interpolation(Part):
     rows: tuple[Interpolated, ...]
     soup_minus_portfolio: Bound
     mixture_minus_portfolio: Bound
+    equal_members: tuple[Name, ...] = ()
+    soup_minus_equal: Bound | None = None
+    mixture_minus_equal: Bound | None = None
 
 
 class ReadPolicy(Part):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from palm_engine.bundle.folder import Bundle
     from palm_engine.pipeline.extend import Addition
+    from palm_engine.pipeline.further_traits import FurtherTrait
 
 commands = typer.Typer()
 
@@ -120,6 +121,15 @@ def evaluate(
         Path | None,
         typer.Option(help="A CSV of prompts to add: prompt_id, kind, split, text."),
     ] = None,
+    trait: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=(
+                "A trait to add and the reward that measures it, as depth=length, or the name"
+                " alone of one in --rewards; may be repeated; needs --out."
+            )
+        ),
+    ] = None,
     rescore: Annotated[
         bool,
         typer.Option("--rescore", help="Score every answer anew."),
@@ -140,10 +150,14 @@ def evaluate(
 ) -> None:
     """Draw and score what a bundle lacks, then choose and certify anew.
 
-    Missing are answers to prompts that are added, and scores of rewards that changed since the
-    bundle was scored. What is there already costs nothing; a run that was stopped goes on.
+    Missing are answers to prompts that are added, scores of traits that are added, and scores of
+    rewards that changed since the bundle was scored. What is there already costs nothing; a run
+    that was stopped goes on.
 
-    Example: palm evaluate portfolios/demo --prompts more.csv --out portfolios/wider
+    Examples:
+    palm evaluate portfolios/demo --prompts more.csv --out portfolios/wider
+
+    palm evaluate portfolios/demo --trait depth=length --out portfolios/deeper
     """
     from palm_engine.bundle.folder import read_bundle
     from palm_engine.pipeline.sample import read_prompts
@@ -154,6 +168,12 @@ def evaluate(
     if new is not None and not set(new["split"]) <= {"choose", "certify"}:
         raise InvalidInputError(f"{prompts}: split: added prompts are for choose or certify")
     target = out or bundle
+    traits = _further(trait or [], rewards)
+    if traits and target.resolve() == bundle.resolve():
+        raise InvalidInputError(
+            "--trait: with another trait it is another bundle (what was measured over all traits"
+            " isn't kept), so say where to write it (--out DIR)"
+        )
     _run(
         found,
         target,
@@ -167,7 +187,25 @@ def evaluate(
         rescore,
         workers,
         tuple(server or ()),
+        traits,
     )
+
+
+def _further(given: Sequence[str], rewards: Path | None) -> list[FurtherTrait]:
+    """Traits to add, from NAME=REWARD or the NAME of one in the configuration of rewards."""
+    from palm_engine.pipeline.config import load_config
+    from palm_engine.pipeline.further_traits import FurtherTrait
+
+    known = {} if rewards is None else {t.name: t.title for t in load_config(rewards).traits}
+    found = []
+    for text in given:
+        name, _, reward = text.partition("=")
+        if not reward and name not in known:
+            raise InvalidInputError(
+                f"--trait {text!r}: write NAME=REWARD, or the name of a trait in --rewards CONFIG"
+            )
+        found.append(FurtherTrait(name, reward or known[name]))
+    return found
 
 
 def _work(work: Path | None, target: Path) -> Path:
@@ -293,6 +331,7 @@ def _run(
     rescore: bool,
     workers: int,
     servers: tuple[str, ...] = (),
+    traits: Sequence[FurtherTrait] = (),
 ) -> None:
     from palm_engine.bundle.writing import HOLDINGS, check_target
     from palm_engine.cli.terminal import TerminalProgress, certificate_lines
@@ -305,7 +344,7 @@ def _run(
         k=k, keep_members=keep_members, rescore=rescore, workers=workers, servers=servers
     )
     with TerminalProgress(console) as progress:
-        made = extend(bundle, out, work, progress, additions, prompts, options)
+        made = extend(bundle, out, work, progress, additions, prompts, options, traits)
     for line in certificate_lines(made):
         console.print(line)
     write(f"Wrote {out}. Open it with: palm app --portfolios {out.parent}")

@@ -1,7 +1,8 @@
 """`palm add` and `palm evaluate`: what a bundle lacks is drawn and scored, nothing else again.
 
 A policy that is added answers the prompts that the others answered; prompts that are added are
-answered by all; a reward that changed scores every answer anew. Then members are chosen on the
+answered by all; a trait that is added scores the answers that are there; a reward that changed
+scores every answer anew. Then members are chosen on the
 choose prompts and certified on the certify prompts.
 """
 
@@ -25,6 +26,7 @@ from palm_engine.geometry.simplex import named_weights
 from palm_engine.pipeline.assemble import stand_for
 from palm_engine.pipeline.certify import Evaluated, select_and_certify
 from palm_engine.pipeline.config import Selection
+from palm_engine.pipeline.further_traits import FurtherTrait, with_traits, without
 from palm_engine.pipeline.mixture import MixTask, draw_mixture, mixture_key
 from palm_engine.pipeline.progress import Progress
 from palm_engine.pipeline.recorded import (
@@ -93,6 +95,7 @@ def extend(
     additions: Sequence[Addition] = (),
     prompts: pd.DataFrame | None = None,
     options: ExtendOptions | None = None,
+    traits: Sequence[FurtherTrait] = (),
 ) -> Bundle:
     """Complete a bundle: draw and score what is missing, choose and certify, write.
 
@@ -104,6 +107,7 @@ def extend(
         additions: policies to add.
         prompts: prompts to add: prompt_id, split, text.
         options: how.
+        traits: traits to add; `out` must be another folder then.
 
     Raises:
         BundleError: the bundle holds no prompts to answer, or a policy that can't run lacks
@@ -115,7 +119,7 @@ def extend(
     options = options or ExtendOptions()
     store = Store(work)
     with store.held():
-        return _extended(bundle, out, store, progress, additions, prompts, options)
+        return _extended(bundle, out, store, progress, additions, prompts, options, traits)
 
 
 def _extended(
@@ -126,15 +130,21 @@ def _extended(
     additions: Sequence[Addition],
     prompts: pd.DataFrame | None,
     options: ExtendOptions,
+    traits: Sequence[FurtherTrait],
 ) -> Bundle:
     manifest = _with_candidates(bundle.manifest, additions)
+    if traits:
+        if lost := without(manifest):
+            progress.note(f"Not in a bundle with another trait: {', '.join(lost)}.")
+        manifest = with_traits(manifest, traits, bundle.most_tokens)
     all_prompts = _with_prompts(bundle, prompts)
-    rewards, changed = recorded_rewards(bundle, store)
+    rewards, changed = recorded_rewards(manifest.traits, bundle.most_tokens, store)
     kept = [*ANSWER_COLUMNS, *bundle.traits, *({FINISH} & set(bundle.samples.columns))]
     samples = bundle.samples[kept].copy()
     new = _drawn(bundle, manifest, additions, all_prompts, samples, store, progress, options)
-    if options.rescore or changed:
-        samples = _scored(samples, rewards, all_prompts, progress, "Score every answer anew")
+    anew = rewards if options.rescore or changed else rewards.only([t.name for t in traits])
+    if anew.traits:
+        samples = _scored(samples, anew, all_prompts, progress, "Score every recorded answer")
     if len(new):
         new = _scored(new, rewards, all_prompts, progress, "Score new answers")
         samples = joined([samples, new])
@@ -147,6 +157,8 @@ def _extended(
     tables = {"prompts": all_prompts, "samples": samples}
     if (bundle.folder / "pool.parquet").is_file():
         tables["pool"] = pd.read_parquet(bundle.folder / "pool.parquet")
+        if anew.traits:
+            tables["pool"] = _scored(tables["pool"], anew, all_prompts, progress, "Score the pool")
     adapters = {
         c.policy: bundle.folder / c.adapter
         for c in (*bundle.manifest.candidates, *bundle.manifest.outside)
@@ -406,7 +418,8 @@ def _certified(
         )
         for i, c in enumerate(manifest.candidates)
     )
-    same = set(names) == set(old)
+    # A further trait makes other members of the same policies.
+    same = set(names) == set(old) and set(data.traits) == set(bundle.traits)
     return manifest.model_copy(
         update={
             "candidates": candidates,

@@ -3,19 +3,22 @@
 A rewarded soup adds the corners' adapters up with the user's weights (Ramé et al. 2023, arXiv
 2306.04488); decoding-time mixing adds their logits up at every token (Shi et al. 2024, arXiv
 2406.18853). Both serve every weights from d adapters, so what they are worth stands beside what the
-portfolio's picked member is worth, on the same prompts and by the same rewards.
+portfolio's picked member is worth, on the same prompts and by the same rewards. At equal cost: a
+portfolio of d, which hosts as many adapters.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from palm_engine._types import Floats
+from palm_engine.analysis.choosing import select
 from palm_engine.bundle.folder import Bundle
 from palm_engine.bundle.schema import Interpolated, Interpolation
 from palm_engine.errors import InvalidInputError
@@ -56,6 +59,21 @@ def corner_adapters(bundle: Bundle) -> list[str]:
     return found
 
 
+def equal_members(bundle: Bundle, count: int) -> list[str]:
+    """The portfolio of `count` policies: of the certificate's curve, else the best of that size.
+
+    Args:
+        bundle: with candidates.
+        count: of policies; all where there are fewer.
+    """
+    certificate = bundle.manifest.certificate
+    if certificate is not None:
+        for point in certificate.curve:
+            if point.k == count:
+                return list(point.members)
+    return list(select(bundle, k=min(count, len(bundle.policies))).policies)
+
+
 def measure_interpolation(
     bundle: Bundle,
     work: Path,
@@ -89,7 +107,7 @@ def measure_interpolation(
     if not bundle.members:
         raise InvalidInputError(f"{bundle.folder}: there are no members to compare with")
     store = Store(work)
-    rewards, changed = recorded_rewards(bundle, store)
+    rewards, changed = recorded_rewards(bundle.manifest.traits, bundle.most_tokens, store)
     if changed:
         raise InvalidInputError(
             f"{bundle.folder}: a reward has changed since its answers were scored, so new scores"
@@ -168,15 +186,21 @@ def _compared(
     recorded = prompt_means(bundle.samples, bundle.policies, ids, bundle.traits)
     members = bundle.members
     fixed = [bundle.row(p) for p in corners]
+    equal = equal_members(bundle, len(corners))
+    equal_rows = [bundle.row(p) for p in equal]
     rows = []
-    differences: dict[str, list[Floats]] = {"soup": [], "mixture": []}
+    differences: dict[tuple[str, str], list[Floats]] = {}
     for i, w in enumerate(points):
         member = pick_info(bundle.points, members, w).member
         corner = pick_info(bundle.points, fixed, w).member
         values = recorded @ w
         rivals = {
             kind: prompt_means(drawn, [f"{kind}-{i}"], ids, bundle.traits)[:, 0] @ w
-            for kind in differences
+            for kind in ("soup", "mixture")
+        }
+        portfolios = {
+            "portfolio": values[:, member],
+            "equal": values[:, pick_info(bundle.points, equal_rows, w).member],
         }
         is_member = i < len(members)
         rows.append(
@@ -189,14 +213,16 @@ def _compared(
                 corner_value=float(values[:, corner].mean()),
                 soup_value=float(rivals["soup"].mean()),
                 mixture_value=float(rivals["mixture"].mean()),
+                equal_value=float(portfolios["equal"].mean()),
             )
         )
         if not is_member:
-            for kind, own in rivals.items():
-                differences[kind].append(own - values[:, member])
+            for pair in product(rivals, portfolios):
+                difference = rivals[pair[0]] - portfolios[pair[1]]
+                differences.setdefault(pair, []).append(difference)
     bounds = {
-        kind: mean_bound(np.mean(found, axis=0), CONFIDENCE, seed=seed)
-        for kind, found in differences.items()
+        pair: mean_bound(np.mean(found, axis=0), CONFIDENCE, seed=seed)
+        for pair, found in differences.items()
     }
     return Interpolation(
         split=SPLIT,
@@ -204,6 +230,9 @@ def _compared(
         seed=seed,
         corners=tuple(corners),
         rows=tuple(rows),
-        soup_minus_portfolio=bounds["soup"],
-        mixture_minus_portfolio=bounds["mixture"],
+        soup_minus_portfolio=bounds["soup", "portfolio"],
+        mixture_minus_portfolio=bounds["mixture", "portfolio"],
+        equal_members=tuple(equal),
+        soup_minus_equal=bounds["soup", "equal"],
+        mixture_minus_equal=bounds["mixture", "equal"],
     )

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 import pandas as pd
 
 from palm_engine.bundle.folder import Bundle
-from palm_engine.bundle.schema import BaseInfo
+from palm_engine.bundle.schema import BaseInfo, TraitInfo
 from palm_engine.errors import BundleError, InvalidInputError, ModelSourceError
 from palm_engine.lm.settings import SamplingSettings
 from palm_engine.pipeline.progress import Progress
@@ -70,8 +70,15 @@ def recorded_base(bundle: Bundle, progress: Progress) -> RecordedBase:
     return RecordedBase(manifest.base, manifest.sampling, folder, key)
 
 
-def recorded_rewards(bundle: Bundle, store: Store) -> tuple[TraitRewards, bool]:
-    """The bundle's rewards, and whether one of them changed since its answers were scored.
+def recorded_rewards(
+    traits: Sequence[TraitInfo], most_tokens: int, store: Store
+) -> tuple[TraitRewards, bool]:
+    """A bundle's rewards, and whether one of them changed since its answers were scored.
+
+    Args:
+        traits: as the bundle records them.
+        most_tokens: how long its answers may be, for rewards of length.
+        store: keeps scores.
 
     Raises:
         InvalidInputError: a reward isn't known here.
@@ -79,13 +86,13 @@ def recorded_rewards(bundle: Bundle, store: Store) -> tuple[TraitRewards, bool]:
     known = reward_names()
     measures = []
     changed = False
-    for trait in bundle.manifest.traits:
+    for trait in traits:
         if trait.reward not in known:
             raise InvalidInputError(
                 f"trait {trait.name!r}: reward {trait.reward!r} is not known here; name the"
                 " configuration that it comes from (--rewards)"
             )
-        reward = get_reward(trait.reward, bundle.most_tokens)
+        reward = get_reward(trait.reward, most_tokens)
         measures.append(Measure(trait.name, reward, trait.reward))
         changed |= is_other(reward, trait.reward_sha256)
     return TraitRewards(measures, store), changed

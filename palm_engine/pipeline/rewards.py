@@ -88,6 +88,10 @@ class TraitRewards:
         """Names of the traits."""
         return [m.trait for m in self.measures]
 
+    def only(self, traits: Sequence[str]) -> TraitRewards:
+        """The rewards of some of the traits."""
+        return TraitRewards([m for m in self.measures if m.trait in traits], self._store)
+
     def key(self) -> list[str]:
         """What scores depend on besides the answers."""
         return [fingerprint_of(m.reward) for m in self.measures]

@@ -356,6 +356,25 @@ CASES = [
     ),
     *(
         Case(
+            f"training.{method} = {value}",
+            setting("training", method, value),
+            rf"training\.{method}\.{key}",
+        )
+        for method, key, value in (
+            ("dpo", "beta", "{beta = 0}"),
+            ("dpo", "beta", "{beta = nan}"),
+            ("dpo", "margin", "{margin = 1.5}"),
+            ("dpo", "margin", "{margin = -0.1}"),
+            ("dpo", "gamma", "{gamma = 1}"),
+            ("grpo", "steps", "{steps = 0}"),
+            ("grpo", "generations", "{generations = 1}"),
+            ("grpo", "beta", "{beta = -1}"),
+            ("grpo", "beta", "{beta = inf}"),
+            ("grpo", "aggregation", '{aggregation = "sum"}'),
+        )
+    ),
+    *(
+        Case(
             f"selection.{key} = {value}",
             setting("selection", key, value),
             rf"selection\.{key}",

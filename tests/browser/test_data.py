@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,16 @@ import pytest
 
 from palm_engine.bundle.folder import read_bundle
 from tests.support.browser_tools import ROOT, serve
+from tests.support.tables import judged
 
 pytestmark = pytest.mark.browser
+DROP = """(zone, {name, content}) => {
+    const data = new DataTransfer();
+    data.items.add(new File([content], name, {type: "text/csv"}));
+    for (const kind of ["dragenter", "dragover", "drop"])
+        zone.dispatchEvent(
+            new DragEvent(kind, {dataTransfer: data, bubbles: true, cancelable: true}));
+}"""
 
 
 def test_a_table_is_explored_a_few_clicks_after_it_was_dropped(page: Any, tmp_path: Path) -> None:
@@ -38,3 +47,26 @@ def test_a_table_is_explored_a_few_clicks_after_it_was_dropped(page: Any, tmp_pa
         page.get_by_role("link", name="Guarantee").click()
         page.get_by_text("In full, with every figure").click()
         page.get_by_text("Imported from leaderboard.csv (5 rows)").wait_for()
+
+
+def test_a_table_with_prompts_that_is_dropped_is_certified_by_clicks(
+    page: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "portfolios"
+    folder.mkdir()
+    with serve(ROOT / "app" / "main.py", "--portfolios", str(folder)) as (url, _):
+        page.goto(f"{url}/data")
+        page.get_by_text("One row per model", exact=True).wait_for()
+        zone = page.get_by_test_id("stFileUploaderDropzone")
+        zone.evaluate(DROP, {"name": "judged.csv", "content": judged()})
+        page.get_by_text("180 rows, 6 columns").wait_for()
+        page.get_by_role("button", name="Make the bundle").click()
+        page.get_by_text("What matters to you?").wait_for()
+        certificate = read_bundle(folder / "judged").manifest.certificate
+        assert certificate is not None
+        assert certificate.additive.prompts == 15
+        assert certificate.additive.upper > certificate.additive.estimate
+        page.get_by_role("link", name="Guarantee").click()
+        page.get_by_text("95% bound").first.wait_for()
+        page.get_by_role("link", name="Generations").click()
+        page.get_by_text(re.compile(r"Answer \d+ of \d")).first.wait_for()

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from palm_engine.bundle.folder import read_bundle
 from palm_engine.cli.main import app as command_line
+from tests.support.tables import judged
 
 ROOT = Path(__file__).resolve().parents[2]
 LEADERBOARD = (
@@ -109,6 +110,45 @@ def test_columns_directions_and_normalisations_can_be_changed(page: AppTest, fol
     page.switch_page("../pages/guarantee.py").run()
     assert "Imported from board.csv (4 rows)" in said(page)
     assert "rank among the 4 scores" in said(page)
+
+
+def test_a_column_can_be_given_another_role(page: AppTest, folder: Path) -> None:
+    rows = ["run,model,task,x,y"]
+    rows += [f"r{i},m{i % 2},t{i},0.{i},0.{9 - i}" for i in range(6)]
+    drop(page, "\n".join(rows), "runs.csv")
+    widget(page, "selectbox", "Policies (names)").set_value("run").run()
+    assert not page.exception, [e.value for e in page.exception]
+    widget(page, "selectbox", "Prompts").select("none").run()
+    assert "--policy run" in page.code[0].value
+    made(page, folder / "runs")
+    bundle = read_bundle(folder / "runs")
+    assert bundle.policies == [f"r{i}" for i in range(6)]
+    assert bundle.rewards[:, 0] == pytest.approx([i / 10 for i in range(6)])
+
+
+def test_a_bundle_that_takes_a_while_opens_when_it_is_there(
+    page: AppTest, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from palm_engine.pipeline import importing
+
+    def slowly(*arguments: Any) -> Any:
+        bundle = quickly(*arguments)
+        time.sleep(0.5)
+        return bundle
+
+    quickly = importing.import_bundle
+    monkeypatch.setattr(importing, "import_bundle", slowly)
+    monkeypatch.setattr("app.jobs.PATIENCE", 0.05)
+    drop(page, judged())
+    made(page, folder / "board")
+    # The bundle is there already, the page still waits for it: it isn't another's.
+    assert "There is a bundle of that name" not in said(page)
+    deadline = time.monotonic() + 30
+    while not page.get("selectbox") or page.selectbox(key="bundle").value != "board":
+        assert time.monotonic() < deadline, said(page)
+        time.sleep(0.1)
+        page.run()
+        assert "There is a bundle of that name" not in said(page)
 
 
 def test_what_cannot_be_used_is_said_on_the_page(page: AppTest, folder: Path) -> None:

@@ -46,6 +46,27 @@ def palm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  
     return lambda *arguments: run(monkeypatch, capsys, *map(str, arguments))
 
 
+def test_decimal_commas_are_read_where_they_are_asked_for(palm, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "komma.csv"
+    path.write_text("Modell;gut;Sekunden\na;0,5;1,250\nb;0,75;2,500\nc;0,125;7,000\n")
+    traits = ["--trait", "gut", "--trait", "rasch=Sekunden:lower:range:0:10000"]
+    command = ["import", path, "--policy", "Modell", *traits]
+    # 1,250 is a thousand and more, unless it is said that a comma stands before decimals.
+    for sign, seconds in ((".", [1250, 2500, 7000]), (",", [1.25, 2.5, 7])):
+        out = tmp_path / "p" / ("point" if sign == "." else "comma")
+        given = path if sign == "," else tmp_path / "point.csv"
+        (tmp_path / "point.csv").write_text(path.read_text().replace("0,", "0."))
+        code, text = palm(*command[:1], given, *command[2:], "--decimal", sign, "--out", out)
+        assert code == 0, text
+        rewards = read_bundle(out).rewards
+        assert rewards[:, 0] == pytest.approx([0.5, 0.75, 0.125])
+        assert rewards[:, 1] == pytest.approx([1 - s / 10000 for s in seconds])
+    code, text = palm(*command, "--decimal", ".", "--out", tmp_path / "p" / "no")
+    assert code == 2
+    assert "'0,5'" in text
+    assert not (tmp_path / "p" / "no").exists()
+
+
 def test_select_prints_one_object_with_the_promised_fields(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
     code, out = palm("select", table, "--delta", "0.05", "--json")
     output = json.loads(out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +128,111 @@ def test_grpo_earns_more_of_what_the_weights_ask_for(
         assert scalar == pytest.approx(expected, abs=1e-4)
     assert sum(asked) == 30 * 16, "one scoring per answer, not one per trait"
     read_adapter(tmp_path / "a")
+
+
+class Asked(Exception):
+    """A trainer was made with these arguments."""
+
+
+def asked_of(monkeypatch: pytest.MonkeyPatch, name: str, train: Callable[[], Any]) -> Any:
+    """The arguments that TRL's trainer of this name is made with."""
+
+    def trainer(**arguments: Any) -> None:
+        raise Asked(arguments)
+
+    monkeypatch.setattr(f"trl.{name}", trainer)
+    with pytest.raises(Asked) as made:
+        train()
+    return made.value.args[0]
+
+
+def test_settings_reach_the_trainers(
+    base: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = {"rank": 3, "alpha": 5, "batch_size": 6, "epochs": 7, "learning_rate": 3e-3}
+    chosen = settings(method="dpo", dpo={"beta": 0.37}, **common)
+    pairs = [Preference(None, p, "yes", "no!") for p in PROMPTS]
+    made = asked_of(
+        monkeypatch,
+        "DPOTrainer",
+        lambda: train_dpo(base.model, base.tokenizer, pairs, chosen, 4, tmp_path / "a"),
+    )
+    a = made["args"]
+    assert (a.beta, a.learning_rate, a.num_train_epochs, a.seed) == (0.37, 3e-3, 7, 4)
+    assert a.per_device_train_batch_size == 6
+    assert (made["peft_config"].r, made["peft_config"].lora_alpha) == (3, 5)
+
+    grpo = {"steps": 11, "generations": 4, "beta": 0.21, "aggregation": "normalize_then_sum"}
+    chosen = settings(method="grpo", grpo=grpo, **common)
+    sampling = SamplingSettings(
+        max_new_tokens=9, temperature=0.6, top_p=0.8, top_k=12, repetition_penalty=1.2
+    )
+    made = asked_of(
+        monkeypatch,
+        "GRPOTrainer",
+        lambda: train_grpo(
+            base.model,
+            base.tokenizer,
+            PROMPTS,
+            lambda prompts, answers, tokens: np.zeros((len(answers), 2)),
+            ["x", "y"],
+            np.array([0.3, 0.7]),
+            chosen,
+            sampling,
+            4,
+            tmp_path / "a",
+        ),
+    )
+    a = made["args"]
+    assert (a.beta, a.max_steps, a.num_generations) == (0.21, 11, 4)
+    assert (a.reward_weights, a.multi_objective_aggregation) == ([0.3, 0.7], "normalize_then_sum")
+    assert (a.max_completion_length, a.temperature, a.top_p, a.top_k) == (9, 0.6, 0.8, 12)
+    assert (a.repetition_penalty, a.learning_rate, a.seed) == (1.2, 3e-3, 4)
+    # Whole groups of four answers, and at least as many as a batch holds.
+    assert a.per_device_train_batch_size == 8
+    assert [f.__name__ for f in made["reward_funcs"]] == ["x", "y"]
+    assert (made["peft_config"].r, made["peft_config"].lora_alpha) == (3, 5)
+
+
+def test_answers_that_train_themselves_go_on_where_they_were_stopped(
+    base: Any, tmp_path: Path
+) -> None:
+    asked: list[int] = []
+
+    def score(prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]) -> np.ndarray:
+        asked.append(len(answers))
+        return np.array([[len(a) / 100, 0.5] for a in answers])
+
+    def train(progress: Callable[[float], None]) -> Any:
+        return train_grpo(
+            base.model,
+            base.tokenizer,
+            PROMPTS,
+            score,
+            ["long", "even"],
+            np.array([0.5, 0.5]),
+            settings(method="grpo", batch_size=4, grpo={"steps": 10, "generations": 4}),
+            SamplingSettings(max_new_tokens=4),
+            1,
+            tmp_path / "a",
+            progress,
+        )
+
+    def stop(share: float) -> None:
+        if share > 0.65:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(stop)
+    assert list((tmp_path / "a.checkpoints").glob("checkpoint-*/trainer_state.json"))
+    before = len(asked)
+    report = train(lambda share: None)
+    assert before + len(asked[before:]) < 20, "what was done is not done again"
+    assert len(asked[before:]) <= 4
+    assert report.steps == 10
+    assert len(report.history) == 10, "what was logged before is told, too"
+    read_adapter(tmp_path / "a")
+    assert not (tmp_path / "a.checkpoints").exists()
 
 
 def test_a_training_that_was_stopped_goes_on(base: Any, tmp_path: Path) -> None:

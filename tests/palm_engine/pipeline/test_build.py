@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from palm_engine.bundle.folder import Bundle
+from palm_engine.bundle.schema import Member
 from palm_engine.errors import ConfigError
 from palm_engine.pipeline.config import BuildConfig, load_config
+from palm_engine.serving.export_vllm import export_vllm
 from tests.support.builds import Recorder, edited, write_project
+from tests.support.fakes import fake_server
 
 pytest.importorskip("peft")
 pytestmark = pytest.mark.slow
@@ -58,6 +63,11 @@ def test_every_method_builds_a_bundle_and_resumes(project: Path, method: str, ro
     trained = [n for n in first.notes if n.startswith("lora-100-00:")]
     assert len(trained) == rounds
     assert ("value" if method == "grpo" else "loss") in trained[0]
+    if method == "rwr":
+        # What early stopping went by is said.
+        assert re.search(
+            r"on held-out prompts \d+\.\d\d to \d+\.\d\d \(epoch 1 of 1 kept\)", trained[0]
+        )
     again = Recorder()
     same = build(config, project, project / "out", again)
     assert again.stages == ["Select and certify"]
@@ -72,6 +82,46 @@ def test_without_training_what_is_given_is_evaluated(project: Path) -> None:
     assert bundle.policies == ["base", "loud", "mine"]
     assert bundle.manifest.certificate is not None
     assert bundle.pool_rewards is None
+
+
+def test_one_who_cheats_is_marked_and_a_template_goes_from_the_build_to_the_export(
+    project: Path,
+) -> None:
+    from palm_engine.lm.base_model.load import load_tokenizer
+    from palm_engine.lm.generation.conversation import conversation_text
+    from palm_engine.pipeline.build import build
+
+    text = "{% for m in messages %}[{{ m['content'] }}]{% endfor %}{{ mood }}>"
+    template = f"[template]\ntext = \"{text}\"\noptions = {{mood = 'calm'}}\n\n[sampling]"
+    config = edited(
+        project / "tiny.toml", UNTRAINED, ("count = 2", "count = 0"), ("[sampling]", template)
+    )
+    with fake_server(["same"], reply=lambda body: "AAAA") as (url, _):
+        served = f'[[policies]]\nname = "same"\nurl = "{url}"\nmodel = "same"\n\n[[traits]]'
+        edited(config, ("[[traits]]", served), ("k = 2", "k = 1"))
+        bundle = build(load_config(config), project, project / "out", Recorder())
+    assert bundle.candidate("same").warning == "gives the same answer to every prompt"
+    assert bundle.candidate("same").label == "same ⚠"
+    assert bundle.candidate("base").warning == ""
+    # Answers follow the template: the same build without it gives others.
+    plain = edited(config, (template, "[sampling]"), (served, "[[traits]]"))
+    other = build(load_config(plain), project, project / "plain", Recorder())
+    texts = [b.samples.set_index(["policy", "prompt_id"])["text"] for b in (bundle, other)]
+    assert not texts[0].loc["base"].equals(texts[1].loc["base"])
+    # It is kept in the bundle, and a server is started with it.
+    assert bundle.manifest.template is not None
+    tokenizer = load_tokenizer(project / "base", bundle.manifest.template)
+    assert conversation_text(tokenizer, None, "Hi?") == "[][Hi?]calm>"
+    mine = bundle.manifest.model_copy(
+        update={
+            "members": (Member(policy="mine", weights={"low": 1.0, "vowels": 0.0}),),
+            "certificate": None,
+        }
+    )
+    done = export_vllm(Bundle(bundle.folder, mine), project / "served")
+    assert done.command[-2:] == ("--chat-template", "chat_template.jinja")
+    exported = (project / "served" / "chat_template.jinja").read_text()
+    assert exported == tokenizer.chat_template
 
 
 def test_soups_need_training(project: Path) -> None:

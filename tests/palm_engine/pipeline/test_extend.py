@@ -17,6 +17,8 @@ from palm_engine.bundle.writing import rewrite_manifest
 from palm_engine.cli.main import app
 from palm_engine.errors import BundleError
 from palm_engine.geometry.gap import worst_gap
+from palm_engine.rewards import get_reward
+from palm_engine.rewards.interface import fingerprint_of
 from palm_engine.serving.export_vllm import export_vllm
 from tests.support.fakes import fake_server, write_adapter
 from tests.support.letters import Letters, lettered_bundle, register, whole
@@ -217,6 +219,89 @@ def test_prompts_are_answered_by_all_and_a_changed_reward_scores_all_anew(
     kept = read_bundle(out).manifest.reading
     assert kept is not None
     assert kept.agreement == (), "it was about the scores of before"
+
+
+def test_an_evaluation_that_was_stopped_goes_on(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = ["prompt_id,kind,split,text"]
+    rows += [f"more-{s},any,{s},More {s}?" for s in ("choose", "certify")]
+    (tmp_path / "more.csv").write_text("\n".join(rows))
+    more = ("evaluate", bundle.folder, "--prompts", tmp_path / "more.csv", "--k", 2)
+    before = (bundle.folder / "portfolio.json").read_bytes()
+    asked = 0
+
+    def stop(self: Letters, *_: object) -> object:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise KeyboardInterrupt
+        return score(self, *_)  # type: ignore[arg-type]
+
+    score = Letters.score
+    monkeypatch.setattr(Letters, "score", stop)
+    code, output = run(*more)
+    assert code != 0
+    assert "Draw answers" in output
+    assert (bundle.folder / "portfolio.json").read_bytes() == before
+    # What was drawn, and what the first reward gave, is there.
+    Letters.asked.clear()
+    monkeypatch.setattr(Letters, "score", score)
+    code, output = run(*more)
+    assert code == 0, output
+    assert "Draw answers" not in output
+    after = read_bundle(bundle.folder)
+    new = after.samples[after.samples["prompt_id"].str.startswith("more-")]
+    assert len(new) == 2 * 2 * len(after.policies)
+    assert len(Letters.asked) == 2 * new["text"].nunique(), "two of three rewards were left to ask"
+
+
+def test_a_trait_that_is_added_scores_what_is_there(bundle: Bundle, tmp_path: Path) -> None:
+    pool = bundle.samples.rename(columns={"policy": "source"})
+    pool.to_parquet(bundle.folder / "pool.parquet", index=False)
+    out = tmp_path / "portfolios" / "longer"
+    Letters.asked.clear()
+    code, output = run("evaluate", bundle.folder, "--trait", "short=length", "--out", out)
+    assert code == 0, output
+    assert not Letters.asked, "the traits that were there aren't scored again"
+    longer = read_bundle(out)
+    assert longer.traits == [*bundle.traits, "short"]
+    old = longer.samples[bundle.samples.columns]
+    pd.testing.assert_frame_equal(old, bundle.samples, check_dtype=False)
+    length = get_reward("length", bundle.most_tokens)
+    assert longer.pool_rewards is not None
+    for table in (longer.samples, pd.read_parquet(out / "pool.parquet")):
+        expected = length.score([], list(table["text"]), list(table["tokens"]))
+        assert table["short"].to_numpy() == pytest.approx(expected)
+    certify = longer.scores_on("certify")
+    assert certify is not None
+    assert longer.points == pytest.approx(certify.mean(axis=0), abs=1e-6)
+    info = longer.manifest.traits[-1]
+    assert (info.reward, info.reward_sha256) == ("length", fingerprint_of(length))
+    own = bundle.candidate("c").weights
+    assert own is not None
+    assert longer.candidate("c").weights == own | {"short": 0.0}, "it was trained without"
+    # Once more, and it costs nothing.
+    assert run("evaluate", out)[0] == 0
+    assert not Letters.asked
+
+
+def test_what_cannot_be_added_as_a_trait_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    out = tmp_path / "new"
+    first = bundle.traits[0]
+    for options, why in (
+        (["--trait", "short=length"], "--out DIR"),
+        (["--trait", "short", "--out", out], "write NAME=REWARD"),
+        (["--trait", "short=nothing", "--out", out], "reward 'nothing' is not known"),
+        (["--trait", f"{first}=length", "--out", out], f"{first!r} is listed twice"),
+        (["--trait", "tokens=length", "--out", out], "a column of a bundle's tables"),
+        (["--trait", "a b=length", "--out", out], "--trait 'a b'"),
+        ([*(o for i in range(6) for o in ("--trait", f"t{i}=length")), "--out", out], "at most 8"),
+    ):
+        code, output = run("evaluate", bundle.folder, *options)
+        assert code != 0
+        assert why in output.replace("\n", " "), output
+        assert not out.exists()
 
 
 def test_what_cannot_be_completed_is_said_before_anything_is_drawn(

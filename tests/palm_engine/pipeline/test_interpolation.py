@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from palm_engine.analysis.choosing import select
 from palm_engine.analysis.interpolation import interpolation_info, interpolation_lines
 from palm_engine.bundle.folder import Bundle, read_bundle
 from palm_engine.bundle.writing import rewrite_manifest
@@ -66,12 +67,23 @@ def test_it_is_measured_on_the_same_prompts_and_recorded(bundle: Bundle) -> None
         assert row.soup_value == pytest.approx(row.mixture_value, abs=1e-9)
     info = interpolation_info(after, found)
     random = [r for r in found.rows if not r.is_member]
-    assert info.rivals[1].value == pytest.approx(sum(r.soup_value for r in random) / 2)
-    assert info.rivals[1].difference == found.soup_minus_portfolio
-    assert found.soup_minus_portfolio.estimate == pytest.approx(
-        info.rivals[1].value - info.rivals[0].value
-    )
-    assert (info.rivals[1].passes, info.rivals[2].passes) == (1, 3)
+    own, equal, soup, mixture, _ = info.rivals
+    assert soup.value == pytest.approx(sum(r.soup_value for r in random) / 2)
+    assert soup.difference == found.soup_minus_portfolio
+    assert found.soup_minus_portfolio.estimate == pytest.approx(soup.value - own.value)
+    assert (soup.passes, mixture.passes) == (1, 3)
+    # At equal cost: the best portfolio of as many as there are corners.
+    best = select(after, k=3)
+    assert found.equal_members == tuple(best.policies)
+    assert (equal.name, equal.passes) == ("portfolio of 3", 1)
+    for row in found.rows:
+        w = [row.weights[t] for t in after.traits]
+        picked = pick_info(after.points, [after.row(p) for p in best.policies], w).member
+        assert row.equal_value == pytest.approx(recorded[picked] @ w, abs=1e-4)
+    for rival in (soup, mixture):
+        assert rival.to_equal is not None
+        assert rival.to_equal.estimate == pytest.approx(rival.value - equal.value)
+    assert f"At equal cost, a portfolio of 3 is worth {equal.value:.3f}." in info.verdict
     assert len(interpolation_lines(after, found)) == 1 + len(found.rows)
 
     # Repeated, nothing is drawn again.

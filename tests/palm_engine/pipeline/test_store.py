@@ -21,6 +21,8 @@ def test_a_result_is_reused_only_for_the_same_key(tmp_path: Path) -> None:
     assert store.table("a/t.parquet", "k1", make)["x"][0] == 1
     assert store.table("a/t.parquet", "k1", make)["x"][0] == 1
     assert store.table("a/t.parquet", "k2", make)["x"][0] == 2
+    for _ in range(2):
+        assert store.table("a/t.parquet", "of my own, version 3", make)["x"][0] == 3
     assert not list(tmp_path.rglob("*.part"))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from palm_engine.errors import ConfigError, ModelSourceError
+from palm_engine.errors import ConfigError, InvalidInputError, ModelSourceError
 from palm_engine.rewards import make_reward
 from palm_engine.rewards.interface import fingerprint_of
 from palm_engine.rewards.settings import ClassifierSettings
@@ -61,6 +61,35 @@ def test_templates_are_filled_without_reading_braces_in_texts(tmp_path: Path) ->
     assert found == pytest.approx([1 / (1 + np.exp(-logit))], abs=1e-5)
     with pytest.raises(ConfigError, match="no chat template"):
         reward(folder, template="chat")
+
+
+def test_a_chat_template_is_filled_and_long_texts_are_cut(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    folder = tiny_classifier(tmp_path / "c", labels=["good"])
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = (
+        "{% for m in messages %}({{ m['role'] }}){{ m['content'] }}{% endfor %}"
+    )
+    tokenizer.save_pretrained(folder)
+    made = reward(folder, template="chat")
+    logit = by_hand(made, "(user)Why?(assistant)Because.")[0]
+    assert made.score(["Why?"], ["Because."], [1]) == pytest.approx(
+        [1 / (1 + np.exp(-logit))], abs=1e-5
+    )
+    # Twelve tokens: ten letters between the first and the last mark.
+    short = reward(folder, template="{prompt}{answer}", most_tokens=12)
+    logit = by_hand(made, "Why?Becaus")[0]
+    assert short.score(["Why?"], ["Because it rained."], [1]) == pytest.approx(
+        [1 / (1 + np.exp(-logit))], abs=1e-5
+    )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is such a device")
+def test_a_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    folder = tiny_classifier(tmp_path / "c", labels=["good"])
+    with pytest.raises(InvalidInputError, match="cuda"):
+        reward(folder, device="cuda")
 
 
 def test_fingerprints_follow_weights_and_settings(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def write(folder: Path, form: str) -> Path:
     variant = form.partition("/")[2]
     if form == "parquet":
         FRAME.to_parquet(path)
-    elif form == "tsv":
+    elif variant == "tab" or form == "tsv":
         FRAME.to_csv(path, sep="\t", index=False)
     elif form in ("jsonl", "ndjson"):
         path.write_text("\n\n".join(json.dumps(r) for r in ROWS))
@@ -41,14 +41,15 @@ def write(folder: Path, form: str) -> Path:
 @pytest.mark.parametrize(
     "form",
     [
-        *("csv", "csv/;", "csv/|", "csv/utf-8-sig", "csv/utf-16", "csv/cp1252", "tsv", "parquet"),
+        *("csv", "csv/;", "csv/|", "csv/utf-8-sig", "csv/utf-16", "csv/cp1252", "csv/tab", "txt"),
+        *("txt/tab", "txt/;", "tsv", "parquet"),
         *("jsonl", "ndjson", "json", "json/columns", "json/data"),
     ],
 )
 def test_every_form_gives_the_same_cells(tmp_path: Path, form: str) -> None:
     file = read_table_file(write(tmp_path, form))
     assert file.frame.to_dict("records") == ROWS
-    in_an_editor = 2 if form.startswith(("csv", "tsv")) else 1
+    in_an_editor = 2 if form.startswith(("csv", "tsv", "txt")) else 1
     assert file.row(0).endswith(f"row {in_an_editor}")
 
 

@@ -81,6 +81,33 @@ def test_a_long_table_by_hand() -> None:
     assert set(found.samples["policy"]) == set(found.policies)
 
 
+def test_three_of_ten_columns_of_a_wide_table_are_taken() -> None:
+    """As HELM's tables are: a row per model, a column per scenario and metric."""
+    names = [f"MMLU - EM ({i})" for i in range(6)]
+    names += ["Toxicity (lower is better)", "Bias", "Denoised inference time (s)", "Mean win rate"]
+    rng = np.random.default_rng(0)
+    cells = rng.random((12, 10)).round(3)
+    cells[:, 8] *= 20
+    file = TableFile("helm.csv", pd.DataFrame(cells.astype(str), columns=names), 2)
+    file.frame.insert(0, "Model", [f"org/model {i} (7B)" for i in range(12)])
+    wanted = (
+        "exact=MMLU - EM (2)",
+        "clean=Toxicity (lower is better):lower",
+        "fast=Denoised inference time (s):lower:min-max",
+    )
+    with pytest.raises(InvalidInputError, match=r"9 column\(s\) look like traits .*choose 2 to 8"):
+        default_spec(file)
+    traits = [parse_trait(text, file).model_dump() for text in wanted]
+    found = import_table(file, ImportSpec.model_validate({"policy": "Model", "traits": traits}))
+    assert found.traits == ["exact", "clean", "fast"]
+    assert found.rewards.shape == (12, 3)
+    assert found.rewards[:, 0] == pytest.approx(cells[:, 2])
+    assert found.rewards[:, 1] == pytest.approx(1 - cells[:, 6])
+    time = cells[:, 8]
+    assert found.rewards[:, 2] == pytest.approx((time.max() - time) / (time.max() - time.min()))
+    assert found.labels[found.policies[3]] == "org/model 3 (7B)"
+
+
 def test_prompts_that_are_texts_get_ids() -> None:
     rows = [(m, f"How do I {q}?", 0.1 * (q + i), 0.5) for i, m in enumerate("ab") for q in range(3)]
     found = read(table(*rows, header="policy,prompt,x,y"))

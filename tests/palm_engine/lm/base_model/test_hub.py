@@ -49,6 +49,34 @@ def test_only_safetensors_and_texts_are_fetched_and_then_found(
     assert "acme/tiny" in notices[0]
 
 
+def test_a_whole_model_of_the_hub_is_loaded_and_answers_as_its_folder_does(
+    served: type[Hub], tmp_path: Path, monkeypatch: Any
+) -> None:
+    torch = pytest.importorskip("torch")
+    from palm_engine.lm.base_model.load import load_base
+    from palm_engine.lm.generation.conversation import conversation_ids
+    from tests.support.fakes import tiny_base
+
+    folder = tiny_base(tmp_path / "here")
+    files = {p.name: p.read_bytes() for p in folder.iterdir()} | {
+        "modeling.py": b"raise SystemExit"
+    }
+    monkeypatch.setattr(served, "files", files)
+    with pytest.raises(ModelSourceError, match="only fetched when you say so"):
+        load_base("acme/tiny", lambda _: None, "float32", device="cpu", download=False)
+    far, near = (
+        load_base(source, lambda _: None, "float32", device="cpu", download=True)
+        for source in ("acme/tiny", str(folder))
+    )
+    assert far.fingerprint == near.fingerprint
+    ids = conversation_ids(far.tokenizer, None, "Hi?")
+    assert ids == conversation_ids(near.tokenizer, None, "Hi?")
+    with torch.inference_mode():
+        rows = torch.tensor([ids])
+        assert torch.equal(far.model(rows).logits, near.model(rows).logits)
+    assert not any("modeling.py" in p for p in served.asked if "/resolve/" in p)
+
+
 def test_half_a_model_in_the_cache_is_not_there(served: type[Hub], monkeypatch: Any) -> None:
     from palm_engine.lm.base_model.source import is_ready
 
