@@ -21,7 +21,7 @@ from palm_engine.geometry.simplex import normalise
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
-    from palm_engine.analysis.populations import Users
+    from palm_engine.geometry.users import Users
     from palm_engine.preferences.posterior import Outcome
     from palm_engine.serving.answering import LiveAnswer
     from palm_engine.serving.host import LoadOptions

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from palm_engine.geometry.fields import coverage
     from palm_engine.geometry.gap import WorstGap, worst_gap
     from palm_engine.geometry.region import Region
+    from palm_engine.geometry.users import Users
     from palm_engine.oracles.gibbs import GibbsOracle
     from palm_engine.oracles.interface import Oracle
     from palm_engine.oracles.table import TableOracle
@@ -28,13 +29,14 @@ if TYPE_CHECKING:
     from palm_engine.selection.methods import METHODS
     from palm_engine.selection.minimum import size_curve
     from palm_engine.selection.options import Options
-    from palm_engine.selection.result import Selection, Target
+    from palm_engine.selection.result import Average, Selection, Target
     from palm_engine.serving.router import Route, Router
     from palm_engine.tables.read import read_reward_table
     from palm_engine.tables.reward_table import RewardTable
 
 __all__ = [
     "METHODS",
+    "Average",
     "Bound",
     "Bundle",
     "GibbsOracle",
@@ -49,6 +51,7 @@ __all__ = [
     "Selection",
     "TableOracle",
     "Target",
+    "Users",
     "WorstGap",
     "__version__",
     "certify",
@@ -65,6 +68,7 @@ __all__ = [
 
 _HOMES = {
     "METHODS": "selection.methods",
+    "Average": "selection.result",
     "Bound": "geometry.confidence",
     "Bundle": "bundle.folder",
     "GibbsOracle": "oracles.gibbs",
@@ -79,6 +83,7 @@ _HOMES = {
     "Selection": "selection.result",
     "TableOracle": "oracles.table",
     "Target": "selection.result",
+    "Users": "geometry.users",
     "WorstGap": "geometry.gap",
     "certify": "analysis.choosing",
     "coverage": "geometry.fields",

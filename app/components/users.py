@@ -16,16 +16,15 @@ from app.components.tolerance import choose_tolerance
 from app.errors import shows_errors
 from palm_engine.analysis.populations import (
     Service,
-    Users,
     read_users,
     sample_table,
     serve,
-    uniform_users,
 )
 from palm_engine.analysis.verdict import tolerances
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import PalmError
 from palm_engine.geometry.fields import population, users_of
+from palm_engine.geometry.users import Users, uniform_users
 from palm_engine.selection.parts.cuts import comparator_rows
 
 KINDS = ("Uniform", "Dirichlet", "Uploaded")

@@ -16,7 +16,8 @@ from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.confidence import Bound, worst_gap_bound
 from palm_engine.geometry.region import Region
-from palm_engine.selection.methods import get_method
+from palm_engine.geometry.users import Users
+from palm_engine.selection.choose import SLACK, Aim, Objective, choose
 from palm_engine.selection.options import Options, below_floors
 from palm_engine.selection.result import Selection, Target
 from palm_engine.tables.reward_table import RewardTable
@@ -39,6 +40,11 @@ def select(
     exclude: Sequence[str] = (),
     split: str | None = None,
     options: Options | None = None,
+    objective: Objective = "worst",
+    users: Users | None = None,
+    tolerance: float = 0.05,
+    share: float | None = None,
+    slack: float = SLACK,
 ) -> Selection:
     """Choose a portfolio from the evaluated policies of a bundle or table.
 
@@ -57,9 +63,17 @@ def select(
             `certify` on the others holds); None chooses on the rewards that the bundle shows.
         options: further limits (time, oracle calls, seed, PALM's grid); its region, included and
             excluded rows are replaced.
+        objective: `worst`: the worst gap over all weights; `expected`: the mean gap of the users;
+            `coverage`: the share of the users whose gap is at most `tolerance`.
+        users: the population (`palm_engine.Users`); None: uniform over the weights that count.
+        tolerance: additive gap that counts as served.
+        share: with `coverage` and no k: the fewest members that serve this share of the users.
+        slack: with `worst`: of the portfolios whose worst gap is within this share of the least,
+            the one with the least expected gap is taken; 0 takes the first.
 
     Returns:
-        The selection, with names: `policies`, `gap.additive`, `gap.at`, `pick({trait: weight})`.
+        The selection, with names: `policies`, `gap.additive`, `gap.at`, `pick({trait: weight})`;
+        `average` says what the users get.
 
     Raises:
         InvalidInputError: an unknown name, or limits that make no sense.
@@ -75,8 +89,13 @@ def select(
         include=tuple(_rows(source, include)),
         exclude=tuple(excluded),
     )
-    target = Target(k=k, eps=eps, delta=delta, multiplicative=gap == "multiplicative")
-    selection = get_method(method).select(points, target, limits)
+    target = None
+    if share is None:
+        target = Target(k=k, eps=eps, delta=delta, multiplicative=gap == "multiplicative")
+    elif k is not None or eps or delta:
+        raise InvalidInputError("give a share of users, or k, eps or delta, not both")
+    aim = Aim(objective, users, tolerance, share, slack)
+    selection = choose(points, target, limits, method, aim)
     return selection.with_names(source.policies, traits, points)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.fields import gap_field
+from palm_engine.geometry.users import Users
 from palm_engine.tables.files import TableFile
 from palm_engine.tables.numbers import numbers_of
 
@@ -20,26 +21,6 @@ COUNTS = ("count", "counts", "users", "n", "number")
 SEGMENTS = ("segment", "segments", "group", "cohort", "team")
 EVERYBODY = "everybody"
 MOST_SEGMENTS = 100
-
-
-@dataclass(frozen=True)
-class Users:
-    """Users by their weights.
-
-    Attributes:
-        weights: shape (m, d), rows summing to 1.
-        counts: how many users each row stands for, above 0, shape (m,).
-        segments: the segment of each row; empty where there are none.
-    """
-
-    weights: Floats
-    counts: Floats
-    segments: tuple[str, ...] = ()
-
-    @property
-    def total(self) -> float:
-        """How many users there are."""
-        return float(self.counts.sum())
 
 
 @dataclass(frozen=True)
@@ -80,15 +61,6 @@ class Service:
     gaps: Floats
     members: NDArray[np.intp]
     perplexity: float
-
-
-def uniform_users(weights: Floats) -> Users:
-    """Users who are one each.
-
-    Args:
-        weights: shape (m, d).
-    """
-    return Users(weights, np.ones(len(weights)))
 
 
 def serve(

@@ -18,9 +18,10 @@ from palm_engine.cli.importing import commands as import_commands
 from palm_engine.cli.reading import commands as reading_commands
 from palm_engine.cli.rewards import commands as audit_commands
 from palm_engine.cli.rivals import commands as rival_commands
+from palm_engine.cli.selecting import commands as select_commands
 from palm_engine.cli.serving import commands as serving_commands
 from palm_engine.cli.sharing import commands as sharing_commands
-from palm_engine.cli.tables import commands as table_commands
+from palm_engine.cli.sizes import commands as size_commands
 from palm_engine.errors import InfeasibleError, InvalidInputError, PalmError
 from palm_engine.lm import require_language_models
 
@@ -40,7 +41,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(dashboard_commands)
-app.add_typer(table_commands)
+app.add_typer(select_commands)
+app.add_typer(size_commands)
 app.add_typer(import_commands)
 app.add_typer(extend_commands)
 app.add_typer(reading_commands)

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from palm_engine.analysis.populations import Users, serve, uniform_users
 from palm_engine.geometry.confidence import Bound, worst_gap_bound
-from palm_engine.geometry.fields import coverage, users_of
+from palm_engine.geometry.fields import coverage
+from palm_engine.geometry.gap import worst_violation
 from palm_engine.geometry.region import Region
 from palm_engine.geometry.simplex import named_weights
+from palm_engine.geometry.users import Users
 from palm_engine.selection.parts.grids import promised_size, size_upper_bound
+from palm_engine.selection.population import average_of, users_where
 from palm_engine.selection.result import Selection, Target
 from palm_engine.tables.reward_table import RewardTable
 
 Weights = dict[str, float]
+MET = 1e-6
 UNIFORM = "uniform"
 
 
@@ -47,16 +50,22 @@ class CoverageReport(_Part):
 class UsersReport(_Part):
     """What a population gets (sampled): mean and largest additive gap, and who answers.
 
-    `population` is `uniform` or the name of a file, `within` the share of users whose gap is at
-    most the threshold, `usage` the share that each member answers, `perplexity` the effective
-    number of members in use.
+    `population` is `uniform`, a Dirichlet or the name of a file, `within` the share of users whose
+    gap is at most the threshold, `usage` the share that each member answers, `perplexity` the
+    effective number of members in use. `expected_gap_at_most` and `within_at_least` hold with
+    `confidence` for users like these, whichever portfolio of the size is looked at;
+    `expected_gap_lower_bound` is proved for every portfolio of the size and these users.
     """
 
     population: str
     users: float
     expected_gap: float
+    expected_gap_at_most: float
+    expected_gap_lower_bound: float | None
     largest_gap: float
     within: float
+    within_at_least: float
+    confidence: float
     usage: Weights
     perplexity: float
 
@@ -75,6 +84,7 @@ class SelectionReport(_Part):
     `size_lower_bound` is proved for this table. `size_upper_bound` is what a grid of weights
     promises for the tolerance whatever the policies are (rewards in [0, 1], no cost); None for a
     budget k or where it promises nothing. `warnings` say what is odd about policies' answers.
+    `missed_by` is how far a tolerance is missed at worst; None where it is kept, or for a budget.
     """
 
     method: str
@@ -94,6 +104,7 @@ class SelectionReport(_Part):
     confidence: ConfidenceReport | None = None
     note: str = ""
     warnings: dict[str, str] = {}
+    missed_by: float | None = None
 
 
 def report(
@@ -112,8 +123,8 @@ def report(
     """
     members = [table.policies[m] for m in found.members]
     share = coverage(found.points, table.points, threshold, region=region).share
-    users = users or uniform_users(users_of(len(table.traits), region))
-    served = serve(found.points, table.points, users, threshold)
+    users = users or users_where(len(table.traits), region)
+    average = found.average or average_of(table.points, found, users, threshold)
     multiplicative = found.gap.at_weights_multiplicative
     bound: Bound | None = None
     if table.scores is not None and len(table.scores) > 1:
@@ -150,11 +161,15 @@ def report(
         users=UsersReport(
             population=population,
             users=users.total,
-            expected_gap=max(served.everybody.expected, 0.0),
-            largest_gap=max(served.everybody.worst, 0.0),
-            within=served.everybody.within,
-            usage=dict(zip(members, map(float, served.everybody.shares), strict=True)),
-            perplexity=served.perplexity,
+            expected_gap=average.expected,
+            expected_gap_at_most=average.expected_at_most,
+            expected_gap_lower_bound=average.lower_bound,
+            largest_gap=average.largest,
+            within=average.within,
+            within_at_least=average.within_at_least,
+            confidence=average.confidence,
+            usage=dict(zip(members, average.usage, strict=True)),
+            perplexity=average.perplexity,
         ),
         oracle_calls=found.oracle_calls,
         seconds=found.seconds,
@@ -166,12 +181,22 @@ def report(
                 upper=bound.upper, confidence=bound.confidence, prompts=bound.prompts
             )
         ),
+        missed_by=_missed_by(table, found, target, region),
         note=(
             ""
             if bound is None or found.method == "given"
             else "chosen on the same prompts: biased down"
         ),
     )
+
+
+def _missed_by(
+    table: RewardTable, found: Selection, target: Target | None, region: Region | None
+) -> float | None:
+    if target is None or target.k is not None:
+        return None
+    violation, _ = worst_violation(found.points, table.points, target.eps, target.delta, region)
+    return violation if violation > MET else None
 
 
 def _promised(table: RewardTable, target: Target | None) -> int | None:

@@ -20,6 +20,7 @@ from palm_engine.selection.options import DEFAULT, Options
 from palm_engine.selection.palm import palm
 from palm_engine.selection.placement import placement
 from palm_engine.selection.result import Selection, Target
+from palm_engine.selection.subsets import hypervolume, medoids
 
 
 class Select(Protocol):
@@ -61,6 +62,8 @@ METHODS: dict[str, Method] = {
     "palm": Method(palm, "as published (reconstructed): grid, oracle, prune", "its gap (exact)"),
     "uniform": Method(uniform, "baseline: well-spread weights", "its gap (exact)"),
     "random": Method(random, "baseline: random weights", "its gap (exact)"),
+    "hypervolume": Method(hypervolume, "baseline: most volume dominated", "its gap (exact)"),
+    "medoids": Method(medoids, "baseline: nearest to all policies", "its gap (exact)"),
 }
 
 

@@ -10,6 +10,7 @@ the gap is bisected, with the weights carried along.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from numpy.typing import ArrayLike
 
@@ -25,6 +26,7 @@ from palm_engine.selection.parts.cover import Cover
 from palm_engine.selection.parts.cuts import TOLERANCE, Cuts, worst_first
 from palm_engine.selection.result import PROVED, Selection, Target
 
+INTERRUPTED = "interrupted"
 TIGHTER = (0.8, 0.9, 0.95, 0.98)
 
 
@@ -49,14 +51,38 @@ def minimum(
     deadline = None if options.time_limit is None else started + options.time_limit
     options.check(len(q), q.shape[1], target)
     cuts = Cuts(q, options)
+    tell = _Teller(cuts, options, started)
     if target.k is not None:
         if target.multiplicative:
             require_positive(q, options.region)
-        return _best_of_size(
-            cuts, min(target.k, len(cuts.rows)), target.multiplicative, started, deadline
-        )
+        k = min(target.k, len(cuts.rows))
+        return _best_of_size(cuts, k, target.multiplicative, tell, deadline)
     require_target(q, target.eps, target.delta, options.region)
-    return _fewest(cuts, target.eps, target.delta, started, deadline)
+    return _fewest(cuts, target.eps, target.delta, tell, deadline)
+
+
+class _Teller:
+    """Makes results, and tells whoever listens of each that improves on the one before."""
+
+    def __init__(self, cuts: Cuts, options: Options, started: float) -> None:
+        self.cuts = cuts
+        self._found = options.found
+        self._started = started
+        self._last: tuple[object, ...] = ()
+
+    def result(self, columns: Sequence[int], stopped: str, **bounds: float | None) -> Selection:
+        """The result for some columns."""
+        seconds = time.perf_counter() - self._started
+        return self.cuts.selection("minimum", columns, seconds=seconds, stopped=stopped, **bounds)
+
+    def so_far(self, columns: Sequence[int] | None, **bounds: float | None) -> None:
+        """Tell of the best so far, where it is another or its bound is."""
+        if self._found is None or columns is None:
+            return
+        standing = (tuple(columns), *bounds.values())
+        if standing != self._last:
+            self._last = standing
+            self._found(self.result(columns, INTERRUPTED, **bounds))
 
 
 def size_curve(
@@ -91,7 +117,7 @@ def size_curve(
 
 
 def _fewest(
-    cuts: Cuts, eps: float, delta: float, started: float, deadline: float | None
+    cuts: Cuts, eps: float, delta: float, tell: _Teller, deadline: float | None
 ) -> Selection:
     bound = max(1, len(cuts.require))
     incumbent: list[int] | None = None
@@ -101,6 +127,19 @@ def _fewest(
     # grow) at a looser one.
     tightness = 0
     tried = bound
+
+    def late() -> bool:
+        return deadline is not None and time.perf_counter() > deadline
+
+    def better(columns: list[int]) -> list[int]:
+        """Those that they are completed to, where they are fewer than the best so far."""
+        completed = complete(columns, cuts, eps, delta, late)
+        if incumbent is None or len(completed) < len(incumbent):
+            # What time ran out on may miss the target: only where there is nothing else.
+            met = not late() or cuts.gaps(completed, eps, delta)[1].max() <= 10 * TOLERANCE
+            return completed if met or incumbent is None else incumbent
+        return incumbent
+
     while True:
         left = None if deadline is None else deadline - time.perf_counter()
         if bound > tried:
@@ -126,39 +165,28 @@ def _fewest(
                     f" even all of them together have an additive worst gap of {max(reach, 0):.4g};"
                     " loosen the target or the limits"
                 )
-            incumbent = incumbent or complete([], cuts, eps, delta)
+            incumbent = incumbent or better([])
         else:
             members = list(cover.columns)
             vertices, violation = cuts.gaps(members, eps, delta)
             if violation.max() <= 10 * TOLERANCE:
                 stopped = "time limit" if len(members) > bound else PROVED
-                return cuts.selection(
-                    "minimum",
-                    members,
-                    size_lower_bound=bound,
-                    seconds=time.perf_counter() - started,
-                    stopped=stopped,
-                )
+                return tell.result(members, stopped, size_lower_bound=bound)
             cuts.add(worst_first(vertices, violation, 10 * TOLERANCE))
-            completed = complete(members, cuts, eps, delta)
-            if incumbent is None or len(completed) < len(incumbent):
-                incumbent = completed
-        late = deadline is not None and time.perf_counter() > deadline
-        if incumbent is not None and (len(incumbent) <= bound or late):
-            stopped = PROVED if len(incumbent) <= bound else "time limit"
-            return cuts.selection(
-                "minimum",
-                incumbent,
-                size_lower_bound=bound,
-                seconds=time.perf_counter() - started,
-                stopped=stopped,
-            )
+            incumbent = better(members)
+        tell.so_far(incumbent, size_lower_bound=bound)
+        over = late()
+        if incumbent is not None and (len(incumbent) <= bound or over):
+            stopped = "time limit" if over else PROVED
+            return tell.result(incumbent, stopped, size_lower_bound=bound)
 
 
 def _best_of_size(
-    cuts: Cuts, k: int, multiplicative: bool, started: float, deadline: float | None
+    cuts: Cuts, k: int, multiplicative: bool, tell: _Teller, deadline: float | None
 ) -> Selection:
-    members = best_at_worst(k, cuts)
+    members = best_at_worst(
+        k, cuts, lambda: deadline is not None and time.perf_counter() > deadline
+    )
     lower = 0.0
     upper = max(float(cuts.gaps(members, multiplicative=multiplicative)[1].max()), 0.0)
     if len(cuts.rows) < len(cuts.comparators):
@@ -167,6 +195,7 @@ def _best_of_size(
     stopped = PROVED
     # Within two tolerances a cover may neither lower the bound nor be cut off: stop there.
     while upper - lower > 2 * TOLERANCE:
+        tell.so_far(members, gap_lower_bound=min(lower, upper))
         if deadline is not None and time.perf_counter() > deadline:
             stopped = "time limit"
             break
@@ -189,10 +218,4 @@ def _best_of_size(
             upper = max(float(gaps.max()), lower)
         if gaps.max() > level + TOLERANCE:
             cuts.add(worst_first(vertices, gaps, level + TOLERANCE))
-    return cuts.selection(
-        "minimum",
-        members,
-        gap_lower_bound=min(lower, upper),
-        seconds=time.perf_counter() - started,
-        stopped=stopped,
-    )
+    return tell.result(members, stopped, gap_lower_bound=min(lower, upper))

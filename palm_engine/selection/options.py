@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from palm_engine.errors import InfeasibleError, InvalidInputError
 from palm_engine.geometry.region import Region
-from palm_engine.selection.result import Target
+from palm_engine.selection.result import Selection, Target
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Options:
         grid_delta: delta of the grid of `palm`.
         thin_grid: use the thin grid in its place (parts/grids.py): the same promise, about one of d
             of its weights.
+        found: called with the best so far and its bound, whenever either improves (`minimum`).
     """
 
     region: Region | None = None
@@ -43,6 +44,7 @@ class Options:
     grid_eps: float = 0.1
     grid_delta: float = 0.1
     thin_grid: bool = False
+    found: Callable[[Selection], None] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "include", tuple(sorted(set(self.include))))

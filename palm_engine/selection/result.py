@@ -84,6 +84,37 @@ class Pick:
 
 
 @dataclass(frozen=True)
+class Average:
+    """What a population of users gets of a portfolio (scope: sampled).
+
+    Attributes:
+        users: rows of the population.
+        expected: their mean additive gap.
+        expected_at_most: bound on the mean of users like them, for any portfolio of the size.
+        largest: the largest gap among them.
+        tolerance: additive gap that counts as served (lambda).
+        within: share of the users whose gap is at most that (nu).
+        within_at_least: bound on the share among users like them, for any portfolio of the size.
+        confidence: of both bounds.
+        usage: share of the users that each member answers, in the members' order.
+        perplexity: effective number of members in use.
+        lower_bound: proved on the expected gap of any portfolio of the size; None where unknown.
+    """
+
+    users: int
+    expected: float
+    expected_at_most: float
+    largest: float
+    tolerance: float
+    within: float
+    within_at_least: float
+    confidence: float
+    usage: tuple[float, ...]
+    perplexity: float
+    lower_bound: float | None = None
+
+
+@dataclass(frozen=True)
 class Selection:
     """A portfolio chosen from candidates.
 
@@ -104,6 +135,7 @@ class Selection:
         traits: names of the traits, where it has names.
         candidates: points of all candidates, (n, d), where it has names.
         names: names of all candidates, where it has names.
+        average: what a population gets of it, where one was asked for.
     """
 
     method: str
@@ -122,11 +154,20 @@ class Selection:
     traits: tuple[str, ...] = ()
     candidates: Floats | None = None
     names: tuple[str, ...] = ()
+    average: Average | None = None
 
     @property
     def proved(self) -> bool:
         """Whether no other choice from the candidates is better, proved."""
         return self.stopped == PROVED
+
+    def averaged(self, average: Average, stopped: str | None = None) -> Selection:
+        """The same with what a population gets of it, and what ended the search."""
+        return replace(self, average=average, stopped=stopped or self.stopped)
+
+    def bounded(self, size_lower_bound: int | None) -> Selection:
+        """The same with a proved bound on the size."""
+        return replace(self, size_lower_bound=size_lower_bound)
 
     def with_names(
         self, names: Sequence[str], traits: Sequence[str], candidates: Floats

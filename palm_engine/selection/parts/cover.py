@@ -53,7 +53,7 @@ def smallest_cover(
         return Cover(None, columns + 1)
     # A row whose columns include another row's is implied by it; equal columns need one
     # representative.
-    kept_columns = _representatives(covers)
+    kept_columns = representatives(covers)
     matrix = np.unique(covers[:, kept_columns], axis=0).astype(float)
     most = float(at_most) if at_most is not None else float(len(kept_columns))
     if at_least > most:
@@ -93,7 +93,7 @@ def smallest_cover(
     return Cover(chosen, proved, timed_out=solved.status != 0)
 
 
-def _representatives(covers: Booleans) -> NDArray[np.intp]:
+def representatives(covers: Booleans) -> NDArray[np.intp]:
     """One column of each distinct non-empty set of rows that is not part of another, ascending."""
     packed = np.ascontiguousarray(np.packbits(covers, axis=0).T)
     kinds = packed.view(np.dtype((np.void, packed.shape[1])))[:, 0]

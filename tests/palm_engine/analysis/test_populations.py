@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 
 from palm_engine.analysis.populations import (
-    Users,
     read_users,
     sample_table,
     serve,
-    uniform_users,
 )
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.fields import population
+from palm_engine.geometry.users import Users, uniform_users
 from palm_engine.tables.files import read_table_file
 from tests.support.bundles import sphere
 

@@ -5,6 +5,7 @@ And selection on regions.
 
 from __future__ import annotations
 
+import time
 from itertools import combinations
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from palm_engine.errors import InvalidInputError, UndefinedGapError
 from palm_engine.geometry.gap import worst_gap, worst_violation
 from palm_engine.selection.methods import METHODS
+from palm_engine.selection.minimum import minimum
 from palm_engine.selection.options import Options
 from palm_engine.selection.palm import palm
 from palm_engine.selection.result import Target
@@ -72,7 +74,7 @@ def test_values_at_the_ends_of_their_range(name: str, points: np.ndarray) -> Non
         METHODS[name].select(-points - 1, Target(k=2, multiplicative=True))
 
 
-@pytest.mark.parametrize("name", ["greedy", "palm", "uniform", "random"])
+@pytest.mark.parametrize("name", ["greedy", "palm", "uniform", "random", "hypervolume", "medoids"])
 def test_a_multiplicative_budget_is_refused_where_it_would_be_ignored(name: str) -> None:
     with pytest.raises(InvalidInputError, match="additive gap only"):
         METHODS[name].select(sphere(10, 3, 0), Target(k=2, multiplicative=True))
@@ -100,3 +102,15 @@ def test_a_budget_of_oracle_calls_is_kept_and_counted(
     oracle = CountingTable(sphere(60, 3, 2))
     found = METHODS[name].select(oracle, target, Options(budget=9, batch=batch))
     assert 1 <= found.oracle_calls == oracle.calls <= 9
+
+
+def test_a_time_limit_holds_where_greedy_alone_takes_minutes() -> None:
+    points = sphere(500, 8, 0)
+    started = time.monotonic()
+    found = minimum(points, Target(delta=0.05), Options(time_limit=0.1))
+    # Without a limit its first portfolio takes half a minute here; how exact the limit is, depends
+    # on the machine.
+    assert time.monotonic() - started < 8
+    assert found.stopped == "time limit"
+    assert found.members
+    assert found.gap.additive == pytest.approx(worst_gap(found.points, points).additive)

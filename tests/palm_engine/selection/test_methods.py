@@ -160,7 +160,7 @@ def test_an_oracle_does_in_place_of_a_table(name: str) -> None:
         assert found.gap.additive >= true - 1e-9
 
 
-@pytest.mark.parametrize("name", ["minimum", "greedy"])
+@pytest.mark.parametrize("name", ["minimum", "greedy", "hypervolume", "medoids"])
 def test_methods_that_need_a_table_say_so(name: str) -> None:
     with pytest.raises(InvalidInputError, match="needs a table"):
         METHODS[name].select(GibbsOracle(np.full((2, 3, 3), 0.5), 0.1), Target(k=2))

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from palm_engine.geometry.fields import population
-from palm_engine.geometry.gap import worst_additive_gap
+from palm_engine.geometry.gap import worst_additive_gap, worst_violation
 from palm_engine.selection.minimum import minimum
+from palm_engine.selection.options import Options
 from palm_engine.selection.parts import average
 from palm_engine.selection.parts.average import USERS, with_least_expected_gap
 from palm_engine.selection.result import Target
@@ -59,6 +60,22 @@ def test_of_many_it_exchanges_members_and_keeps_those_that_must_stay(
     found = with_least_expected_gap(points, best, 0.5)
     assert expected(points, found.members) < expected(points, best.members)
     assert found.gap.additive <= 1.5 * best.gap.additive
-    fixed = with_least_expected_gap(points, best, 0.5, fixed=best.members[:2])
+    fixed = with_least_expected_gap(points, best, 0.5, Options(include=best.members[:2]))
     assert set(best.members[:2]) <= set(fixed.members)
     assert len(fixed.members) == 4
+    without = with_least_expected_gap(
+        points, minimum(points, Target(k=4), Options(exclude=(3,))), 0.5, Options(exclude=(3,))
+    )
+    assert 3 not in without.members
+
+
+@pytest.mark.parametrize("most", [0, 5_000])
+def test_the_fewest_for_a_tolerance_keep_it(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    monkeypatch.setattr(average, "MOST_LOOKED_AT", most)
+    points = sphere(16, 3, 5)
+    target = Target(eps=0.02, delta=0.02)
+    fewest = minimum(points, target)
+    found = with_least_expected_gap(points, fewest, 0.5, target=target)
+    assert len(found.members) == len(fewest.members)
+    assert worst_violation(points[list(found.members)], points, 0.02, 0.02)[0] <= 1e-9
+    assert expected(points, found.members) < expected(points, fewest.members)

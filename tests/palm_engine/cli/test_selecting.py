@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +72,7 @@ def test_decimal_commas_are_read_where_they_are_asked_for(palm, tmp_path: Path) 
 
 
 def test_select_prints_one_object_with_the_promised_fields(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
-    code, out = palm("select", table, "--delta", "0.05", "--json")
+    code, out = palm("select", table, "--delta", "0.05", "--slack", "0", "--json")
     output = json.loads(out)
     points = read_reward_table(table).points
     best = minimum(points, Target(delta=0.05))
@@ -82,10 +86,131 @@ def test_select_prints_one_object_with_the_promised_fields(palm, table: Path) ->
     assert set(output["coverage"]) == {"threshold", "share"}
     assert output["coverage"]["share"] == 1
     assert output["scope"] == "candidates"
-    code, out = palm("select", table, "--k", "3", "--json")
+    code, out = palm("select", table, "--k", "3", "--slack", "0", "--json")
     output = json.loads(out)
     assert output["size_lower_bound"] is None
     assert output["gap_lower_bound"] == pytest.approx(output["worst_gap"]["additive"])
+
+
+def test_a_tie_goes_to_the_best_on_average(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
+    first, chosen, wide = (
+        json.loads(palm("select", table, "--k", "3", *slack, "--json")[1])
+        for slack in (["--slack", "0"], [], ["--slack", "1"])
+    )
+    bound = first["gap_lower_bound"]
+    assert chosen["gap_lower_bound"] == wide["gap_lower_bound"] == bound
+    assert chosen["worst_gap"]["additive"] <= 1.05 * bound + 1e-9
+    assert wide["worst_gap"]["additive"] <= 2 * bound + 1e-9
+    averages = [r["users"]["expected_gap"] for r in (first, chosen, wide)]
+    assert averages == sorted(averages, reverse=True)
+    assert averages[2] < averages[0]
+
+
+def test_users_are_what_a_portfolio_may_be_chosen_for(palm, table: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    common = ("select", table, "--json", "--threshold", "0.04")
+    expected, worst = (
+        json.loads(palm(*common, "--k", "3", "--objective", o)[1]) for o in ("expected", "worst")
+    )
+    assert expected["users"]["expected_gap"] <= worst["users"]["expected_gap"] + 1e-9
+    assert expected["users"]["expected_gap_lower_bound"] == pytest.approx(
+        expected["users"]["expected_gap"]
+    )
+    assert expected["worst_gap"]["additive"] >= worst["worst_gap"]["additive"] - 1e-9
+    most = json.loads(palm(*common, "--k", "3", "--objective", "coverage")[1])
+    assert most["users"]["within"] >= max(r["users"]["within"] for r in (expected, worst))
+    fewest = json.loads(palm(*common, "--objective", "coverage", "--share", "0.9")[1])
+    assert fewest["users"]["within"] >= 0.9
+    assert fewest["size"] == fewest["size_lower_bound"]
+    assert 0 < fewest["users"]["within_at_least"] < fewest["users"]["within"]
+    code, out = palm("select", table, "--objective", "coverage", "--share", "0.9")
+    assert code == 0
+    assert "of them lose at most 0.05" in " ".join(out.split())
+    lean = json.loads(palm(*common, "--k", "1", "--population", "dirichlet:9,1,1")[1])
+    assert lean["users"]["population"] == "dirichlet:9,1,1"
+    for wrong, why in (
+        (["--k", "2", "--population", "dirichlet:1,2"], "a number for each of safety"),
+        (["--k", "2", "--population", "dirichlet:0"], "must be positive"),
+        (["--k", "2", "--population", tmp_path / "none.csv"], "none.csv"),
+        (["--k", "2", "--objective", "median"], "none of worst, expected, coverage"),
+        (["--k", "2", "--share", ".5"], "goes with the objective coverage"),
+        (["--delta", ".1", "--objective", "expected"], "takes a budget k"),
+        (["--k", "2", "--objective", "expected", "--method", "palm"], "method of its own"),
+    ):
+        code, out = palm("select", table, *wrong)
+        assert code == 2
+        assert why in " ".join(out.split()), out
+
+
+def test_compare_puts_every_method_beside_the_exact_one(palm, table: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    code, out = palm("compare", table, "--k", "3", "--json")
+    assert code == 0
+    output = json.loads(out[: out.rindex("}") + 1])
+    rows = {r["method"]: r for r in output["rivals"]}
+    assert {"worst", "expected", "coverage", "greedy", "palm", "uniform", "random"} <= set(rows)
+    assert {"hypervolume", "medoids"} <= set(rows)
+    assert all(r["worst"] >= rows["worst"]["worst"] / 1.05 - 1e-9 for r in rows.values())
+    assert set(rows["worst"]["members"]) <= set(read_reward_table(table).policies)
+    code, out = palm("compare", table, "--k", "3", "--where", "safety>=.5")
+    assert code == 0
+    assert "k-medoids" in out
+
+
+def test_the_curve_holds_the_whole_frontier(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
+    rows = json.loads(palm("curve", table, "--max-k", "4", "--threshold", ".02", "--json")[1])[
+        "curve"
+    ]
+    expected = [r["expected"] for r in rows]
+    assert expected == sorted(expected, reverse=True)
+    assert all(0 <= r["within"] <= 1 and r["threshold"] == 0.02 for r in rows)
+    assert all(r["expected"] <= r["additive"] for r in rows)
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """A table whose best portfolios take minutes to find."""
+    rng = np.random.default_rng(0)
+    points = (sphere(3_000, 5, 0) + rng.random((3_000, 5)) / 99) / 2
+    frame = pd.DataFrame(points, columns=list("abcde"))
+    frame.insert(0, "policy", [f"p{i}" for i in range(3_000)])
+    frame.to_csv(tmp_path / "large.csv", index=False)
+    return tmp_path / "large.csv"
+
+
+def test_a_missed_tolerance_is_said_first_and_by_exit_status_3(  # type: ignore[no-untyped-def]
+    palm, table: Path, large: Path
+) -> None:
+    late = ("--delta", ".004", "--method", "greedy", "--time-limit", ".2")
+    code, out = palm("select", large, *late)
+    assert code == 3
+    assert " ".join(out.split()).startswith("The tolerance is MISSED by"), out
+    assert json.loads(palm("select", large, *late, "--json")[1])["missed_by"] > 0
+    code, out = palm("select", table, "--delta", ".2", "--method", "greedy")
+    assert code == 0
+    assert "MISSED" not in out
+
+
+@pytest.mark.parametrize("command", ["select", "curve"])
+def test_ctrl_c_gives_the_best_found_so_far(large: Path, command: str) -> None:
+    budget = ["--k", "6"] if command == "select" else ["--max-k", "12"]
+    words = [command, str(large), *budget, "--time-limit", "none", "--json"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "palm_engine.cli.main", *words], stdout=subprocess.PIPE, text=True
+    )
+    time.sleep(6)
+    assert running.poll() is None, "it is still at work"
+    running.send_signal(signal.SIGINT)
+    asked = time.monotonic()
+    out, _ = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert time.monotonic() - asked < 20
+    output = json.loads(out)
+    if command == "select":
+        assert output["stopped"] == "interrupted"
+        assert output["size"] == 6
+        assert 0 <= output["gap_lower_bound"] < output["worst_gap"]["additive"]
+    else:
+        sizes = [row["size"] for row in output["curve"]]
+        assert sizes == list(range(1, len(sizes) + 1))
 
 
 def test_select_minimises_the_multiplicative_gap_when_asked(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
