@@ -68,7 +68,7 @@ def table(name: str, key: str, _content: bytes) -> TableFile:
 @st.cache_data(show_spinner=False, max_entries=8)
 def recognised(_file: TableFile, key: str, decimal: Decimal) -> Columns:
     """What the columns of a table look like, by a key of its content and its decimal sign."""
-    return recognise(_file.frame, decimal)
+    return recognise(_file.frame, _file.sign(decimal))
 
 
 @st.cache_data(show_spinner="Comparing portfolios", max_entries=32)

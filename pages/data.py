@@ -81,6 +81,12 @@ def preview(file: TableFile) -> None:
     rows = len(file.frame)
     st.caption(f"{rows:,} row{'' if rows == 1 else 's'}, {len(file.frame.columns)} columns")
     st.dataframe(file.frame.head(SHOWN).astype(str), hide_index=True)
+    if file.encoding:
+        st.info(
+            f"The file isn't UTF-8; it was read as {file.encoding}. If names or texts look odd,"
+            " save it as UTF-8.",
+            icon=":material/translate:",
+        )
 
 
 def imported(file: TableFile, spec: ImportSpec) -> RewardTable | None:

@@ -8,11 +8,14 @@ from typing import cast
 import streamlit as st
 
 from app import charts
+from app.plain import inert
 from palm_engine.analysis.normalisation import scaling_info
+from palm_engine.bundle.names import NAME_RULE, is_name
+from palm_engine.bundle.tables import RESERVED
 from palm_engine.errors import InvalidInputError
 from palm_engine.tables.columns import MOST_TRAITS, Columns
 from palm_engine.tables.files import TableFile
-from palm_engine.tables.numbers import Decimal, numbers_of
+from palm_engine.tables.numbers import Decimal
 from palm_engine.tables.scaling import METHODS, Scaling, guess_scaling, scale
 from palm_engine.tables.spec import ImportSpec, TraitSpec, trait_name
 
@@ -97,21 +100,20 @@ def traits(file: TableFile, columns: Columns, key: str, sign: Decimal) -> list[T
     )
     specs: list[TraitSpec] = []
     for name in map(str, names):
-        scaling = _scaling(file, name, key, sign)
-        own = trait_name(name, scaling.direction, [s.name for s in specs])
-        specs.append(TraitSpec(name=own, column=name, scaling=scaling))
+        specs.append(_trait(file, name, key, sign, [s.name for s in specs]))
     return specs
 
 
-def _scaling(file: TableFile, column: str, key: str, sign: Decimal) -> Scaling:
-    """Direction and normalisation of one column, with a picture of what it does."""
-    read = numbers_of(file.frame[column], sign)
+def _trait(file: TableFile, column: str, key: str, sign: Decimal, taken: list[str]) -> TraitSpec:
+    """Name, direction and normalisation of one column, with a picture of what it does."""
+    read = file.numbers(column, sign)
     guess = guess_scaling(column, read)
     with st.container(border=True):
         left, middle, right = st.columns([1.2, 1.6, 2.4], vertical_alignment="center")
         with left:
             st.markdown("**Trait**")
             st.text(column)
+            place = st.empty()
             if missing := int(read.missing.sum()):
                 st.caption(f"{missing:,} of {len(read.values):,} cells missing")
         with middle:
@@ -155,7 +157,17 @@ def _scaling(file: TableFile, column: str, key: str, sign: Decimal) -> Scaling:
                 config={"displayModeBar": False},
             )
             st.caption(scaled.words.capitalize() + ".")
-    return scaling
+    usual = trait_name(column, scaling.direction, taken)
+    # The usual name says which direction is better, so it is another widget in the other one.
+    name = place.text_input(
+        "Name", usual, key=f"{key}.called.{column}.{scaling.direction}", help=NAME_RULE
+    )
+    if not is_name(name) or name in taken or name in RESERVED:
+        why = "is taken" if is_name(name) else f"is no name: {NAME_RULE}"
+        st.warning(f"The trait of column {inert(column)} needs another name.")
+        st.text(f"{name!r} {why}.")
+        st.stop()
+    return TraitSpec(name=name, column=column, scaling=scaling)
 
 
 def spec(
@@ -169,7 +181,7 @@ def spec(
         st.info("Choose at least two traits: a portfolio is about trade-offs between them.")
         return None
     missing = "refuse"
-    holes = sum(int(numbers_of(file.frame[t.column], sign).missing.sum()) for t in chosen)
+    holes = sum(int(file.numbers(t.column, sign).missing.sum()) for t in chosen)
     if holes or columns.prompt is not None:
         missing = st.radio(
             f"Where a score is missing ({holes:,} cells)",

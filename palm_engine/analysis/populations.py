@@ -14,7 +14,6 @@ from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.fields import gap_field
 from palm_engine.geometry.users import Users
 from palm_engine.tables.files import TableFile
-from palm_engine.tables.numbers import numbers_of
 
 MOST_USERS = 1_000_000
 COUNTS = ("count", "counts", "users", "n", "number")
@@ -177,7 +176,7 @@ def sample_table(traits: Sequence[str]) -> str:
 
 def _column(table: TableFile, column: str, rule: str) -> Floats:
     cells = table.frame[column]
-    values = numbers_of(cells).values
+    values = table.numbers(column).values
     wrong = ~(np.isfinite(values) & (values >= 0))
     if wrong.any():
         i = int(np.argmax(wrong))

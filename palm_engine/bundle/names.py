@@ -33,7 +33,8 @@ def safe_name(text: str, taken: Collection[str]) -> str:
     """
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-._")[:MOST_LETTERS].rstrip("-._")
-    name = plain or "x"
+    plain = plain or "x"
+    name = plain
     number = 2
     while name in taken:
         end = f"-{number}"

@@ -106,8 +106,13 @@ def import_(
         "tokens": tokens,
     }
     spec = _spec(file, given, trait or [], missing, decimal)
-    known = recognise(file.frame, spec.decimal)
+    known = recognise(file.frame, file.sign(spec.decimal))
     command = spec.command(table, out, known, k=k, title=title, seed=seed)
+    if file.encoding:
+        error_console.print(
+            f"{table}: isn't UTF-8; read as {file.encoding}. If names or texts look odd, save it as"
+            " UTF-8."
+        )
     if not json:
         _print_spec(spec, command)
     with error_console.status("Reading the table"):
@@ -156,7 +161,7 @@ def _spec(
                 f"--{name.replace('_', '-')} {column!r}: no such column; {file.name} has"
                 f" {', '.join(file.frame.columns)}"
             )
-    columns = replace(recognise(file.frame, decimal), **named)  # type: ignore[arg-type]
+    columns = replace(recognise(file.frame, file.sign(decimal)), **named)  # type: ignore[arg-type]
     used = {getattr(columns, name) for name in COLUMN_OPTIONS}
     suggested = tuple(c for c in columns.suggested if c not in used)
     if traits:

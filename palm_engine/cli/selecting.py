@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from palm_engine.tables.reward_table import RewardTable
 
 commands = typer.Typer()
+# Columns of traits that fit beside names.
+MOST_BESIDE = 4
+MOST_WIDE = 36
 MULTIPLICATIVE = ("minimum", "adaptive", "placement")
 
 
@@ -254,15 +257,21 @@ def _print_report(summary: SelectionReport, rewards: RewardTable, json: bool) ->
         else f", at least {summary.size_lower_bound} needed (proved)"
     )
     shown = Table(title=f"{summary.method}: {summary.size} member(s){bound}")
-    shown.add_column("member")
-    for trait in rewards.traits:
-        shown.add_column(trait, justify="right")
+    longest = max(len(rewards.labels.get(m, m)) for m in summary.members)
+    shown.add_column("member", min_width=min(longest, MOST_WIDE), overflow="fold")
+    # Many traits stand below each other: beside each other no name would be whole.
+    beside = len(rewards.traits) <= MOST_BESIDE
+    for trait in rewards.traits if beside else ["rewards"]:
+        shown.add_column(trait, justify="right" if beside else "left")
     shown.add_column("stands for")
     for member in summary.members:
         values = rewards.rewards[rewards.policies.index(member)]
         weights = summary.weights[member]
         place = "never picked" if weights is None else weights_text(weights)
-        shown.add_row(rewards.labels.get(member, member), *(f"{v:.3f}" for v in values), place)
+        cells = [f"{v:.3f}" for v in values]
+        if not beside:
+            cells = [", ".join(f"{t} {c}" for t, c in zip(rewards.traits, cells, strict=True))]
+        shown.add_row(rewards.labels.get(member, member), *cells, place)
     if summary.missed_by is not None:
         console.print(
             f"The tolerance is MISSED by {summary.missed_by:.4f} ({summary.stopped}): this is the"

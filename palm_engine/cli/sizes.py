@@ -60,6 +60,7 @@ def curve(
     import json as encoder
 
     from palm_engine.cli.search import leave, searched
+    from palm_engine.cli.terminal import print_warnings
     from palm_engine.selection.minimum import size_curve
     from palm_engine.selection.population import average_of, users_where
     from palm_engine.tables.read import read_reward_table
@@ -107,9 +108,11 @@ def curve(
         for s, a, members in zip(found, averages, names, strict=True)
     ]
     if json:
-        write(encoder.dumps({"scope": "candidates", "curve": rows}))
+        output = {"scope": "candidates", "curve": rows, "warnings": rewards.warnings}
+        write(encoder.dumps(output))
     else:
         console.print(_curve_table(found, averages, names, multiplicative))
+        print_warnings(rewards)
     if interrupted:
         leave()
 
@@ -156,7 +159,7 @@ def recommend(
     from dataclasses import asdict
 
     from palm_engine.analysis import recommendation
-    from palm_engine.cli.terminal import TerminalProgress
+    from palm_engine.cli.terminal import TerminalProgress, print_warnings
     from palm_engine.tables.read import read_reward_table
 
     rewards = read_reward_table(table, trait or ())
@@ -168,7 +171,8 @@ def recommend(
         found = recommendation.recommend(rewards, worth, sizes, each, seed, report)
         report(1.0, "")
     if json:
-        write(encoder.dumps({"scope": "candidates", **asdict(found)}))
+        output = {"scope": "candidates", **asdict(found), "warnings": rewards.warnings}
+        write(encoder.dumps(output))
         return
     shown = Table(title="The best portfolio of every size (scope: candidates)")
     for column in ("size", "worst loss", "at most", "average loss", "members"):
@@ -181,6 +185,7 @@ def recommend(
     console.print(shown)
     for line in found.in_words():
         console.print(line)
+    print_warnings(rewards)
 
 
 @commands.command()
@@ -228,7 +233,7 @@ def compare(
     import json as encoder
 
     from palm_engine.analysis.rivals import rivals
-    from palm_engine.cli.terminal import TerminalProgress
+    from palm_engine.cli.terminal import TerminalProgress, print_warnings
     from palm_engine.tables.read import read_reward_table
 
     rewards = read_reward_table(table, trait or ())
@@ -244,7 +249,8 @@ def compare(
             dataclasses.asdict(r) | {"members": [rewards.policies[m] for m in r.members]}
             for r in found
         ]
-        write(encoder.dumps({"k": k, "scope": "candidates", "population": name, "rivals": rows}))
+        output = {"k": k, "scope": "candidates", "population": name, "rivals": rows}
+        write(encoder.dumps(output | {"warnings": rewards.warnings}))
         return
     shown = Table(title=f"{k} members by every method (scope: candidates; {name} users: sampled)")
     for column in ("method", "worst", "expected", "served", "volume", "in use", "diversity"):
@@ -259,3 +265,4 @@ def compare(
         " share of the candidates' hypervolume; in use: effective number of members; diversity:"
         " mean distance between two members."
     )
+    print_warnings(rewards)

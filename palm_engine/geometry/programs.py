@@ -40,7 +40,12 @@ def worst_by_programs(
     """
     from scipy.optimize import linprog
 
-    p = np.unique(portfolio, axis=0)
+    # Weights sum to 1, so a shift of all points changes no difference. Centred and scaled, the
+    # solver's own tolerance is small beside them, however close together they are.
+    centre = portfolio.mean(axis=0)
+    spread = max(float(np.abs(x - centre).max()) for x in (portfolio, candidates)) or 1.0
+    candidates = (candidates - centre) / spread
+    p = np.unique((portfolio - centre) / spread, axis=0)
     k, d = p.shape
     region = region or Region.whole(d)
     corners = region.corners()
@@ -58,7 +63,7 @@ def worst_by_programs(
     while True:
         q = int(np.argmax(bound))
         if bound[q] <= best + LEAVE:
-            return best - constant, at
+            return best * spread - constant, at
         solved = linprog(
             np.r_[-candidates[q], 1.0],
             A_ub=rows,

@@ -56,6 +56,7 @@ _NO_TRAIT = re.compile(
     r"unnamed|date|year|version|size|params|parameters)(?:_|$|\d)"
 )
 MOST_TRAITS = 8
+_SURE = ("policy", "policy_name", "model", "model_name", "model_id")
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,9 @@ def recognise(frame: pd.DataFrame, decimal: Decimal = "auto") -> Columns:
 
     taken: set[str | None] = set()
     policy = named("policy", taken, False) or _first_text(frame, numeric)
+    if policy is None:
+        # Models may be called 1, 2 and 3, where their column says that it names models.
+        policy = next((plain[n] for n in _SURE if n in plain), None)
     taken.add(policy)
     prompt = named("prompt", taken)
     # A column `text` beside policies alone is no answer to anything.
@@ -116,8 +120,12 @@ def recognise(frame: pd.DataFrame, decimal: Decimal = "auto") -> Columns:
     taken |= {prompt, text, prompt_text}
     sample = named("sample", taken)
     cluster = named("cluster", taken) if prompt else None
-    # Taken by its name: a cost that can't be read must not be left out in silence.
-    cost = named("cost", taken, True) or (plain.get("cost") if "cost" not in taken else None)
+    cost = named("cost", taken, True)
+    if cost is None and "cost" not in taken:
+        # Taken by its name: a cost that can't be read must not be left out in silence.
+        cost = plain.get("cost")
+    elif cost is not None and _plain(cost) == "cost" and _most(frame[cost], decimal) > 1:
+        cost = None  # money or time, not reward: a trait of which less is better
     tokens = named("tokens", taken, True) if prompt else None
     taken |= {sample, cluster, cost, tokens}
     left = tuple(c for c in numeric if c not in taken)
@@ -129,6 +137,11 @@ def recognise(frame: pd.DataFrame, decimal: Decimal = "auto") -> Columns:
 
 def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", str(name).strip().lower()).strip("_")
+
+
+def _most(cells: pd.Series, decimal: Decimal) -> float:
+    """The largest number of a column."""
+    return float(np.nanmax(numbers_of(cells, decimal).values))
 
 
 def _is_numeric(cells: pd.Series, decimal: Decimal) -> bool:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+from codecs import getincrementaldecoder
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +24,7 @@ from palm_engine._csv import read_cells
 from palm_engine._json import reason
 from palm_engine._parquet import most_cells, read_parquet
 from palm_engine.errors import InvalidInputError
+from palm_engine.tables.numbers import Decimal, Numbers, numbers_of, sign_of
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".jsonl", ".ndjson", ".json")
 MOST_BYTES = 2_000_000_000
@@ -36,11 +40,25 @@ class TableFile:
         name: of the file.
         frame: its cells; text, or numbers where the format has them.
         first_row: the number of its first row of data, as an editor shows it.
+        encoding: what its text was taken for where it isn't UTF-8; empty otherwise.
     """
 
     name: str
     frame: pd.DataFrame
     first_row: int
+    encoding: str = ""
+
+    @cached_property
+    def _sign(self) -> Decimal:
+        return sign_of(self.frame)
+
+    def sign(self, decimal: Decimal = "auto") -> Decimal:
+        """The decimal sign to read its cells with: as asked for, or recognised from all of them."""
+        return self._sign if decimal == "auto" else decimal
+
+    def numbers(self, column: str, decimal: Decimal = "auto") -> Numbers:
+        """A column as numbers."""
+        return numbers_of(self.frame[column], self.sign(decimal))
 
     def row(self, position: int) -> str:
         """The place of a row in words, for messages."""
@@ -94,23 +112,45 @@ def read_table_file(path: Path | str) -> TableFile:
     if not len(frame):
         raise InvalidInputError(f"{path}: no rows")
     first_row = 2 if suffix in (".csv", ".tsv", ".txt") else 1
-    return TableFile(str(path), frame.reset_index(drop=True), first_row)
+    encoding = "" if suffix == ".parquet" else _encoding(path)
+    assumed = "" if encoding in ("utf-8-sig", "utf-16") else encoding
+    return TableFile(str(path), frame.reset_index(drop=True), first_row, assumed)
+
+
+def _encoding(path: Path) -> str:
+    """UTF-8, UTF-16 by its mark or its zeros, else what spreadsheets write on Windows."""
+    with path.open("rb") as stream:
+        start = stream.read(4000)
+        if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return "utf-16"
+        zeros = [start[i::2].count(0) / max(len(start[i::2]), 1) for i in (0, 1)]
+        if max(zeros) > 0.4 > min(zeros):
+            return "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
+        decoder = getincrementaldecoder("utf-8-sig")()
+        try:
+            while start:
+                decoder.decode(start)
+                start = stream.read(1 << 20)
+            decoder.decode(b"", True)
+        except UnicodeDecodeError:
+            return "cp1252"
+    return "utf-8-sig"
 
 
 def _text(path: Path) -> str:
-    content = path.read_bytes()
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("cp1252")  # what spreadsheets write on Windows
+    text = path.read_bytes().decode(_encoding(path))
+    if "\n" not in text:
+        text = text.replace("\r", "\n")  # as old spreadsheets end their lines
+    return text
 
 
 def _separated(path: Path) -> pd.DataFrame:
     text = _text(path)
     if not text.strip():
         raise InvalidInputError(f"{path}: the file is empty")
+    told = re.match(r"sep=(.)\r?\n", text)  # as Excel tells its separator
+    if told:
+        text = text[told.end() :]
     start = text[:200_000]
     most = max(start.partition("\n")[0].count(s) for s in _SEPARATORS)
     if most >= MOST_COLUMNS:
@@ -118,6 +158,7 @@ def _separated(path: Path) -> pd.DataFrame:
             f"{path}: the header has more than {MOST_COLUMNS:,} columns; keep those that matter"
         )
     separator = "\t" if path.suffix.lower() == ".tsv" else _widest(start)
+    separator = told[1] if told else separator
     header = next(csv.reader(io.StringIO(start), delimiter=separator))
     names = [name.strip() for name in header]
     repeated = [name for name, count in Counter(names).items() if count > 1]
@@ -127,14 +168,19 @@ def _separated(path: Path) -> pd.DataFrame:
 
 
 def _widest(start: str) -> str:
-    """The separator that gives the header the most columns."""
-    columns = {s: len(next(csv.reader(io.StringIO(start), delimiter=s))) for s in _SEPARATORS}
-    return max(_SEPARATORS, key=columns.__getitem__)
+    """The separator that gives the header the most columns, and as many to the rows below it."""
+    found = {}
+    for separator in _SEPARATORS:
+        rows = list(islice(csv.reader(io.StringIO(start), delimiter=separator), 20))
+        alike = sum(len(row) == len(rows[0]) for row in rows)
+        found[separator] = (len(rows[0]), alike)
+    return max(_SEPARATORS, key=found.__getitem__)
 
 
 def _json_lines(path: Path) -> pd.DataFrame:
     records = []
-    for number, line in enumerate(_text(path).splitlines(), 1):
+    # Not splitlines: JSON ends lines nowhere else.
+    for number, line in enumerate(_text(path).split("\n"), 1):
         if not line.strip():
             continue
         try:

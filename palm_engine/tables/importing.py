@@ -17,7 +17,7 @@ from palm_engine.bundle.names import safe_name
 from palm_engine.bundle.schema import ImportRecord
 from palm_engine.errors import InvalidInputError
 from palm_engine.tables.files import TableFile
-from palm_engine.tables.numbers import is_plain, numbers_of
+from palm_engine.tables.numbers import is_plain
 from palm_engine.tables.repeats import warnings_of
 from palm_engine.tables.reward_table import RewardTable
 from palm_engine.tables.scaling import scale
@@ -25,6 +25,8 @@ from palm_engine.tables.spec import ImportSpec
 
 # A bound on the gap draws all of them a thousand times.
 MOST_PROMPTS = 200_000
+# Of a long name both ends are kept: what tells two apart mostly stands last.
+MOST_LABEL = 80
 
 
 def import_table(file: TableFile, spec: ImportSpec) -> RewardTable:
@@ -142,11 +144,11 @@ def _values(
     wanted = [(t.column, t.name) for t in spec.traits]
     extra = [(c, n) for c, n in ((spec.cost, "cost"), (spec.tokens, "tokens")) if c is not None]
     for i, (column, name) in enumerate([*wanted, *extra]):
-        read = numbers_of(file.frame[column], spec.decimal)
+        read = file.numbers(column, spec.decimal)
         if read.wrong.any():
             row = int(read.wrong.argmax())
             raise InvalidInputError(
-                f"{file.row(row)}, column {column}: {_cell(file, row, column)} is not a number"
+                f"{file.row(row)}, column {column}: {read.why(_cell(file, row, column))}"
             )
         if i < len(wanted):
             values[:, i] = read.values
@@ -280,7 +282,7 @@ def _ids(policies: pd.Series) -> tuple[dict[str, str], dict[str, str]]:
         taken[own] = None
         ids[name] = own
         if own != name:
-            labels[own] = name[:80]
+            labels[own] = name if len(name) <= MOST_LABEL else f"{name[:46]}…{name[-33:]}"
     return labels, ids
 
 
@@ -322,6 +324,7 @@ def _long(
 ) -> RewardTable:
     policies = list(dict.fromkeys(frame["policy"]))
     _require_one_cluster(file, spec, frame)
+    _require_one_text(file, spec, frame)
     prompts, frame["prompt_id"] = _prompts(frame)
     keys = [frame["prompt_id"], frame["policy"]]
     if "sample" in frame and frame.duplicated(["policy", "prompt_id", "sample"]).any():
@@ -373,6 +376,26 @@ def _require_one_cluster(file: TableFile, spec: ImportSpec, frame: pd.DataFrame)
             f"{file.row(int(frame['place'].iloc[row]))}, column {spec.cluster}: prompt"
             f" {frame['prompt'].iloc[row][:80]!r} is in cluster {first.iloc[row]!r} in one row and"
             f" in {frame['cluster'].iloc[row]!r} in another; every row of a prompt names the same"
+        )
+
+
+def _require_one_text(file: TableFile, spec: ImportSpec, frame: pd.DataFrame) -> None:
+    """Check that a prompt's id stands for the same words in every row.
+
+    Raises:
+        InvalidInputError: names a row where it doesn't.
+    """
+    if spec.prompt_text is None or spec.prompt_text == spec.prompt:
+        return
+    first = frame.groupby("prompt")["prompt_text"].transform("first")
+    bad = (frame["prompt_text"] != first).to_numpy()
+    if bad.any():
+        row = int(bad.argmax())
+        here = frame.iloc[row]
+        raise InvalidInputError(
+            f"{file.row(int(here['place']))}, column {spec.prompt_text}: prompt"
+            f" {here['prompt'][:80]!r} is {here['prompt_text'][:60]!r} here and"
+            f" {first.iloc[row][:60]!r} in another row; give each prompt an id of its own"
         )
 
 

@@ -14,6 +14,12 @@ from palm_engine._types import Floats
 Decimal = Literal["auto", ".", ","]
 MISSING = frozenset({"", "-", "--", "–", "—", "?", "na", "n/a", "nan", "null", "none", "nil"})
 _COMMA_DECIMAL = re.compile(r"[+-]?(?:\d{1,3}(?:[. ']\d{3})+|\d+),(?:\d{1,2}|\d{4,})%?")
+# What has one or two digits behind its point, or begins with 0, has its decimals there.
+_POINT_DECIMAL = re.compile(
+    r"[+-]?(?:\d{1,3}(?:[,' ]\d{3})+|\d*)\.(?:\d{1,2}|\d{4,})%?|[+-]?0?\.\d+%?"
+)
+# Rows that are looked at for the sign.
+_SEEN = 20_000
 _GROUPED = {
     ".": re.compile(r"[+-]?\d{1,3}(?:[,' ]\d{3})+(?:\.\d*)?(?:e[+-]?\d+)?"),
     ",": re.compile(r"[+-]?\d{1,3}(?:[.' ]\d{3})+(?:,\d*)?(?:e[+-]?\d+)?"),
@@ -27,7 +33,7 @@ class Numbers:
     Attributes:
         values: NaN where a cell is missing or no number.
         missing: where a cell is empty or says that it is missing.
-        wrong: where a cell is neither missing nor a number.
+        wrong: where a cell is neither missing nor a number, or has no percent sign where others do.
         percent: whether cells carry percent signs; `values` are then percentages, as written.
     """
 
@@ -35,6 +41,34 @@ class Numbers:
     missing: np.ndarray
     wrong: np.ndarray
     percent: bool
+
+    def why(self, cell: str) -> str:
+        """Why a cell that is wrong is so, in words.
+
+        Args:
+            cell: as it is shown, in quotes.
+        """
+        if np.isfinite(_number(cell[1:-1], ".")):
+            return f"{cell} and other cells are written with and without a percent sign"
+        return f"{cell} is not a number"
+
+
+def sign_of(frame: pd.DataFrame) -> Decimal:
+    """The decimal sign of a table: a comma where some cell can only be read so and none by a point.
+
+    One sign for all columns: `1.234` beside `0,75` is one thousand two hundred and thirty-four.
+    `auto` where cells speak for both, or for none.
+    """
+    signs = set()
+    some = frame.iloc[np.unique(np.linspace(0, len(frame) - 1, min(len(frame), _SEEN)).astype(int))]
+    for column in some.columns:
+        cells = some[column]
+        if pd.api.types.is_numeric_dtype(cells.dtype) or not is_plain(cells):
+            continue
+        words = cells.dropna().astype(str).str.strip()
+        signs |= {"," for _ in range(1) if words.str.fullmatch(_COMMA_DECIMAL).any()}
+        signs |= {"." for _ in range(1) if words.str.fullmatch(_POINT_DECIMAL).any()}
+    return "," if signs == {","} else "auto"
 
 
 def is_plain(cells: pd.Series) -> bool:
@@ -57,7 +91,8 @@ def numbers_of(cells: pd.Series, decimal: Decimal = "auto") -> Numbers:
     Args:
         cells: text or numbers.
         decimal: the decimal sign; `auto` takes a comma where some cell can only be read so
-            (`0,75`): `1,234` alone is one thousand two hundred and thirty-four.
+            (`0,75`): `1,234` alone is one thousand two hundred and thirty-four. Of a whole table,
+            `sign_of` tells it.
     """
     if not is_plain(cells):
         missing = cells.isna().to_numpy()
@@ -69,7 +104,8 @@ def numbers_of(cells: pd.Series, decimal: Decimal = "auto") -> Numbers:
     text = cells.astype(object).where(cells.notna(), "").astype(str).str.strip()
     missing = text.str.lower().isin(MISSING).to_numpy()
     present = text[~missing]
-    percent = bool(len(present)) and bool(present.str.endswith("%").mean() > 0.5)
+    signed = text.str.endswith("%").to_numpy()
+    percent = bool(len(present)) and bool(signed[~missing].mean() > 0.5)
     sign = decimal
     if decimal == "auto":
         sign = "," if present.map(lambda t: bool(_COMMA_DECIMAL.fullmatch(t))).any() else "."
@@ -80,6 +116,9 @@ def numbers_of(cells: pd.Series, decimal: Decimal = "auto") -> Numbers:
     else:
         values[~missing] = [_number(t, sign) for t in present]
     wrong = ~missing & ~np.isfinite(values)
+    if signed.any():
+        # Percent or not: 0.6 beside 70% is 60 % or 0.6 %. Nothing is nothing.
+        wrong |= ~missing & (signed != percent) & (values != 0)
     return Numbers(np.where(wrong, np.nan, values), missing, wrong, percent)
 
 

@@ -6,6 +6,8 @@ import pandas as pd
 
 # Of the prompts: an answer that suits so many different questions is no answer to them.
 MOST_SHARED = 0.2
+# Different texts, of the prompts: fewer are a list that is gone through.
+FEWEST_TEXTS = 0.5
 FEWEST_PROMPTS = 5
 
 
@@ -22,8 +24,15 @@ def warnings_of(samples: pd.DataFrame, prompts: int) -> dict[str, str]:
     texts = samples.assign(text=plain).drop_duplicates(["policy", "prompt_id", "text"])
     counts = texts.groupby(["policy", "text"], observed=True, sort=False).size()
     found = {}
-    for policy, most in counts.groupby("policy", observed=True, sort=False).max().items():
-        if most < 2 or most / prompts <= MOST_SHARED:
+    by_policy = counts.groupby("policy", observed=True, sort=False)
+    answers = texts.groupby("policy", observed=True, sort=False)["prompt_id"].nunique()
+    columns = zip(by_policy.max().items(), by_policy.size(), answers, strict=True)
+    for (policy, most), different, answered in columns:
+        if most < 2:
+            continue
+        if most / prompts <= MOST_SHARED:
+            if different <= FEWEST_TEXTS * answered:
+                found[str(policy)] = f"gives {different} answers to {answered} prompts"
             continue
         if most == prompts:
             found[str(policy)] = "gives the same answer to every prompt"

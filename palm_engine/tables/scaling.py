@@ -23,10 +23,12 @@ from palm_engine.tables.numbers import Numbers
 Direction = Literal["higher", "lower"]
 Method = Literal["unit", "range", "min-max", "quantile", "logistic"]
 METHODS: tuple[Method, ...] = ("unit", "range", "min-max", "quantile", "logistic")
+# Beginnings of words: a sentiment is no time, and an answer no word error rate.
 _LOWER = re.compile(
-    r"length|words|chars|latency|delay|time|seconds|cost|price|error|loss|perplexity|toxic|"
-    r"harm(?!less)|refus|halluc|bias|violat|unsafe|risk|wer\b|cer\b"
+    r"(?<![a-z])(?:length|len(?![a-z])|words|chars|latency|delay|(?:run)?time(?!ly)|seconds|cost|price|error|"
+    r"loss|perplexity|toxic|harm(?!less)|refus|halluc|bias|violat|unsafe|risk|wer(?![a-z])|cer(?![a-z]))"
 )
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 # Of a normal distribution, per standard deviation.
 _IQR = 1.349
 
@@ -134,7 +136,7 @@ def scale(values: Floats, scaling: Scaling, column: str) -> Scaled:
 
 def guess_direction(column: str) -> Direction:
     """Which scores of a column look better, by its name."""
-    return "lower" if _LOWER.search(column.lower()) else "higher"
+    return "lower" if _LOWER.search(_CAMEL.sub("_", column).lower()) else "higher"
 
 
 def guess_scaling(column: str, read: Numbers) -> Scaling:
@@ -149,7 +151,7 @@ def guess_scaling(column: str, read: Numbers) -> Scaling:
     if not known.size:
         return Scaling(direction=direction)
     least, most = float(known.min()), float(known.max())
-    whole = bool((known == np.round(known)).all())
+    halves = bool((2 * known == np.round(2 * known)).all())
     percentage = read.percent or bool(
         re.search(r"%|pct|percent|rate|acc|score|win", column.lower())
     )
@@ -157,8 +159,10 @@ def guess_scaling(column: str, read: Numbers) -> Scaling:
         return Scaling(method="range", low=0, high=100, direction=direction)
     if least >= 0 and most <= 1:
         return Scaling(direction=direction)
-    if whole and least >= 1 and most <= 10 and len(np.unique(known)) > 2:
-        return Scaling(method="range", low=1, high=5 if most <= 5 else 10, direction=direction)
+    if halves and least >= 0 and most <= 10 and len(np.unique(known)) > 2:
+        # A judge's grades: from 1, unless somebody got less.
+        low = 1 if least >= 1 else 0
+        return Scaling(method="range", low=low, high=5 if most <= 5 else 10, direction=direction)
     if percentage and direction == "higher" and least >= 0 and 10 < most <= 100:
         return Scaling(method="range", low=0, high=100)
     return Scaling(method="min-max", direction=direction)

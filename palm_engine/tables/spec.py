@@ -145,7 +145,7 @@ def default_spec(
     Raises:
         InvalidInputError: no column names policies, or traits have to be chosen.
     """
-    columns = recognise(file.frame, decimal)
+    columns = recognise(file.frame, file.sign(decimal))
     return spec_of(file, columns, traits or columns.suggested, decimal)
 
 
@@ -158,12 +158,12 @@ def _nearly_numbers(file: TableFile, columns: Columns, decimal: Decimal) -> str:
         if not is_plain(cells):
             notes.append(f"column {column} holds neither numbers nor words")
             continue
-        read = numbers_of(cells, decimal)
+        read = numbers_of(cells, file.sign(decimal))
         if column in words or not (~read.missing & ~read.wrong).any() or not read.wrong.any():
             continue
         row = int(read.wrong.argmax())
         cell = str(file.frame[column].iloc[row])[:40]
-        notes.append(f"{file.row(row)}, column {column}: {cell!r} is no number")
+        notes.append(f"{file.row(row)}, column {column}: {read.why(repr(cell))}")
     return "".join(f"; {note}" for note in notes[:3])
 
 
@@ -194,7 +194,7 @@ def spec_of(
     taken: list[str] = []
     specs = []
     for column in traits:
-        scaling = guess_scaling(column, numbers_of(file.frame[column], decimal))
+        scaling = guess_scaling(column, file.numbers(column, decimal))
         taken.append(trait_name(column, scaling.direction, taken))
         specs.append(TraitSpec(name=taken[-1], column=column, scaling=scaling))
     return ImportSpec(
@@ -233,7 +233,7 @@ def parse_trait(text: str, file: TableFile, decimal: Decimal = "auto") -> TraitS
             f"--trait {text!r}: no column {column!r}; {file.name} has"
             f" {', '.join(file.frame.columns)}"
         )
-    guess = guess_scaling(column, numbers_of(file.frame[column], decimal))
+    guess = guess_scaling(column, file.numbers(column, decimal))
     direction = guess.direction
     chosen: dict[str, object] = {}
     while options:

@@ -126,6 +126,27 @@ def test_a_column_can_be_given_another_role(page: AppTest, folder: Path) -> None
     assert bundle.rewards[:, 0] == pytest.approx([i / 10 for i in range(6)])
 
 
+def test_a_trait_can_be_given_a_name_of_its_own(page: AppTest, folder: Path) -> None:
+    drop(page, LEADERBOARD)
+    names = [w for w in page.text_input if w.label == "Name"]
+    assert [w.value for w in names] == ["Win-Rate", "less-avg_length", "grade"]
+    names[1].set_value("grade-2").run()
+    assert "--trait grade-2=avg_length:lower" in page.code[0].value
+    for wrong, why in (("a b", "is no name"), ("Win-Rate", "is taken")):
+        widget(page, "text_input", "Name")
+        [w for w in page.text_input if w.label == "Name"][1].set_value(wrong).run()
+        assert why in said(page)
+    [w for w in page.text_input if w.label == "Name"][1].set_value("short").run()
+    made(page, folder / "board")
+    assert read_bundle(folder / "board").traits == ["Win-Rate", "short", "grade"]
+
+
+def test_an_encoding_that_was_assumed_is_said(page: AppTest) -> None:
+    page.file_uploader[0].upload("old.csv", "model,x,y\nü,0.5,0.1\nb,0.2,0.3\n".encode("cp1252"))
+    page.run()
+    assert "read as cp1252" in said(page)
+
+
 def test_a_bundle_that_takes_a_while_opens_when_it_is_there(
     page: AppTest, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -69,6 +70,31 @@ def test_decimal_commas_are_read_where_they_are_asked_for(palm, tmp_path: Path) 
     assert code == 2
     assert "'0,5'" in text
     assert not (tmp_path / "p" / "no").exists()
+
+
+def test_names_stay_whole_beside_many_traits(palm, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    frame = pd.DataFrame(sphere(9, 6, 1), columns=[f"trait-{i}" for i in range(6)])
+    frame.insert(0, "policy", [f"org-model-{i}-instruct" for i in range(9)])
+    frame.to_csv(tmp_path / "six.csv", index=False)
+    code, out = palm("select", tmp_path / "six.csv", "--k", "3")
+    assert code == 0
+    assert len(re.findall(r"org-model-\d-instruct", out)) >= 3
+
+
+def test_one_who_cheats_is_named_wherever_portfolios_are_compared(palm, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    rows = ["policy,prompt_id,text,x,y"]
+    for q in range(12):
+        rows += [f"honest,q{q},answer {q},0.{q % 5},0.5", f"same,q{q},Yes.,0.9,0.1"]
+        rows += [f"other,q{q},reply {q},0.5,0.{q % 7}"]
+    (tmp_path / "long.csv").write_text("\n".join(rows))
+    for command in ("select", "curve", "recommend", "compare"):
+        budget = ["--k", "2"] if command in ("select", "compare") else []
+        code, out = palm(command, tmp_path / "long.csv", *budget)
+        assert code == 0
+        assert "gives the same answer to every prompt" in " ".join(out.split()), command
+        out = palm(command, tmp_path / "long.csv", *budget, "--json")[1]
+        found = json.loads(out[out.index("{") : out.rindex("}") + 1])
+        assert found["warnings"] == {"same": "gives the same answer to every prompt"}
 
 
 def test_select_prints_one_object_with_the_promised_fields(palm, table: Path) -> None:  # type: ignore[no-untyped-def]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from palm_engine.geometry import gap as module
 from palm_engine.geometry.gap import worst_additive_gap, worst_gap, worst_violation
-from palm_engine.geometry.programs import takes_programs
+from palm_engine.geometry.programs import takes_programs, worst_by_programs
 from palm_engine.geometry.region import Region
 from palm_engine.selection.minimum import minimum
 from palm_engine.selection.options import Options
@@ -82,3 +82,19 @@ def test_excluding_one_of_many_in_eight_traits_is_quick() -> None:
     found = minimum(points, Target(k=3), options)
     assert found.gap_lower_bound is not None
     assert 0 < found.gap_lower_bound <= found.gap.additive
+
+
+@pytest.mark.parametrize("spread", [1e-7, 1.0, 1e5])
+@pytest.mark.parametrize("centre", [0.0, 0.5, -3.0])
+def test_scale_and_place_change_nothing_but_the_unit(spread: float, centre: float) -> None:
+    points = sphere(40, 4, 2)
+    members = points[:6]
+    gap, at = worst_by_programs(members, points)
+    moved, where = worst_by_programs(centre + spread * members, centre + spread * points)
+    assert moved == pytest.approx(spread * gap, rel=1e-6, abs=1e-13)
+    reached = (points @ where).max() - (members @ where).max()
+    assert reached == pytest.approx((points @ at).max() - (members @ at).max(), rel=1e-6)
+    violation, _ = worst_by_programs(
+        centre + spread * members, centre + spread * points, constant=0.3
+    )
+    assert violation == pytest.approx(spread * gap - 0.3, rel=1e-6)

@@ -53,6 +53,36 @@ def test_every_form_gives_the_same_cells(tmp_path: Path, form: str) -> None:
     assert file.row(0).endswith(f"row {in_an_editor}")
 
 
+def test_lines_of_json_end_nowhere_but_at_line_ends(tmp_path: Path) -> None:
+    rows = [{"policy": p, "text": "one\u2028two\x85three", "x": 0.5} for p in "ab"]
+    lines = "\n".join(json.dumps(r, ensure_ascii=False) for r in rows)
+    (tmp_path / "t.jsonl").write_text(lines, encoding="utf-8", newline="")
+    assert read_table_file(tmp_path / "t.jsonl").frame.to_dict("records") == rows
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_its_mark_is_recognised(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "t.csv").write_bytes("model,x,y\nü,0.5,0.1\n".encode(encoding))
+    file = read_table_file(tmp_path / "t.csv")
+    assert file.frame.to_dict("records") == [{"model": "ü", "x": "0.5", "y": "0.1"}]
+
+
+def test_what_spreadsheets_write_is_read_and_an_assumed_encoding_is_said(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"model,x\ra,1\rb,2\r")
+    assert list(read_table_file(tmp_path / "t.csv").frame["x"]) == ["1", "2"]
+    (tmp_path / "t.csv").write_text("sep=;\nmodel;x\na;1,5\n")
+    assert read_table_file(tmp_path / "t.csv").frame.to_dict("records") == [
+        {"model": "a", "x": "1,5"}
+    ]
+    # As many commas as semicolons in the header, but not below it.
+    (tmp_path / "t.csv").write_text("model;x;y, z\na;1,5;2\nb;2,5;1\n".replace("y, z", "y,z,w"))
+    assert list(read_table_file(tmp_path / "t.csv").frame.columns) == ["model", "x", "y,z,w"]
+    for content, encoding in (("ü".encode(), ""), ("ü".encode("cp1252"), "cp1252")):
+        (tmp_path / "t.csv").write_bytes(b"model,x\n" + content + b",1\n")
+        file = read_table_file(tmp_path / "t.csv")
+        assert (file.frame["model"][0], file.encoding) == ("ü", encoding)
+
+
 def test_an_object_of_objects_names_its_rows(tmp_path: Path) -> None:
     (tmp_path / "t.json").write_text(
         '{"m1": {"a": 1, "b": {"c": 2}}, "m2": {"a": 3, "b": {"c": 4}}}'

@@ -10,12 +10,20 @@ import pytest
 
 from palm_engine.bundle.names import is_name
 from palm_engine.errors import InvalidInputError
+from palm_engine.tables.columns import recognise
 from palm_engine.tables.files import TableFile
 from palm_engine.tables.importing import import_table
 from palm_engine.tables.read import read_reward_table
 from palm_engine.tables.reward_table import RewardTable
 from palm_engine.tables.scaling import Scaling
-from palm_engine.tables.spec import ImportSpec, TraitSpec, default_spec, parse_trait, trait_name
+from palm_engine.tables.spec import (
+    ImportSpec,
+    TraitSpec,
+    default_spec,
+    parse_trait,
+    spec_of,
+    trait_name,
+)
 from tests.support.bundles import make_bundle
 
 
@@ -108,6 +116,66 @@ def test_three_of_ten_columns_of_a_wide_table_are_taken() -> None:
     assert found.labels[found.policies[3]] == "org/model 3 (7B)"
 
 
+def test_a_column_called_cost_is_money_where_it_passes_1() -> None:
+    rows = [("a", "50%", 3.5), ("b", "40%", 0.2), ("c", "70%", 15.0)]
+    money = table(*rows, header="model,win_rate,cost")
+    found = read(money)
+    assert found.kl_cost is None
+    assert found.traits == ["win_rate", "less-cost"]
+    assert found.rewards[:, 1] == pytest.approx([(15 - c) / 14.8 for c in (3.5, 0.2, 15)])
+    rewards = table(*((m, w, c / 20) for m, w, c in rows), header="model,win_rate,cost")
+    assert spec_of(rewards, recognise(rewards.frame), ("win_rate", "cost")).cost == "cost", (
+        "in reward units it is taken off"
+    )
+
+
+def test_one_decimal_sign_holds_for_the_whole_table() -> None:
+    rows = [("a", "0,75", "1.234"), ("b", "0,60", "980"), ("c", "0,5", "2.049")]
+    found = read(table(*rows, header="model,win,length"))
+    length = np.array([1234, 980, 2049])
+    assert found.rewards[:, 0] == pytest.approx([0.75, 0.6, 0.5])
+    assert found.rewards[:, 1] == pytest.approx((2049 - length) / (2049 - 980))
+    # Where another column has its decimals behind a point, each column speaks for itself.
+    rows = [("a", "0,75", "1.5"), ("b", "0,60", "1.25"), ("c", "0,5", "2.75")]
+    mixed = read(table(*rows, header="model,win,length"))
+    assert mixed.rewards[:, 1] == pytest.approx([(2.75 - x) / 1.5 for x in (1.5, 1.25, 2.75)])
+
+
+@pytest.mark.parametrize("cells", [("0.7", "0.54", "60%"), ("70%", "54%", "0.6")])
+def test_a_percent_sign_in_some_cells_only_is_refused(cells: tuple[str, ...]) -> None:
+    rows = [(m, c, x) for m, c, x in zip("abc", cells, (0.1, 0.2, 0.3), strict=True)]
+    with pytest.raises(InvalidInputError, match=r"column win: .*with and without a percent sign"):
+        read(table(*rows, header="model,win,x"))
+    rows[2] = ("c", "0", 0.3)
+    if cells[0] == "70%":
+        found = read(table(*rows, header="model,win,x"))
+        assert found.rewards[:, 0] == pytest.approx([0.7, 0.54, 0.0])
+
+
+def test_names_without_latin_letters_and_long_ones_stay_apart() -> None:
+    rows = [("甲", 0.1, 0.9), ("乙", 0.5, 0.5), ("丙", 0.9, 0.1)]
+    found = read(table(*rows, header="模型,质量,速度"))
+    assert found.policies == ["x", "x-2", "x-3"]
+    assert [found.labels[p] for p in found.policies] == ["甲", "乙", "丙"]
+    assert len(set(found.traits)) == 2
+    assert all(is_name(t) for t in found.traits)
+    long = [f"organisation/{'model-' * 20}{end}" for end in ("base", "chat")]
+    found = read(table(*((n, 0.1 * i, 0.2) for i, n in enumerate(long)), header="model,x,y"))
+    labels = [found.labels[p] for p in found.policies]
+    assert len(set(labels)) == 2
+    assert all(len(label) <= 80 and label.startswith("organisation/") for label in labels)
+
+
+def test_models_may_be_called_by_numbers() -> None:
+    assert read(table((1, 0.1, 0.2), (2, 0.3, 0.1), header="model,x,y")).policies == ["1", "2"]
+
+
+def test_an_id_that_stands_for_two_prompts_is_refused() -> None:
+    rows = [("a", "p", "Why?", 0.1, 0.2), ("b", "p", "How?", 0.3, 0.1)]
+    with pytest.raises(InvalidInputError, match=r"row 3, column prompt: prompt 'p' is 'How\?'"):
+        read(table(*rows, header="policy,prompt_id,prompt,x,y"))
+
+
 def test_prompts_that_are_texts_get_ids() -> None:
     rows = [(m, f"How do I {q}?", 0.1 * (q + i), 0.5) for i, m in enumerate("ab") for q in range(3)]
     found = read(table(*rows, header="policy,prompt,x,y"))
@@ -169,6 +237,13 @@ def test_one_who_answers_the_same_to_everything_is_named() -> None:
         "constant": "gives the same answer to every prompt",
         "often": "gives the same answer to 4 of 10 prompts",
     }
+    rows = [
+        (policy, f"q{q}", f"{policy} {q % 7 if policy == 'list' else q}", 0.1, 0.2 + q / 100)
+        for policy in ("honest", "list")
+        for q in range(36)
+    ]
+    found = read(table(*rows, header="policy,prompt_id,text,x,y"))
+    assert found.warnings == {"list": "gives 7 answers to 36 prompts"}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from palm_engine.errors import InvalidInputError
 from palm_engine.tables.numbers import numbers_of
-from palm_engine.tables.scaling import METHODS, Scaling, guess_scaling, scale
+from palm_engine.tables.scaling import METHODS, Scaling, guess_direction, guess_scaling, scale
 
 X = np.array([2.0, np.nan, 4.0, 10.0])
 
@@ -79,3 +79,26 @@ def test_what_does_not_fit_is_refused() -> None:
 )
 def test_guesses(column: str, cells: list[str], expected: Scaling) -> None:
     assert guess_scaling(column, numbers_of(pd.Series(cells))) == expected
+
+
+@pytest.mark.parametrize(
+    ("columns", "direction"),
+    [
+        (
+            ("avg_length", "Latency (ms)", "runtime", "responseTime", "wer", "Toxicity", "cost"),
+            "lower",
+        ),
+        (("sentiment", "Exact answer", "harmlessness", "overtime", "timely", "biology"), "higher"),
+    ],
+)
+def test_directions_are_read_from_whole_words(columns: tuple[str, ...], direction: str) -> None:
+    assert {c: guess_direction(c) for c in columns} == dict.fromkeys(columns, direction)
+
+
+@pytest.mark.parametrize(
+    ("grades", "low", "high"),
+    [([1, 7.5, 10], 1, 10), ([0, 5, 10], 0, 10), ([1, 3, 4.5], 1, 5), ([0, 2, 5], 0, 5)],
+)
+def test_grades_of_a_judge_are_a_range(grades: list[float], low: int, high: int) -> None:
+    guess = guess_scaling("judge", numbers_of(pd.Series(grades)))
+    assert (guess.method, guess.low, guess.high) == ("range", low, high)
