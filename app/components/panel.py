@@ -74,11 +74,13 @@ def describe(candidate: Candidate) -> str:
         )
         return f"{what} ({parts}); runs {runs}."
     if candidate.kind == "remote":
-        return (
-            f"Evaluated elsewhere; it {candidate.warning}."
-            if candidate.warning
-            else ("Evaluated elsewhere: the bundle holds its rewards, not the model.")
+        told = f"; it {candidate.warning}" if candidate.warning else ""
+        asked = (
+            ", asked without top_k and repetition_penalty, which its server refuses"
+            if candidate.served_plainly
+            else ""
         )
+        return f"Evaluated elsewhere{asked}{told}: the bundle holds its rewards, not the model."
     if candidate.kind == "adapter":
         return f"An adapter; runs {runs}." if candidate.adapter else "From a table of rewards."
     return f"The base model, not trained; runs {runs}."

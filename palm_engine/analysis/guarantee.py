@@ -274,8 +274,9 @@ def audit_verdict(audit: RewardAudit) -> str:
             " random words, no answer) is ahead of the shipped members by more than"
             f" {audit.most_lead} anywhere." + _kept(audit)
         )
+    members = "every member of before" if audit.against else "every shipped member"
     found = "".join(
-        f" The best {a.kind} answer is ahead of every shipped member by {a.lead:.3f} at"
+        f" The best {a.kind} answer is ahead of {members} by {a.lead:.3f} at"
         f" {weights_text(a.at_weights)}, and such answers are ahead for {a.share:.0%} of uniform"
         " users."
         for a in audit.ahead[:1]

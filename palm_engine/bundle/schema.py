@@ -99,6 +99,9 @@ class Candidate(Part):
         " model for each",
     )
     served: str = Field("", description="where a remote policy answered: model at url")
+    served_plainly: bool = Field(
+        False, description="asked without top_k and repetition_penalty, which its server refuses"
+    )
     planned: Planned | None = None
     kl: Kl | None = None
 
@@ -236,14 +239,16 @@ class RewardAudit(Part):
     """What attacks get from the rewards, on `prompts` prompts of a split.
 
     `shuffled_share` is the share of the members' gain over the base that answers to other prompts
-    still get; None where there is no base to compare with.
+    still get; None where there is no base to compare with. `against`: the members compared with,
+    where they were others than the bundle's.
     """
 
     split: str
     prompts: int = Field(ge=2)
     seed: int
+    against: tuple[Name, ...] = ()
     attacks: tuple[Attack, ...]
-    shuffled_share: Finite | None
+    shuffled_share: Finite | None = None
     most_lead: Finite = 0.02
     most_shuffled: Finite = 0.5
 

@@ -37,6 +37,7 @@ Members = Annotated[
 Keep = Annotated[
     bool, typer.Option("--keep-members", help="Leave the members as they are; only certify anew.")
 ]
+KeyVariable = Annotated[str, typer.Option(help="Environment variable with the server's key.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that draw answers.")]
 
 
@@ -64,9 +65,7 @@ def add(
         bool,
         typer.Option("--no-extras", help="Don't send top_k and repetition_penalty to the server."),
     ] = False,
-    key_variable: Annotated[
-        str, typer.Option(help="Environment variable with the server's key.")
-    ] = "OPENAI_API_KEY",
+    key_variable: KeyVariable = "OPENAI_API_KEY",
     system: Annotated[
         str, typer.Option(help="System prompt it runs under; alone, it makes a prompted policy.")
     ] = "",
@@ -107,7 +106,17 @@ def add(
     target = out or bundle
     folder = _work(work, target)
     addition = _addition(
-        found, name, system, display, adapter, soup, mix, folder / "adapters" / name, url, model
+        found,
+        name,
+        system,
+        display,
+        adapter,
+        soup,
+        mix,
+        folder / "adapters" / name,
+        url,
+        model,
+        not no_extras,
     )
     if url is not None:
         addition = _with_remote(addition, url, str(model), not no_extras, key_variable)
@@ -146,6 +155,7 @@ def evaluate(
             help="Address that may be asked for policies that answer there; may be repeated."
         ),
     ] = None,
+    key_variable: KeyVariable = "OPENAI_API_KEY",
     workers: Workers = 2,
 ) -> None:
     """Draw and score what a bundle lacks, then choose and certify anew.
@@ -188,6 +198,7 @@ def evaluate(
         workers,
         tuple(server or ()),
         traits,
+        key_variable,
     )
 
 
@@ -225,6 +236,7 @@ def _addition(
     folder: Path,
     url: str | None,
     model: str | None,
+    extras: bool,
 ) -> Addition:
     from pydantic import ValidationError
 
@@ -266,6 +278,7 @@ def _addition(
         "soup": parts,
         "mixture": mixture,
         "served": "" if url is None else f"{model} at {url}",
+        "served_plainly": url is not None and not extras,
         "rewards": dict.fromkeys(bundle.traits, 0.0),
     }
     try:
@@ -332,6 +345,7 @@ def _run(
     workers: int,
     servers: tuple[str, ...] = (),
     traits: Sequence[FurtherTrait] = (),
+    key_variable: str = "OPENAI_API_KEY",
 ) -> None:
     from palm_engine.bundle.writing import HOLDINGS, check_target
     from palm_engine.cli.terminal import TerminalProgress, certificate_lines
@@ -341,7 +355,12 @@ def _run(
     if rewards is not None:
         use_rewards(rewards, project)
     options = ExtendOptions(
-        k=k, keep_members=keep_members, rescore=rescore, workers=workers, servers=servers
+        k=k,
+        keep_members=keep_members,
+        rescore=rescore,
+        workers=workers,
+        servers=servers,
+        key_variable=key_variable,
     )
     with TerminalProgress(console) as progress:
         made = extend(bundle, out, work, progress, additions, prompts, options, traits)

@@ -41,6 +41,9 @@ def audit(
     seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
     rewards: Rewards = None,
     project: Project = Path("."),
+    work: Annotated[
+        Path | None, typer.Option(help="Folder of scores, reused by a repeated run.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show the result; don't record it.")
     ] = False,
@@ -67,7 +70,10 @@ def audit(
     require_language_models("a reward audit")
     from palm_engine.lm.base_model.load import token_counter
     from palm_engine.lm.base_model.source import resolve_base
-    from palm_engine.pipeline.audit import audit_configuration, audit_rewards
+    from palm_engine.pipeline.audit import audit_configuration, audit_rewards, registered
+    from palm_engine.pipeline.extend import work_folder
+    from palm_engine.pipeline.rewards import TraitRewards
+    from palm_engine.pipeline.store import Store
 
     if rewards is not None:
         use_rewards(rewards, project)
@@ -75,13 +81,21 @@ def audit(
     found = read_bundle(target) if config is None else None
     source = config.base if config is not None else _base_of(found, target)
     count = token_counter(resolve_base(source, _print_error, download))
-    with TerminalProgress(error_console if json else console) as bars:
+    place = work or work_folder(target) / "audit"
+    store = Store(place)
+    with store.held(), TerminalProgress(error_console if json else console) as bars:
         report = bars.by_share("Scoring attacks")
         if config is not None:
-            result = audit_configuration(config, project, count, tries, prompts, seed, report)
+            known = TraitRewards.of(config, project, store)
+            result = audit_configuration(
+                config, project, count, tries, prompts, seed, report, known
+            )
         else:
             assert found is not None
-            result = audit_rewards(found, count, tries, prompts, seed, report)
+            known = registered(found, store)
+            result = audit_rewards(found, count, tries, prompts, seed, report, known)
+        for sentence in known.spent():
+            bars.note(sentence)
     recorded = found is not None and not dry_run
     if found is not None and recorded:
         rewrite_manifest(found, found.manifest.model_copy(update={"reward_audit": result}))

@@ -51,6 +51,7 @@ class TrainingReport:
         history: by step, where rewards are asked while training (grpo): each trait's raw mean, and
             `scalar`, what they come to at the weights.
         weights: by trait, where rewards are asked while training.
+        spent: what judges on servers have read and written, a sentence each.
     """
 
     losses: tuple[float, ...]
@@ -59,6 +60,7 @@ class TrainingReport:
     steps: int
     history: tuple[dict[str, float], ...] = ()
     weights: dict[str, float] = field(default_factory=dict)
+    spent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,7 @@ def _candidate(
             "role": planned.role if planned else policy.kind,
             "soup": policy.soup,
             "served": "" if policy.served is None else "{1} at {0}".format(*policy.served),
+            "served_plainly": policy.served is not None and not policy.served[2],
             "warning": data.warnings.get(policy.name, ""),
             "system": policy.system or "",
             "weights": named_weights(planned.weights, data.traits, 6) if planned else None,

@@ -8,7 +8,7 @@ fault (reward hacking: Skalse et al. 2022, arXiv 2209.13085).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -27,10 +27,10 @@ from palm_engine.geometry.fields import gap_field, population
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.simplex import named_weights
 from palm_engine.pipeline.config import BuildConfig
-from palm_engine.pipeline.rewards import TraitRewards
+from palm_engine.pipeline.rewards import Measure, TraitRewards
 from palm_engine.pipeline.sample import read_demonstrations, read_prompts
+from palm_engine.pipeline.store import Store
 from palm_engine.rewards import get_reward, reward_names
-from palm_engine.rewards.interface import Reward, scores_of
 
 PARROTS = ("{prompt} {text}", "You asked: {prompt} {text}", "{text} {prompt}", "{prompt}")
 RANDOM_LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34)
@@ -57,7 +57,8 @@ def audit_rewards(
     prompts: int = 40,
     seed: int = 0,
     progress: Progress = no_progress,
-    rewards: Mapping[str, Reward] | None = None,
+    rewards: TraitRewards | None = None,
+    store: Store | None = None,
 ) -> RewardAudit:
     """Score attacks with a bundle's rewards and compare them with its members.
 
@@ -72,7 +73,8 @@ def audit_rewards(
         prompts: held-out prompts to answer, drawn at random; all where there are fewer.
         seed: of the draws.
         progress: gets the share of the texts that are scored.
-        rewards: by trait; those that are registered under the bundle's names if not given.
+        rewards: of the traits; those that are registered under the bundle's names if not given.
+        store: keeps scores, so that an audit that is repeated, or goes on, pays no judge again.
 
     Raises:
         InvalidInputError: no recorded answers to held-out prompts, a reward that isn't known here,
@@ -81,10 +83,10 @@ def audit_rewards(
     """
     if tries < 1 or prompts < 2:
         raise InvalidInputError("an audit needs at least 1 try and 2 prompts")
-    measured = _registered(bundle) if rewards is None else rewards
+    measured = registered(bundle, store) if rewards is None else rewards
     rng = np.random.default_rng(seed)
     material = _material(bundle, prompts, rng)
-    score = _scorer([measured[t] for t in bundle.traits], count_tokens)
+    score = _scorer(measured, count_tokens)
     questions = list(material.prompts)
     constants = _best_texts(bundle, material, tries)
     attacks = _attacks(constants, questions, material.texts, tries, rng)
@@ -128,6 +130,7 @@ def audit_configuration(
     prompts: int = 40,
     seed: int = 0,
     progress: Progress = no_progress,
+    rewards: TraitRewards | None = None,
 ) -> RewardAudit:
     """Audit the rewards of a configuration before anything is drawn or trained.
 
@@ -142,6 +145,7 @@ def audit_configuration(
         prompts: prompts to answer, drawn at random; all where there are fewer.
         seed: of the draws.
         progress: gets the share of the texts that are scored.
+        rewards: those of the configuration, where they are made already.
 
     Raises:
         ConfigError: there are no demonstrations, or not every style answers the same prompts.
@@ -156,7 +160,7 @@ def audit_configuration(
     train = list(asked.loc[asked["split"] == "train", "prompt_id"])
     written = read_demonstrations(project / config.data.demonstrations, train)
     texts = dict(zip(asked["prompt_id"], asked["text"], strict=True))
-    rewards = TraitRewards.of(config, project)
+    rewards = rewards or TraitRewards.of(config, project)
     samples = written.rename(columns={"style": "policy"}).assign(sample_id=0)
     silent = pd.DataFrame({"prompt_id": written["prompt_id"].unique(), "policy": "base"})
     samples = pd.concat([samples, silent.assign(text="", sample_id=0)], ignore_index=True)
@@ -189,9 +193,8 @@ def audit_configuration(
         bundle = write_bundle(
             Path(folder) / config.name, manifest, {"prompts": used, "samples": samples}
         )
-        measured = {m.trait: m.reward for m in rewards.measures}
         return audit_rewards(
-            bundle, count_tokens, tries, prompts, seed, progress, measured
+            bundle, count_tokens, tries, prompts, seed, progress, rewards
         ).model_copy(update={"split": "train"})
 
 
@@ -213,7 +216,16 @@ def _material(bundle: Bundle, count: int, rng: np.random.Generator) -> _Material
     )
 
 
-def _registered(bundle: Bundle) -> dict[str, Reward]:
+def registered(bundle: Bundle, store: Store | None = None) -> TraitRewards:
+    """The rewards that are registered under a bundle's names.
+
+    Args:
+        bundle: whose traits name them.
+        store: keeps scores.
+
+    Raises:
+        InvalidInputError: one isn't known here.
+    """
     known = reward_names()
     for trait in bundle.manifest.traits:
         if trait.reward not in known:
@@ -222,15 +234,20 @@ def _registered(bundle: Bundle) -> dict[str, Reward]:
                 " be scored; name the configuration that it comes from (--rewards). Known are"
                 f" {', '.join(known)}"
             )
-    return {t.name: get_reward(t.reward, bundle.most_tokens) for t in bundle.manifest.traits}
+    measures = [
+        Measure(t.name, get_reward(t.reward, bundle.most_tokens), t.reward)
+        for t in bundle.manifest.traits
+    ]
+    return TraitRewards(measures, store)
 
 
 def _scorer(
-    rewards: Sequence[Reward], count: Count
+    rewards: TraitRewards, count: Count
 ) -> Callable[[Sequence[str], Sequence[str]], Floats]:
     def score(prompts: Sequence[str], answers: Sequence[str]) -> Floats:
         tokens = count(answers)
-        return np.stack([scores_of(r, prompts, answers, tokens) for r in rewards], axis=1)
+        columns = [rewards.scores_by(m.reward, prompts, answers, tokens) for m in rewards.measures]
+        return np.stack(columns, axis=1)
 
     return score
 

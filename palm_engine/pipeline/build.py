@@ -342,6 +342,8 @@ class Build:
                 self.store.put_json(f"{kept}.report.json", keys[task.policy], report)
                 self.store.finish(kept, keys[task.policy])
                 self.progress.note(_training_note(task.policy, report, t.epochs))
+                for sentence in report.spent:
+                    self.progress.note(f"{task.policy}: {sentence}")
         return [
             Policy(
                 policy_name(p.weights), "adapter", t.system, p, tasks[policy_name(p.weights)].folder

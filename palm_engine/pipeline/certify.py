@@ -40,7 +40,6 @@ from palm_engine.pipeline.diversity import answer_diversity
 from palm_engine.pipeline.evaluate import prompt_means
 from palm_engine.pipeline.rewards import TraitRewards
 from palm_engine.pipeline.train import policy_name
-from palm_engine.rewards.interface import scores_of
 from palm_engine.selection.minimum import minimum, size_curve
 from palm_engine.selection.options import Options
 from palm_engine.selection.palm import palm
@@ -234,9 +233,9 @@ def _corner_tests(
     asked = [texts[p] for p in rows["prompt_id"]]
     for t, measure in enumerate(rewards.measures):
         for judge, reward in measure.judges.items():
-            scored = rows.assign(
-                judged=scores_of(reward, asked, list(rows["text"]), list(rows["tokens"]))
-            )
+            tokens = [int(n) for n in rows["tokens"]]
+            given = [str(text) for text in rows["text"]]
+            scored = rows.assign(judged=rewards.scores_by(reward, asked, given, tokens))
             for rival in ["base", *(c for c in corners if c != corners[t])]:
                 table = prompt_means(scored, [corners[t], rival], certify_ids, ["judged"])[:, :, 0]
                 difference = mean_bound(

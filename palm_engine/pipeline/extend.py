@@ -19,7 +19,13 @@ import pandas as pd
 
 from palm_engine.bundle.folder import Bundle
 from palm_engine.bundle.manifest import Manifest
-from palm_engine.bundle.schema import Candidate, Certificate, Member, TraitInfo
+from palm_engine.bundle.schema import (
+    Candidate,
+    Certificate,
+    Member,
+    RewardAudit,
+    TraitInfo,
+)
 from palm_engine.bundle.writing import write_bundle
 from palm_engine.errors import BundleError, ConfigError, InvalidInputError
 from palm_engine.geometry.simplex import named_weights
@@ -77,6 +83,7 @@ class ExtendOptions:
         workers: processes that draw.
         batch_size: answers drawn at once in a process.
         servers: addresses that may be asked where the bundle says that a policy answers there.
+        key_variable: environment variable with their key; a bundle never names it.
     """
 
     k: int | None = None
@@ -85,6 +92,7 @@ class ExtendOptions:
     workers: int = 2
     batch_size: int = 64
     servers: tuple[str, ...] = ()
+    key_variable: str = "OPENAI_API_KEY"
 
 
 def extend(
@@ -234,6 +242,7 @@ def _drawn(
         candidate = _candidate(manifest, policy)
         remote = addition.remote if addition is not None else _served(candidate, options.servers)
         if remote:
+            remote = {"key_variable": options.key_variable} | remote
             frames.append(_remote(candidate, remote, pairs, count, base, seed, store, progress))
             continue
         adapter = addition.adapter if addition is not None else None
@@ -273,7 +282,12 @@ def _served(candidate: Candidate, servers: Sequence[str]) -> dict[str, Any]:
     """How a policy is asked that a bundle names a server of; empty where nobody may ask that."""
     if candidate.served_at not in servers:
         return {}
-    return {"model": candidate.served_model, "url": candidate.served_at}
+    return {
+        "model": candidate.served_model,
+        "url": candidate.served_at,
+        # As its other answers were asked for.
+        "extras": not candidate.served_plainly,
+    }
 
 
 def _require_runnable(
@@ -434,10 +448,23 @@ def _certified(
             "certificate": _kept_tests(bundle, certificate, same),
             "traits": tuple(_trait(t, rewards) for t in manifest.traits),
             # Both compare with the members.
-            "reward_audit": manifest.reward_audit if same else None,
+            "reward_audit": _kept_audit(manifest, old, same, progress),
             "interpolation": manifest.interpolation if same else None,
         }
     )
+
+
+def _kept_audit(
+    manifest: Manifest, old: list[str], same_members: bool, progress: Progress
+) -> RewardAudit | None:
+    """The audit where it still says something: of the same members, or that rewards are fooled."""
+    audit = manifest.reward_audit
+    if audit is None or same_members:
+        return audit
+    progress.note(
+        "The reward audit compared with the members of before; run palm rewards audit again."
+    )
+    return None if audit.passes else audit.model_copy(update={"against": tuple(old)})
 
 
 def _without_old_scores(manifest: Manifest) -> Manifest:

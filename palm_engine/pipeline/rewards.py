@@ -142,6 +142,17 @@ class TraitRewards:
             )
         return scored
 
+    def scores_by(
+        self,
+        reward: Reward,
+        prompts: Sequence[str],
+        answers: Sequence[str],
+        tokens: Sequence[int],
+        progress: Callable[[float], None] = lambda _: None,
+    ) -> Floats:
+        """Scores by one reward, a trait's or a second judge, shape (n,); kept as all others."""
+        return self._scores(reward, list(prompts), list(answers), list(tokens), progress)
+
     def score_texts(
         self, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]
     ) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +78,7 @@ def train(task: TrainTask) -> TrainingReport:
     if task.online is not None:
         online = task.online
         rewards = TraitRewards.of(online.config, online.project)
-        return train_grpo(
+        report = train_grpo(
             base.model,
             base.tokenizer,
             online.prompts,
@@ -92,6 +92,7 @@ def train(task: TrainTask) -> TrainingReport:
             progress,
             mark=task.mark,
         )
+        return replace(report, spent=tuple(rewards.spent()))
     return train_adapter(
         base.model, base.tokenizer, task.pairs, *common, start=task.start, mark=task.mark
     )

@@ -43,6 +43,14 @@ class Classifier:
         how: str = settings.activation
         if how == "range":
             how = f"logit from {settings.low:g} to {settings.high:g}"
+        self.hint = (
+            ""
+            if how == settings.activation
+            else (
+                f" (0 at the logit {settings.low:g}, 1 at {settings.high:g}: widen the range, or"
+                " take sigmoid)"
+            )
+        )
         self.normalisation = ("1 - " if settings.invert else "") + how
         self.card = {
             "model": settings.model,
@@ -75,7 +83,8 @@ class Classifier:
         elif s.activation == "sigmoid":
             scores = expit(logits[:, self._logit])
         else:
-            scores = np.clip((logits[:, self._logit] - s.low) / (s.high - s.low), 0.0, 1.0)
+            # A logit beyond the range is refused with its row by whoever asks, never clipped.
+            scores = (logits[:, self._logit] - s.low) / (s.high - s.low)
         return np.asarray(1.0 - scores if s.invert else scores)
 
     def _texts(

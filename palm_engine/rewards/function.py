@@ -7,7 +7,8 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from inspect import Parameter, signature
 from pathlib import Path
 from types import ModuleType
@@ -41,10 +42,15 @@ class FunctionReward:
             raise ConfigError(
                 f"reward {settings.entry!r}: {module.__file__} has no function {name}"
             )
+        self._project = project.resolve()
         self._function: Callable[..., Any] = function
         self._with_tokens = _positional(function) >= 3
         # Of whole files: what the function calls there changes scores too.
-        files = sorted(_files(Path(module.__file__), project)) if module.__file__ else []
+        files = (
+            sorted(_files(Path(module.__file__), _roots(module, project)))
+            if module.__file__
+            else []
+        )
         source = b"".join(file.read_bytes() for file in files)
         self.fingerprint = hashlib.sha256(settings.entry.encode() + source).hexdigest()
         self.card = {
@@ -58,7 +64,8 @@ class FunctionReward:
     ) -> Floats:
         """What the function returns, shape (n,)."""
         given = (list(prompts), list(answers), list(tokens))
-        found = self._function(*given[: 3 if self._with_tokens else 2])
+        with _found_first(self._project):
+            found = self._function(*given[: 3 if self._with_tokens else 2])
         return np.asarray(found, dtype=float)
 
 
@@ -67,40 +74,99 @@ def _positional(function: Callable[..., Any]) -> int:
     return sum(p.kind in kinds for p in signature(function).parameters.values())
 
 
-def _files(file: Path, project: Path, known: frozenset[Path] = frozenset()) -> set[Path]:
-    """A module's file and those of the project that it imports, and those that they import."""
+def _roots(module: ModuleType, project: Path) -> dict[str, Path]:
+    """Where modules that change a score lie, by how their names begin.
+
+    That is the project, and the package that the function is in: all else is somebody else's, and
+    has versions.
+    """
+    roots = {"": project.resolve()}
+    if module.__file__ is not None:
+        file = Path(module.__file__).resolve()
+        depth = module.__name__.count(".") + (file.stem == "__init__")
+        roots[module.__name__.partition(".")[0]] = file.parents[depth]
+    return roots
+
+
+def _files(file: Path, roots: dict[str, Path], known: frozenset[Path] = frozenset()) -> set[Path]:
+    """A module's file and those of `roots` that it imports, and those that they import."""
     found = {file, *known}
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError):  # a compiled module
         return found
-    names = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{a.name}" for a in node.names)}
-    for name in names:
-        place = project.joinpath(*name.split("."))
-        for used in (place.with_suffix(".py"), place / "__init__.py"):
-            if used.is_file() and used not in found:
-                found |= _files(used, project, frozenset(found))
+    for used in _imported(tree, file, roots):
+        if used.is_file() and used not in found:
+            found |= _files(used, roots, frozenset(found))
     return found
 
 
+def _imported(tree: ast.AST, file: Path, roots: dict[str, Path]) -> list[Path]:
+    """Files that may be what a module imports; most aren't there."""
+    places = []
+    for node in ast.walk(tree):
+        names: list[str] = []
+        level = 0
+        if isinstance(node, ast.Import):
+            names = [a.name for a in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            level = node.level
+            names = [module, *(f"{module}.{a.name}".lstrip(".") for a in node.names)]
+        for name in filter(None, names):
+            parts = name.split(".")
+            if level:
+                bases = [file.resolve().parents[level - 1]]
+            else:
+                bases = [root for top, root in roots.items() if top in ("", parts[0])]
+            places += [base.joinpath(*parts) for base in bases]
+    return [p for place in places for p in (place.with_suffix(".py"), place / "__init__.py")]
+
+
+@contextmanager
+def _found_first(project: Path) -> Iterator[None]:
+    """The project's own modules can be imported, and are found before all others.
+
+    Afterwards they are forgotten again: two projects may each have a `helpers.py`.
+    """
+    before = set(sys.modules)
+    sys.path.insert(0, str(project))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(project))
+        own = {n: m for n, m in sys.modules.items() if n not in before and _is_below(m, project)}
+        for name in own:
+            del sys.modules[name]
+        sys.modules.update({n: m for n, m in own.items() if _is_elsewhere(n)})
+
+
+def _is_below(module: ModuleType, project: Path) -> bool:
+    file = getattr(module, "__file__", None)
+    # A package without a file of its own has folders only.
+    places = [file] if file else list(getattr(module, "__path__", []))
+    return any(project in Path(place).resolve().parents for place in places)
+
+
+def _is_elsewhere(name: str) -> bool:
+    """Whether a module is found without the project, as an installed one."""
+    try:
+        return importlib.util.find_spec(name.partition(".")[0]) is not None
+    except (ImportError, ValueError):
+        return False
+
+
 def _module(name: str, project: Path) -> ModuleType:
+    project = project.resolve()
     file = project.joinpath(*name.split(".")).with_suffix(".py")
     try:
-        if not file.is_file():
+        with _found_first(project):
+            other = sys.modules.get(name)
+            if file.is_file() and other is not None and other.__file__ != str(file):
+                del sys.modules[name]  # of another project
             return importlib.import_module(name)
-        # Under a name of its own: two projects may each have a `rewards.py`.
-        spec = importlib.util.spec_from_file_location(f"palm_reward_{abs(hash(file))}", file)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
     except Exception as error:  # whatever the user's module raises
         raise ConfigError(
             f"reward module {name!r}: can't be imported ({type(error).__name__}: {error}); it is"
             f" looked for as {file} and among installed packages"
         ) from error
-    return module

@@ -94,7 +94,7 @@ def scores_of(
         row = int(np.argmax(bad))
         raise InvalidInputError(
             f"reward {reward.name!r}, row {row}: score {found[row]} for the answer"
-            f" {answers[row][:60]!r}; scores are in [0, 1]"
+            f" {answers[row][:60]!r}; scores are in [0, 1]{getattr(reward, 'hint', '')}"
         )
     return np.asarray(np.clip(found, 0.0, 1.0))
 

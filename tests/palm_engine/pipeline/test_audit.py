@@ -207,6 +207,9 @@ def test_the_command_records_shows_and_fails(
     assert audited(True).manifest.reward_audit is None
     good = run(["rewards", "audit", str(bundle.folder)])
     assert good.exit_code == 0, good.output
+    # Repeated, it asks no reward again: a judge would be paid twice.
+    monkeypatch.setattr(WordReward, "score", None)
+    assert run(["rewards", "audit", str(bundle.folder)]).exit_code == 0
 
 
 AUDITED = """

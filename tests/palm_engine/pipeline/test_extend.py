@@ -12,11 +12,13 @@ import pytest
 from typer.testing import CliRunner
 
 from palm_engine.bundle.folder import Bundle, read_bundle
-from palm_engine.bundle.schema import Agreement, Reading
+from palm_engine.bundle.schema import Agreement, Attack, Reading, RewardAudit
 from palm_engine.bundle.writing import rewrite_manifest
 from palm_engine.cli.main import app
+from palm_engine.cli.terminal import certificate_lines
 from palm_engine.errors import BundleError
 from palm_engine.geometry.gap import worst_gap
+from palm_engine.pipeline.further_traits import FurtherTrait, with_traits
 from palm_engine.rewards import get_reward
 from palm_engine.rewards.interface import fingerprint_of
 from palm_engine.serving.export_vllm import export_vllm
@@ -278,9 +280,14 @@ def test_a_trait_that_is_added_scores_what_is_there(bundle: Bundle, tmp_path: Pa
     assert longer.points == pytest.approx(certify.mean(axis=0), abs=1e-6)
     info = longer.manifest.traits[-1]
     assert (info.reward, info.reward_sha256) == ("length", fingerprint_of(length))
-    own = bundle.candidate("c").weights
-    assert own is not None
-    assert longer.candidate("c").weights == own | {"short": 0.0}, "it was trained without"
+    weights = dict.fromkeys(bundle.traits, 1 / 3)
+    trained = bundle.candidate("c").model_copy(update={"weights": weights})
+    further = with_traits(
+        bundle.manifest.model_copy(update={"candidates": (trained,)}),
+        [FurtherTrait("short", "length")],
+        bundle.most_tokens,
+    )
+    assert further.candidates[0].weights == weights | {"short": 0.0}, "it was trained without"
     # Once more, and it costs nothing.
     assert run("evaluate", out)[0] == 0
     assert not Letters.asked
@@ -353,6 +360,61 @@ def test_a_soup_without_its_adapter_is_made_again_to_answer_and_where_it_is_a_me
     assert {"more-choose", "more-certify"} <= set(answered["prompt_id"])
     # It is a member, so it can answer live.
     assert (after.adapter_folder("half") / "adapter_model.safetensors").read_bytes() == before
+
+
+def test_a_server_is_asked_again_as_it_was_asked_before(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = ["prompt_id,kind,split,text"]
+    rows += [f"more-{s},any,{s},More {s}?" for s in ("choose", "certify")]
+    (tmp_path / "more.csv").write_text("\n".join(rows))
+    monkeypatch.setenv("MY_KEY", "secret")
+
+    def refuse(body: dict[str, Any]) -> str | None:
+        return "unknown field top_k" if "top_k" in body else None
+
+    with fake_server(["big"], reply=lambda body: "zzz", refuse=refuse) as (url, asked):
+        code, output = run("add", bundle.folder, "--name", "far", "--url", url, "--model", "big")
+        assert code != 0
+        assert "--no-extras" in output
+        options = ("--no-extras", "--key-variable", "MY_KEY", "--keep-members")
+        made = added(bundle, "far", "--url", url, "--model", "big", *options)
+        assert made.candidate("far").served_plainly
+        before = len(asked)
+        more = ("evaluate", made.folder, "--prompts", tmp_path / "more.csv", "--keep-members")
+        code, output = run(*more, "--server", url, "--key-variable", "MY_KEY")
+        assert code == 0, output
+    assert len(asked) > before
+    assert not any("top_k" in body for body in asked[before:])
+
+
+def test_rewards_that_can_be_fooled_stay_so_when_the_members_change(bundle: Bundle) -> None:
+    attack = Attack(
+        kind="constant",
+        tried=9,
+        lead=0.4,
+        at_weights=dict(zip(bundle.traits, (1.0, 0.0, 0.0), strict=True)),
+        share=0.5,
+        example="Yes.",
+    )
+    audit = RewardAudit(split="certify", prompts=3, seed=0, attacks=(attack,), shuffled_share=None)
+    fooled = bundle.manifest.model_copy(update={"reward_audit": audit})
+    rewrite_manifest(bundle, fooled)
+    code, output = run("add", bundle.folder, "--name", "mine", "--system", "Hm.", "--k", 1)
+    assert code == 0, output
+    after = read_bundle(bundle.folder)
+    assert len(after.members) == 1
+    kept = after.manifest.reward_audit
+    assert kept is not None
+    assert kept.against == ("a", "b", "c")
+    assert "run palm rewards audit again" in " ".join(output.split())
+    assert certificate_lines(after)[0].startswith("These rewards can be fooled")
+    assert "ahead of every member of before by 0.400" in certificate_lines(after)[0]
+    # One that passed tells nothing of other members.
+    passed = audit.model_copy(update={"attacks": (attack.model_copy(update={"lead": 0.0}),)})
+    rewrite_manifest(after, after.manifest.model_copy(update={"reward_audit": passed}))
+    assert run("add", bundle.folder, "--name", "two", "--system", "Oh.", "--k", 2)[0] == 0
+    assert read_bundle(bundle.folder).manifest.reward_audit is None
 
 
 def test_a_policy_on_a_server_is_asked_again_only_where_that_is_allowed(

@@ -10,7 +10,7 @@ import pytest
 
 from palm_engine.errors import ConfigError, InvalidInputError, ModelSourceError
 from palm_engine.rewards import make_reward
-from palm_engine.rewards.interface import fingerprint_of
+from palm_engine.rewards.interface import fingerprint_of, scores_of
 from palm_engine.rewards.settings import ClassifierSettings
 from tests.support.fakes import tiny_base, tiny_classifier
 
@@ -46,11 +46,16 @@ def test_pairs_are_scored_by_the_models_own_logits(tmp_path: Path, batch_size: i
     assert sigmoid.score(*given) == pytest.approx(
         [1 / (1 + np.exp(-x[2])) for x in logits], abs=1e-5
     )
-    low, high = -0.05, 0.3
+    low, high = min(x[0] for x in logits) - 0.1, max(x[0] for x in logits) + 0.2
     ranged = reward(folder, label="fine", activation="range", low=low, high=high)
-    assert ranged.score(*given) == pytest.approx(
-        [np.clip((x[0] - low) / (high - low), 0, 1) for x in logits], abs=1e-4
+    assert scores_of(ranged, *given) == pytest.approx(
+        [(x[0] - low) / (high - low) for x in logits], abs=1e-4
     )
+    # What is beyond the range is refused with its row, not clipped.
+    order = np.argsort([x[0] for x in logits])
+    narrow = reward(folder, label="fine", activation="range", low=low, high=logits[order[1]][0])
+    with pytest.raises(InvalidInputError, match=rf"row {order[2]}: score 1\..*widen the range"):
+        scores_of(narrow, *given)
 
 
 def test_templates_are_filled_without_reading_braces_in_texts(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -216,6 +217,63 @@ def test_a_function_of_ones_own(tmp_path: Path) -> None:
         spec(kind="function", entry="mine.rewards:long_words"), tmp_path / "other"
     )
     assert fingerprint_of(changed) != before
+
+
+F = "def f(prompts, answers):\n"
+OWN = {
+    "plain": f"import helpers\n\n{F}    return [helpers.g()] * len(answers)\n",
+    "late": f"{F}    from helpers import g\n    return [g()] * len(answers)\n",
+    "relative": f"from .near import g\n\n{F}    return [g()] * len(answers)\n",
+}
+
+
+def project(folder: Path, kind: str, value: float) -> Path:
+    """A project whose reward calls a helper that gives a value."""
+    helper = f"def g():\n    return {value}\n"
+    place = folder / "kit" if kind == "relative" else folder
+    place.mkdir(parents=True)
+    (place / "own.py").write_text(OWN[kind])
+    (place / ("near.py" if kind == "relative" else "helpers.py")).write_text(helper)
+    return folder
+
+
+@pytest.mark.parametrize("kind", sorted(OWN))
+def test_a_function_calls_what_its_project_holds(tmp_path: Path, kind: str) -> None:
+    entry = spec(kind="function", entry="kit.own:f" if kind == "relative" else "own:f")
+    made = {
+        value: make_reward(entry, project(tmp_path / str(value), kind, value))
+        for value in (0.25, 0.75)
+    }
+    # Each project's own helper, though both are called alike; asked again in any order.
+    for value in (0.25, 0.75, 0.25):
+        assert made[value].score(["p"], ["a"], [1]).tolist() == [value]
+    marks = {fingerprint_of(reward) for reward in made.values()}
+    assert len(marks) == 2, "what the helper gives is part of the reward"
+    assert not {"own", "helpers", "kit"} & set(sys.modules)
+    assert not any(str(tmp_path) in entry for entry in sys.path)
+
+
+def test_an_installed_functions_package_is_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marks = []
+    for value in (0.5, 0.9):
+        site = tmp_path / f"site-{value}"
+        (site / "acme_rewards").mkdir(parents=True)
+        (site / "acme_rewards" / "__init__.py").write_text("")
+        (site / "acme_rewards" / "own.py").write_text(
+            "from acme_rewards.helpers import g\n\ndef f(prompts, answers):\n    return [g()]\n"
+        )
+        (site / "acme_rewards" / "helpers.py").write_text(f"def g():\n    return {value}\n")
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(str(site))
+            for name in [n for n in sys.modules if n.startswith("acme_rewards")]:
+                patch.delitem(sys.modules, name)
+            entry = spec(kind="function", entry="acme_rewards.own:f")
+            made = make_reward(entry, tmp_path / f"project-{value}")
+            assert made.score(["p"], ["a"], [1]).tolist() == [value]
+            marks.append(fingerprint_of(made))
+    assert marks[0] != marks[1]
 
 
 @pytest.mark.parametrize(
