@@ -1,17 +1,23 @@
-"""The configuration reference of the documentation leaves nothing out."""
+"""The documentation is true: its reference leaves nothing out, its commands exist."""
 
 from __future__ import annotations
 
 import importlib.util
+import re
+import shlex
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from typer.main import get_command
 
+from palm_engine.cli.main import app
 from palm_engine.pipeline.config import BuildConfig
 
-PLACE = Path(__file__).resolve().parents[1] / "docs" / "hooks.py"
+ROOT = Path(__file__).resolve().parents[1]
+PLACE = ROOT / "docs" / "hooks.py"
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +57,36 @@ def test_every_field_of_every_table_is_in_the_reference(hooks: ModuleType) -> No
     for heading in ("[training.dpo]", "[training.grpo]", 'kind = "judge"', 'kind = "classifier"'):
         assert f"## `{heading}`" in text
     assert "no longer linear" in text, "what GDPO's normalisation changes"
+
+
+def commands() -> list[tuple[str, str]]:
+    """Every `palm ...` line of the README and the documentation, with its page."""
+    found = []
+    for page in [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        text = page.read_text(encoding="utf-8")
+        blocks = re.findall(r"```[a-z]*\n(.*?)```", text, re.DOTALL)
+        lines = [line.strip() for block in blocks for line in block.splitlines()]
+        lines += re.findall(r"`(palm [^`\n]+)`", text)
+        whole = [line.removeprefix("$ ").removeprefix(".venv/bin/") for line in lines]
+        found += [(page.name, line) for line in whole if line.startswith("palm ")]
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize(("page", "line"), commands())
+def test_every_command_that_is_shown_exists_with_its_options(page: str, line: str) -> None:
+    group: Any = get_command(app)
+    words = shlex.split(line.partition("   #")[0], comments=True)[1:]
+    # palm push|pull stands for both.
+    names = words[:1]
+    while words and hasattr(group, "commands"):
+        names = words.pop(0).split("|")
+        for name in names:
+            if name.startswith("-"):
+                return
+            assert name in group.commands, f"{page}: {line}: no command {name}"
+        group = group.commands[names[0]]
+    known = {option for p in group.params for option in (*p.opts, *p.secondary_opts)}
+    for word in words:
+        option = word.partition("=")[0]
+        if option.startswith("--"):
+            assert option in known | {"--help"}, f"{page}: {line}: no option {option}"

@@ -97,6 +97,15 @@ def test_one_who_cheats_is_named_wherever_portfolios_are_compared(palm, tmp_path
         assert found["warnings"] == {"same": "gives the same answer to every prompt"}
 
 
+def test_what_is_dropped_for_missing_cells_is_said(palm, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "holes.csv").write_text("policy,x,y\na,.1,.9\nb,,.5\nc,.5,\nd,.9,.1\n")
+    command = ("import", tmp_path / "holes.csv", "--out", tmp_path / "p" / "holes")
+    code, out = palm(*command, "--missing", "drop-policy")
+    assert code == 0, out
+    assert "Dropped for missing cells: 2 policies." in out
+    assert read_bundle(tmp_path / "p" / "holes").policies == ["a", "d"]
+
+
 def test_select_prints_one_object_with_the_promised_fields(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
     code, out = palm("select", table, "--delta", "0.05", "--slack", "0", "--json")
     output = json.loads(out)

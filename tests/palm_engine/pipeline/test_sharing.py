@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from palm_engine.bundle.folder import Bundle, read_bundle
+from palm_engine.bundle.schema import Attack, RewardAudit
 from palm_engine.cli.main import app
 from palm_engine.pipeline.sharing import model_card
 from tests.support.fakes import tiny_bundle
@@ -19,6 +20,8 @@ from tests.support.hub import Hub as ReadHub
 from tests.support.hub import serving
 
 pytest.importorskip("huggingface_hub")
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Hub(ReadHub):
@@ -131,3 +134,28 @@ def test_the_card_says_what_the_certificate_says_and_texts_stay_texts(bundle: Bu
     code, output = run("push", bundle.folder, "me/mine", "--card")
     assert code == 0
     assert "library_name: peft" in output
+    # A certified bundle promises its bound; rewards that can be fooled come before that.
+    demo = read_bundle(ROOT / "portfolios" / "demo")
+    certificate = demo.manifest.certificate
+    assert certificate is not None
+    card = model_card(demo, "me/demo")
+    bound = f"{certificate.additive.upper:.4f}"
+    assert bound in card[card.index("**Promise.**") :]
+    fooled = RewardAudit(
+        split="certify",
+        prompts=9,
+        seed=0,
+        attacks=(
+            Attack(
+                kind="constant",
+                tried=1,
+                lead=0.4,
+                at_weights={"safety": 0.0, "humor": 1.0, "brevity": 0.0},
+                share=0.3,
+                example="Yes.",
+            ),
+        ),
+    )
+    manifest = demo.manifest.model_copy(update={"reward_audit": fooled})
+    card = model_card(Bundle(demo.folder, manifest), "me/demo")
+    assert card.index("can be fooled") < card.index("**Promise.**")

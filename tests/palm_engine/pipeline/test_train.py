@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palm_engine.errors import ConfigError
+from palm_engine.errors import ConfigError, ModelSourceError
 from palm_engine.oracles.gibbs import GibbsOracle
+from palm_engine.pipeline.config import load_config
 from palm_engine.pipeline.train import draw_pairs, draw_preferences, policy_name
+from tests.support.builds import Recorder, edited, write_project
 
 TEXTS = {"a": "A?", "b": "B?"}
 
@@ -77,3 +81,23 @@ def test_preferences_are_of_answers_that_differ_enough() -> None:
         assert values[i, a] >= values[i, b] + 0.2
     with pytest.raises(ConfigError, match=r"training\.dpo\.margin"):
         draw_preferences(pool, rewards, 0.05, w, 4, 1.0, None, texts, 1)
+
+
+@pytest.mark.parametrize("method", ["dpo", "grpo"])
+def test_an_end_that_trl_would_not_teach_is_refused_before_anything_is_drawn(
+    tmp_path: Path, method: str
+) -> None:
+    pytest.importorskip("trl")
+    from transformers import AutoTokenizer
+
+    from palm_engine.pipeline.build import build
+
+    config = edited(write_project(tmp_path), ('"rwr"', f'"{method}"'))
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "base")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<turn>"]})
+    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}<turn>{% endfor %}"
+    tokenizer.save_pretrained(tmp_path / "base")
+    progress = Recorder()
+    with pytest.raises(ModelSourceError, match="eos_token"):
+        build(load_config(config), tmp_path, tmp_path / "out", progress)
+    assert not progress.stages
