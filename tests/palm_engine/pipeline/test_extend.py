@@ -293,6 +293,55 @@ def test_a_trait_that_is_added_scores_what_is_there(bundle: Bundle, tmp_path: Pa
     assert not Letters.asked
 
 
+def test_a_judge_on_a_server_scores_a_further_trait_once_and_its_cost_is_said(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    pytest.importorskip("openai")
+
+    def grade(body: dict[str, Any]) -> str:
+        return str(1 + len(body["messages"][-1]["content"]) % 10)
+
+    out = tmp_path / "portfolios" / "judged"
+    with fake_server(["grader"], reply=grade) as (url, asked):
+        (tmp_path / "judged.toml").write_text(
+            f"""
+name = "judged"
+title = "judged"
+base = "{tmp_path / "base"}"
+data = {{prompts = "none.csv"}}
+train = false
+
+[[traits]]
+name = "help"
+[traits.reward]
+kind = "judge"
+url = "{url}"
+model = "grader"
+rubric = "How helpful is it?"
+price_in = 10
+
+[[traits]]
+name = "short"
+reward = "length"
+"""
+        )
+        judged = ("--rewards", tmp_path / "judged.toml", "--trait", "help")
+        code, output = run("evaluate", bundle.folder, *judged, "--out", out)
+        assert code == 0, output
+        texts = {(r.prompt_id, r.text) for r in bundle.samples.itertuples()}
+        assert len(asked) == len(texts)
+        assert f"{100 * len(texts):,} tokens read" in " ".join(output.split())
+        assert "at its price" in " ".join(output.split())
+        # Scored once; what is there costs nothing more.
+        code, output = run("evaluate", out, "--rewards", tmp_path / "judged.toml")
+        assert code == 0, output
+        assert len(asked) == len(texts)
+    made = read_bundle(out)
+    assert made.traits == [*bundle.traits, "help"]
+    assert made.manifest.traits[-1].card is not None
+    assert made.samples["help"].between(0, 1).all()
+
+
 def test_what_cannot_be_added_as_a_trait_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     out = tmp_path / "new"
     first = bundle.traits[0]
