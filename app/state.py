@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,9 @@ MOST_ASKED = 50
 # Keys of the session; those of one bundle are followed by its name.
 _BUNDLE = "bundle"
 _ROOT = "portfolios_root"
-_RESTORED = "restored_from_url"
+_WRITTEN = "written_url"
+# So long a browser may still tell the address of before.
+MOMENT = 1.0
 _SESSION = "session"
 _RAW = "raw"
 _SIZE = "size"
@@ -280,14 +283,23 @@ def weights(bundle: Bundle) -> NDArray[np.float64]:
 
 
 def restore_from_url(names: Sequence[str]) -> None:
-    """Once per session: open the view that the address names, as far as it makes sense."""
-    if st.session_state.get(_RESTORED):
-        return
-    st.session_state[_RESTORED] = True
+    """Open the view that the address names, as far as it makes sense.
+
+    Once per session, and again where the address is another than was written last: Back, Forward,
+    or an address that was typed. Weights alone are the browser's own.
+    """
     query = st.query_params.to_dict()
+    written: Written | None = st.session_state.get(_WRITTEN)
+    if written is not None and not written.is_left_by(query):
+        return
+    # Where Back led to, Forward may lead away from at once.
+    st.session_state[_WRITTEN] = Written({} if written is None else _view(query), {}, 0.0)
     name = query.get("portfolio", names[0] if names else "")
     if name not in names:
         return
+    if written is not None and st.session_state.get(_BUNDLE) == name:
+        for kept in (_SIZE, _MEMBERS):
+            st.session_state.pop(_key(kept, name), None)
     st.session_state[_BUNDLE] = name
     with suppress(ValueError):
         raw = [float(x) for x in query.get("w", "").split("-")]
@@ -323,6 +335,36 @@ def write_url(bundle: Bundle) -> None:
     now = st.query_params.to_dict()
     if "w" not in now or now | {"w": raw} != wanted:
         st.query_params.from_dict(wanted)
+    before: Written | None = st.session_state.get(_WRITTEN)
+    if before is None or before.view != _view(wanted):
+        last = {} if before is None else before.view
+        st.session_state[_WRITTEN] = Written(_view(wanted), last, time.monotonic())
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was put into the address last.
+
+    Attributes:
+        view: what it says besides the weights.
+        before: the view before that, which a browser may still tell for a moment.
+        at: time.monotonic() when it was written.
+    """
+
+    view: dict[str, str]
+    before: dict[str, str]
+    at: float
+
+    def is_left_by(self, query: Mapping[str, str]) -> bool:
+        """Whether an address is another view: Back, Forward, or one that was typed."""
+        now = _view(query)
+        if not self.view or "portfolio" not in now or now == self.view:
+            return False
+        return now != self.before or time.monotonic() - self.at > MOMENT
+
+
+def _view(query: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in query.items() if name != "w"}
 
 
 def chosen_size(bundle: Bundle) -> int | None:

@@ -45,7 +45,7 @@ def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
     with st.container(border=True):
         st.html(fill("promise.html", promise=told))
         tolerance = state.tolerance(bundle)
-        st.plotly_chart(
+        figure.draw(
             charts.interval(told, tolerance),
             key=f"interval.{bundle.folder.name}",
             alt="Worst gap, its bound, and the best single model's worst gap",

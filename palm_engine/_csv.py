@@ -1,4 +1,7 @@
-"""CSV files as text cells, read whole or refused: no cell is shifted or left out in silence."""
+"""CSV files: read whole or refused, as text cells, and written so that no cell is run.
+
+No cell is shifted or left out in silence.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,21 @@ import pandas as pd
 from palm_engine._json import read_text, reason
 
 MOST_BYTES = 2_000_000_000
+# A cell that begins so is a formula to a spreadsheet.
+RISKY = ("=", "+", "-", "@", "\t", "\r")
+
+
+def csv_text(frame: pd.DataFrame) -> str:
+    """CSV in which no text begins like a formula, which a spreadsheet would run.
+
+    Such cells get a leading '.
+    """
+    safe = frame.rename(columns=lambda c: _safe(str(c)))
+    return safe.map(lambda cell: _safe(cell) if isinstance(cell, str) else cell).to_csv(index=False)
+
+
+def _safe(text: str) -> str:
+    return f"'{text}" if text.startswith(RISKY) else text
 
 
 def read_cells(source: Path | io.StringIO, separator: str = ",", types: Any = str) -> pd.DataFrame:

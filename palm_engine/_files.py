@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import uuid
@@ -25,7 +26,11 @@ def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it at the end of the block.
 
     On an error it is removed, and the old file stays.
+
+    Raises:
+        OSError: it could not be written, or `path` is a link, which would be lost.
     """
+    _require_no_link(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = _beside(path)
     try:
@@ -45,8 +50,10 @@ def whole_folder(folder: Path, previous: Path | None = None) -> Iterator[Path]:
     once the new one is in its place, or kept as `previous`, in the place of an earlier one.
 
     Raises:
-        OSError: the new folder could not be put in its place.
+        OSError: the new folder could not be put in its place, or that is a link, which would be
+            lost.
     """
+    _require_no_link(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = _beside(folder)
     part.mkdir()
@@ -71,6 +78,12 @@ def whole_folder(folder: Path, previous: Path | None = None) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _require_no_link(path: Path) -> None:
+    if path.is_symlink():
+        why = "is a link, which would be replaced; name what it leads to"
+        raise OSError(errno.ELOOP, why, str(path))
 
 
 def _beside(path: Path) -> Path:

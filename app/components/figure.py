@@ -14,22 +14,16 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from app.plain import inert_figure
+from palm_engine._csv import csv_text
+
 SCRIPT = Path(__file__).resolve().parent / "browser" / "save.js"
 _save = st.components.v2.component("palm_atlas.save", js=SCRIPT.read_text(encoding="utf-8"))
-RISKY = ("=", "+", "-", "@", "\t", "\r")
 
 
-def csv_text(frame: pd.DataFrame) -> str:
-    """CSV in which no text begins like a formula, which a spreadsheet would run.
-
-    Such cells get a leading '.
-    """
-    safe = frame.rename(columns=lambda c: _safe(str(c)))
-    return safe.map(lambda cell: _safe(cell) if isinstance(cell, str) else cell).to_csv(index=False)
-
-
-def _safe(text: str) -> str:
-    return f"'{text}" if text.startswith(RISKY) else text
+def draw(figure: go.Figure, **more: Any) -> Any:
+    """Draw a figure with names of bundles and users in it; as st.plotly_chart, which this calls."""
+    return st.plotly_chart(inert_figure(figure), **more)
 
 
 def show(
@@ -39,7 +33,7 @@ def show(
 
     `name` is the files' name.
     """
-    event = st.plotly_chart(
+    event = draw(
         figure,
         key=key,
         alt=alt,

@@ -15,6 +15,7 @@ import streamlit as st
 from app import cache, charts, state
 from app.colours import colours_of
 from app.components import figure
+from palm_engine._csv import csv_text
 from palm_engine.analysis.finding import Questions
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import InvalidInputError
@@ -164,7 +165,7 @@ def _steps(
         log = [Answered(a.question, a.outcome) for a in answers]
         export.download_button(
             "My answers as CSV",
-            lambda: figure.csv_text(asked.log(log).assign(said=[a.said for a in answers])),
+            lambda: csv_text(asked.log(log).assign(said=[a.said for a in answers])),
             f"{bundle.manifest.name}-my-answers.csv",
             "text/csv",
             on_click="ignore",
@@ -177,14 +178,14 @@ def _known(bundle: Bundle, portfolio: state.Portfolio, finding: Finding, key: st
     names = [bundle.labels[i] for i in portfolio.rows]
     left, right = st.columns([3, 2])
     with left:
-        st.plotly_chart(
+        figure.draw(
             _cloud(bundle, portfolio, finding),
             key=f"find.cloud.{key}",
             alt="Weights that agree with your answers, coloured by the member picked there",
             config={"displayModeBar": False},
         )
     with right:
-        st.plotly_chart(
+        figure.draw(
             charts.chances(
                 names, finding.probabilities.tolist(), colours_of(bundle, portfolio.rows)
             ),

@@ -8,6 +8,7 @@ from typing import cast
 import streamlit as st
 
 from app import charts
+from app.components import figure
 from app.plain import inert
 from palm_engine.analysis.normalisation import scaling_info
 from palm_engine.bundle.names import NAME_RULE, is_name
@@ -151,7 +152,7 @@ def _trait(file: TableFile, column: str, key: str, sign: Decimal, taken: list[st
                 st.warning("This normalisation doesn't fit the column.")
                 st.text(str(error))
                 st.stop()
-            st.plotly_chart(
+            figure.draw(
                 charts.scaling(scaling_info(read.values, scaled.rewards)),
                 key=f"{key}.picture.{column}",
                 config={"displayModeBar": False},

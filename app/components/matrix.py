@@ -12,6 +12,7 @@ import streamlit as st
 from app import charts, settings, state
 from app.colours import colours_of
 from app.components import answers, figure
+from palm_engine._csv import csv_text
 from palm_engine.analysis.matrix import AnswerMatrix, answer_matrix
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.pick import pick_info
@@ -154,7 +155,7 @@ def _shade(value: float, low: float, high: float) -> str:
 
 def _wins(bundle: Bundle, made: AnswerMatrix) -> None:
     rows = [bundle.row(p) for p in made.policies]
-    st.plotly_chart(
+    figure.draw(
         charts.usage_bars(
             _columns(bundle, made.policies), made.wins.tolist(), colours_of(bundle, rows)
         ).update_layout(title="Whose answer is best for you, by share of these prompts"),
@@ -241,7 +242,7 @@ def _downloads(bundle: Bundle, policies: Sequence[str], texts: pd.Series[str]) -
     name = f"{bundle.manifest.name}-answers"
     left.download_button(
         "These answers as CSV",
-        lambda: figure.csv_text(frame().astype({"policy": str, "prompt_id": str})),
+        lambda: csv_text(frame().astype({"policy": str, "prompt_id": str})),
         f"{name}.csv",
         "text/csv",
         icon=":material/download:",

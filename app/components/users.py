@@ -51,7 +51,7 @@ def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
     drawn = _drawn(users)
     left, right = st.columns([3, 2])
     with left:
-        event = st.plotly_chart(
+        event = figure.draw(
             charts.users(users.weights[drawn], everybody.gaps[drawn], bundle.traits, tolerance),
             key=f"cloud.{bundle.folder.name}",
             alt="Users by their weights, coloured by what they lose",

@@ -84,7 +84,8 @@ def write_bundle(
         replace: take the place of a bundle that holds more, and keep that one beside it.
 
     Raises:
-        BundleError: it would replace a bundle that holds more (see `check_target`).
+        BundleError: it would replace a bundle that holds more (see `check_target`), or something
+            that is no bundle lies where that one is kept.
     """
     keeps = [
         what
@@ -94,6 +95,11 @@ def write_bundle(
         if there
     ]
     check_target(folder, keeps, replace)
+    kept = previous(folder)
+    if replace and kept.exists() and not (kept / MANIFEST_FILE).is_file():
+        raise BundleError(
+            f"{kept}: is no bundle, and the one that is replaced is kept there; move it away"
+        )
     with whole_folder(folder, previous(folder) if replace else None) as part:
         for name, frame in tables.items():
             frame.to_parquet(part / f"{name}.parquet", index=False, compression="zstd")

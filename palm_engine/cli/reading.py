@@ -8,7 +8,8 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from palm_engine._csv import read_cells
+from palm_engine._csv import csv_text, read_cells
+from palm_engine._files import whole_folder, write_whole
 from palm_engine.cli.console import console, write
 from palm_engine.errors import InvalidInputError
 
@@ -49,11 +50,12 @@ def sheets(
     if out.exists() and any(out.iterdir()):
         raise InvalidInputError(f"{out}: isn't empty; sheets that were read would be lost")
     drawn = reading_sheets(read_bundle(bundle), prompts, seed)
-    out.mkdir(parents=True, exist_ok=True)
     tables = (drawn.answers, drawn.pairs, drawn.answers_key, drawn.pairs_key)
-    for name, table in zip(FILES, tables, strict=True):
-        table.to_csv(out / name, index=False)
-    (out / "how-to-read.txt").write_text(HOW_TO, encoding="utf-8")
+    with whole_folder(out) as part:
+        for name, table in zip(FILES, tables, strict=True):
+            # Read in spreadsheets, and the texts are a model's.
+            write_whole(part / name, csv_text(table))
+        write_whole(part / "how-to-read.txt", HOW_TO)
     write(
         f"Wrote {len(drawn.answers)} answers and {len(drawn.pairs)} pairs to {out}. Fill in"
         f" answers.csv and pairs.csv (how-to-read.txt), then: palm reading record {bundle} {out}"

@@ -79,6 +79,44 @@ def test_clicking_a_point_of_the_curve_changes_explore(page: Any, url: str) -> N
     wait_for(page, "2 members: best 2 of 7 candidates")
 
 
+def test_back_leaves_a_page_at_once_and_takes_a_choice_back(page: Any, url: str) -> None:
+    open_panel(page, f"{url}/?w=90-10-20")
+    page.get_by_role("link", name="Guarantee").first.click()
+    until(page.get_by_role("heading", name=PAGES["guarantee"]))
+    page.wait_for_function("location.search.includes('portfolio=')", timeout=20_000)
+    page.go_back()
+    until(page.locator("svg.map .puck"))
+    page.get_by_role("link", name="Trade-off").first.click()
+    until(page.get_by_role("heading", name=PAGES["tradeoff"]))
+    page.wait_for_function("location.search.includes('portfolio=')", timeout=20_000)
+    page.wait_for_timeout(1_500)
+    for size in (2, 4):
+        page.get_by_text(f"{size} members", exact=True).first.click()
+        page.wait_for_function(f"location.search.includes('k={size}')", timeout=20_000)
+        page.wait_for_timeout(1_500)
+
+    def chosen() -> str:
+        return page.get_by_role("radio", checked=True).filter(has_text="member").first.inner_text()
+
+    page.go_back()
+    page.wait_for_function("location.search.includes('k=2')", timeout=20_000)
+    page.get_by_role("radio", name="2 members").and_(page.locator("[aria-checked=true]")).wait_for(
+        timeout=20_000
+    )
+    assert "2 members" in chosen()
+    page.go_forward()
+    page.get_by_role("radio", name="4 members").and_(page.locator("[aria-checked=true]")).wait_for(
+        timeout=20_000
+    )
+    page.go_back()
+    page.go_back()
+    page.wait_for_function("!location.search.includes('k=')", timeout=20_000)
+    until(page.get_by_role("heading", name=PAGES["tradeoff"]))
+    page.go_back()
+    until(page.locator("svg.map .puck"))
+    assert "w=90-10-20" in page.url
+
+
 def test_the_crosshair_is_shared_between_explore_and_coverage(page: Any, url: str) -> None:
     open_panel(page, url)
     page.get_by_role("button", name="All humor").click()

@@ -70,3 +70,18 @@ def test_a_cut_folder_leaves_the_old_one(tmp_path: Path) -> None:
     with whole_folder(folder) as part:
         (part / "y").write_text("new")
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["demo", "y"]
+
+
+def test_a_link_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("mine")
+    (tmp_path / "file").symlink_to(tmp_path / "real")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "folder").symlink_to(tmp_path / "home")
+    with pytest.raises(OSError, match="is a link"):
+        write_whole(tmp_path / "file", "new")
+    with pytest.raises(OSError, match="is a link"), whole_folder(tmp_path / "folder"):
+        pass
+    assert (tmp_path / "real").read_text() == "mine"
+    assert (tmp_path / "file").is_symlink()
+    assert (tmp_path / "folder").is_symlink()
+    assert not list(tmp_path.glob(".*"))

@@ -13,9 +13,10 @@ import streamlit as st
 
 from app import cache, state
 from app.colours import colours_of
-from app.components import answers, figure
+from app.components import answers
 from app.components.live import model
 from app.errors import shows_errors
+from palm_engine._csv import csv_text
 from palm_engine._types import Floats
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import PalmError
@@ -324,7 +325,7 @@ def _shown(bundle: Bundle, portfolio: state.Portfolio, done: list[state.Asked]) 
     ]
     right.download_button(
         "Answers as CSV",
-        figure.csv_text(pd.DataFrame(table)),
+        csv_text(pd.DataFrame(table)),
         f"{bundle.manifest.name}-live.csv",
         "text/csv",
         on_click="ignore",

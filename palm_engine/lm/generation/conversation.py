@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -96,6 +97,7 @@ def _rendered(tokenizer: Any, system: str, prompt: str, answer: str | None = Non
         ValueError,
     )
 
+    _require_plain_arithmetic(getattr(tokenizer, "chat_template", ""))
     if getattr(tokenizer, "chat_template", "") is None:
         raise ModelSourceError(
             "the model has no chat template, so it isn't known how a question is put to it; choose"
@@ -114,6 +116,32 @@ def _rendered(tokenizer: Any, system: str, prompt: str, answer: str | None = Non
                 return str(tokenizer.apply_chat_template(joined, **options))
         except failures as error:
             raise ModelSourceError(f"the model's chat template fails: {error}") from error
+
+
+@lru_cache(maxsize=32)
+def _require_plain_arithmetic(template: Any) -> None:
+    """Refuse a template whose arithmetic alone could take all time or memory: no clock stops that.
+
+    Raises:
+        ModelSourceError: it takes powers, or multiplies by millions.
+    """
+    from jinja2 import Environment, TemplateSyntaxError
+
+    if not isinstance(template, str) or "*" not in template:
+        return
+    try:
+        found = Environment().lex(template)
+        tokens = [(kind, text) for _, kind, text in found if kind != "whitespace"]
+    except TemplateSyntaxError:
+        return  # said where it is compiled
+    for i, (kind, text) in enumerate(tokens):
+        beside = tokens[max(i - 1, 0) : i + 2]
+        large = any(k == "integer" and int(t.replace("_", ""), 0) > 10**6 for k, t in beside)
+        if kind == "operator" and (text == "**" or (text == "*" and large)):
+            raise ModelSourceError(
+                "the model's chat template takes powers or multiplies by millions, which no"
+                " template needs and nothing could stop; give another (template.text)"
+            )
 
 
 @contextmanager

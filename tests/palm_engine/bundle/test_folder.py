@@ -196,6 +196,11 @@ def test_a_replaced_bundle_is_kept_until_the_next(tmp_path: Path) -> None:
     (tmp_path / "documents" / "thesis.txt").write_text("years of work")
     with pytest.raises(BundleError, match="isn't a bundle"):
         write_bundle(tmp_path / "documents", poorer, {}, replace=True)
+    (tmp_path / "demo.previous" / "portfolio.json").unlink()
+    (tmp_path / "demo.previous" / "thesis.txt").write_text("years of work")
+    with pytest.raises(BundleError, match=r"demo\.previous: is no bundle.*move it away"):
+        write_bundle(folder, poorer, {}, replace=True)
+    assert (tmp_path / "demo.previous" / "thesis.txt").is_file()
 
 
 def test_another_manifest_is_checked_before_it_takes_the_place_of_one(tmp_path: Path) -> None:
