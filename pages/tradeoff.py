@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pandas as pd
 import streamlit as st
@@ -14,13 +14,13 @@ from app.components.header import open_bundle
 from app.components.hosting_cost import cost_panel
 from app.components.rivals import interpolation_panel
 from app.components.sizes import decide, pick_size
-from palm_engine._types import Progress
+from palm_engine._types import Floats, Progress
 from palm_engine.analysis.comparison import RANDOM_DRAWS, MethodCurve, compare_methods
 from palm_engine.analysis.curves import CurveInfo
 from palm_engine.analysis.verdict import Verdict
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.confidence import Bound, simultaneous_bounds
-from palm_engine.geometry.gap import minimum_of_envelope
+from palm_engine.geometry.gap import minimum_of_envelope, worst_gap
 from palm_engine.selection.parts.grids import promised_size
 
 BAND_RESAMPLES = 400
@@ -42,18 +42,27 @@ def table(bundle: Bundle, info: CurveInfo, others: list[MethodCurve]) -> pd.Data
     return pd.DataFrame(columns)
 
 
-def compared(bundle: Bundle, info: CurveInfo, multiplicative: bool) -> list[MethodCurve] | None:
-    """Every method at the curve's sizes, chosen and measured as the exact ones.
-
-    None while it is worked out.
-    """
+def chosen_on(bundle: Bundle) -> Floats:
+    """The points that members are chosen on: of the choose prompts, where there are some."""
     seen = bundle.points_on("choose") if bundle.manifest.certificate else None
+    return bundle.points if seen is None else seen
+
+
+def compared(
+    bundle: Bundle, info: CurveInfo, multiplicative: bool, beside: bool
+) -> list[MethodCurve] | None:
+    """Every method at the curve's sizes, chosen as the exact ones.
+
+    Beside each other they are measured where they chose, where none is below the exact one; else on
+    the prompts of the promise. None while it is worked out.
+    """
+    seen = chosen_on(bundle)
     return jobs.result_of(
-        f"compare.{bundle.folder.name}.{cache.stamp(bundle)}.{multiplicative}",
+        f"compare.{bundle.folder.name}.{cache.stamp(bundle)}.{multiplicative}.{beside}",
         "Comparing methods",
         lambda report: compare_methods(
-            bundle.points if seen is None else seen,
-            bundle.points,
+            seen,
+            seen if beside else bundle.points,
             info.sizes,
             multiplicative,
             report,
@@ -141,14 +150,15 @@ def candidates_view(
         "Beside PALM, greedy, uniform and random",
         key=settings.seed(f"beside.{bundle.folder.name}", False),
     )
-    others = compared(bundle, info, multiplicative) if beside or multiplicative else []
+    others = compared(bundle, info, multiplicative, beside) if beside or multiplicative else []
     if others is None and multiplicative:
         return
-    shown = info
+    apart = bundle.manifest.certificate is not None and chosen_on(bundle) is not bundle.points
+    shown = replace(info, certify=None, upper=None, confidence=None) if beside else info
     if multiplicative and others:
         exact = next(c for c in others if c.method == "minimum")
         names = tuple(tuple(bundle.policies[i] for i in rows) for rows in exact.members)
-        upper, confidence = multiplicative_band(bundle, exact)
+        upper, confidence = (None, None) if beside else multiplicative_band(bundle, exact)
         shown = CurveInfo(
             exact.sizes,
             names,
@@ -164,6 +174,9 @@ def candidates_view(
     marked = None
     if portfolio is not None:
         worst = cache.exact_gap(bundle, portfolio.rows)
+        if beside and apart:
+            points = chosen_on(bundle)
+            worst = worst_gap(points[list(portfolio.rows)], points, bundle.region)
         own = worst.multiplicative if multiplicative else worst.additive
         marked = None if own is None else (len(portfolio.rows), own)
     unit = "share of the best value" if multiplicative else bundle.unit
@@ -174,8 +187,8 @@ def candidates_view(
             marked,
             others,
             unit,
-            None if multiplicative else told.tolerance,
-            told.enough.size if told.enough is not None and not multiplicative else None,
+            None if multiplicative or beside else told.tolerance,
+            told.enough.size if told.enough and not (multiplicative or beside) else None,
         ),
         numbers,
         f"{bundle.manifest.name}-tradeoff",
@@ -197,12 +210,13 @@ def candidates_view(
         sentence += (
             f" Grey band: the range of {RANDOM_DRAWS} random draws; its point is the first of them."
         )
-    if bundle.manifest.certificate is not None:
+    if apart and beside:
         sentence += (
-            " Every method chose on the choose prompts and is measured on the certify prompts, so"
-            " lines may cross"
+            " Every method is measured on the choose prompts, where it chose, so none is below the"
+            " exact best. What is promised on other prompts is seen without the other methods."
         )
-        sentence += "; the bound holds for all sizes at once, so picking one by looking is fair."
+    elif bundle.manifest.certificate is not None:
+        sentence += " The bound holds for all sizes at once, so picking one by looking is fair."
     if not bundle.with_cost and portfolio is not None and marked is not None and 0 < marked[1] < 1:
         least = minimum_of_envelope(bundle.points, bundle.region)[0] if multiplicative else None
         most = promised_size(len(bundle.traits), marked[1], least)

@@ -96,7 +96,8 @@ def test_back_leaves_a_page_at_once_and_takes_a_choice_back(page: Any, url: str)
         page.wait_for_timeout(1_500)
 
     def chosen() -> str:
-        return page.get_by_role("radio", checked=True).filter(has_text="member").first.inner_text()
+        radios = page.get_by_role("radio", checked=True)
+        return str(radios.filter(has_text="member").first.inner_text())
 
     page.go_back()
     page.wait_for_function("location.search.includes('k=2')", timeout=20_000)

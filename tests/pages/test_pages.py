@@ -219,6 +219,26 @@ def test_every_page_shows_every_portfolio_or_says_what_to_do(
         assert "has no pool" in texts(app)
 
 
+def test_no_method_is_below_the_exact_one_where_it_chose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PALM_PORTFOLIOS", str(ROOT / "portfolios"))
+    monkeypatch.setattr("palm_engine.analysis.comparison.RANDOM_DRAWS", 3)
+    app = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=120).run()
+    app = settle(app.switch_page("../pages/tradeoff.py").run())
+    promised = app.dataframe[0].value["exact best"].to_numpy()
+    app.toggle(key="beside.demo").set_value(True).run()
+    settle(app)
+    assert not app.exception
+    shown = app.dataframe[0].value
+    assert "so none is below the exact best" in texts(app)
+    others = [
+        c for c in shown.columns if c not in ("members", "exact best", "exact best portfolio")
+    ]
+    assert len(others) == 4
+    for method in others:
+        assert (shown[method] >= shown["exact best"] - 2e-6).all()
+    assert (shown["exact best"].to_numpy() != promised[: len(shown)]).any()
+
+
 def test_the_trade_off_compares_methods_and_plans(open_app: Any) -> None:
     app = settle(open_app(page="tradeoff"))
     app.toggle(key="beside.demo").set_value(True).run()
