@@ -14,10 +14,11 @@ from app.components.header import open_bundle
 from app.components.hosting_cost import cost_panel
 from app.components.rivals import interpolation_panel
 from app.components.sizes import decide, pick_size
+from app.components.tolerance import drag_tolerance
 from palm_engine._types import Floats, Progress
 from palm_engine.analysis.comparison import RANDOM_DRAWS, MethodCurve, compare_methods
 from palm_engine.analysis.curves import CurveInfo
-from palm_engine.analysis.verdict import Verdict
+from palm_engine.analysis.verdict import Verdict, tolerances
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.confidence import Bound, simultaneous_bounds
 from palm_engine.geometry.gap import minimum_of_envelope, worst_gap
@@ -194,9 +195,12 @@ def candidates_view(
         f"{bundle.manifest.name}-tradeoff",
         f"size_curve.{bundle.folder.name}",
         "Worst gap against portfolio size",
+        movable=not (multiplicative or beside),
         on_select="rerun",
         selection_mode="points",
     )
+    if not (multiplicative or beside):
+        drag_tolerance(bundle, f"size_curve.{bundle.folder.name}", tolerances(info))
     points = [p for p in (event["selection"]["points"] if event else []) if p.get("customdata")]
     clicked = (
         (str(_first(points[0]["customdata"])), int(points[0]["x"]), multiplicative)

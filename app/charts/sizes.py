@@ -93,12 +93,13 @@ def size_curve(
     if in_use is not None:
         ring(figure, *in_use)
     if tolerance is not None:
-        figure.add_hline(tolerance, line={"color": LIMIT, "width": 2})
+        # Moved by hand (components/browser/drag.js), which knows it by its name.
+        figure.add_hline(tolerance, line={"color": LIMIT, "width": 3}, name="tolerance")
         figure.add_annotation(
             x=1,
             xref="paper",
             y=tolerance,
-            text="tolerated",
+            text="tolerated (drag)",
             showarrow=False,
             xanchor="right",
             yanchor="bottom",
@@ -106,7 +107,12 @@ def size_curve(
         )
     if enough is not None and enough in info.sizes:
         figure.add_vrect(
-            enough - 0.35, enough + 0.35, fillcolor="#228833", opacity=0.16, line_width=0
+            enough - 0.35,
+            enough + 0.35,
+            fillcolor="#228833",
+            opacity=0.16,
+            line_width=0,
+            layer="below",
         )
     axes(
         figure,

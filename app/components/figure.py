@@ -27,11 +27,17 @@ def draw(figure: go.Figure, **more: Any) -> Any:
 
 
 def show(
-    figure: go.Figure, numbers: pd.DataFrame, name: str, key: str, alt: str, **more: Any
+    figure: go.Figure,
+    numbers: pd.DataFrame,
+    name: str,
+    key: str,
+    alt: str,
+    movable: bool = False,
+    **more: Any,
 ) -> Any:
     """Show `figure` with its downloads; returns what st.plotly_chart does.
 
-    `name` is the files' name.
+    `name` is the files' name; `movable`: whether lines and boxes above the data can be moved.
     """
     event = draw(
         figure,
@@ -39,6 +45,7 @@ def show(
         alt=alt,
         config={
             "displaylogo": False,
+            "edits": {"shapePosition": movable},
             "toImageButtonOptions": {"format": "svg", "filename": name, "scale": 2},
         },
         **more,

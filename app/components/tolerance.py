@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import re
+from pathlib import Path
+
 import streamlit as st
 
 from app import settings, state
 from palm_engine.bundle.folder import Bundle
 
 LEAST = 0.001
+SCRIPT = Path(__file__).resolve().parent / "browser" / "drag.js"
+_drag = st.components.v2.component("palm_atlas.drag", js=SCRIPT.read_text(encoding="utf-8"))
 
 
 def choose_tolerance(bundle: Bundle, limits: tuple[float, float]) -> float:
     """The slider; `limits` are the value to begin with and the largest worth asking for."""
-    first, most = limits
-    top = max(most, 0.2)
+    first, top = limits[0], largest(limits)
     return float(
         st.slider(
             f"The largest loss that you tolerate ({bundle.unit})",
@@ -25,3 +30,29 @@ def choose_tolerance(bundle: Bundle, limits: tuple[float, float]) -> float:
             help="For any user, whatever their weights: the worst gap. Rewards run from 0 to 1.",
         )
     )
+
+
+def largest(limits: tuple[float, float]) -> float:
+    """The largest tolerance that can be chosen."""
+    return max(limits[1], 0.2)
+
+
+def drag_tolerance(bundle: Bundle, chart: str, limits: tuple[float, float]) -> None:
+    """Let the line called `tolerance` of a chart be moved: the slider follows.
+
+    Args:
+        bundle: whose tolerance it is.
+        chart: the chart's key.
+        limits: as for `choose_tolerance`.
+    """
+    key = f"drag.{chart}"
+
+    def moved() -> None:
+        height = getattr(st.session_state.get(key), "height", None)
+        if isinstance(height, int | float) and math.isfinite(height):
+            within = min(max(round(float(height), 3), LEAST), largest(limits))
+            st.session_state[state.tolerance_key(bundle)] = within
+
+    # As Streamlit writes keys into classes.
+    place = re.sub(r"[^a-zA-Z0-9_-]", "-", chart)
+    _drag(key=key, data={"chart": place}, height=1, on_height_change=moved)

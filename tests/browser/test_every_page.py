@@ -118,6 +118,34 @@ def test_back_leaves_a_page_at_once_and_takes_a_choice_back(page: Any, url: str)
     assert "w=90-10-20" in page.url
 
 
+def test_the_tolerated_loss_is_dragged_on_the_curve(page: Any, url: str) -> None:
+    open_page(page, url, "tradeoff")
+    until(page.locator(".js-plotly-plot .main-svg").first)
+    page.wait_for_timeout(1_500)
+    slider = page.get_by_role("slider").first
+    before = float(slider.get_attribute("aria-valuetext"))
+    x, y = page.evaluate("""() => {
+          const named = (plot) => (plot.layout.shapes ?? []).find((s) => s.name === "tolerance");
+          const plot = [...document.querySelectorAll(".js-plotly-plot")].find(named);
+          plot.scrollIntoView({ block: "center" });
+          const { xaxis, yaxis } = plot._fullLayout;
+          const box = plot.getBoundingClientRect();
+          const height = yaxis.c2p(named(plot).y0);
+          return [box.x + xaxis._offset + xaxis._length / 2, box.y + yaxis._offset + height];
+        }""")
+    page.mouse.move(x - 3, y - 1)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x, y - 20, steps=4)
+    page.mouse.move(x, y - 40, steps=4)
+    page.mouse.up()
+    page.wait_for_function(
+        "(old) => Number(document.querySelector('[role=slider]').ariaValueText) > old + .005",
+        arg=before,
+        timeout=20_000,
+    )
+
+
 def test_the_crosshair_is_shared_between_explore_and_coverage(page: Any, url: str) -> None:
     open_panel(page, url)
     page.get_by_role("button", name="All humor").click()
