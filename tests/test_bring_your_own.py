@@ -12,8 +12,12 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+import palm_engine as palm
+from palm_engine.analysis.rivals import rivals
 from palm_engine.bundle.folder import read_bundle
 from palm_engine.pipeline.config import load_config
+from palm_engine.selection.minimum import minimum
+from palm_engine.selection.result import Target
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "bring-your-own.md"
@@ -33,6 +37,22 @@ def test_the_page_names_files_that_exist() -> None:
     config = load_config(EXAMPLES / "mine.toml")
     assert [p.name for p in config.policies] == ["a", "b", "c"]
     assert not config.train
+
+
+def test_what_is_said_of_the_public_table_is_true() -> None:
+    table = palm.read_reward_table(EXAMPLES / "alpaca_eval.csv")
+    assert len(table.policies) == 58
+    assert set(palm.select(table, k=2).policies) == {"NullModel", "gpt4_gamed"}
+    honest = [i for i, p in enumerate(table.policies) if p not in ("NullModel", "gpt4_gamed")]
+    points = table.points[honest]
+    names = [table.policies[i] for i in honest]
+    two = minimum(points, Target(k=2))
+    assert [names[m] for m in two.members] == ["FuseChat-Gemma-2-9B-Instruct", "text_davinci_001"]
+    assert two.gap.additive == pytest.approx(0, abs=1e-9)
+    assert minimum(points, Target(k=1)).gap.additive == pytest.approx(0.47, abs=0.005)
+    found = {r.method: r.worst for r in rivals(points, 3)}
+    assert found["hypervolume"] == pytest.approx(0.19, abs=0.005)
+    assert found["medoids"] == pytest.approx(0.11, abs=0.005)
 
 
 @pytest.mark.slow
