@@ -234,6 +234,7 @@ def compare(
 
     from palm_engine.analysis.rivals import rivals
     from palm_engine.cli.terminal import TerminalProgress, print_warnings
+    from palm_engine.geometry.envelope import best_somewhere
     from palm_engine.tables.read import read_reward_table
 
     rewards = read_reward_table(table, trait or ())
@@ -244,13 +245,16 @@ def compare(
         report = bars.by_share("Choosing by every method")
         found = rivals(rewards.points, k, users, options, threshold, report)
         report(1.0, "")
+    best = best_somewhere(rewards.points, options.region)
+    never = [p for p, b in zip(rewards.policies, best, strict=True) if not b]
     if json:
         rows = [
             dataclasses.asdict(r) | {"members": [rewards.policies[m] for m in r.members]}
             for r in found
         ]
         output = {"k": k, "scope": "candidates", "population": name, "rivals": rows}
-        write(encoder.dumps(output | {"warnings": rewards.warnings}))
+        more = {"never_best": never, "warnings": rewards.warnings}
+        write(encoder.dumps(output | more))
         return
     shown = Table(title=f"{k} members by every method (scope: candidates; {name} users: sampled)")
     for column in ("method", "worst", "expected", "served", "volume", "in use", "diversity"):
@@ -265,4 +269,10 @@ def compare(
         " share of the candidates' hypervolume; in use: effective number of members; diversity:"
         " mean distance between two members."
     )
+    if never:
+        console.print(
+            f"{len(never)} of {len(rewards.policies)} candidates are best for no weights: no"
+            f" linear preference asks for {', '.join(rewards.labels.get(p, p) for p in never[:5])}"
+            + (" and others." if len(never) > 5 else ".")
+        )
     print_warnings(rewards)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from palm_engine._types import Floats
+from palm_engine._types import Booleans, Floats
 from palm_engine.geometry.policies import as_points
 from palm_engine.geometry.region import Region
 
@@ -51,6 +51,30 @@ def best_policy(points: ArrayLike, weights: ArrayLike) -> NDArray[np.intp]:
     """
     scores = np.asarray(weights) @ np.asarray(points).T
     return np.asarray((scores >= scores.max(axis=1, keepdims=True) - TIE).argmax(axis=1))
+
+
+def best_somewhere(points: ArrayLike, region: Region | None = None) -> Booleans:
+    """Which policies some weights make best; no linear preference asks for the others.
+
+    A policy that is best somewhere is best at a vertex of the envelope, alone or tied.
+
+    Args:
+        points: policies, shape (n, d).
+        region: the weights that count; None is the whole simplex.
+
+    Returns:
+        Shape (n,).
+    """
+    u = as_points(points)
+    found = np.zeros(len(u), dtype=bool)
+    # What rounding moves a vertex by, in units of the points' spread.
+    slack = TIE + 1e-9 * float(np.ptp(u, axis=0).max())
+    vertices = envelope_vertices(u, region)
+    rows = max(1, BLOCK // len(u))
+    for start in range(0, len(vertices), rows):
+        values = vertices[start : start + rows] @ u.T
+        found |= (values >= values.max(axis=1, keepdims=True) - slack).any(axis=0)
+    return found
 
 
 def envelope_vertices(points: ArrayLike, region: Region | None = None) -> Floats:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from palm_engine.geometry.envelope import best_somewhere
 from palm_engine.geometry.gap import worst_gap
+from palm_engine.geometry.programs import worst_by_programs
+from palm_engine.geometry.region import Region
 from tests.support.references import lp_worst_gap
 
 
@@ -23,3 +28,26 @@ def test_near_duplicates_do_not_break_the_envelope() -> None:
     assert worst_gap(points[:3], doubled).additive == pytest.approx(
         worst_gap(points[:3], points).additive, abs=1e-9
     )
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([2, 3, 4]), st.integers(1, 14))
+def test_who_is_best_somewhere_is_found_by_programs_too(seed: int, d: int, n: int) -> None:
+    points = np.random.default_rng(seed).random((n, d))
+    found = best_somewhere(points)
+    for i in range(n):
+        # The largest lead of i over all others on the simplex; negative where it never leads.
+        others = np.delete(points, i, axis=0)
+        if not len(others):
+            assert found[i]
+            continue
+        lead, _ = worst_by_programs(others, points[i][None])
+        if abs(lead) > 1e-7:
+            assert found[i] == (lead > 0)
+
+
+def test_a_policy_between_two_others_is_best_nowhere() -> None:
+    points = np.array([[1.0, 0.0], [0.0, 1.0], [0.4, 0.4], [0.5, 0.5]])
+    assert best_somewhere(points).tolist() == [True, True, False, True]
+    only = Region(np.array([0.8, 0.0]), np.array([1.0, 1.0]))
+    assert best_somewhere(points, only).tolist() == [True, False, False, False]
