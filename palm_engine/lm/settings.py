@@ -97,12 +97,20 @@ class TrainingSettings(BaseModel):
     alpha: float = Field(16, gt=0, le=10_000, description="scale of the adapters, times rank")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="after warm-up")
     batch_size: int = Field(16, ge=1, le=4096, description="answers per optimiser step")
-    epochs: int = Field(2, ge=1, le=1000, description="passes over the pairs")
+    epochs: int = Field(
+        2, ge=1, le=1000, description="passes over the pairs (rwr, dpo; grpo counts steps)"
+    )
     draws_per_prompt: int = Field(
-        6, ge=1, le=10_000, description="answers drawn per train prompt by the Gibbs weights"
+        6,
+        ge=1,
+        le=10_000,
+        description="answers drawn per train prompt by the Gibbs weights (rwr, dpo)",
     )
     held_out: float = Field(
-        0.1, ge=0, le=0.5, description="share of train prompts kept back to stop early; 0: none"
+        0.1,
+        ge=0,
+        le=0.5,
+        description="share of train prompts kept back to stop early; 0: none (rwr only)",
     )
     system: str | None = Field(
         None, description="system prompt that adapters are trained and run under"

@@ -67,6 +67,33 @@ def test_the_page_says_what_was_measured(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(ours.x) == pytest.approx([0.6, 0.7]), "member's own weights are left aside"
 
 
+def test_the_page_compares_at_equal_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = make_bundle(tmp_path / "demo")
+    found = measured(bundle)
+    rows = tuple(r.model_copy(update={"equal_value": 0.55}) for r in found.rows)
+    equal = found.model_copy(
+        update={
+            "rows": rows,
+            "equal_members": ("m1", "m2"),
+            "soup_minus_equal": Bound(-0.05, -0.09, -0.01, 0.95, 12, 100),
+            "mixture_minus_equal": Bound(0.1, 0.05, 0.15, 0.95, 12, 100),
+        }
+    )
+    rewrite_manifest(bundle, bundle.manifest.model_copy(update={"interpolation": equal}))
+    app = app_on(tmp_path, monkeypatch)
+    page = settle(app.switch_page("../pages/tradeoff.py").run())
+    assert not page.exception
+    sentence = (
+        "At equal cost, a portfolio of 2 is worth 0.550. With 95 % confidence the soup is behind,"
+        " the mixture is ahead."
+    )
+    assert sentence in texts(page)
+    info = interpolation_info(bundle, equal)
+    assert [r.name for r in info.rivals][:2] == ["this portfolio", "portfolio of 2"]
+    figure = charts.interpolation(equal, info)
+    assert any(list(t.x or ()) == [0.55, 0.55] for t in figure.data)
+
+
 def test_a_bundle_that_could_be_measured_says_how(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
