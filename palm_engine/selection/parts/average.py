@@ -22,7 +22,7 @@ from palm_engine.geometry.fields import users_of
 from palm_engine.geometry.gap import worst_additive_gap, worst_gap, worst_violation
 from palm_engine.geometry.users import Users, uniform_users
 from palm_engine.selection.options import DEFAULT, Options
-from palm_engine.selection.parts.cuts import TOLERANCE, comparators
+from palm_engine.selection.parts.cuts import TOLERANCE, comparator_rows
 from palm_engine.selection.parts.median import exchanged_costs
 from palm_engine.selection.result import Selection, Target
 
@@ -31,6 +31,8 @@ Fits = Callable[[Sequence[int]], bool]
 LEAST_SLACK = 0.001
 USERS = 4_000
 MOST_CELLS = 20_000_000
+# Of more candidates than this that may all be best somewhere, the selection is left as it is.
+MOST_COLUMNS = 20_000
 # So many portfolios are all looked at; of more, those that exchanging members leads to.
 MOST_LOOKED_AT = 5_000
 # So many exchanges are tried against the worst gap before a round gives up.
@@ -60,7 +62,7 @@ def with_least_expected_gap(
         return selection
     started = time.perf_counter()
     region = options.region
-    others = comparators(points)
+    others = points[comparator_rows(points)]
     limit = selection.gap.additive + max(slack * selection.gap.additive, LEAST_SLACK)
 
     def fits(rows: Sequence[int]) -> bool:
@@ -71,6 +73,12 @@ def with_least_expected_gap(
         return worst_additive_gap(kept, others, region) <= limit
 
     columns = [int(i) for i in options.eligible(len(points))]
+    if len(columns) > MOST_COLUMNS:
+        # Of very many, those that are best somewhere, and those that are chosen.
+        near = {*map(int, comparator_rows(points)), *selection.members}
+        columns = [c for c in columns if c in near]
+    if len(columns) > MOST_COLUMNS:
+        return selection
     if users is None:
         count = min(USERS, max(MOST_CELLS // len(columns), 100))
         users = uniform_users(users_of(points.shape[1], region, count))

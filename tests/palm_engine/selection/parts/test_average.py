@@ -79,3 +79,17 @@ def test_the_fewest_for_a_tolerance_keep_it(monkeypatch: pytest.MonkeyPatch, mos
     assert len(found.members) == len(fewest.members)
     assert worst_violation(points[list(found.members)], points, 0.02, 0.02)[0] <= 1e-9
     assert expected(points, found.members) < expected(points, fewest.members)
+
+
+def test_of_very_many_only_those_that_are_best_somewhere_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    points = np.vstack([sphere(30, 3, 3), sphere(4_000, 3, 4) * rng.random((4_000, 1))])
+    monkeypatch.setattr(average, "MOST_COLUMNS", 1_000)
+    best = minimum(points, Target(k=3))
+    found = with_least_expected_gap(points, best, 0.5)
+    assert found.gap.additive <= 1.5 * best.gap.additive + 1e-9
+    assert expected(points, found.members) <= expected(points, best.members)
+    monkeypatch.setattr(average, "MOST_COLUMNS", 5)
+    assert with_least_expected_gap(points, best, 0.5) is best
