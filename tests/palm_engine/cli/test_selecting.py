@@ -229,13 +229,20 @@ def test_ctrl_c_gives_the_best_found_so_far(large: Path, command: str) -> None:
     budget = ["--k", "6"] if command == "select" else ["--max-k", "12"]
     words = [command, str(large), *budget, "--time-limit", "none", "--json"]
     running = subprocess.Popen(
-        [sys.executable, "-m", "palm_engine.cli.main", *words], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "palm_engine.cli.main", *words],
+        stdout=subprocess.PIPE,
+        text=True,
+        # Whatever started the tests may ignore Ctrl-C, and this would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    time.sleep(6)
-    assert running.poll() is None, "it is still at work"
-    running.send_signal(signal.SIGINT)
-    asked = time.monotonic()
-    out, _ = running.communicate(timeout=60)
+    try:
+        time.sleep(8)
+        assert running.poll() is None, "it is still at work"
+        running.send_signal(signal.SIGINT)
+        asked = time.monotonic()
+        out, _ = running.communicate(timeout=60)
+    finally:
+        running.kill()
     assert running.returncode == 130
     assert time.monotonic() - asked < 20
     output = json.loads(out)
