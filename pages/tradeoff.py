@@ -176,8 +176,8 @@ def candidates_view(
     if portfolio is not None:
         worst = cache.exact_gap(bundle, portfolio.rows)
         if beside and apart:
-            points = chosen_on(bundle)
-            worst = worst_gap(points[list(portfolio.rows)], points, bundle.region)
+            seen = chosen_on(bundle)
+            worst = worst_gap(seen[list(portfolio.rows)], seen, bundle.region)
         own = worst.multiplicative if multiplicative else worst.additive
         marked = None if own is None else (len(portfolio.rows), own)
     unit = "share of the best value" if multiplicative else bundle.unit

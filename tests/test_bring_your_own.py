@@ -13,7 +13,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import palm_engine as palm
-from palm_engine.analysis.rivals import rivals
+from palm_engine.analysis.equal_size import at_equal_size
 from palm_engine.bundle.folder import read_bundle
 from palm_engine.pipeline.config import load_config
 from palm_engine.selection.minimum import minimum
@@ -50,7 +50,7 @@ def test_what_is_said_of_the_public_table_is_true() -> None:
     assert [names[m] for m in two.members] == ["FuseChat-Gemma-2-9B-Instruct", "text_davinci_001"]
     assert two.gap.additive == pytest.approx(0, abs=1e-9)
     assert minimum(points, Target(k=1)).gap.additive == pytest.approx(0.47, abs=0.005)
-    found = {r.method: r.worst for r in rivals(points, 3)}
+    found = {r.method: r.worst for r in at_equal_size(points, 3)}
     assert found["hypervolume"] == pytest.approx(0.19, abs=0.005)
     assert found["medoids"] == pytest.approx(0.11, abs=0.005)
 

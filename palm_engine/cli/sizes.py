@@ -232,7 +232,7 @@ def compare(
     """
     import json as encoder
 
-    from palm_engine.analysis.rivals import rivals
+    from palm_engine.analysis.equal_size import at_equal_size
     from palm_engine.cli.terminal import TerminalProgress, print_warnings
     from palm_engine.geometry.envelope import best_somewhere
     from palm_engine.tables.read import read_reward_table
@@ -243,7 +243,7 @@ def compare(
     users, name = users_of_text(population, rewards)
     with TerminalProgress(error_console) as bars:
         report = bars.by_share("Choosing by every method")
-        found = rivals(rewards.points, k, users, options, threshold, report)
+        found = at_equal_size(rewards.points, k, users, options, threshold, report)
         report(1.0, "")
     best = best_somewhere(rewards.points, options.region)
     never = [p for p, b in zip(rewards.policies, best, strict=True) if not b]

@@ -7,8 +7,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from palm_engine.analysis import rivals as module
-from palm_engine.analysis.rivals import rivals
+from palm_engine.analysis import equal_size as module
+from palm_engine.analysis.equal_size import at_equal_size
 from palm_engine.errors import DependencyError
 from palm_engine.geometry.fields import population
 from palm_engine.geometry.gap import worst_additive_gap
@@ -64,7 +64,9 @@ def test_every_rival_is_measured_alike_and_each_wins_where_it_should() -> None:
     shares: list[float] = []
     found = {
         r.label.split(",")[0]: r
-        for r in rivals(points, 3, users, tolerance=0.04, report=lambda s, _: shares.append(s))
+        for r in at_equal_size(
+            points, 3, users, tolerance=0.04, report=lambda s, _: shares.append(s)
+        )
     }
     assert len(found) == 9
     assert shares == sorted(shares)
@@ -93,7 +95,7 @@ def test_without_the_extra_volumes_are_left_out(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(module, "volume_of", missing)
     monkeypatch.setattr("palm_engine.selection.subsets.volume_of", missing)
-    found = rivals(sphere(8, 3, 0), 2, options=Options(exclude=(0,)))
+    found = at_equal_size(sphere(8, 3, 0), 2, options=Options(exclude=(0,)))
     assert "hypervolume" not in {r.method for r in found}
     assert {r.volume for r in found} == {None}
     assert all(0 not in r.members for r in found)

@@ -23,7 +23,7 @@ SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Rival:
+class MethodResult:
     """One way to choose k members, and what came of it.
 
     Attributes:
@@ -52,14 +52,14 @@ class Rival:
     seconds: float
 
 
-def rivals(
+def at_equal_size(
     points: Floats,
     k: int,
     users: Users | None = None,
     options: Options = DEFAULT,
     tolerance: float = 0.05,
     report: Progress = no_progress,
-) -> list[Rival]:
+) -> list[MethodResult]:
     """Every method at the same size, measured alike (scope: candidates; averages: sampled).
 
     Args:
@@ -75,13 +75,13 @@ def rivals(
     volumes = _Volumes(points)
     target = Target(k=k)
     limited = replace(options, time_limit=min(options.time_limit or SECONDS, SECONDS))
-    found: list[Rival] = []
+    found: list[MethodResult] = []
 
     def add(method: str, label: str, chosen: list[Selection], seconds: float) -> None:
         averages = [average_of(points, s, people, tolerance) for s in chosen]
         shares = [v for s in chosen if (v := volumes.share(s.points)) is not None]
         found.append(
-            Rival(
+            MethodResult(
                 method,
                 label,
                 chosen[0].members,
