@@ -18,8 +18,9 @@ _COMMA_DECIMAL = re.compile(r"[+-]?(?:\d{1,3}(?:[. ']\d{3})+|\d+),(?:\d{1,2}|\d{
 _POINT_DECIMAL = re.compile(
     r"[+-]?(?:\d{1,3}(?:[,' ]\d{3})+|\d*)\.(?:\d{1,2}|\d{4,})%?|[+-]?0?\.\d+%?"
 )
-# Rows that are looked at for the sign.
-_SEEN = 20_000
+# Cells, and rows, that are looked at for the sign.
+_SEEN = 2_000_000
+_SEEN_ROWS = 20_000
 _GROUPED = {
     ".": re.compile(r"[+-]?\d{1,3}(?:[,' ]\d{3})+(?:\.\d*)?(?:e[+-]?\d+)?"),
     ",": re.compile(r"[+-]?\d{1,3}(?:[.' ]\d{3})+(?:,\d*)?(?:e[+-]?\d+)?"),
@@ -60,14 +61,16 @@ def sign_of(frame: pd.DataFrame) -> Decimal:
     `auto` where cells speak for both, or for none.
     """
     signs = set()
-    some = frame.iloc[np.unique(np.linspace(0, len(frame) - 1, min(len(frame), _SEEN)).astype(int))]
+    most = min(len(frame), _SEEN_ROWS, max(_SEEN // max(len(frame.columns), 1), 100))
+    some = frame.iloc[np.unique(np.linspace(0, len(frame) - 1, most).astype(int))]
     for column in some.columns:
         cells = some[column]
         if pd.api.types.is_numeric_dtype(cells.dtype) or not is_plain(cells):
             continue
         words = cells.dropna().astype(str).str.strip()
-        signs |= {"," for _ in range(1) if words.str.fullmatch(_COMMA_DECIMAL).any()}
-        signs |= {"." for _ in range(1) if words.str.fullmatch(_POINT_DECIMAL).any()}
+        for sign, decimals in ((",", _COMMA_DECIMAL), (".", _POINT_DECIMAL)):
+            if words.str.fullmatch(decimals).any():
+                signs.add(sign)
     return "," if signs == {","} else "auto"
 
 
