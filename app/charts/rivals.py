@@ -12,7 +12,7 @@ from palm_engine.geometry.simplex import weights_text
 # Those that a bundle of before them lacks aren't drawn.
 MARKS = (
     ("this portfolio", "portfolio_value", OURS, "circle", 13),
-    ("portfolio of as many as a soup", "equal_value", OURS, "circle-open", 11),
+    ("portfolio of {equal}", "equal_value", OURS, "circle-open", 11),
     ("soup of the corners", "soup_value", "#CC8844", "diamond", 10),
     ("mixing at every token", "mixture_value", "#AA3377", "square", 9),
     ("best corner alone", "corner_value", QUIET, "triangle-up", 9),
@@ -35,7 +35,9 @@ def interpolation(found: Interpolation, info: InterpolationInfo) -> go.Figure:
             hoverinfo="skip",
             showlegend=False,
         )
-    for name, field, colour, symbol, size in MARKS:
+    for title, field, colour, symbol, size in MARKS:
+        # As the table calls it.
+        name = title.format(equal=len(found.equal_members))
         if any(getattr(r, field) is None for r in rows):
             continue
         figure.add_scatter(
