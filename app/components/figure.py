@@ -21,6 +21,11 @@ SCRIPT = Path(__file__).resolve().parent / "browser" / "save.js"
 _save = st.components.v2.component("palm_atlas.save", js=SCRIPT.read_text(encoding="utf-8"))
 
 
+def css_key(key: str) -> str:
+    """A widget's key as Streamlit writes it into the class of its element, after `st-key-`."""
+    return re.sub(r"[^a-zA-Z0-9_-]", "-", key)
+
+
 def draw(figure: go.Figure, **more: Any) -> Any:
     """Draw a figure with names of bundles and users in it; as st.plotly_chart, which this calls."""
     return st.plotly_chart(inert_figure(figure), **more)
@@ -51,8 +56,7 @@ def show(
         **more,
     )
     with st.popover("Download", icon=":material/download:", key=f"download.{key}"):
-        # As Streamlit writes keys into classes.
-        _save(key=f"save.{key}", data={"chart": re.sub(r"[^a-zA-Z0-9_-]", "-", key)})
+        _save(key=f"save.{key}", data={"chart": css_key(key)})
         st.download_button(
             "Numbers as CSV",
             csv_text(numbers),

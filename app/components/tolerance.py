@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 
 import streamlit as st
 
 from app import settings, state
+from app.components.figure import css_key
 from palm_engine.bundle.folder import Bundle
 
 LEAST = 0.001
@@ -53,6 +53,4 @@ def drag_tolerance(bundle: Bundle, chart: str, limits: tuple[float, float]) -> N
             within = min(max(round(float(height), 3), LEAST), largest(limits))
             st.session_state[state.tolerance_key(bundle)] = within
 
-    # As Streamlit writes keys into classes.
-    place = re.sub(r"[^a-zA-Z0-9_-]", "-", chart)
-    _drag(key=key, data={"chart": place}, height=1, on_height_change=moved)
+    _drag(key=key, data={"chart": css_key(chart)}, height=1, on_height_change=moved)

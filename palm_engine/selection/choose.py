@@ -109,6 +109,4 @@ def choose(
         raise InvalidInputError(f"the objective {aim.objective} takes a budget k")
     if aim.objective == "coverage":
         return most_within(points, target.k, aim.tolerance, users, options)
-    found = best_on_average(points, target.k, users, options)
-    bound = None if found.average is None else found.average.lower_bound
-    return found.averaged(average_of(points, found, users, aim.tolerance, bound))
+    return best_on_average(points, target.k, users, options, aim.tolerance)

@@ -33,6 +33,8 @@ from palm_engine.selection.parts.partial import Partial, fewest_serving, most_se
 from palm_engine.selection.result import PROVED, Average, Selection, Target
 
 CONFIDENCE = 0.95
+# Additive gap that counts as served where nothing else is said.
+TOLERANCE = 0.05
 USERS = 20_000
 # Gaps of users with candidates that are held at once; of more, a part of the users is chosen on.
 MOST_CELLS = 20_000_000
@@ -51,7 +53,11 @@ def users_where(d: int, region: Region | None = None, count: int = USERS) -> Use
 
 
 def best_on_average(
-    candidates: ArrayLike, k: int, users: Users, options: Options = DEFAULT
+    candidates: ArrayLike,
+    k: int,
+    users: Users,
+    options: Options = DEFAULT,
+    tolerance: float = TOLERANCE,
 ) -> Selection:
     """The k members whose users lose least on average.
 
@@ -60,6 +66,7 @@ def best_on_average(
         k: number of members.
         users: the population.
         options: who may or must be a member; the time limit.
+        tolerance: additive gap that counts as served, for `average`.
 
     Returns:
         The selection; `average.lower_bound` is proved for any k members and these users.
@@ -77,7 +84,7 @@ def best_on_average(
     made = _selection("expected", q, [rows[c] for c in found.columns], options, started)
     whole = len(part.weights) == len(users.weights)
     return made.averaged(
-        average_of(q, made, users, lower_bound=found.lower_bound if whole else None),
+        average_of(q, made, users, tolerance, found.lower_bound if whole else None),
         PROVED if proved and whole else "exchange done",
     )
 
@@ -158,7 +165,7 @@ def average_of(
     candidates: ArrayLike,
     selection: Selection,
     users: Users,
-    tolerance: float = 0.05,
+    tolerance: float = TOLERANCE,
     lower_bound: float | None = None,
 ) -> Average:
     """What a population gets of a portfolio.
