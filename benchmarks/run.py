@@ -39,6 +39,7 @@ SCRIPTS = {
     "few_calls_five_members": "Oracle calls",
     "generation": "Members live",
     "first_token": "Members live",
+    "gateway": "Serving",
     "find_my_model": "Finding a member",
     "page": "Dashboard",
 }

@@ -35,21 +35,39 @@ def read_json(path: Path, error: type[PalmError], hint: str, most_bytes: int = M
     """
     try:
         text = read_text(path, most_bytes)
+    except FileNotFoundError as missing:
+        raise error(f"{path}: no such file; {hint}") from missing
+    except OSError as unreadable:
+        raise error(f"{path}: can't be read ({reason(unreadable)}); {hint}") from unreadable
+    except UnicodeDecodeError as odd:
+        raise error(f"{path}: not valid JSON ({str(odd)[:200]}); {hint}") from odd
+    return parse_json(text, error, str(path), hint)
+
+
+def parse_json(text: str | bytes, error: type[PalmError], where: str, hint: str) -> Any:
+    """The content of a text from outside, within the limits of `read_json`.
+
+    Args:
+        text: as text, or as UTF-8.
+        error: what is raised where it isn't JSON.
+        where: it comes from.
+        hint: what to do then.
+
+    Raises:
+        PalmError: of the kind `error`.
+    """
+    try:
         content = json.loads(
-            text,
+            text if isinstance(text, str) else text.decode("utf-8"),
             parse_constant=_no_constant,
             parse_int=_number,
             object_pairs_hook=_distinct,
         )
         _check(content)
-    except FileNotFoundError as missing:
-        raise error(f"{path}: no such file; {hint}") from missing
-    except OSError as unreadable:
-        raise error(f"{path}: can't be read ({reason(unreadable)}); {hint}") from unreadable
     except RecursionError as deep:
-        raise error(f"{path}: nested too deeply; {hint}") from deep
+        raise error(f"{where}: nested too deeply; {hint}") from deep
     except (_Unfit, UnicodeDecodeError, json.JSONDecodeError) as odd:
-        raise error(f"{path}: not valid JSON ({str(odd)[:200]}); {hint}") from odd
+        raise error(f"{where}: not valid JSON ({str(odd)[:200]}); {hint}") from odd
     return content
 
 

@@ -14,6 +14,7 @@ from palm_engine._version import __version__
 from palm_engine.cli.console import console, error_console, write
 from palm_engine.cli.dashboard import commands as dashboard_commands
 from palm_engine.cli.extending import commands as extend_commands
+from palm_engine.cli.gateway import commands as gateway_commands
 from palm_engine.cli.importing import commands as import_commands
 from palm_engine.cli.reading import commands as reading_commands
 from palm_engine.cli.rewards import commands as audit_commands
@@ -49,6 +50,7 @@ app.add_typer(reading_commands)
 app.add_typer(rival_commands)
 app.add_typer(sharing_commands)
 app.add_typer(serving_commands)
+app.add_typer(gateway_commands)
 app.add_typer(audit_commands)
 
 

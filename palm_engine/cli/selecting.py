@@ -149,7 +149,7 @@ def select(
             raise InvalidInputError(f"--out {str(out)!r}: a bundle's name has {NAME_RULE}")
         check_target(out, replace=replace)
     rewards = read_reward_table(table, trait or ())
-    users = users_of_text(population, rewards)
+    users = users_of_text(population, rewards.traits)
     options = options_of(
         rewards,
         where,
@@ -240,7 +240,7 @@ def certify(
         seconds=time.perf_counter() - started,
         stopped="given",
     )
-    users = users_of_text(population, rewards)
+    users = users_of_text(population, rewards.traits)
     _print_report(report(rewards, found, threshold, options.region, None, *users), rewards, json)
 
 

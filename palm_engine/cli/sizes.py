@@ -69,7 +69,7 @@ def curve(
     seconds = seconds_of(time_limit)
     each = None if seconds is None else seconds / min(max_k, len(rewards.policies))
     options = options_of(rewards, where, floor, include, exclude, time_limit=each)
-    listed, _ = users_of_text(population, rewards)
+    listed, _ = users_of_text(population, rewards.traits)
     users = listed or users_where(len(rewards.traits), options.region)
     multiplicative = is_multiplicative(gap)
     sizes: dict[int, Selection] = {}
@@ -240,7 +240,7 @@ def compare(
     rewards = read_reward_table(table, trait or ())
     seconds = seconds_of(time_limit)
     options = options_of(rewards, where, floor, include, exclude, time_limit=seconds)
-    users, name = users_of_text(population, rewards)
+    users, name = users_of_text(population, rewards.traits)
     with TerminalProgress(error_console) as bars:
         report = bars.by_share("Choosing by every method")
         found = at_equal_size(rewards.points, k, users, options, threshold, report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -131,7 +132,7 @@ def options_of(
     return Options(region, kept, tuple(ruled_out), **limits)
 
 
-def users_of_text(text: str, rewards: RewardTable) -> tuple[Users | None, str]:
+def users_of_text(text: str, traits: Sequence[str]) -> tuple[Users | None, str]:
     """The population that is named and its name; None for uniform users.
 
     Raises:
@@ -148,7 +149,7 @@ def users_of_text(text: str, rewards: RewardTable) -> tuple[Users | None, str]:
         return None, UNIFORM
     kind, colon, numbers = text.partition(":")
     if kind == "dirichlet":
-        d = len(rewards.traits)
+        d = len(traits)
         try:
             alpha = [float(x) for x in numbers.split(",")] if colon else [1.0]
         except ValueError:
@@ -156,12 +157,12 @@ def users_of_text(text: str, rewards: RewardTable) -> tuple[Users | None, str]:
         if len(alpha) not in (1, d):
             raise InvalidInputError(
                 f"--population {text!r}: write dirichlet:A, or dirichlet:A,B,... with a number for"
-                f" each of {', '.join(rewards.traits)}"
+                f" each of {', '.join(traits)}"
             )
         drawn = population(d, concentration=alpha[0] if len(alpha) == 1 else alpha)
         return uniform_users(drawn), text
     path = Path(text)
-    return read_users(read_table_file(path), rewards.traits), path.name
+    return read_users(read_table_file(path), traits), path.name
 
 
 def seconds_of(text: str) -> float | None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from palm_engine._types import Floats
-from palm_engine.geometry.envelope import TIE, best_policy
+from palm_engine.geometry.envelope import TIE
 from palm_engine.geometry.policies import as_points
 from palm_engine.geometry.simplex import as_weights
 
@@ -53,9 +53,9 @@ def pick_info(points: ArrayLike, portfolio: Sequence[int], w: ArrayLike) -> Pick
     u = as_points(points)
     weights = as_weights(w, u.shape[1])
     values = u @ weights
-    member = _first_best(u, list(portfolio), weights)
+    member = _first_best(values, portfolio)
     others = [row for row in portfolio if row != member]
-    best = _first_best(u, range(len(u)), weights)
+    best = _first_best(values, range(len(u)))
     if values[best] <= values[member] + TIE:
         best = member
     gap = max(float(values[best] - values[member]), 0.0)
@@ -64,7 +64,7 @@ def pick_info(points: ArrayLike, portfolio: Sequence[int], w: ArrayLike) -> Pick
         weights=weights,
         member=member,
         member_value=float(values[member]),
-        runner_up=_first_best(u, others, weights) if others else None,
+        runner_up=_first_best(values, others) if others else None,
         best=best,
         best_value=best_value,
         gap=gap,
@@ -72,5 +72,7 @@ def pick_info(points: ArrayLike, portfolio: Sequence[int], w: ArrayLike) -> Pick
     )
 
 
-def _first_best(u: Floats, rows: Sequence[int], weights: Floats) -> int:
-    return int(rows[int(best_policy(u[np.asarray(rows)], weights[None])[0])])
+def _first_best(values: Floats, rows: Sequence[int]) -> int:
+    """The first of some rows that tie for the largest value."""
+    some = values[np.asarray(rows)]
+    return int(rows[int((some >= some.max() - TIE).argmax())])

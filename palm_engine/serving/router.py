@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from palm_engine._json import read_json
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.envelope import best_policy
-from palm_engine.geometry.simplex import weights_of
+from palm_engine.geometry.simplex import as_weights, weights_of
 
 if TYPE_CHECKING:
     from palm_engine.bundle.folder import Bundle
@@ -154,9 +154,28 @@ class Router:
             self.policies[best], self.models[best], self.systems[best], float(self.points[best] @ w)
         )
 
+    def pick_many(self, weights: ArrayLike) -> NDArray[np.intp]:
+        """The members for many users at once.
 
-def parse_weights(text: str) -> dict[str, float] | list[float]:
+        Args:
+            weights: shape (m, d), rows summing to 1.
+
+        Returns:
+            Places in `policies`, shape (m,).
+
+        Raises:
+            InvalidInputError: a row that is not in the simplex.
+        """
+        w = as_weights(weights, len(self.traits))
+        return best_policy(self.points, np.atleast_2d(w))
+
+
+def parse_weights(text: str, what: str = "--weights") -> dict[str, float] | list[float]:
     """`safety=.5,humor=.3` as a mapping; `5,3,2` as numbers in the order of the traits.
+
+    Args:
+        text: as it was given.
+        what: it was given as.
 
     Raises:
         InvalidInputError: naming the part that isn't one.
@@ -164,7 +183,7 @@ def parse_weights(text: str) -> dict[str, float] | list[float]:
     parts = [p.strip() for p in text.split(",") if p.strip()]
     how = 'write "TRAIT=NUMBER,TRAIT=NUMBER", or one number per trait: "5,3,2"'
     if not parts:
-        raise InvalidInputError(f"--weights is empty: {how}")
+        raise InvalidInputError(f"{what} is empty: {how}")
     named = any("=" in part for part in parts)
     found: dict[str, float] = {}
     numbers: list[float] = []
@@ -173,11 +192,11 @@ def parse_weights(text: str) -> dict[str, float] | list[float]:
         try:
             numbers.append(float(number))
         except ValueError:
-            raise InvalidInputError(f"--weights {part!r}: {how}") from None
+            raise InvalidInputError(f"{what} {part!r}: {how}") from None
         if named and not trait:
-            raise InvalidInputError(f"--weights {part!r}: {how}")
+            raise InvalidInputError(f"{what} {part!r}: {how}")
         if named and trait.strip() in found:
-            raise InvalidInputError(f"--weights: {trait.strip()!r} stands twice; {how}")
+            raise InvalidInputError(f"{what}: {trait.strip()!r} stands twice; {how}")
         found[trait.strip()] = numbers[-1]
     return found if named else numbers
 

@@ -20,6 +20,18 @@ TEMPLATE_SECONDS = 2.0
 ANSWER = "answer-0-answer"
 
 
+class Turn(NamedTuple):
+    """An earlier message of a conversation.
+
+    Attributes:
+        role: who wrote it: "user" or "assistant".
+        text: what it says.
+    """
+
+    role: str
+    text: str
+
+
 @dataclass(frozen=True)
 class Request:
     """One answer to draw.
@@ -32,15 +44,23 @@ class Request:
         prompt: the user's.
         seed: of its random stream.
         policy: whose weights it runs under.
+        earlier: messages between the system prompt and the user's.
     """
 
     system: str | None
     prompt: str
     seed: tuple[int, ...] = (0,)
     policy: str = ""
+    earlier: tuple[Turn, ...] = ()
+
+    def ids(self, tokenizer: Any) -> list[int]:
+        """See conversation_ids."""
+        return conversation_ids(tokenizer, self.system, self.prompt, self.earlier)
 
 
-def conversation_ids(tokenizer: Any, system: str | None, prompt: str) -> list[int]:
+def conversation_ids(
+    tokenizer: Any, system: str | None, prompt: str, earlier: Sequence[Turn] = ()
+) -> list[int]:
     """Token ids of the conversation up to where the answer begins.
 
     The system message is always explicit (empty when None): the chat template would otherwise put
@@ -52,12 +72,15 @@ def conversation_ids(tokenizer: Any, system: str | None, prompt: str) -> list[in
     Raises:
         ModelSourceError: there is no chat template, or it can't be rendered.
     """
-    contents = {f"palm-{i}-text": text for i, text in enumerate((system or "", prompt))}
+    texts = (system or "", *(turn.text for turn in earlier), prompt)
+    contents = {f"palm-{i}-text": text for i, text in enumerate(texts)}
     special = [str(t) for t in getattr(tokenizer, "added_tokens_decoder", {}).values()]
     if not any(token in text for token in special for text in contents.values()):
-        text = conversation_text(tokenizer, system, prompt)
+        text = _rendered(tokenizer, system or "", prompt, earlier=earlier)
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-    around = conversation_text(tokenizer, *contents)
+    first, *between, last = contents
+    named = [Turn(t.role, name) for t, name in zip(earlier, between, strict=True)]
+    around = _rendered(tokenizer, first, last, earlier=named)
     ids: list[int] = []
     for part in re.split(f"({'|'.join(contents)})", around):
         text = contents.get(part, part)
@@ -83,7 +106,13 @@ def turn_end_id(tokenizer: Any) -> int | None:
     return int(ids[0]) if ids and ids[0] in special else None
 
 
-def _rendered(tokenizer: Any, system: str, prompt: str, answer: str | None = None) -> str:
+def _rendered(
+    tokenizer: Any,
+    system: str,
+    prompt: str,
+    answer: str | None = None,
+    earlier: Sequence[Turn] = (),
+) -> str:
     from jinja2 import TemplateError
 
     # The sandbox stops long loops so, and what a template does to a value may be wrong.
@@ -103,9 +132,12 @@ def _rendered(tokenizer: Any, system: str, prompt: str, answer: str | None = Non
             "the model has no chat template, so it isn't known how a question is put to it; choose"
             " an instruction-tuned model, or give a template (template.text in the configuration)"
         )
-    said = [] if answer is None else [{"role": "assistant", "content": answer}]
-    separate = [{"role": "system", "content": system}, {"role": "user", "content": prompt}, *said]
-    joined = [{"role": "user", "content": f"{system}\n\n{prompt}" if system else prompt}, *said]
+    turns = [*earlier, Turn("user", prompt)]
+    turns += [] if answer is None else [Turn("assistant", answer)]
+    messages = [{"role": turn.role, "content": turn.text} for turn in turns]
+    separate = [{"role": "system", "content": system}, *messages]
+    begun = {**messages[0], "content": f"{system}\n\n{messages[0]['content']}"}
+    joined = [begun, *messages[1:]] if system else messages
     options = {"tokenize": False, "add_generation_prompt": answer is None}
     try:
         with _limited(TEMPLATE_SECONDS):
@@ -180,9 +212,7 @@ class Batch(NamedTuple):
 
 def left_padded(model: Any, tokenizer: Any, requests: Sequence[Request]) -> Batch:
     """The requests' conversations on the model's device, each up to where its answer begins."""
-    return padded(
-        model, tokenizer, [conversation_ids(tokenizer, r.system, r.prompt) for r in requests]
-    )
+    return padded(model, tokenizer, [r.ids(tokenizer) for r in requests])
 
 
 def padded(

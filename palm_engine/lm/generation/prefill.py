@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
-from palm_engine.lm.generation.conversation import Request, conversation_ids, padded
+from palm_engine.lm.generation.conversation import Request, padded
 
 # A pass of its own for common beginnings costs about as much as this many tokens in a larger one
 # (measured on CPU).
@@ -48,7 +48,7 @@ def prefill(
 
     from palm_engine.lm.generation.growing_cache import new_cache, takes_room
 
-    conversations = [tuple(conversation_ids(tokenizer, r.system, r.prompt)) for r in requests]
+    conversations = [tuple(r.ids(tokenizer)) for r in requests]
     first: dict[
         tuple[str, tuple[int, ...]], int
     ] = {}  # the request that stands for all with its conversation

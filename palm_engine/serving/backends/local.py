@@ -10,7 +10,7 @@ from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import BundleError, InvalidInputError, ModelSourceError
 from palm_engine.lm.adapters.files import WEIGHTS_FILE, read_adapter, require_evaluated
 from palm_engine.lm.base_model.load import BaseModel
-from palm_engine.lm.generation.conversation import Request, conversation_ids
+from palm_engine.lm.generation.conversation import Request, Turn
 from palm_engine.lm.generation.detokenise import TextStream
 from palm_engine.lm.generation.sampling import end_token_ids, stream_tokens
 from palm_engine.serving.backends.interface import LiveSettings, Piece, check_request, row_seed
@@ -52,6 +52,20 @@ class LocalBackend:
     def __init__(self, model: LocalModel, bundle: Bundle) -> None:
         self.model = model
         self.bundle = bundle
+        self._system: str | None = None
+        self._earlier: tuple[Turn, ...] = ()
+
+    def conversation(self, system: str, earlier: tuple[Turn, ...]) -> LocalBackend:
+        """The same policies, asked in the course of a conversation.
+
+        Args:
+            system: in place of each policy's own system prompt.
+            earlier: messages before the prompt.
+        """
+        made = LocalBackend(self.model, self.bundle)
+        made._system = system
+        made._earlier = earlier
+        return made
 
     @property
     def policies(self) -> tuple[str, ...]:
@@ -125,10 +139,15 @@ class LocalBackend:
     ) -> list[Request]:
         """A request a row: each policy's own system prompt, each row's own random stream."""
         return [
-            Request(self.bundle.candidate(m).system or "", p, row_seed(settings, m, p), m)
+            Request(self._system_of(m), p, row_seed(settings, m, p), m, self._earlier)
             for m in policies
             for p in prompts
         ]
+
+    def _system_of(self, policy: str) -> str:
+        return (
+            self._system if self._system is not None else self.bundle.candidate(policy).system or ""
+        )
 
     def running(self, policies: Sequence[str], prompts: int) -> Any:
         """The context of a forward pass with rows `policies` x `prompts` (see `stack.on_rows`)."""
@@ -144,7 +163,7 @@ class LocalBackend:
     ) -> Iterator[Piece]:
         """See Backend.stream; mixtures answer one after another, after the others."""
         check_request(self.policies, prompts, policies)
-        self._check_length(self.requests(prompts, policies, settings), settings)
+        self.longest(self.requests(prompts, policies, settings), settings)
         self.load(policies)
         return self._pieces(prompts, policies, settings)
 
@@ -206,16 +225,20 @@ class LocalBackend:
         """Policies whose adapters it runs under: itself, or a mixture's parts."""
         return tuple(self.bundle.candidate(policy).mixture or (policy,))
 
-    def _check_length(self, requests: list[Request], settings: LiveSettings) -> None:
+    def longest(self, requests: list[Request], settings: LiveSettings) -> int:
+        """Tokens of the longest of some requests, as the model reads it.
+
+        Raises:
+            InvalidInputError: with its answer it doesn't fit the model.
+        """
         most = getattr(self.model.base.model.config, "max_position_embeddings", None)
-        longest = max(
-            len(conversation_ids(self.model.base.tokenizer, r.system, r.prompt)) for r in requests
-        )
+        longest = max(len(r.ids(self.model.base.tokenizer)) for r in requests)
         if most is not None and longest + settings.max_new_tokens > most:
             raise InvalidInputError(
                 f"a prompt of {longest} tokens and {settings.max_new_tokens} new ones don't fit the"
                 f" model's {most}; shorten the prompt, or ask for fewer new tokens"
             )
+        return longest
 
     def _key(self, policy: str) -> str | None:
         """Where the adapter is and when it was written: a rebuilt one is another one."""

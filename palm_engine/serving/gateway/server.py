@@ -1,0 +1,143 @@
+"""The gateway as a process: it listens, watches its bundle, and ends without losing a request."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import ipaddress
+import logging
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from palm_engine.bundle.folder import MANIFEST_FILE, Bundle, read_bundle
+from palm_engine.errors import DependencyError, InvalidInputError, PalmError
+from palm_engine.serving.gateway.app import Gateway
+from palm_engine.serving.gateway.portfolio import ServedPortfolio
+
+# Seconds between two looks at the bundle.
+WATCH = 2.0
+# Seconds that running answers get to end when the gateway does.
+GRACE = 120
+logger = logging.getLogger("palm.gateway")
+
+
+def require_gateway() -> None:
+    """Check that what the gateway needs is installed.
+
+    Raises:
+        DependencyError: names the extra to install.
+    """
+    try:
+        import httpx  # noqa: F401
+        import limits  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import sqlalchemy  # noqa: F401
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise DependencyError(
+            f"a gateway needs the extra 'serve': pip install -e '.[serve]' ({error.name} is"
+            " missing)"
+        ) from error
+
+
+def is_local(host: str) -> bool:
+    """Whether only programs of this machine reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Watch:
+    """Takes a bundle up anew when it is replaced.
+
+    What runs ends with the old one. A bundle that can't be served is refused: the old one stays.
+    """
+
+    def __init__(self, gateway: Gateway, base_model: str = "base") -> None:
+        self.gateway = gateway
+        self.base_model = base_model
+        self._seen = _identity(gateway.served.bundle.folder)
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            await asyncio.sleep(WATCH)
+            await self.look()
+
+    async def look(self) -> bool:
+        """Look once; True where a new bundle was taken up."""
+        folder = self.gateway.served.bundle.folder
+        now = _identity(folder)
+        if now in (self._seen, None):
+            return False
+        self._seen = now
+        try:
+            bundle = await asyncio.to_thread(read_bundle, folder)
+            await self._take_up(bundle)
+        except PalmError as error:
+            logger.warning("%s was replaced and isn't taken up: %s", folder, error)
+            self.gateway.metrics.reloads.labels("refused").inc()
+            return False
+        logger.info("%s was replaced; the new one is served", folder)
+        self.gateway.metrics.reloads.labels("taken up").inc()
+        return True
+
+    async def _take_up(self, bundle: Bundle) -> None:
+        old = self.gateway.served.bundle
+        if bundle.traits != old.traits:
+            raise InvalidInputError(
+                f"its traits are {', '.join(bundle.traits)}, not {', '.join(old.traits)}: weights"
+                " that applications send would mean something else; start the gateway anew"
+            )
+        served = ServedPortfolio.of(bundle, self.base_model)
+        await self.gateway.upstream.require(served)
+        self.gateway.served = served
+
+
+def listen(gateway: Gateway, host: str, port: int, base_model: str = "base") -> None:
+    """Serve until the process is told to end; running answers end first.
+
+    Raises:
+        InvalidInputError: the address can't be listened on.
+    """
+    import uvicorn
+
+    watch = Watch(gateway, base_model)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            gateway.app(watch.run),
+            host=host,
+            port=port,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=GRACE,
+        )
+    )
+    # uvicorn ends gracefully and then raises the signal anew: it has done its work by then.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    # What is loaded by now stays: looking through it again and again would hold answers up.
+    gc.collect()
+    gc.freeze()
+    try:
+        server.run()
+    except SystemExit as error:  # uvicorn's, after its own message
+        raise InvalidInputError(
+            f"--host {host} --port {port}: can't be listened on; choose another port"
+        ) from error
+
+
+def _identity(folder: Path) -> Sequence[int] | None:
+    """What changes where a bundle is replaced; None while there is none."""
+    try:
+        about = (folder / MANIFEST_FILE).stat()
+    except OSError:
+        return None
+    return about.st_ino, about.st_mtime_ns, about.st_size
