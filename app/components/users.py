@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import cache, charts, settings, state
+from app import cache, charts, jobs, settings, state
 from app.colours import colours_of
 from app.components import figure
 from app.components.tolerance import choose_tolerance
@@ -20,12 +20,14 @@ from palm_engine.analysis.populations import (
     sample_table,
     serve,
 )
+from palm_engine.analysis.replacement import replacement
 from palm_engine.analysis.verdict import tolerances
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import PalmError
 from palm_engine.geometry.fields import population, users_of
 from palm_engine.geometry.users import Users, uniform_users
 from palm_engine.selection.parts.cuts import comparator_rows
+from palm_engine.tables.read import table_of
 
 KINDS = ("Uniform", "Dirichlet", "Uploaded")
 # Dots that are drawn; more are sampled.
@@ -65,6 +67,9 @@ def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
     if everybody.segments:
         _segments(bundle, portfolio, everybody)
     _before_and_after(bundle, portfolio, users, tolerance)
+    uploaded = state.uploaded_users(bundle)
+    if uploaded is not None and users is uploaded[0]:
+        _others(bundle, portfolio, users, tolerance)
 
 
 def _serve(
@@ -168,6 +173,25 @@ def _figures(
         help=f"In effective use (usage perplexity): {found.perplexity:.2f}.",
     )
     st.caption(f"{sentence}; gaps to the candidates (scope: sampled).")
+
+
+def _others(bundle: Bundle, portfolio: state.Portfolio, users: Users, tolerance: float) -> None:
+    """Whether other members, as many, would serve the uploaded users better."""
+    st.markdown("**Are these the right members for these users?**")
+    members = [bundle.policies[row] for row in portfolio.rows]
+    content = users.weights.tobytes() + users.counts.tobytes()
+    digest = hashlib.sha256(content).hexdigest()
+    found = jobs.result_of(
+        f"others.{bundle.folder}.{cache.stamp(bundle)}.{portfolio.rows}.{digest}",
+        "Looking for better members",
+        lambda report: replacement(
+            table_of(bundle), members, users, tolerance=tolerance, report=report
+        ),
+    )
+    if found is not None:
+        names = dict(zip(bundle.policies, bundle.labels, strict=True))
+        for line in found.in_words(names):
+            st.text(line)
 
 
 def _drawn(users: Users) -> np.ndarray:

@@ -17,6 +17,7 @@ from palm_engine.cli.extending import commands as extend_commands
 from palm_engine.cli.gateway import commands as gateway_commands
 from palm_engine.cli.importing import commands as import_commands
 from palm_engine.cli.reading import commands as reading_commands
+from palm_engine.cli.recommending import commands as recommend_commands
 from palm_engine.cli.rewards import commands as audit_commands
 from palm_engine.cli.rivals import commands as rival_commands
 from palm_engine.cli.selecting import commands as select_commands
@@ -44,6 +45,7 @@ app = typer.Typer(
 app.add_typer(dashboard_commands)
 app.add_typer(select_commands)
 app.add_typer(size_commands)
+app.add_typer(recommend_commands)
 app.add_typer(import_commands)
 app.add_typer(extend_commands)
 app.add_typer(reading_commands)

@@ -1,4 +1,4 @@
-"""`palm curve`, `recommend`, `compare` and `methods`: sizes and methods side by side."""
+"""`palm curve`, `compare` and `methods`: sizes and methods side by side."""
 
 from __future__ import annotations
 
@@ -136,56 +136,6 @@ def _curve_table(
             str(len(members)), worst, proved, f"{a.expected:.4f}", served, ", ".join(members)
         )
     return shown
-
-
-@commands.command()
-def recommend(
-    table: TablePath,
-    worth: Annotated[
-        float,
-        typer.Option(help="What one more member has to lower the worst loss by (additive)."),
-    ] = 0.01,
-    max_k: Annotated[int, typer.Option(min=1, help="Largest size that is looked at.")] = 12,
-    trait: Traits = None,
-    time_limit: TimeLimit = "60",
-    seed: Annotated[int, typer.Option(min=0, help="Of the split of prompts.")] = 0,
-    json: Json = False,
-) -> None:
-    """Say how many members are worth having: until one more buys too little.
-
-    Example: palm recommend scores.csv --worth .02
-    """
-    import json as encoder
-    from dataclasses import asdict
-
-    from palm_engine.analysis import recommendation
-    from palm_engine.cli.terminal import TerminalProgress, print_warnings
-    from palm_engine.tables.read import read_reward_table
-
-    rewards = read_reward_table(table, trait or ())
-    sizes = min(max_k, len(rewards.policies))
-    seconds = seconds_of(time_limit)
-    each = 1e9 if seconds is None else seconds / sizes
-    with TerminalProgress(error_console) as bars:
-        report = bars.by_share("Looking at every size")
-        found = recommendation.recommend(rewards, worth, sizes, each, seed, report)
-        report(1.0, "")
-    if json:
-        output = {"scope": "candidates", **asdict(found), "warnings": rewards.warnings}
-        write(encoder.dumps(output))
-        return
-    shown = Table(title="The best portfolio of every size (scope: candidates)")
-    for column in ("size", "worst loss", "at most", "average loss", "members"):
-        shown.add_column(column, justify="left" if column == "members" else "right")
-    for row in found.rows:
-        mark = "*" if row.size == found.chosen.size else ""
-        bound = "" if row.upper is None else f"{row.upper:.4f}"
-        names = ", ".join(rewards.labels.get(m, m) for m in row.members)
-        shown.add_row(f"{mark}{row.size}", f"{row.worst:.4f}", bound, f"{row.expected:.4f}", names)
-    console.print(shown)
-    for line in found.in_words():
-        console.print(line)
-    print_warnings(rewards)
 
 
 @commands.command()

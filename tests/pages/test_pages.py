@@ -346,6 +346,8 @@ def test_populations_spread_over_the_members(open_app: Any) -> None:
     app.switch_page("../pages/guarantee.py").run()
     app.switch_page("../pages/coverage.py").run()
     assert "1,500 users in 2 rows of users.csv" in texts(app)
+    assert "1,500 users lose " in texts(settle(app))
+    assert "With one model alone" in texts(app)
     app.selectbox(key="after.demo").set_value(1).run()
     assert len([m for m in app.metric if m.label == "Lost on average"]) == 2
 

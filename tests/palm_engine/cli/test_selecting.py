@@ -502,3 +502,25 @@ def test_who_answers_the_same_to_everything_is_named(palm, tmp_path: Path) -> No
         assert "cheat gives the same answer to every prompt" in " ".join(out.split())
         _, out = palm(command[0], tmp_path / "t.csv", *command[1:], "--json")
         assert json.loads(out)["warnings"] == {"cheat": "gives the same answer to every prompt"}
+
+
+def test_recommend_for_users_needs_a_bundle_and_says_whether_to_change(  # type: ignore[no-untyped-def]
+    palm, tmp_path: Path
+) -> None:
+    users = tmp_path / "users.csv"
+    users.write_text("safety,humor,brevity,count\n1,8,1,3\n1,1,8,1\n")
+    demo = str(Path(__file__).resolve().parents[3] / "portfolios" / "demo")
+    code, out = palm("recommend", demo, "--users", str(users))
+    assert code == 0
+    assert "4 users lose " in out
+    assert "With one model alone" in out
+    code, out = palm("recommend", demo, "--users", str(users), "--json")
+    found = json.loads(next(line for line in out.splitlines() if line.startswith("{")))
+    assert found["scope"] == "sampled"
+    assert sum(found["usage"].values()) == pytest.approx(1)
+    assert found["saved"]["lower"] <= found["saved"]["estimate"] <= found["saved"]["upper"]
+    table = tmp_path / "scores.csv"
+    table.write_text("policy,safety,humor,brevity\na,.1,.2,.3\nb,.3,.2,.1\n")
+    code, error = palm("recommend", str(table), "--users", str(users))
+    assert code == 2
+    assert "--users goes with the bundle" in error
