@@ -90,3 +90,18 @@ def test_every_command_that_is_shown_exists_with_its_options(page: str, line: st
         option = word.partition("=")[0]
         if option.startswith("--"):
             assert option in known | {"--help"}, f"{page}: {line}: no option {option}"
+
+
+def test_what_an_answer_says_of_its_member_is_what_the_demo_says() -> None:
+    import json
+
+    import numpy as np
+
+    from palm_engine.bundle.folder import read_bundle
+    from palm_engine.serving.gateway.portfolio import ServedPortfolio
+
+    text = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    shown = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])  # type: ignore[index]
+    served = ServedPortfolio.of(read_bundle(ROOT / "portfolios" / "demo"))
+    w = np.array([shown["weights"][t] for t in served.bundle.traits])
+    assert served.decide(w).as_json("request", True) == shown

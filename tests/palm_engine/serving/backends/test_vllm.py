@@ -139,3 +139,44 @@ def test_first_token_probabilities_agree_with_the_local_stack(
     print(
         f"first-token log-probabilities differ by at most {largest:.3f} over {len(members)} models"
     )
+
+
+def test_the_gateway_lets_the_right_member_answer(demo: Bundle, served: str) -> None:
+    import httpx
+    import numpy as np
+
+    from palm_engine.serving.gateway.access import Access
+    from palm_engine.serving.gateway.app import Gateway
+    from palm_engine.serving.gateway.portfolio import ServedPortfolio
+    from palm_engine.serving.gateway.upstream import HttpUpstream
+    from tests.support.engines import events, running
+
+    router = ServedPortfolio.of(demo)
+    upstream = HttpUpstream(served)
+    gateway = Gateway(router, upstream, Access(), np.full(len(demo.traits), 1 / 3))
+    picked = set()
+    with (
+        running(gateway.app()) as url,
+        httpx.Client(base_url=url, timeout=120, trust_env=False) as client,
+    ):
+        for trait in (*demo.traits, None):
+            weights = None if trait is None else {trait: 1.0}
+            body: dict[str, Any] = {
+                "messages": [{"role": "user", "content": PROMPTS[1]}],
+                "palm": {"weights": weights},
+                "temperature": 0,
+                "max_tokens": 16,
+            }
+            whole = client.post("/v1/chat/completions", json=body)
+            assert whole.status_code == 200, whole.text
+            said = whole.json()
+            policy = said["palm"]["policy"]
+            assert policy == router.router.pick(weights or [1, 1, 1]).policy
+            assert said["model"] == policy
+            picked.add(policy)
+            streamed = client.post("/v1/chat/completions", json={**body, "stream": True})
+            found = events(streamed.text)
+            assert found[0]["palm"] == said["palm"]
+            text = "".join(e["choices"][0]["delta"].get("content") or "" for e in found)
+            assert text.strip() == said["choices"][0]["message"]["content"].strip()
+    assert len(picked) > 2
