@@ -177,22 +177,47 @@ def build(
     quick: Annotated[
         bool, typer.Option("--quick", help="The smallest scale that touches every stage.")
     ] = False,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="Where tasks run: local (processes of this machine), or ray (a cluster; the extra"
+            " 'ray')."
+        ),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help='Of the Ray cluster, or "auto"; left out: one is made on this machine.'),
+    ] = None,
 ) -> None:
     """Sample, score, plan, train, evaluate, select and certify.
 
-    Goes on where an earlier run was stopped.
+    Goes on where an earlier run was stopped, whichever engine that used.
+
+    Examples: palm build configs/demo.toml --out portfolios/new
+
+    palm build configs/demo.toml --out portfolios/new --engine ray --address auto --work /shared/new
     """
     from palm_engine.cli.terminal import TerminalProgress, certificate_lines
     from palm_engine.pipeline.config import load_config
     from palm_engine.pipeline.config import quick as quick_config
 
+    if engine not in ("local", "ray"):
+        raise InvalidInputError(f"--engine {engine!r} is neither local nor ray")
+    if address is not None and engine != "ray":
+        raise InvalidInputError("--address goes with --engine ray")
     settings = load_config(config)
     require_language_models("building a bundle")
     from palm_engine.pipeline import build as pipeline
 
     with TerminalProgress(console) as progress:
         bundle = pipeline.build(
-            quick_config(settings) if quick else settings, project, out, progress, work
+            quick_config(settings) if quick else settings,
+            project,
+            out,
+            progress,
+            work,
+            on_ray=engine == "ray",
+            address=address,
         )
     for line in certificate_lines(bundle):
         console.print(line)

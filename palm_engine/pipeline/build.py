@@ -20,9 +20,12 @@ from palm_engine.errors import ConfigError
 from palm_engine.lm.training import TrainingReport
 from palm_engine.lm.trl_training import require_plain_end, require_trl
 from palm_engine.pipeline.assemble import assemble_manifest, package_versions
-from palm_engine.pipeline.capacity import require_context, require_memory
+from palm_engine.pipeline.capacity import Room, device_dtype, require_context, require_memory
 from palm_engine.pipeline.certify import CERTIFY_STEPS, Evaluated, certify
 from palm_engine.pipeline.config import BuildConfig
+from palm_engine.pipeline.engines.interface import Engine
+from palm_engine.pipeline.engines.local import LocalEngine
+from palm_engine.pipeline.engines.on_ray import RayEngine
 from palm_engine.pipeline.evaluate import KlEstimate, KlTask, estimate_kl
 from palm_engine.pipeline.plan import PlannedPolicy, PoolPlan, plan_pool
 from palm_engine.pipeline.policy import Policy
@@ -48,14 +51,21 @@ from palm_engine.pipeline.train import (
     policy_name,
     train,
 )
-from palm_engine.pipeline.workers import run_tasks
 
 
 class Build:
-    """One build: configuration, project folder (for data paths), work folder and progress."""
+    """One build: configuration, project folder (for data paths), work folder, progress, engine."""
 
-    def __init__(self, config: BuildConfig, project: Path, work: Path, progress: Progress) -> None:
+    def __init__(
+        self,
+        config: BuildConfig,
+        project: Path,
+        work: Path,
+        progress: Progress,
+        engine: Engine | None = None,
+    ) -> None:
         self.config = config
+        self.engine = engine or LocalEngine(config.run.workers)
         self.project = project
         self.progress = progress
         self.prompts = read_prompts(project / config.data.prompts)
@@ -86,10 +96,11 @@ class Build:
         from palm_engine.lm.base_model.load import load_tokenizer
         from palm_engine.lm.base_model.places import fingerprint
         from palm_engine.lm.base_model.source import resolve_base
-        from palm_engine.lm.devices import build_dtype, pick_device, pick_dtype
 
         # Made now: a reward that can't be had is refused before anything is drawn.
-        self.rewards = TraitRewards.of(self.config, self.project, self.store)
+        self.rewards = TraitRewards.of(
+            self.config, self.project, self.store, self.engine if self.engine.scores else None
+        )
         if self.config.train and self.config.training.method != "rwr":
             require_trl()
         if (out / MANIFEST_FILE).is_file() and (
@@ -102,9 +113,9 @@ class Build:
         if self.config.train and self.config.training.method != "rwr":
             require_plain_end(load_tokenizer(base_folder, self.config.template))
         require_context(self.config, self.prompts, base_folder)
-        require_memory(self.config, self.prompts, base_folder)
-        device = pick_device()
-        self.model_key = [fingerprint(base_folder), str(pick_dtype(device, build_dtype(device)))]
+        room = Room(self.config, self.prompts, base_folder, alone=self.engine.scores)
+        self.engine.once(require_memory, room)
+        self.model_key = [fingerprint(base_folder), self.engine.once(device_dtype, None)]
         sources = [Policy("base", "base", None)]
         sources += [Policy(s.name, "prompted", s.system) for s in self.config.styles]
         own = self.own_policies(base_folder)
@@ -337,7 +348,7 @@ class Build:
             done = self.progress.stage("Train adapters", len(missing))
             for task in missing:
                 self.store.begin(f"{place}adapters/{task.policy}")
-            for task, report in run_tasks(train, missing, self.config.run.workers, done):
+            for task, report in self.engine.run(train, missing, done):
                 kept = f"{place}adapters/{task.policy}"
                 self.store.put_json(f"{kept}.report.json", keys[task.policy], report)
                 self.store.finish(kept, keys[task.policy])
@@ -448,7 +459,7 @@ class Build:
             [draw_key(t, self.model_key) for t in tasks],
             self.store,
             partial(self.progress.stage, f"Draw answers ({purpose})"),
-            self.config.run.workers,
+            self.engine,
             f"-{purpose}",
         )
 
@@ -508,7 +519,7 @@ class Build:
         ]
         if missing:
             done = self.progress.stage("Estimate KL", len(missing))
-            for task, estimate in run_tasks(estimate_kl, missing, self.config.run.workers, done):
+            for task, estimate in self.engine.run(estimate_kl, missing, done):
                 self.store.put_json(f"kl/{task.policy}.json", keys[task.policy], asdict(estimate))
         return {t.policy: KlEstimate(**self.store.read_json(f"kl/{t.policy}.json")) for t in tasks}
 
@@ -567,7 +578,13 @@ def _training_note(policy: str, report: TrainingReport, epochs: int) -> str:
 
 
 def build(
-    config: BuildConfig, project: Path, out: Path, progress: Progress, work: Path | None = None
+    config: BuildConfig,
+    project: Path,
+    out: Path,
+    progress: Progress,
+    work: Path | None = None,
+    on_ray: bool = False,
+    address: str | None = None,
 ) -> Bundle:
     """Build a bundle.
 
@@ -578,14 +595,22 @@ def build(
         progress: what the build reports to.
         work: folder of stage results, reused by a repeated run; `.<name>.build` beside `out` if not
             given.
+        on_ray: run tasks on a Ray cluster in place of processes of this machine.
+        address: of the cluster; None makes one on this machine.
 
     Raises:
+        DependencyError: the extra 'ray' isn't installed.
         ConfigError: `out` can't be a bundle's folder.
         PalmError: a stage failed; says which and how to fix it.
     """
     if not is_name(out.name):
         raise ConfigError(f"--out {str(out)!r}: a bundle's name has {NAME_RULE}")
     check_target(out, HOLDINGS)
-    task = Build(config, project, work or out.with_name(f".{config.name}.build"), progress)
+    folder = work or out.with_name(f".{config.name}.build")
+    task = Build(config, project, folder, progress)
     with task.store.held():
-        return task.run(out)
+        if not on_ray:
+            return task.run(out)
+        with RayEngine(folder, address, config.run.cpus_per_task, config.run.gpus_per_task) as ray:
+            task.engine = ray
+            return task.run(out)

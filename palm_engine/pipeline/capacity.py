@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -46,13 +47,36 @@ def require_context(config: BuildConfig, prompts: pd.DataFrame, base: Path) -> N
         )
 
 
-def require_memory(config: BuildConfig, prompts: pd.DataFrame, base: Path) -> None:
-    """Check that the processes that draw fit, all at once and at their longest prompt.
+@dataclass(frozen=True)
+class Room:
+    """What is to fit into a device's memory.
 
-    Args:
+    Attributes:
         config: of the build; says how many processes there are and how much each draws at once.
         prompts: with their texts.
         base: folder of the base model.
+        alone: one process has the device for itself, as on a cluster.
+    """
+
+    config: BuildConfig
+    prompts: pd.DataFrame
+    base: Path
+    alone: bool = False
+
+
+def device_dtype(_: None) -> str:
+    """The number format that this process would use, which draws depend on."""
+    from palm_engine.lm.devices import build_dtype, pick_device, pick_dtype
+
+    device = pick_device()
+    return str(pick_dtype(device, build_dtype(device)))
+
+
+def require_memory(room: Room) -> None:
+    """Check that the processes that draw fit, all at once and at their longest prompt.
+
+    Args:
+        room: that they need.
 
     Raises:
         ModelSourceError: the base's configuration can't be read.
@@ -63,10 +87,12 @@ def require_memory(config: BuildConfig, prompts: pd.DataFrame, base: Path) -> No
     from palm_engine.lm.base_model.source import parameter_count
     from palm_engine.lm.devices import build_dtype, pick_device, pick_dtype
 
+    config = room.config
+    base = room.base
     device = pick_device()
     dtype = str(pick_dtype(device, build_dtype(device))).removeprefix("torch.")
     systems = [s.system for s in config.styles] + [p.system or "" for p in config.policies]
-    letters = int(prompts["text"].str.len().max()) + max(map(len, systems), default=0)
+    letters = int(room.prompts["text"].str.len().max()) + max(map(len, systems), default=0)
     # An adapter answers from a copy of the base with its weights changed, beside the base itself.
     copies = 2 if config.train or any(p.adapter for p in config.policies) else 1
     needed = memory.estimate(
@@ -79,7 +105,7 @@ def require_memory(config: BuildConfig, prompts: pd.DataFrame, base: Path) -> No
         config.sampling.max_new_tokens,
         memory.free_bytes(device),
     )
-    workers = config.run.workers
+    workers = 1 if room.alone else config.run.workers
     if needed.free is None or workers * needed.total <= needed.free:
         return
     ways = []

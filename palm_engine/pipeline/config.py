@@ -206,12 +206,16 @@ class Selection(Section):
 
 
 class Run(Section):
-    """How the build runs on this machine."""
+    """How the build runs: on this machine, or with --engine ray on a cluster."""
 
     workers: int = Field(
         2, ge=1, le=256, description="processes that sample and train, one thread each"
     )
     batch_size: int = Field(96, ge=1, le=4096, description="answers drawn at once in a process")
+    cpus_per_task: int = Field(1, ge=1, le=1024, description="with --engine ray: cores per task")
+    gpus_per_task: float = Field(
+        0.0, ge=0, le=64, description="with --engine ray: GPUs per task; a fraction shares one"
+    )
 
 
 class BuildConfig(Section):

@@ -14,7 +14,7 @@ from palm_engine.errors import BundleError
 from palm_engine.lm.generation.conversation import Request
 from palm_engine.lm.generation.sampling import sample_answers
 from palm_engine.lm.settings import SamplingSettings, TemplateSettings
-from palm_engine.pipeline.workers import loaded_base, report_progress
+from palm_engine.pipeline.engines.worker import loaded_base, report_progress
 
 
 def prompt_means(

@@ -32,6 +32,7 @@ from palm_engine.geometry.simplex import named_weights
 from palm_engine.pipeline.assemble import stand_for
 from palm_engine.pipeline.certify import Evaluated, select_and_certify
 from palm_engine.pipeline.config import Selection
+from palm_engine.pipeline.engines.local import LocalEngine
 from palm_engine.pipeline.further_traits import FurtherTrait, with_traits, without
 from palm_engine.pipeline.mixture import MixTask, draw_mixture, mixture_key
 from palm_engine.pipeline.progress import Progress
@@ -267,10 +268,11 @@ def _drawn(
         parts = {p: (w, bundle.adapter_folder(p)) for p, w in weights.items()}
         mixtures.append(MixTask(tasks.pop(policy), parts))
     stage = partial(progress.stage, "Draw answers")
+    engine = LocalEngine(options.workers)
     keys = [draw_key(t, base.key) for t in tasks.values()]
-    frames += drawn(draw, list(tasks.values()), keys, store, stage, options.workers)
+    frames += drawn(draw, list(tasks.values()), keys, store, stage, engine)
     keys = [mixture_key(t, base.key) for t in mixtures]
-    frames += drawn(draw_mixture, mixtures, keys, store, stage, options.workers)
+    frames += drawn(draw_mixture, mixtures, keys, store, stage, engine)
     return joined(frames)
 
 

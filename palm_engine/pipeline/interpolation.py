@@ -25,6 +25,7 @@ from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.confidence import mean_bound
 from palm_engine.geometry.pick import pick_info
 from palm_engine.geometry.simplex import named_weights
+from palm_engine.pipeline.engines.local import LocalEngine
 from palm_engine.pipeline.evaluate import prompt_means
 from palm_engine.pipeline.mixture import MixTask, draw_mixture, mixture_key
 from palm_engine.pipeline.progress import Progress
@@ -136,12 +137,13 @@ def measure_interpolation(
         )
         soups.append(soup)
         mixtures.append(MixTask(replace(soup, policy=f"mixture-{i}", adapter=None), parts))
+    engine = LocalEngine(workers)
     keys = [draw_key(t, base.key) for t in soups]
     stage = partial(progress.stage, "Draw answers of soups")
-    frames = drawn(draw, soups, keys, store, stage, workers)
+    frames = drawn(draw, soups, keys, store, stage, engine)
     keys = [mixture_key(t, base.key) for t in mixtures]
     stage = partial(progress.stage, "Draw answers of mixtures")
-    frames += drawn(draw_mixture, mixtures, keys, store, stage, workers)
+    frames += drawn(draw_mixture, mixtures, keys, store, stage, engine)
     done = progress.stage("Score answers", 1)
     scored = rewards.score(pd.concat(frames).reset_index(drop=True), texts, done)
     return _compared(bundle, corners, points, list(texts), scored, seed)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from palm_engine.pipeline.engines.worker import loaded_base
 from palm_engine.pipeline.sample import DrawTask, draw_from
 from palm_engine.pipeline.store import key_of
-from palm_engine.pipeline.workers import loaded_base
 
 
 @dataclass(frozen=True)

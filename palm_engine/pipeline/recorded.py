@@ -16,10 +16,10 @@ from palm_engine.bundle.folder import Bundle
 from palm_engine.bundle.schema import BaseInfo, TraitInfo
 from palm_engine.errors import BundleError, InvalidInputError, ModelSourceError
 from palm_engine.lm.settings import SamplingSettings
+from palm_engine.pipeline.engines.interface import Engine
 from palm_engine.pipeline.progress import Progress
 from palm_engine.pipeline.rewards import Measure, TraitRewards
 from palm_engine.pipeline.store import Store
-from palm_engine.pipeline.workers import run_tasks
 from palm_engine.rewards import get_reward, reward_names
 from palm_engine.rewards.interface import is_other
 
@@ -115,7 +115,7 @@ def drawn(
     keys: Sequence[str],
     store: Store,
     stage: Callable[[float], Callable[[float], None]],
-    workers: int,
+    engine: Engine,
     suffix: str = "",
 ) -> list[pd.DataFrame]:
     """Answers of tasks, one kept file each, drawn where they aren't there yet.
@@ -126,7 +126,7 @@ def drawn(
         keys: what each task's answers depend on.
         store: keeps them below `draws/`.
         stage: begins a stage of so many answers; not called where nothing is missing.
-        workers: processes.
+        engine: that runs them.
         suffix: of the files' names, after the policy's.
     """
     key = dict(zip((t.policy for t in tasks), keys, strict=True))
@@ -134,6 +134,6 @@ def drawn(
     missing = [t for t in tasks if not store.is_current(names[t.policy], key[t.policy])]
     if missing:
         done = stage(sum(t.count for t in missing))
-        for task, frame in run_tasks(work, missing, workers, done):
+        for task, frame in engine.run(work, missing, done):
             store.put_table(names[task.policy], key[task.policy], frame)
     return [pd.read_parquet(store.path(names[t.policy])) for t in tasks]

@@ -7,8 +7,8 @@ and a reward that changed scores everything anew.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pandas as pd
 
 from palm_engine._types import Floats
 from palm_engine.pipeline.config import BuildConfig, load_config
+from palm_engine.pipeline.engines.interface import Engine
 from palm_engine.pipeline.store import Store
 from palm_engine.rewards import make_reward, register_reward, reward_names
 from palm_engine.rewards.interface import Reward, fingerprint_of, scores_of
@@ -44,6 +45,53 @@ class Measure:
     judges: dict[str, Reward] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class ScoreTask:
+    """Answers to score by one reward.
+
+    Attributes:
+        rows: which they are.
+        prompts: of each.
+        answers: of each.
+        tokens: of each answer.
+        config: that names the reward; None where that is at hand.
+        project: folder that paths and modules of the configuration start from.
+        place: the reward's trait, by its number, and its title.
+    """
+
+    rows: tuple[int, ...]
+    prompts: tuple[str, ...]
+    answers: tuple[str, ...]
+    tokens: tuple[int, ...]
+    config: BuildConfig | None = None
+    project: Path = Path(".")
+    place: tuple[int, str] = (0, "")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How scoring is spread: over what, and where its processes have the rewards from."""
+
+    engine: Engine
+    config: BuildConfig
+    project: Path
+
+
+_made: dict[str, TraitRewards] = {}
+
+
+def score_rows(task: ScoreTask) -> Floats:
+    """Scores of a task, shape (n,), in a process that makes the rewards once."""
+    assert task.config is not None
+    mark = f"{task.project}:{task.config.model_dump_json()}"
+    if mark not in _made:
+        _made.clear()
+        _made[mark] = TraitRewards.of(task.config, task.project)
+    number, title = task.place
+    judge = _made[mark].measures[number].judges[title]
+    return scores_of(judge, list(task.prompts), list(task.answers), list(task.tokens))
+
+
 class TraitRewards:
     """The rewards of all traits, in the order of the traits.
 
@@ -56,10 +104,15 @@ class TraitRewards:
         self.measures = tuple(measures)
         self._store = store
         self._kept: dict[str, dict[str, float]] = {}
+        self._spread: Spread | None = None
 
     @classmethod
     def of(
-        cls, config: BuildConfig, project: Path = Path("."), store: Store | None = None
+        cls,
+        config: BuildConfig,
+        project: Path = Path("."),
+        store: Store | None = None,
+        engine: Engine | None = None,
     ) -> TraitRewards:
         """The rewards that a configuration names, made now: what can't be had is refused early.
 
@@ -67,6 +120,7 @@ class TraitRewards:
             config: of the build.
             project: folder that paths and modules start from.
             store: keeps scores, or None.
+            engine: that scoring is spread over; None scores in this process.
 
         Raises:
             PalmError: a reward can't be made; says which.
@@ -81,7 +135,10 @@ class TraitRewards:
             elif (second := f"{trait.title}.second") in reward_names():
                 judges[second] = make_reward(second, project, most)
             measures.append(Measure(trait.name, reward, trait.title, judges))
-        return cls(measures, store)
+        made = cls(measures, store)
+        if engine is not None:
+            made._spread = Spread(engine, config, project.resolve())
+        return made
 
     @property
     def traits(self) -> list[str]:
@@ -90,7 +147,9 @@ class TraitRewards:
 
     def only(self, traits: Sequence[str]) -> TraitRewards:
         """The rewards of some of the traits."""
-        return TraitRewards([m for m in self.measures if m.trait in traits], self._store)
+        made = TraitRewards([m for m in self.measures if m.trait in traits], self._store)
+        made._spread = self._spread
+        return made
 
     def key(self) -> list[str]:
         """What scores depend on besides the answers."""
@@ -172,20 +231,54 @@ class TraitRewards:
         keys = [_key(*row) for row in zip(prompts, answers, tokens, strict=True)]
         first = {k: i for i, k in reversed(list(enumerate(keys)))}
         wanted = [first[k] for k in dict.fromkeys(keys) if k not in kept]
-        for start in range(0, len(wanted), CHUNK):
-            rows = wanted[start : start + CHUNK]
-            found = scores_of(
-                reward,
-                [prompts[i] for i in rows],
-                [answers[i] for i in rows],
-                [tokens[i] for i in rows],
+        tasks = [
+            ScoreTask(
+                tuple(rows),
+                tuple(prompts[i] for i in rows),
+                tuple(answers[i] for i in rows),
+                tuple(tokens[i] for i in rows),
             )
-            kept.update(zip((keys[i] for i in rows), map(float, found), strict=True))
+            for start in range(0, len(wanted), CHUNK)
+            if (rows := wanted[start : start + CHUNK])
+        ]
+        for task, found in self._scored(reward, tasks):
+            kept.update(zip((keys[i] for i in task.rows), map(float, found), strict=True))
             self._keep(reward, kept)
-            progress(len(rows) / max(len(wanted), 1))
+            progress(len(task.rows) / max(len(wanted), 1))
         if not wanted:
             progress(1.0)
         return np.array([kept[k] for k in keys])
+
+    def _scored(
+        self, reward: Reward, tasks: Sequence[ScoreTask]
+    ) -> Iterator[tuple[ScoreTask, Floats]]:
+        """Scores of tasks as they come: here, or spread over an engine.
+
+        A judge on a server is asked from here: it is slow by itself, and counts what it costs.
+        """
+        spread = self._spread
+        place = self._place(reward)
+        asks = any(hasattr(part, "tokens_read") for part in _parts(reward))
+        if spread is None or place is None or asks:
+            for task in tasks:
+                texts = (list(task.prompts), list(task.answers), list(task.tokens))
+                yield task, scores_of(reward, *texts)
+            return
+        named = [
+            replace(t, config=spread.config, project=spread.project, place=place) for t in tasks
+        ]
+        yield from spread.engine.run(score_rows, named)
+
+    def _place(self, reward: Reward) -> tuple[int, str] | None:
+        """The number of the trait that a reward judges among the configuration's, and its title."""
+        if self._spread is None:
+            return None
+        names = [trait.name for trait in self._spread.config.traits]
+        for measure in self.measures:
+            for title, judge in measure.judges.items():
+                if judge is reward:
+                    return names.index(measure.trait), title
+        return None
 
     def _kept_of(self, reward: Reward) -> dict[str, float]:
         mark = fingerprint_of(reward)

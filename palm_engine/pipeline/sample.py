@@ -20,8 +20,8 @@ from palm_engine.errors import ConfigError
 from palm_engine.lm.generation.conversation import Request
 from palm_engine.lm.generation.sampling import Mixture, sample_answers
 from palm_engine.lm.settings import SamplingSettings, TemplateSettings
+from palm_engine.pipeline.engines.worker import loaded_base, report_progress
 from palm_engine.pipeline.store import key_of
-from palm_engine.pipeline.workers import loaded_base, report_progress
 
 ANSWER_COLUMNS = ["policy", "prompt_id", "sample_id", "text", "tokens"]
 # How a server says that an answer ended (stop, length, content_filter); "" where none was asked.

@@ -15,8 +15,8 @@ from palm_engine.lm.training import Pair, TrainingReport, train_adapter
 from palm_engine.lm.trl_training import Preference, train_dpo, train_grpo
 from palm_engine.oracles.gibbs import GibbsOracle
 from palm_engine.pipeline.config import BuildConfig
+from palm_engine.pipeline.engines.worker import loaded_base, report_progress
 from palm_engine.pipeline.rewards import TraitRewards
-from palm_engine.pipeline.workers import loaded_base, report_progress
 
 DEMONSTRATION = "demonstration"
 

@@ -9,7 +9,7 @@ import pytest
 
 from palm_engine.errors import ConfigError
 from palm_engine.lm import memory
-from palm_engine.pipeline.capacity import require_memory
+from palm_engine.pipeline.capacity import Room, require_memory
 from palm_engine.pipeline.config import BuildConfig
 from tests.support.build import small_config
 from tests.support.fakes import tiny_base
@@ -25,11 +25,11 @@ def config(workers: int, batch_size: int) -> BuildConfig:
 def test_what_fits_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = tiny_base(tmp_path / "base")
     monkeypatch.setattr(memory, "free_bytes", lambda device: None)
-    require_memory(config(8, 4096), PROMPTS, base)
+    require_memory(Room(config(8, 4096), PROMPTS, base))
     monkeypatch.setattr(memory, "free_bytes", lambda device: 8_000_000)
-    require_memory(config(2, 16), PROMPTS, base)
+    require_memory(Room(config(2, 16), PROMPTS, base))
     with pytest.raises(ConfigError, match="2 processes that draw 4096 answers at once") as error:
-        require_memory(config(2, 4096), PROMPTS, base)
+        require_memory(Room(config(2, 4096), PROMPTS, base))
     ways = str(error.value).partition("What would fit: ")[2]
     found = [
         [int(word) for word in way.split() if word.isdigit()] for way in ways[:-1].split(" or ")
@@ -37,9 +37,9 @@ def test_what_fits_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert [workers for workers, _ in found] == [2, 1]
     assert found[1][1] > found[0][1]
     for workers, rows in found:
-        require_memory(config(workers, rows), PROMPTS, base)
+        require_memory(Room(config(workers, rows), PROMPTS, base))
         with pytest.raises(ConfigError):
-            require_memory(config(workers, rows + 1), PROMPTS, base)
+            require_memory(Room(config(workers, rows + 1), PROMPTS, base))
     monkeypatch.setattr(memory, "free_bytes", lambda device: 1000)
     with pytest.raises(ConfigError, match="a smaller base"):
-        require_memory(config(1, 1), PROMPTS, base)
+        require_memory(Room(config(1, 1), PROMPTS, base))
