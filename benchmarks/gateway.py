@@ -50,11 +50,11 @@ def engine() -> Any:
     bundle = read_bundle(DEMO)
     models = (*(bundle.policies[row] for row in bundle.members), "base")
     words = tuple(f" word{i}" for i in range(EVENTS))
-    return _Forgetful(FakeEngine(models, words=words))
+    return _Forgetful(FakeEngine(models, words=words, pause=PACE, split=False))
 
 
 class _Forgetful:
-    """The tests' engine, at the pace of a model where it streams; it keeps nothing."""
+    """The tests' engine, but it keeps nothing."""
 
     def __init__(self, inner: Any) -> None:
         self.inner = inner
@@ -62,7 +62,6 @@ class _Forgetful:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.inner.asked.clear()
         self.inner.headers.clear()
-        self.inner.pause = PACE if b"x-stream" in dict(scope.get("headers", ())) else 0.0
         await self.inner(scope, receive, send)
 
 

@@ -73,7 +73,7 @@ def assemble_manifest(
             " demonstrations"
         ),
         beta=config.plan.betas,
-        sampling=config.sampling,
+        sampling=config.sampling.plain,
         template=config.template,
         candidates=tuple(candidates),
         outside=tuple(e for e, p in zip(entries, policies, strict=True) if not p.is_candidate),

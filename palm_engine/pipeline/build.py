@@ -41,6 +41,7 @@ from palm_engine.pipeline.sample import (
     read_demonstrations,
     read_prompts,
 )
+from palm_engine.pipeline.served import Servers, served_key
 from palm_engine.pipeline.store import Store, key_of
 from palm_engine.pipeline.train import (
     DEMONSTRATION,
@@ -72,7 +73,8 @@ class Build:
         self.texts: dict[str, str] = dict(
             zip(self.prompts["prompt_id"], self.prompts["text"], strict=True)
         )
-        self.settings = config.sampling
+        self.settings = config.sampling.plain
+        self.servers = Servers(config.sampling) if config.sampling.engine == "openai" else None
         self.traits = [t.name for t in config.traits]
         self.model_key: list[str] = []
         for split in ("train", "choose", "certify") if config.train else ("choose", "certify"):
@@ -112,6 +114,9 @@ class Build:
         base_folder = resolve_base(self.config.base, self.progress.note)
         if self.config.train and self.config.training.method != "rwr":
             require_plain_end(load_tokenizer(base_folder, self.config.template))
+        if self.servers is not None:
+            trains = self.config.train or any(p.adapter for p in self.config.policies)
+            self.servers.require(adapters=trains)
         require_context(self.config, self.prompts, base_folder)
         room = Room(self.config, self.prompts, base_folder, alone=self.engine.scores)
         self.engine.once(require_memory, room)
@@ -453,6 +458,8 @@ class Build:
             )
             for p in policies
         ]
+        if self.servers is not None:
+            return self._from_servers(self.servers, tasks, purpose)
         return drawn(
             draw,
             tasks,
@@ -462,6 +469,27 @@ class Build:
             self.engine,
             f"-{purpose}",
         )
+
+    def _from_servers(
+        self, servers: Servers, tasks: Sequence[DrawTask], purpose: str
+    ) -> list[pd.DataFrame]:
+        """Answers of each task, kept under the same names as those drawn here."""
+        from palm_engine.lm.base_model.load import token_counter
+        from palm_engine.lm.base_model.source import resolve_base
+
+        keys = [served_key(task, self.config.sampling.model) for task in tasks]
+        names = [f"draws/{task.policy}-{purpose}" for task in tasks]
+        pairs = list(zip(tasks, names, keys, strict=True))
+        missing = [p for p in pairs if not self.store.is_current(f"{p[1]}.parquet", p[2])]
+        if missing:
+            total = sum(task.count for task, _, _ in missing)
+            done = self.progress.stage(f"Draw answers ({purpose})", total)
+            count = token_counter(resolve_base(self.config.base, self.progress.note))
+            for task, name, key in missing:
+                frame = servers.draw(task, name, key, self.store, count, done)
+                self.store.put_table(f"{name}.parquet", key, frame)
+                servers.forget(task, name, self.store)
+        return [pd.read_parquet(self.store.path(f"{name}.parquet")) for name in names]
 
     def ask(self, policy: Policy, split: str, samples: int) -> pd.DataFrame:
         """Answers of a served policy to the prompts of `split`, asked where they are not there."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tomllib
 from math import comb
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
@@ -118,6 +118,37 @@ class Data(Section):
 
     prompts: Path
     demonstrations: Path | None = None
+
+
+class Sampling(SamplingSettings):
+    """How answers are drawn, and by what: the base in processes of the build, or servers.
+
+    With `engine = "openai"` the pool and all evaluation answers come from servers with OpenAI's
+    interface (vLLM), to which a build loads the adapters that it trains.
+    """
+
+    engine: Literal["local", "openai"] = "local"
+    urls: tuple[Annotated[str, Field(pattern=r"^https?://")], ...] = Field(
+        (), max_length=256, description="servers, as in http://localhost:8000/v1"
+    )
+    model: str = Field("base", min_length=1, description="what the servers call the base")
+    concurrency: int = Field(16, ge=1, le=1024, description="requests at once to each server")
+    seconds: float = Field(120.0, gt=0, description="longest that a server may take to answer")
+    key_variable: str = Field(
+        "OPENAI_API_KEY", description="environment variable that holds the servers' key"
+    )
+
+    @model_validator(mode="after")
+    def _named(self) -> Sampling:
+        if (self.engine == "openai") != bool(self.urls):
+            raise ValueError('engine = "openai" and urls go together')
+        return self
+
+    @property
+    def plain(self) -> SamplingSettings:
+        """How answers are drawn, whatever draws them."""
+        names = SamplingSettings.model_fields
+        return SamplingSettings(**{name: getattr(self, name) for name in names})
 
 
 class Pool(Section):
@@ -231,7 +262,7 @@ class BuildConfig(Section):
     policies: tuple[OwnPolicy, ...] = ()
     train: bool = Field(True, description="false: evaluate what is given, and train nothing")
     traits: tuple[Trait, ...] = Field(min_length=2, max_length=8)
-    sampling: SamplingSettings = SamplingSettings()
+    sampling: Sampling = Sampling()
     pool: Pool = Pool()
     plan: Plan = Plan()
     training: TrainingSettings = TrainingSettings()

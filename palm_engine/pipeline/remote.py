@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ def draw_remote(
     rows = [(pid, text, i) for pid, text in task.prompts for i in range(task.samples)]
 
     def one(row: tuple[str, str, int]) -> tuple[str, str]:
-        found = _ask(client, task, row[1], row[2])
+        found = ask(client, task, row[1], task.seed % 2**31 + row[2])
         progress(1)
         return found
 
@@ -91,7 +92,24 @@ def draw_remote(
     return frame.assign(finish_reason=[reason for _, reason in answers])
 
 
-def _ask(client: Any, task: RemoteTask, prompt: str, sample: int) -> tuple[str, str]:
+def reply_key(seed: int, policy: str, prompt_id: str, sample: int) -> int:
+    """A seed of its own for each answer, as servers take them (below 2^31)."""
+    text = f"{seed}:{policy}:{prompt_id}:{sample}"
+    return zlib.crc32(text.encode()) % 2**31
+
+
+def ask(client: Any, task: RemoteTask, prompt: str, seed: int) -> tuple[str, str]:
+    """An answer of a server, and how it says that it ended.
+
+    Args:
+        client: openai's, of the server.
+        task: whose model, system prompt and settings count.
+        prompt: the user's.
+        seed: of the answer; a server may ignore it.
+
+    Raises:
+        GenerationError: the server refuses, or gives no answer.
+    """
     import openai
 
     s = task.settings
@@ -104,7 +122,7 @@ def _ask(client: Any, task: RemoteTask, prompt: str, sample: int) -> tuple[str, 
             max_tokens=s.max_new_tokens,
             temperature=s.temperature,
             top_p=s.top_p,
-            seed=task.seed % 2**31 + sample,
+            seed=seed,
             extra_body=extras if task.extras else None,
         )
     except openai.BadRequestError as error:

@@ -34,6 +34,8 @@ ON_CPU = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "OMP_NUM_THREADS": "1",
     "HF_HUB_OFFLINE": "1",
+    # A build that draws here loads the adapters that it trains.
+    "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
 }
 
 
@@ -180,3 +182,35 @@ def test_the_gateway_lets_the_right_member_answer(demo: Bundle, served: str) -> 
             text = "".join(e["choices"][0]["delta"].get("content") or "" for e in found)
             assert text.strip() == said["choices"][0]["message"]["content"].strip()
     assert len(picked) > 2
+
+
+def test_a_build_draws_from_it_and_loads_adapters_into_it(
+    demo: Bundle, served: str, tmp_path: Path
+) -> None:
+    from palm_engine.lm.base_model.load import token_counter
+    from palm_engine.lm.base_model.source import resolve_base
+    from palm_engine.lm.settings import SamplingSettings
+    from palm_engine.pipeline.config import Sampling
+    from palm_engine.pipeline.sample import DrawTask
+    from palm_engine.pipeline.served import Servers
+    from palm_engine.pipeline.store import Store
+
+    assert demo.manifest.base is not None
+    source = demo.manifest.base.source
+    servers = Servers(Sampling(engine="openai", urls=(served,), concurrency=8))
+    servers.require(adapters=True)
+    count = token_counter(resolve_base(source, lambda _: None))
+    prompts = tuple((f"p{i}", text) for i, text in enumerate(PROMPTS))
+    settings = SamplingSettings(max_new_tokens=16)
+    found = {}
+    for policy in ("base", *(demo.policies[row] for row in demo.members)):
+        adapter = None if policy == "base" else demo.adapter_folder(policy)
+        task = DrawTask(source, None, policy, None, adapter, prompts, 4, settings, 0, 8)
+        frame = servers.draw(task, f"draws/{policy}", policy, Store(tmp_path), count)
+        assert len(frame) == 8
+        assert frame["tokens"].between(1, 17).all()
+        assert frame["text"].nunique() > 4
+        found[policy] = tuple(frame["text"])
+    assert len(set(found.values())) == len(found)
+    again = servers.draw(task, f"draws/{policy}", policy, Store(tmp_path / "b"), count)
+    print(f"same seed, same answers: {(again['text'] == frame['text']).mean():.0%}")

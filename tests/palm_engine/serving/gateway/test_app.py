@@ -221,7 +221,7 @@ def test_an_engine_that_is_gone_or_slow_is_said_to_be(tmp_path: Path) -> None:
         assert answer.status_code == 502
         assert answer.json()["error"]["type"] == "server_error"
         assert answer.headers["retry-after"] == "1"
-    made.engine.pause = 0.5
+    made.engine.delay = 1.0
     with running(made.engine) as engine:
         gateway = made.gateway(engine)
         gateway.upstream = HttpUpstream(f"{engine}/v1", timeout=0.3)
@@ -301,7 +301,7 @@ def test_a_body_over_the_limit_or_too_slow_is_refused(make: Any) -> None:
 
 def test_more_at_once_than_allowed_are_told_to_come_again(make: Any) -> None:
     made, client = make(limits=GatewayLimits(at_once=2))
-    made.engine.pause = 1.0
+    made.engine.delay = 2.0
     found: list[int] = []
     threads = [
         threading.Thread(target=lambda: found.append(ask(client).status_code)) for _ in range(5)
@@ -311,7 +311,7 @@ def test_more_at_once_than_allowed_are_told_to_come_again(make: Any) -> None:
     for thread in threads:
         thread.join()
     assert sorted(found) == [200, 200, 503, 503, 503]
-    made.engine.pause = 0
+    made.engine.delay = 0
     assert ask(client).status_code == 200
 
 

@@ -97,7 +97,7 @@ def test_a_bundle_that_is_replaced_is_taken_up_and_no_request_is_lost(tmp_path: 
     folder = tmp_path / "mine"
     make_bundle(folder)
     make_bundle(tmp_path / "next", members=5)
-    engine = FakeEngine(("m1", "m2", "m3", "m4", "m5"), pause=0.01)
+    engine = FakeEngine(("m1", "m2", "m3", "m4", "m5"), delay=0.03)
     failed: list[Any] = []
     done = threading.Event()
     with running(engine) as url, served(folder, url) as (client, _):

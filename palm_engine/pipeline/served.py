@@ -1,0 +1,242 @@
+"""Draws a build's answers from servers with OpenAI's interface: more servers draw more at once.
+
+The base under system prompts answers as the server's own model. An adapter that the build has
+trained is loaded into each server by its path, as vLLM does it at run time, and unloaded after its
+answers. What is drawn is kept in parts: a build that is stopped goes on with the part in hand.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from palm_engine.errors import ConfigError, DependencyError, GenerationError
+from palm_engine.pipeline.config import Sampling
+from palm_engine.pipeline.remote import RemoteTask, ask, reply_key
+from palm_engine.pipeline.sample import ANSWER_COLUMNS, FINISH, DrawTask
+from palm_engine.pipeline.store import Store, key_of
+
+# Answers that are kept at once: as many may have to be drawn again.
+PART = 512
+# How often a request is sent again, after longer and longer pauses (the client's own).
+RETRIES = 8
+LISTING = 10.0
+ALLOW = "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
+
+
+class Servers:
+    """The servers that a configuration names for drawing.
+
+    Args:
+        sampling: names them, and how many requests each gets at once.
+    """
+
+    def __init__(self, sampling: Sampling) -> None:
+        try:
+            import openai
+        except ImportError as error:
+            raise DependencyError(
+                "sampling.engine = 'openai' needs the extra 'remote': pip install -e '.[remote]'"
+            ) from error
+        self.sampling = sampling
+        key = os.environ.get(sampling.key_variable, "none")
+        self._clients = {
+            url: openai.OpenAI(
+                base_url=url, api_key=key, max_retries=RETRIES, timeout=sampling.seconds
+            )
+            for url in sampling.urls
+        }
+
+    def require(self, adapters: bool) -> None:
+        """Check that every server is there and has the base; that it takes adapters, if need be.
+
+        Args:
+            adapters: whether some will have to be loaded.
+
+        Raises:
+            ConfigError: one doesn't; says which and how to start it.
+        """
+        import openai
+
+        model = self.sampling.model
+        for url, client in self._clients.items():
+            try:
+                known = [
+                    m.id for m in client.with_options(max_retries=0).models.list(timeout=LISTING)
+                ]
+            except openai.OpenAIError as error:
+                raise ConfigError(
+                    f"sampling.urls: {url} doesn't say what it serves ({_short(error)}); is it"
+                    " running, and does its address end in /v1?"
+                ) from error
+            if model not in known:
+                raise ConfigError(
+                    f"sampling.model: {url} serves no {model!r}; it serves {', '.join(known[:8])}"
+                )
+            if adapters and self._post(url, "load_lora_adapter", {}) == 404:
+                raise ConfigError(
+                    f"sampling.urls: {url} doesn't load adapters at run time; start vLLM with"
+                    f" --enable-lora and {ALLOW} in its environment"
+                )
+
+    def draw(
+        self,
+        task: DrawTask,
+        name: str,
+        key: str,
+        store: Store,
+        count: Callable[[Sequence[str]], list[int]],
+        progress: Callable[[float], None] = lambda _: None,
+    ) -> pd.DataFrame:
+        """The task's answers; columns ANSWER_COLUMNS and `finish_reason`.
+
+        Args:
+            task: what is drawn.
+            name: under which parts are kept until it is whole.
+            key: what its answers depend on.
+            store: keeps parts.
+            count: lengths of texts in the base model's tokens.
+            progress: gets 1 for each answer.
+
+        Raises:
+            GenerationError: a server refuses, or can't be reached any more.
+        """
+        rows = [(pid, text, i) for pid, text in task.prompts for i in range(task.samples)]
+        parts = [rows[start : start + PART] for start in range(0, len(rows), PART)]
+        names = [f"{name}.part-{number}.parquet" for number in range(len(parts))]
+        keys = [key_of(key, number, PART) for number in range(len(parts))]
+        kept = [store.is_current(n, k) for n, k in zip(names, keys, strict=True)]
+        for part, there in zip(parts, kept, strict=True):
+            if there:
+                progress(len(part))
+        if not all(kept):
+            with self._model_of(task) as model:
+                for part, part_name, part_key, there in zip(parts, names, keys, kept, strict=True):
+                    if not there:
+                        frame = self._drawn(task, model, part, count, progress)
+                        store.put_table(part_name, part_key, frame)
+        return pd.concat([pd.read_parquet(store.path(n)) for n in names], ignore_index=True)
+
+    def forget(self, task: DrawTask, name: str, store: Store) -> None:
+        """Remove the parts of what is kept whole by now."""
+        for number in range(-(-task.count // PART)):
+            part = f"{name}.part-{number}.parquet"
+            store.begin(part)
+            store.path(part).unlink(missing_ok=True)
+
+    def _drawn(
+        self,
+        task: DrawTask,
+        model: str,
+        rows: Sequence[tuple[str, str, int]],
+        count: Callable[[Sequence[str]], list[int]],
+        progress: Callable[[float], None],
+    ) -> pd.DataFrame:
+        remote = RemoteTask(
+            task.policy, "", model, task.system or "", (), 1, task.settings, task.seed
+        )
+        free = itertools.cycle(self._clients.items())
+        turn = threading.Lock()
+
+        def one(row: tuple[str, str, int]) -> tuple[str, str]:
+            pid, prompt, sample = row
+            with turn:
+                url, client = next(free)
+            # A seed of its own for each answer: which server draws it makes no difference.
+            seed = reply_key(task.seed, task.policy, pid, sample)
+            found = ask(client, replace(remote, url=url), prompt, seed)
+            progress(1)
+            return found
+
+        at_once = self.sampling.concurrency * len(self._clients)
+        with ThreadPoolExecutor(at_once) as pool:
+            futures = [pool.submit(one, row) for row in rows]
+            try:
+                answers = [future.result() for future in futures]
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        texts = [text for text, _ in answers]
+        frame = pd.DataFrame(
+            [
+                (task.policy, pid, sample, text, tokens)
+                for (pid, _, sample), text, tokens in zip(rows, texts, count(texts), strict=True)
+            ],
+            columns=ANSWER_COLUMNS,
+        )
+        return frame.assign(**{FINISH: [reason for _, reason in answers]})
+
+    @contextmanager
+    def _model_of(self, task: DrawTask) -> Iterator[str]:
+        """The model that answers as the task's policy; an adapter is loaded for as long."""
+        from palm_engine.lm.adapters.files import adapter_sha256
+
+        if task.adapter is None:
+            yield self.sampling.model
+            return
+        # By content: a server that still has an older one doesn't answer as that.
+        name = f"{task.policy}-{adapter_sha256(task.adapter)[:12]}"
+        loaded = []
+        try:
+            for url in self._clients:
+                self._load(url, name, task.adapter)
+                loaded.append(url)
+            yield name
+        finally:
+            for url in loaded:
+                self._post(url, "unload_lora_adapter", {"lora_name": name})
+
+    def _load(self, url: str, name: str, folder: Path) -> None:
+        content = {"lora_name": name, "lora_path": str(folder.resolve())}
+        reasons: list[str] = []
+        status = self._post(url, "load_lora_adapter", content, reasons)
+        if status != 200 and not any("already" in reason for reason in reasons):
+            raise GenerationError(
+                f"{url}: can't load the adapter {folder} ({'; '.join(reasons) or status}); the"
+                " server must see this folder, take its rank (--max-lora-rank), and have"
+                f" {ALLOW} in its environment"
+            )
+
+    def _post(
+        self, url: str, what: str, content: dict[str, Any], reasons: list[str] | None = None
+    ) -> int:
+        """Ask a server for something beside OpenAI's interface; the status of its answer.
+
+        Raises:
+            GenerationError: it can't be reached.
+        """
+        import openai
+
+        client = self._clients[url].with_options(max_retries=2)
+        try:
+            client.post(f"/{what}", cast_to=str, body=content)
+        except openai.APIStatusError as error:
+            if reasons is not None:
+                reasons.append(_short(error))
+            return int(error.status_code)
+        except openai.OpenAIError as error:
+            raise GenerationError(f"{url}: can't be reached ({_short(error)})") from error
+        return 200
+
+
+def served_key(task: DrawTask, model: str) -> str:
+    """What a task's answers depend on, where servers draw them: which server does not matter."""
+    from palm_engine.lm.adapters.files import adapter_sha256
+
+    content = "" if task.adapter is None else adapter_sha256(task.adapter)
+    return key_of(replace(task, batch_size=1), content, ["openai", model])
+
+
+def _short(error: BaseException) -> str:
+    body = getattr(error, "body", None)
+    message = body.get("message") if isinstance(body, dict) else None
+    return str(message or getattr(error, "message", None) or error)[:200]

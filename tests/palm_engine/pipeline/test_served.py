@@ -1,0 +1,198 @@
+"""Answers of a build drawn from servers: resumable, bounded, tried again, adapters loaded."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+pytest.importorskip("openai")
+pytest.importorskip("uvicorn")
+
+from palm_engine.errors import ConfigError, GenerationError
+from palm_engine.lm.settings import SamplingSettings
+from palm_engine.pipeline import served
+from palm_engine.pipeline.config import Sampling, load_config
+from palm_engine.pipeline.sample import DrawTask
+from palm_engine.pipeline.served import Servers, served_key
+from palm_engine.pipeline.store import Store
+from tests.support.builds import Recorder, edited, write_project
+from tests.support.engines import FakeEngine, running
+
+PROMPTS = tuple((f"p{i}", f"Question {i}?") for i in range(5))
+
+
+def reply(body: dict[str, Any]) -> str:
+    """What is said depends on all that a draw may depend on."""
+    asked = f"{body['model']} {body['messages']} {body['seed']} {body['temperature']}"
+    return f"{body['messages'][-1]['content']} {zlib.crc32(asked.encode())}"
+
+
+@pytest.fixture
+def engines() -> list[FakeEngine]:
+    return [FakeEngine(("base",), reply=reply, loads=True) for _ in range(2)]
+
+
+@pytest.fixture
+def urls(engines: list[FakeEngine]) -> Iterator[tuple[str, ...]]:
+    with ExitStack() as stack:
+        yield tuple(f"{stack.enter_context(running(e))}/v1" for e in engines)
+
+
+def task(adapter: Path | None = None, system: str | None = None, samples: int = 4) -> DrawTask:
+    policy = "loud" if adapter is None else "mine"
+    settings = SamplingSettings(max_new_tokens=8)
+    return DrawTask("x", None, policy, system, adapter, PROMPTS, samples, settings, 3, 8)
+
+
+def servers(*urls: str, concurrency: int = 3) -> Servers:
+    return Servers(Sampling(engine="openai", urls=urls, concurrency=concurrency))
+
+
+def draw(from_these: Servers, given: DrawTask, folder: Path) -> pd.DataFrame:
+    def count(texts: Any) -> list[int]:
+        return [len(t) for t in texts]
+
+    return from_these.draw(given, "draws/x", "key", Store(folder), count)
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Path:
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text('{"r": 4, "lora_alpha": 16}')
+    (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    return folder
+
+
+def test_any_number_of_servers_draws_the_same_and_none_gets_too_much(
+    urls: tuple[str, ...], engines: list[FakeEngine], tmp_path: Path
+) -> None:
+    for engine in engines:
+        engine.delay = 0.02
+    one = draw(servers(urls[0]), task(system="SHOUT"), tmp_path / "one")
+    assert len(one) == 20
+    assert list(one["prompt_id"][:5]) == ["p0"] * 4 + ["p1"]
+    assert one["text"].nunique() == 20, "every answer has a seed of its own"
+    assert (one["tokens"] == one["text"].str.len()).all()
+    assert set(one["finish_reason"]) == {"stop"}
+    assert engines[0].at_once == 3
+    assert engines[0].asked[0]["messages"][0] == {"role": "system", "content": "SHOUT"}
+    assert engines[0].asked[0]["max_tokens"] == 8
+    two = draw(servers(*urls), task(system="SHOUT"), tmp_path / "two")
+    pd.testing.assert_frame_equal(one, two)
+    assert len(engines[1].asked) == 10
+    plain = draw(servers(urls[0]), task(), tmp_path / "plain")
+    assert engines[0].asked[-1]["messages"][0] == {"role": "system", "content": ""}
+    assert not set(plain["text"]) & set(one["text"])
+
+
+def test_a_draw_that_was_broken_off_goes_on_with_the_part_in_hand(
+    urls: tuple[str, ...],
+    engines: list[FakeEngine],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(served, "PART", 6)
+    monkeypatch.setattr(served, "RETRIES", 0)
+    whole = draw(servers(urls[1]), task(), tmp_path / "whole")
+    engine = engines[0]
+    engine.broken = 14
+    with pytest.raises(GenerationError, match="broken"):
+        draw(servers(urls[0], concurrency=1), task(), tmp_path / "kept")
+    engine.broken = None
+    engine.asked.clear()
+    found = draw(servers(urls[0], concurrency=1), task(), tmp_path / "kept")
+    pd.testing.assert_frame_equal(found, whole)
+    assert len(engine.asked) == 8, "two parts of six were kept"
+
+
+def test_a_server_that_is_busy_is_asked_again(
+    urls: tuple[str, ...], engines: list[FakeEngine], tmp_path: Path
+) -> None:
+    engines[0].busy = 3
+    assert len(draw(servers(urls[0]), task(), tmp_path / "kept")) == 20
+    assert engines[0].busy == 0
+
+
+def test_adapters_are_loaded_under_their_content_and_unloaded(
+    urls: tuple[str, ...], engines: list[FakeEngine], adapter: Path, tmp_path: Path
+) -> None:
+    draw(servers(*urls), task(adapter), tmp_path / "kept")
+    for engine in engines:
+        assert len(engine.loaded) == 1
+        assert engine.loaded[0].startswith("mine-")
+        assert engine.adapters == {}
+        assert {body["model"] for body in engine.asked} == {engine.loaded[0]}
+    before = served_key(task(adapter), "base")
+    (adapter / "adapter_model.safetensors").write_bytes(b"others")
+    assert served_key(task(adapter), "base") != before
+    (adapter / "adapter_config.json").unlink()
+    for engine in engines:
+        engine.loads = False
+    with pytest.raises((GenerationError, Exception), match="adapter"):
+        draw(servers(*urls), task(adapter), tmp_path / "again")
+
+
+def test_an_adapter_that_cannot_be_loaded_is_named_with_what_a_server_needs(
+    urls: tuple[str, ...], engines: list[FakeEngine], adapter: Path, tmp_path: Path
+) -> None:
+    engines[1].loads = False
+    with pytest.raises(GenerationError, match="max-lora-rank") as failed:
+        draw(servers(*urls), task(adapter), tmp_path / "kept")
+    assert urls[1] in str(failed.value)
+    assert engines[0].adapters == {}, "what was loaded elsewhere is unloaded"
+
+
+def test_what_servers_lack_is_said_before_anything_is_drawn(
+    urls: tuple[str, ...], engines: list[FakeEngine]
+) -> None:
+    servers(*urls).require(adapters=True)
+    engines[1].loads = False
+    servers(*urls).require(adapters=False)
+    with pytest.raises(ConfigError, match="VLLM_ALLOW_RUNTIME_LORA_UPDATING"):
+        servers(*urls).require(adapters=True)
+    engines[0].models = ("other",)
+    with pytest.raises(ConfigError, match="serves no 'base'; it serves other"):
+        servers(*urls).require(adapters=False)
+    with pytest.raises(ConfigError, match="is it running"):
+        servers("http://127.0.0.1:9/v1").require(adapters=False)
+    assert engines[0].asked == []
+
+
+@pytest.mark.parametrize(
+    "changes", [{"engine": "openai"}, {"urls": ("http://x/v1",)}, {"engine": "other"}]
+)
+def test_an_engine_and_its_servers_go_together(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="engine"):
+        Sampling(**changes)
+
+
+@pytest.mark.slow
+def test_a_whole_build_is_drawn_from_servers_and_a_repeated_one_asks_nothing(
+    urls: tuple[str, ...], engines: list[FakeEngine], tmp_path: Path
+) -> None:
+    pytest.importorskip("peft")
+    from palm_engine.pipeline.build import build
+
+    named = ", ".join(f'"{url}"' for url in urls)
+    new = f'max_new_tokens = 6\nengine = "openai"\nurls = [{named}]'
+    path = edited(write_project(tmp_path), ("max_new_tokens = 6", new))
+    config = load_config(path)
+    bundle = build(config, tmp_path, tmp_path / "out", Recorder(), tmp_path / "kept")
+    assert bundle.members
+    assert bundle.manifest.sampling == SamplingSettings(max_new_tokens=6)
+    assert not bundle.samples.empty
+    adapters = {c.policy for c in bundle.manifest.candidates if c.adapter or c.kind == "adapter"}
+    assert adapters <= {name.rpartition("-")[0] for name in engines[0].loaded}
+    assert all(engine.adapters == {} for engine in engines)
+    assert not list((tmp_path / "kept").rglob("*.part-*"))
+    count = [len(engine.asked) for engine in engines]
+    assert min(count) > 20
+    build(config, tmp_path, tmp_path / "again", Recorder(), tmp_path / "kept")
+    assert [len(engine.asked) for engine in engines] == count
