@@ -67,7 +67,7 @@ class Replacement:
         return (self.estimate if self.saved is None else self.saved.lower) > WORTH
 
     def in_words(self, labels: dict[str, str]) -> list[str]:
-        """What they get now, of one model, and of others.
+        """Whether to change; what they get now, of one model, and of others.
 
         Args:
             labels: names for people, by policy, where they differ.
@@ -79,31 +79,37 @@ class Replacement:
         now = self.now.everybody
         usage = sorted(zip(now.shares, self.members, strict=True), reverse=True)
         answered = ", ".join(f"{labels.get(p, p)} {share:.0%}" for share, p in usage)
-        count = len(self.members)
-        lines = [
+        facts = [
             f"{self.users:,.0f} users lose {now.expected:.4f} on average and {now.worst:.4f} at"
             f" worst; answered by {answered}.",
             f"With one model alone, {names([self.single])}, they would lose"
             f" {self.single_expected:.4f} on average,"
             f" {_difference(self.single_expected - now.expected)}.",
         ]
+        count = len(self.members)
         if set(self.others) == set(self.members):
-            return [*lines, f"No other {count} members serve these users better."]
+            return [f"Keep these members: no other {count} serve these users better.", *facts]
         best = "The best others" if self.proved else "The best others found"
+        verdict = (
+            f"Changing to {names(self.others)} pays for these users."
+            if self.is_better
+            else "Keep these members."
+        )
         if self.saved is None:
-            verdict = "Changing to them pays." if self.is_better else "Keep yours."
-            text = f"{best} of that number, {names(self.others)}, give {self.estimate:.4f} more."
-            return [*lines, f"{text} {verdict}"]
-        verdict = "Changing to them pays." if self.is_better else "That may be chance: keep yours."
-        if self.estimate <= WORTH:
-            verdict = "Keep yours."
-        lines.append(
+            return [
+                verdict,
+                *facts,
+                f"{best} of that number, {names(self.others)}, give {self.estimate:.4f} more.",
+            ]
+        chance = "" if self.is_better or self.estimate <= WORTH else " That may be chance."
+        return [
+            verdict,
+            *facts,
             f"{best} of that number on one half of the prompts, {names(self.others)}, give"
             f" {_difference(self.saved.estimate)} on the other {self.saved.prompts}"
             f" ({self.saved.lower:+.4f} at least, {self.saved.upper:+.4f} at most, each with"
-            f" {self.saved.confidence:.0%} confidence). {verdict}"
-        )
-        return lines
+            f" {self.saved.confidence:.0%} confidence).{chance}",
+        ]
 
 
 def _difference(more: float) -> str:

@@ -191,7 +191,7 @@ def _local_engine(bundle: Bundle, options: LoadOptions) -> Upstream:
         check = model.load(bundle, members, options, lambda _, note: status.update(note))
     for warning in check.warnings:
         error_console.print(warning, style="yellow")
-    return LocalUpstream(model)
+    return LocalUpstream(model, options)
 
 
 def _announce(gateway: Gateway, host: str, port: int) -> None:

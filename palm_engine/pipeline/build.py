@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from palm_engine.pipeline.assemble import assemble_manifest, package_versions
 from palm_engine.pipeline.capacity import Room, device_dtype, require_context, require_memory
 from palm_engine.pipeline.certify import CERTIFY_STEPS, Evaluated, certify
 from palm_engine.pipeline.config import BuildConfig
+from palm_engine.pipeline.drawing import Drawing
 from palm_engine.pipeline.engines.interface import Engine
 from palm_engine.pipeline.engines.local import LocalEngine
 from palm_engine.pipeline.engines.on_ray import RayEngine
@@ -30,18 +30,9 @@ from palm_engine.pipeline.evaluate import KlEstimate, KlTask, estimate_kl
 from palm_engine.pipeline.plan import PlannedPolicy, PoolPlan, plan_pool
 from palm_engine.pipeline.policy import Policy
 from palm_engine.pipeline.progress import Progress
-from palm_engine.pipeline.recorded import drawn
-from palm_engine.pipeline.remote import RemoteTask, draw_remote
 from palm_engine.pipeline.rewards import TraitRewards
-from palm_engine.pipeline.sample import (
-    DrawTask,
-    draw,
-    draw_key,
-    joined,
-    read_demonstrations,
-    read_prompts,
-)
-from palm_engine.pipeline.served import Servers, served_key
+from palm_engine.pipeline.sample import joined, read_demonstrations, read_prompts
+from palm_engine.pipeline.served import Servers
 from palm_engine.pipeline.store import Store, key_of
 from palm_engine.pipeline.train import (
     DEMONSTRATION,
@@ -121,6 +112,15 @@ class Build:
         room = Room(self.config, self.prompts, base_folder, alone=self.engine.scores)
         self.engine.once(require_memory, room)
         self.model_key = [fingerprint(base_folder), self.engine.once(device_dtype, None)]
+        self.drawing = Drawing(
+            self.config,
+            self.prompts,
+            self.store,
+            self.progress,
+            self.engine,
+            self.servers,
+            self.model_key,
+        )
         sources = [Policy("base", "base", None)]
         sources += [Policy(s.name, "prompted", s.system) for s in self.config.styles]
         own = self.own_policies(base_folder)
@@ -240,7 +240,7 @@ class Build:
         Returns:
             The last round's plan, pool and adapters.
         """
-        frames = self.draw(sources, "pool", "train", self.config.pool.samples_per_source)
+        frames = self.drawing.draw(sources, "pool", "train", self.config.pool.samples_per_source)
         written = self._demonstrations()
         settings = self.config.rounds
         adapters: list[Policy] = []
@@ -250,7 +250,7 @@ class Build:
             plan = self.plan(rewards, early)
             plan = replace(plan, adapters=plan.adapters[: settings.adapters])
             adapters = self.train(plan, pool, rewards, adapters, early)
-            own = self.draw(adapters, f"round-{number}", "train", settings.answers)
+            own = self.drawing.draw(adapters, f"round-{number}", "train", settings.answers)
             frames += [f.assign(policy=f["policy"] + f".round-{number}") for f in own]
         pool, rewards = self.pool([*frames, written] if settings.keep_demonstrations else frames)
         plan = self.plan(rewards)
@@ -422,10 +422,12 @@ class Build:
         served = [p for p in policies if p.served is not None]
         planned = [p for p in policies if p.planned is not None and p.is_candidate]
         outside = [p for p in policies if not p.is_candidate]
-        frames = self.draw(planned, "train", "train", count)
-        frames += self.draw([*held_out, *planned], "choose", "choose", count)
-        frames += self.draw([*held_out, *planned, *outside], "certify", "certify", count)
-        frames += [self.ask(p, split, count) for p in served for split in ("choose", "certify")]
+        frames = self.drawing.draw(planned, "train", "train", count)
+        frames += self.drawing.draw([*held_out, *planned], "choose", "choose", count)
+        frames += self.drawing.draw([*held_out, *planned, *outside], "certify", "certify", count)
+        frames += [
+            self.drawing.ask(p, split, count) for p in served for split in ("choose", "certify")
+        ]
         key = key_of([f.to_csv(index=False) for f in frames], self.traits, self.rewards.key())
 
         def make() -> pd.DataFrame:
@@ -433,90 +435,6 @@ class Build:
             return self.rewards.score(joined(frames), self.texts, done)
 
         return self.store.table("samples.parquet", key, make)
-
-    def draw(
-        self, policies: list[Policy], purpose: str, split: str, samples: int
-    ) -> list[pd.DataFrame]:
-        """Answers of each policy to the prompts of `split`, drawn where they are not there yet.
-
-        A file holds one policy and one split: new certify prompts need no new choose answers.
-        """
-        wanted = self.prompts[self.prompts["split"] == split]
-        pairs = tuple(zip(wanted["prompt_id"], wanted["text"], strict=True))
-        tasks = [
-            DrawTask(
-                self.config.base,
-                self.config.template,
-                p.name,
-                p.system,
-                p.adapter,
-                pairs,
-                samples,
-                self.settings,
-                self.config.seed,
-                self.config.run.batch_size,
-            )
-            for p in policies
-        ]
-        if self.servers is not None:
-            return self._from_servers(self.servers, tasks, purpose)
-        return drawn(
-            draw,
-            tasks,
-            [draw_key(t, self.model_key) for t in tasks],
-            self.store,
-            partial(self.progress.stage, f"Draw answers ({purpose})"),
-            self.engine,
-            f"-{purpose}",
-        )
-
-    def _from_servers(
-        self, servers: Servers, tasks: Sequence[DrawTask], purpose: str
-    ) -> list[pd.DataFrame]:
-        """Answers of each task, kept under the same names as those drawn here."""
-        from palm_engine.lm.base_model.load import token_counter
-        from palm_engine.lm.base_model.source import resolve_base
-
-        keys = [served_key(task, self.config.sampling.model) for task in tasks]
-        names = [f"draws/{task.policy}-{purpose}" for task in tasks]
-        pairs = list(zip(tasks, names, keys, strict=True))
-        missing = [p for p in pairs if not self.store.is_current(f"{p[1]}.parquet", p[2])]
-        if missing:
-            total = sum(task.count for task, _, _ in missing)
-            done = self.progress.stage(f"Draw answers ({purpose})", total)
-            count = token_counter(resolve_base(self.config.base, self.progress.note))
-            for task, name, key in missing:
-                frame = servers.draw(task, name, key, self.store, count, done)
-                self.store.put_table(f"{name}.parquet", key, frame)
-                servers.forget(task, name, self.store)
-        return [pd.read_parquet(self.store.path(f"{name}.parquet")) for name in names]
-
-    def ask(self, policy: Policy, split: str, samples: int) -> pd.DataFrame:
-        """Answers of a served policy to the prompts of `split`, asked where they are not there."""
-        from palm_engine.lm.base_model.load import token_counter
-        from palm_engine.lm.base_model.source import resolve_base
-
-        assert policy.served is not None
-        url, model, extras = policy.served
-        wanted = self.prompts[self.prompts["split"] == split]
-        task = RemoteTask(
-            policy.name,
-            url,
-            model,
-            policy.system,
-            tuple(zip(wanted["prompt_id"], wanted["text"], strict=True)),
-            samples,
-            self.settings,
-            self.config.seed,
-            extras,
-        )
-        name = f"draws/{policy.name}-{split}.parquet"
-        if not self.store.is_current(name, key_of(task)):
-            done = self.progress.stage(f"Ask {policy.name} ({split})", len(wanted) * samples)
-            count = token_counter(resolve_base(self.config.base, self.progress.note))
-            frame = draw_remote(task, count, done)
-            self.store.put_table(name, key_of(task), frame)
-        return pd.read_parquet(self.store.path(name))
 
     def kl(self, policies: list[Policy], sources: list[str | None]) -> dict[str, KlEstimate]:
         """The KL diagnostic of every policy, on a few `choose` prompts."""

@@ -101,7 +101,9 @@ class Group:
             first.new_zeros(x.out_features) if x.bias is None else x.bias.detach() for x in layers
         ]
         has_bias = any(layer.bias is not None for layer in layers)
-        weight = first.detach() if tied else torch.cat([layer.weight.detach() for layer in layers])
+        # On a CPU a weight may lie in the mapped file; elsewhere a single one needs no copy.
+        stays = tied or (len(layers) == 1 and first.device.type != "cpu")
+        weight = first.detach() if stays else torch.cat([layer.weight.detach() for layer in layers])
         pack = not tied and can_pack(first.device.type, first.dtype)
         self.weight = Weight(weight, torch.cat(biases) if has_bias else None, pack)
         self._tied = tied

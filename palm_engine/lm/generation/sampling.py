@@ -92,9 +92,9 @@ def stream_tokens(
     )
     uniforms = torch.tensor(drawn_numbers, device=device, dtype=precise)
     ends = end_token_ids(model, tokenizer)
-    rows = torch.arange(
-        len(requests), device=device
-    )  # which request each remaining batch row serves
+    # Which request each remaining batch row serves: on the device, and known without asking it.
+    rows = torch.arange(len(requests), device=device)
+    serving = list(range(len(requests)))
     # One for all steps: at a vocabulary a row, fresh memory costs more than what is done with it.
     logits = torch.empty(last.shape, dtype=torch.float32, device=device)
     parts = len(mixture)
@@ -118,17 +118,19 @@ def stream_tokens(
             chosen = _choose(whole, drawn[::parts], uniforms[first, step], settings)
             chosen = chosen.repeat_interleave(parts)
         tokens: list[int | None] = [None] * len(requests)
-        for row, token in zip(rows.tolist(), chosen.tolist(), strict=True):
+        drawn_now = chosen.tolist()  # the one wait for the device in a step
+        for row, token in zip(serving, drawn_now, strict=True):
             tokens[row] = token
         yield tokens
-        going = torch.tensor([t not in ends for t in chosen.tolist()], device=device)
-        if not going.any():
+        going = [i for i, token in enumerate(drawn_now) if token not in ends]
+        if not going:
             return
         positions = positions + 1
         drawn = torch.cat([drawn, chosen[:, None]], dim=1)
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-        if not going.all():
-            keep = going.nonzero()[:, 0]
+        if len(going) < len(drawn_now):
+            serving = [serving[i] for i in going]
+            keep = torch.tensor(going, device=device)
             rows = rows[keep]
             positions = positions[keep]
             mask = mask[keep]

@@ -241,9 +241,14 @@ class LocalBackend:
         return longest
 
     def _key(self, policy: str) -> str | None:
-        """Where the adapter is and when it was written: a rebuilt one is another one."""
+        """Where the adapter is and what was evaluated: a rebuilt one is another one.
+
+        Who asked before a bundle was replaced still gets the one that was loaded then.
+        """
         candidate = self.bundle.candidate(policy)
         if candidate.adapter is None:
             return None
         file = self.bundle.folder / candidate.adapter / WEIGHTS_FILE
+        if candidate.adapter_sha256 is not None:
+            return f"{file}:{candidate.adapter_sha256}"
         return f"{file}:{file.stat().st_mtime_ns if file.is_file() else 0}"

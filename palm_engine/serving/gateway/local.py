@@ -18,7 +18,7 @@ from palm_engine.serving.gateway.portfolio import Decision, ServedPortfolio
 from palm_engine.serving.gateway.upstream import Answer
 
 if TYPE_CHECKING:
-    from palm_engine.serving.host import ModelHost
+    from palm_engine.serving.host import LoadOptions, ModelHost
     from palm_engine.serving.ticket import Ticket
 
 # Seconds between two looks at an answer that grows.
@@ -34,18 +34,26 @@ WITHOUT_EFFECT = frozenset(
 class LocalUpstream:
     """Answers from a model of this process."""
 
-    def __init__(self, host: ModelHost) -> None:
+    def __init__(self, host: ModelHost, options: LoadOptions) -> None:
         self.host = host
+        self.options = options
 
     async def require(self, served: ServedPortfolio) -> None:
         """See Upstream.
 
         Raises:
-            InvalidInputError: a member can't answer here.
+            InvalidInputError: a member can't answer here, or the bundle has another base.
         """
+        if not self.host.serves(served.bundle):
+            raise InvalidInputError(
+                "its base model isn't the one that is loaded; start the gateway anew"
+            )
         able = self.host.backend(served.bundle).policies
         if missing := [p for p in served.router.policies if p not in able]:
             raise InvalidInputError(f"{', '.join(missing)} can't answer in this process")
+        members = list(served.router.policies)
+        # Now, and not when somebody waits for an answer.
+        await asyncio.to_thread(self.host.load, served.bundle, members, self.options)
 
     async def ask(
         self, body: Mapping[str, Any], decision: Decision, about: Mapping[str, Any]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,11 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     bundle = live_bundle(root / "tiny", tiny_base(root / ".base"))
     host = ModelHost()
     members = [bundle.policies[row] for row in bundle.members]
-    host.load(bundle, members, LoadOptions(device="cpu", dtype="float32"))
-    served = ServedPortfolio.of(bundle)
-    gateway = Gateway(served, LocalUpstream(host), Access(), np.full(3, 1 / 3))
+    options = LoadOptions(device="cpu", dtype="float32")
+    host.load(bundle, members, options)
+    gateway = Gateway(
+        ServedPortfolio.of(bundle), LocalUpstream(host, options), Access(), np.full(3, 1 / 3)
+    )
     with (
         running(gateway.app()) as url,
         httpx.Client(base_url=url, timeout=60, trust_env=False) as made,
@@ -110,3 +113,53 @@ def test_a_client_that_leaves_frees_the_model(client: Any) -> None:
     with client.stream("POST", "/v1/chat/completions", json=body) as got:
         next(got.iter_lines())
     assert ask(client).status_code == 200
+
+
+def test_a_replaced_bundle_is_loaded_and_what_waits_gets_the_old_one(tmp_path: Path) -> None:
+    """The gateway's own watch takes it up; adapters of another base are refused."""
+    import asyncio
+    import shutil
+
+    from palm_engine._files import whole_folder
+    from palm_engine.bundle.folder import read_bundle
+    from palm_engine.serving.backends.interface import LiveSettings
+    from palm_engine.serving.gateway.server import Watch
+
+    base = tiny_base(tmp_path / ".base")
+    old = live_bundle(tmp_path / "tiny", base)
+    host = ModelHost()
+    options = LoadOptions(device="cpu", dtype="float32")
+    host.load(old, [old.policies[row] for row in old.members], options)
+    gateway = Gateway(
+        ServedPortfolio.of(old), LocalUpstream(host, options), Access(), np.full(3, 1 / 3)
+    )
+    watch = Watch(gateway)
+    settings = LiveSettings(max_new_tokens=12, temperature=0)
+
+    def said(bundle: Any, policy: str) -> str:
+        ticket = host.queue.submit("x", host.backend(bundle), ["Hello?"], [policy], settings)
+        assert ticket.wait(60), ticket.error
+        assert ticket.state == "done", ticket.error
+        return ticket.rows[0].text
+
+    before = said(old, "a")
+    other = live_bundle(tmp_path / "other" / "tiny", base)
+    # The members' weights change places: the same names, other adapters.
+    with whole_folder(old.folder) as part:
+        shutil.copytree(other.folder, part, dirs_exist_ok=True)
+        shutil.copytree(part / "adapters" / "b", part / "adapters" / "swap")
+        shutil.rmtree(part / "adapters" / "b")
+        (part / "adapters" / "a").rename(part / "adapters" / "b")
+        (part / "adapters" / "swap").rename(part / "adapters" / "a")
+        text = (part / "portfolio.json").read_text()
+        hashes = {c.policy: c for c in other.manifest.candidates if c.adapter}
+        for field in ("adapter_sha256", "adapter_weights_sha256"):
+            a, b = (str(getattr(hashes[p], field)) for p in ("a", "b"))
+            text = text.replace(a, "SWAP").replace(b, a).replace("SWAP", b)
+        (part / "portfolio.json").write_text(text)
+    assert asyncio.run(watch.look())
+    new = read_bundle(old.folder)
+    assert gateway.served.bundle.manifest == new.manifest
+    assert said(new, "b") == before
+    assert said(new, "a") != before
+    assert said(old, "a") == before, "who asked before still gets what was loaded"
