@@ -272,6 +272,7 @@ class Build:
         key = key_of([f.to_csv(index=False) for f in frames], self.traits, self.rewards.key())
 
         def make() -> pd.DataFrame:
+            self.store.say(self.progress.note)
             done = self.progress.stage("Score the pool", 1)
             pool = pd.concat(frames).sort_values(
                 ["prompt_id", "policy", "sample_id"], kind="stable"
@@ -296,6 +297,7 @@ class Build:
         key = key_of(rewards, self.config.plan, self.config.seed, self.config.selection.k)
         name = f"{place}plan.json"
         if not self.store.is_current(name, key):
+            self.store.say(self.progress.note)
             done = self.progress.stage("Plan in closed form", 1)
             self.store.put_json(name, key, plan_pool(rewards, self.config))
             done(1)
@@ -350,6 +352,7 @@ class Build:
             if not self.store.is_current(f"{place}adapters/{name}", keys[name])
         ]
         if missing:
+            self.store.say(self.progress.note)
             done = self.progress.stage("Train adapters", len(missing))
             for task in missing:
                 self.store.begin(f"{place}adapters/{task.policy}")
@@ -431,6 +434,7 @@ class Build:
         key = key_of([f.to_csv(index=False) for f in frames], self.traits, self.rewards.key())
 
         def make() -> pd.DataFrame:
+            self.store.say(self.progress.note)
             done = self.progress.stage("Score answers", 1)
             return self.rewards.score(joined(frames), self.texts, done)
 
@@ -464,6 +468,7 @@ class Build:
             t for t in tasks if not self.store.is_current(f"kl/{t.policy}.json", keys[t.policy])
         ]
         if missing:
+            self.store.say(self.progress.note)
             done = self.progress.stage("Estimate KL", len(missing))
             for task, estimate in self.engine.run(estimate_kl, missing, done):
                 self.store.put_json(f"kl/{task.policy}.json", keys[task.policy], asdict(estimate))

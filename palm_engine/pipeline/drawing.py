@@ -75,6 +75,7 @@ class Drawing:
             partial(self.progress.stage, f"Draw answers ({purpose})"),
             self.engine,
             f"-{purpose}",
+            self.progress.note,
         )
 
     def _from_servers(
@@ -84,19 +85,15 @@ class Drawing:
         from palm_engine.lm.base_model.load import token_counter
         from palm_engine.lm.base_model.source import resolve_base
 
-        keys = [served_key(task, self.config.sampling.model) for task in tasks]
-        names = [f"draws/{task.policy}-{purpose}" for task in tasks]
-        pairs = list(zip(tasks, names, keys, strict=True))
-        missing = [p for p in pairs if not self.store.is_current(f"{p[1]}.parquet", p[2])]
-        if missing:
-            total = sum(task.count for task, _, _ in missing)
-            done = self.progress.stage(f"Draw answers ({purpose})", total)
-            count = token_counter(resolve_base(self.config.base, self.progress.note))
-            for task, name, key in missing:
-                frame = servers.draw(task, name, key, self.store, count, done)
-                self.store.put_table(f"{name}.parquet", key, frame)
-                servers.forget(task, name, self.store)
-        return [pd.read_parquet(self.store.path(f"{name}.parquet")) for name in names]
+        model = self.config.sampling.model
+        wanted = [(t, f"draws/{t.policy}-{purpose}.parquet", served_key(t, model)) for t in tasks]
+        total = sum(t.count for t, name, key in wanted if not self.store.is_current(name, key))
+        if not total:
+            return [pd.read_parquet(self.store.path(name)) for _, name, _ in wanted]
+        self.store.say(self.progress.note)
+        done = self.progress.stage(f"Draw answers ({purpose})", total)
+        count = token_counter(resolve_base(self.config.base, self.progress.note))
+        return [servers.draw(t, name, key, self.store, count, done) for t, name, key in wanted]
 
     def ask(self, policy: Policy, split: str, samples: int) -> pd.DataFrame:
         """Answers of a served policy to the prompts of `split`, asked where they are not there."""
@@ -118,9 +115,9 @@ class Drawing:
             extras,
         )
         name = f"draws/{policy.name}-{split}.parquet"
-        if not self.store.is_current(name, key_of(task)):
-            done = self.progress.stage(f"Ask {policy.name} ({split})", len(wanted) * samples)
-            count = token_counter(resolve_base(self.config.base, self.progress.note))
-            frame = draw_remote(task, count, done)
-            self.store.put_table(name, key_of(task), frame)
-        return pd.read_parquet(self.store.path(name))
+        if self.store.is_current(name, key_of(task)):
+            return pd.read_parquet(self.store.path(name))
+        self.store.say(self.progress.note)
+        done = self.progress.stage(f"Ask {policy.name} ({split})", len(wanted) * samples)
+        count = token_counter(resolve_base(self.config.base, self.progress.note))
+        return draw_remote(task, count, self.store, name, key_of(task), done)

@@ -380,10 +380,10 @@ def _remote(
     )
     name = f"draws/{candidate.policy}.parquet"
     key = key_of(task)
-    if not store.is_current(name, key):
-        done = progress.stage(f"Ask {candidate.policy}", len(pairs) * count)
-        store.put_table(name, key, draw_remote(task, token_counter(base.folder), done))
-    return pd.read_parquet(store.path(name))
+    if store.is_current(name, key):
+        return pd.read_parquet(store.path(name))
+    done = progress.stage(f"Ask {candidate.policy}", len(pairs) * count)
+    return draw_remote(task, token_counter(base.folder), store, name, key, done)
 
 
 def _scored(

@@ -25,6 +25,7 @@ from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.confidence import mean_bound
 from palm_engine.geometry.pick import pick_info
 from palm_engine.geometry.simplex import named_weights
+from palm_engine.pipeline.engines.interface import Engine
 from palm_engine.pipeline.engines.local import LocalEngine
 from palm_engine.pipeline.evaluate import prompt_means
 from palm_engine.pipeline.mixture import MixTask, draw_mixture, mixture_key
@@ -101,13 +102,39 @@ def measure_interpolation(
         InvalidInputError: no corner adapters, no members, or a reward that isn't known here or has
             changed since the bundle was scored.
         ModelSourceError: the base isn't the bundle's.
+        ConfigError: another process works in `work`.
     """
-    from palm_engine.lm.adapters.soup import write_soup
-
     corners = corner_adapters(bundle)
     if not bundle.members:
         raise InvalidInputError(f"{bundle.folder}: there are no members to compare with")
     store = Store(work)
+    with store.held():
+        return _measured(
+            bundle,
+            corners,
+            store,
+            progress,
+            random,
+            prompts,
+            seed,
+            LocalEngine(workers),
+            batch_size,
+        )
+
+
+def _measured(
+    bundle: Bundle,
+    corners: list[str],
+    store: Store,
+    progress: Progress,
+    random: int,
+    prompts: int,
+    seed: int,
+    engine: Engine,
+    batch_size: int,
+) -> Interpolation:
+    from palm_engine.lm.adapters.soup import write_soup
+
     rewards, changed = recorded_rewards(bundle.manifest.traits, bundle.most_tokens, store)
     if changed:
         raise InvalidInputError(
@@ -137,7 +164,6 @@ def measure_interpolation(
         )
         soups.append(soup)
         mixtures.append(MixTask(replace(soup, policy=f"mixture-{i}", adapter=None), parts))
-    engine = LocalEngine(workers)
     keys = [draw_key(t, base.key) for t in soups]
     stage = partial(progress.stage, "Draw answers of soups")
     frames = drawn(draw, soups, keys, store, stage, engine)

@@ -117,6 +117,7 @@ def drawn(
     stage: Callable[[float], Callable[[float], None]],
     engine: Engine,
     suffix: str = "",
+    note: Callable[[str], None] = lambda _: None,
 ) -> list[pd.DataFrame]:
     """Answers of tasks, one kept file each, drawn where they aren't there yet.
 
@@ -128,11 +129,13 @@ def drawn(
         stage: begins a stage of so many answers; not called where nothing is missing.
         engine: that runs them.
         suffix: of the files' names, after the policy's.
+        note: is told what is drawn anew, and why.
     """
     key = dict(zip((t.policy for t in tasks), keys, strict=True))
     names = {t.policy: f"draws/{t.policy}{suffix}.parquet" for t in tasks}
     missing = [t for t in tasks if not store.is_current(names[t.policy], key[t.policy])]
     if missing:
+        store.say(note)
         done = stage(sum(t.count for t in missing))
         for task, frame in engine.run(work, missing, done):
             store.put_table(names[task.policy], key[task.policy], frame)

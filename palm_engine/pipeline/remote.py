@@ -13,7 +13,9 @@ import pandas as pd
 
 from palm_engine.errors import DependencyError, GenerationError
 from palm_engine.lm.settings import SamplingSettings
-from palm_engine.pipeline.sample import ANSWER_COLUMNS
+from palm_engine.pipeline.parts import Asked, kept_in_parts, rows_of
+from palm_engine.pipeline.sample import ANSWER_COLUMNS, FINISH
+from palm_engine.pipeline.store import Store
 
 PARALLEL = 8
 
@@ -50,6 +52,9 @@ class RemoteTask:
 def draw_remote(
     task: RemoteTask,
     count: Callable[[Sequence[str]], list[int]],
+    store: Store,
+    name: str,
+    key: str,
     progress: Callable[[float], None] = lambda _: None,
 ) -> pd.DataFrame:
     """Draw the task's answers; columns ANSWER_COLUMNS and `finish_reason`.
@@ -57,6 +62,9 @@ def draw_remote(
     Args:
         task: what to draw.
         count: lengths of texts in the base model's tokens, in which all policies are compared.
+        store: keeps the answers, and parts of them until all are there.
+        name: under which they are kept.
+        key: what they depend on.
         progress: gets 1 for each answer.
 
     Raises:
@@ -72,24 +80,42 @@ def draw_remote(
     client = openai.OpenAI(
         base_url=task.url, api_key=os.environ.get(task.key_variable, "none"), max_retries=3
     )
-    rows = [(pid, text, i) for pid, text in task.prompts for i in range(task.samples)]
 
-    def one(row: tuple[str, str, int]) -> tuple[str, str]:
+    def one(row: Asked) -> tuple[str, str]:
         found = ask(client, task, row[1], task.seed % 2**31 + row[2])
         progress(1)
         return found
 
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        answers = list(pool.map(one, rows))
+    def some(rows: Sequence[Asked]) -> pd.DataFrame:
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            return frame_of(task.policy, rows, list(pool.map(one, rows)), count)
+
+    return kept_in_parts(name, key, rows_of(task.prompts, task.samples), store, some, progress)
+
+
+def frame_of(
+    policy: str,
+    rows: Sequence[Asked],
+    answers: Sequence[tuple[str, str]],
+    count: Callable[[Sequence[str]], list[int]],
+) -> pd.DataFrame:
+    """Answers as a table; columns ANSWER_COLUMNS and `finish_reason`.
+
+    Args:
+        policy: who gave them.
+        rows: what was asked.
+        answers: text, and how it ended, of each.
+        count: lengths of texts in the base model's tokens.
+    """
     texts = [text for text, _ in answers]
     frame = pd.DataFrame(
         [
-            (task.policy, pid, sample, text, tokens)
+            (policy, pid, sample, text, tokens)
             for (pid, _, sample), text, tokens in zip(rows, texts, count(texts), strict=True)
         ],
         columns=ANSWER_COLUMNS,
     )
-    return frame.assign(finish_reason=[reason for _, reason in answers])
+    return frame.assign(**{FINISH: [reason for _, reason in answers]})
 
 
 def reply_key(seed: int, policy: str, prompt_id: str, sample: int) -> int:

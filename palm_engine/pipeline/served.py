@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,11 @@ import pandas as pd
 
 from palm_engine.errors import ConfigError, DependencyError, GenerationError
 from palm_engine.pipeline.config import Sampling
-from palm_engine.pipeline.remote import RemoteTask, ask, reply_key
-from palm_engine.pipeline.sample import ANSWER_COLUMNS, FINISH, DrawTask
+from palm_engine.pipeline.parts import Asked, kept_in_parts, rows_of
+from palm_engine.pipeline.remote import RemoteTask, ask, frame_of, reply_key
+from palm_engine.pipeline.sample import DrawTask
 from palm_engine.pipeline.store import Store, key_of
 
-# Answers that are kept at once: as many may have to be drawn again.
-PART = 512
 # How often a request is sent again, after longer and longer pauses (the client's own).
 RETRIES = 8
 LISTING = 10.0
@@ -101,43 +100,31 @@ class Servers:
 
         Args:
             task: what is drawn.
-            name: under which parts are kept until it is whole.
+            name: under which it is kept.
             key: what its answers depend on.
-            store: keeps parts.
+            store: keeps it, and parts of it until it is whole.
             count: lengths of texts in the base model's tokens.
             progress: gets 1 for each answer.
 
         Raises:
             GenerationError: a server refuses, or can't be reached any more.
         """
-        rows = [(pid, text, i) for pid, text in task.prompts for i in range(task.samples)]
-        parts = [rows[start : start + PART] for start in range(0, len(rows), PART)]
-        names = [f"{name}.part-{number}.parquet" for number in range(len(parts))]
-        keys = [key_of(key, number, PART) for number in range(len(parts))]
-        kept = [store.is_current(n, k) for n, k in zip(names, keys, strict=True)]
-        for part, there in zip(parts, kept, strict=True):
-            if there:
-                progress(len(part))
-        if not all(kept):
-            with self._model_of(task) as model:
-                for part, part_name, part_key, there in zip(parts, names, keys, kept, strict=True):
-                    if not there:
-                        frame = self._drawn(task, model, part, count, progress)
-                        store.put_table(part_name, part_key, frame)
-        return pd.concat([pd.read_parquet(store.path(n)) for n in names], ignore_index=True)
+        rows = rows_of(task.prompts, task.samples)
+        with ExitStack() as stack:
+            model: str | None = None
 
-    def forget(self, task: DrawTask, name: str, store: Store) -> None:
-        """Remove the parts of what is kept whole by now."""
-        for number in range(-(-task.count // PART)):
-            part = f"{name}.part-{number}.parquet"
-            store.begin(part)
-            store.path(part).unlink(missing_ok=True)
+            def some(part: Sequence[Asked]) -> pd.DataFrame:
+                nonlocal model
+                model = model or stack.enter_context(self._model_of(task))
+                return self._drawn(task, model, part, count, progress)
+
+            return kept_in_parts(name, key, rows, store, some, progress)
 
     def _drawn(
         self,
         task: DrawTask,
         model: str,
-        rows: Sequence[tuple[str, str, int]],
+        rows: Sequence[Asked],
         count: Callable[[Sequence[str]], list[int]],
         progress: Callable[[float], None],
     ) -> pd.DataFrame:
@@ -147,7 +134,7 @@ class Servers:
         free = itertools.cycle(self._clients.items())
         turn = threading.Lock()
 
-        def one(row: tuple[str, str, int]) -> tuple[str, str]:
+        def one(row: Asked) -> tuple[str, str]:
             pid, prompt, sample = row
             with turn:
                 url, client = next(free)
@@ -165,15 +152,7 @@ class Servers:
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        texts = [text for text, _ in answers]
-        frame = pd.DataFrame(
-            [
-                (task.policy, pid, sample, text, tokens)
-                for (pid, _, sample), text, tokens in zip(rows, texts, count(texts), strict=True)
-            ],
-            columns=ANSWER_COLUMNS,
-        )
-        return frame.assign(**{FINISH: [reason for _, reason in answers]})
+        return frame_of(task.policy, rows, answers, count)
 
     @contextmanager
     def _model_of(self, task: DrawTask) -> Iterator[str]:

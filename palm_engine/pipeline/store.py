@@ -23,6 +23,9 @@ from palm_engine._files import whole_file, write_whole
 from palm_engine.bundle.folder import MANIFEST_FILE
 from palm_engine.errors import ConfigError
 
+# Of results that are made anew.
+MOST_NAMED = 4
+
 
 class Store:
     """Results of stages in one folder.
@@ -38,6 +41,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._anew: dict[str, str] = {}
         if (folder / MANIFEST_FILE).exists():
             raise ConfigError(f"{folder}: is a bundle; name another folder to work in (--work)")
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,11 +56,27 @@ class Store:
         """Whether `name` is there, whole, and was made from what `key` describes."""
         mark = self.path(name + ".key")
         try:
-            text = mark.read_text(encoding="utf-8").strip()
             # A key may hold spaces, as a reward's own fingerprint; a checksum has none.
-            return text in (key, f"{key} {_checksum(self.path(name))}")
+            known, _, checksum = mark.read_text(encoding="utf-8").strip().rpartition(" ")
+            whole = checksum == _checksum(self.path(name))
         except (OSError, UnicodeDecodeError):
             return False
+        if known == key and whole:
+            return True
+        self._anew[name] = "what it depends on has changed" if whole else "it isn't whole"
+        return False
+
+    def say(self, note: Callable[[str], None]) -> None:
+        """Say which results are made anew, and why, since this was last asked.
+
+        Args:
+            note: gets a sentence for each reason.
+        """
+        for reason in dict.fromkeys(self._anew.values()):
+            names = [n for n, r in self._anew.items() if r == reason]
+            more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+            note(f"Made anew, as {reason}: {', '.join(names[:MOST_NAMED])}{more}")
+        self._anew.clear()
 
     def begin(self, name: str) -> None:
         """Forget that `name` was complete: it is about to be replaced."""

@@ -57,7 +57,7 @@ def test_what_is_assembled_is_what_was_evaluated(tmp_path: Path) -> None:
     assert adapter.adapter_sha256 == adapter_sha256(tmp_path / "work" / adapter.policy)
     assert adapter.planned is not None
     assert adapter.planned.kl == pytest.approx(0.05 / 0.1)
-    assert manifest.sampling == config.sampling
+    assert manifest.sampling == config.sampling.plain
     assert "numpy" in manifest.built.versions
     tables = {"prompts": data.prompts, "samples": data.samples}
     kept = {p.name: p.adapter for p in made if p.adapter is not None}

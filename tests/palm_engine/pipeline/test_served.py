@@ -16,7 +16,7 @@ pytest.importorskip("uvicorn")
 
 from palm_engine.errors import ConfigError, GenerationError
 from palm_engine.lm.settings import SamplingSettings
-from palm_engine.pipeline import served
+from palm_engine.pipeline import parts, served
 from palm_engine.pipeline.config import Sampling, load_config
 from palm_engine.pipeline.sample import DrawTask
 from palm_engine.pipeline.served import Servers, served_key
@@ -58,7 +58,7 @@ def draw(from_these: Servers, given: DrawTask, folder: Path) -> pd.DataFrame:
     def count(texts: Any) -> list[int]:
         return [len(t) for t in texts]
 
-    return from_these.draw(given, "draws/x", "key", Store(folder), count)
+    return from_these.draw(given, "draws/x.parquet", "key", Store(folder), count)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_draw_that_was_broken_off_goes_on_with_the_part_in_hand(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(served, "PART", 6)
+    monkeypatch.setattr(parts, "PART", 6)
     monkeypatch.setattr(served, "RETRIES", 0)
     whole = draw(servers(urls[1]), task(), tmp_path / "whole")
     engine = engines[0]

@@ -206,11 +206,11 @@ def test_a_build_draws_from_it_and_loads_adapters_into_it(
     for policy in ("base", *(demo.policies[row] for row in demo.members)):
         adapter = None if policy == "base" else demo.adapter_folder(policy)
         task = DrawTask(source, None, policy, None, adapter, prompts, 4, settings, 0, 8)
-        frame = servers.draw(task, f"draws/{policy}", policy, Store(tmp_path), count)
+        frame = servers.draw(task, f"draws/{policy}.parquet", policy, Store(tmp_path), count)
         assert len(frame) == 8
         assert frame["tokens"].between(1, 17).all()
         assert frame["text"].nunique() > 4
         found[policy] = tuple(frame["text"])
     assert len(set(found.values())) == len(found)
-    again = servers.draw(task, f"draws/{policy}", policy, Store(tmp_path / "b"), count)
+    again = servers.draw(task, f"draws/{policy}.parquet", policy, Store(tmp_path / "b"), count)
     print(f"same seed, same answers: {(again['text'] == frame['text']).mean():.0%}")
