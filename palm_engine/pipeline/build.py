@@ -22,7 +22,7 @@ from palm_engine.pipeline.assemble import assemble_manifest, package_versions
 from palm_engine.pipeline.capacity import Room, device_dtype, require_context, require_memory
 from palm_engine.pipeline.certify import CERTIFY_STEPS, Evaluated, certify
 from palm_engine.pipeline.config import BuildConfig
-from palm_engine.pipeline.drawing import Drawing
+from palm_engine.pipeline.drawing import ASKED, Drawing
 from palm_engine.pipeline.engines.interface import Engine
 from palm_engine.pipeline.engines.local import LocalEngine
 from palm_engine.pipeline.engines.on_ray import RayEngine
@@ -124,6 +124,8 @@ class Build:
         sources = [Policy("base", "base", None)]
         sources += [Policy(s.name, "prompted", s.system) for s in self.config.styles]
         own = self.own_policies(base_folder)
+        # Now, and not when everything else is drawn and trained.
+        self.drawing.require_servers(own, self.config.evaluation.answers_per_prompt)
         plan: PoolPlan | None = None
         tables = {"prompts": self.prompts}
         policies = [*sources, *own]
@@ -428,9 +430,7 @@ class Build:
         frames = self.drawing.draw(planned, "train", "train", count)
         frames += self.drawing.draw([*held_out, *planned], "choose", "choose", count)
         frames += self.drawing.draw([*held_out, *planned, *outside], "certify", "certify", count)
-        frames += [
-            self.drawing.ask(p, split, count) for p in served for split in ("choose", "certify")
-        ]
+        frames += [self.drawing.ask(p, split, count) for p in served for split in ASKED]
         key = key_of([f.to_csv(index=False) for f in frames], self.traits, self.rewards.key())
 
         def make() -> pd.DataFrame:
@@ -558,6 +558,10 @@ def build(
         raise ConfigError(f"--out {str(out)!r}: a bundle's name has {NAME_RULE}")
     check_target(out, HOLDINGS)
     folder = work or out.with_name(f".{config.name}.build")
+    if folder.resolve().is_relative_to(out.resolve()):
+        raise ConfigError(
+            f"--work {folder}: lies in --out {out}, which is written anew at the end; name another"
+        )
     task = Build(config, project, folder, progress)
     with task.store.held():
         if not on_ray:

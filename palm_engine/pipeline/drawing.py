@@ -13,10 +13,13 @@ from palm_engine.pipeline.engines.interface import Engine
 from palm_engine.pipeline.policy import Policy
 from palm_engine.pipeline.progress import Progress
 from palm_engine.pipeline.recorded import drawn
-from palm_engine.pipeline.remote import RemoteTask, draw_remote
+from palm_engine.pipeline.remote import RemoteTask, client_of, draw_remote, require_model
 from palm_engine.pipeline.sample import DrawTask, draw, draw_key
 from palm_engine.pipeline.served import Servers, served_key
 from palm_engine.pipeline.store import Store, key_of
+
+# Splits to whose prompts served policies answer.
+ASKED = ("choose", "certify")
 
 
 @dataclass(frozen=True)
@@ -95,15 +98,45 @@ class Drawing:
         count = token_counter(resolve_base(self.config.base, self.progress.note))
         return [servers.draw(t, name, key, self.store, count, done) for t, name, key in wanted]
 
+    def require_servers(self, policies: Sequence[Policy], samples: int) -> None:
+        """Check that servers answer as the policies that they have still to be asked as.
+
+        Args:
+            policies: of the build; those that no server answers as are left out.
+            samples: answers to each prompt.
+
+        Raises:
+            ConfigError: a server isn't there, or lacks the model.
+        """
+        for policy in policies:
+            if policy.served is None:
+                continue
+            tasks = [self._task(policy, split, samples) for split in ASKED]
+            names = [self._name(policy, split) for split in ASKED]
+            kept = [self.store.is_current(n, key_of(t)) for n, t in zip(names, tasks, strict=True)]
+            if not all(kept):
+                url, model, _ = policy.served
+                require_model(client_of(url), url, model, f"policies: {policy.name}")
+
     def ask(self, policy: Policy, split: str, samples: int) -> pd.DataFrame:
         """Answers of a served policy to the prompts of `split`, asked where they are not there."""
         from palm_engine.lm.base_model.load import token_counter
         from palm_engine.lm.base_model.source import resolve_base
 
+        task = self._task(policy, split, samples)
+        name = self._name(policy, split)
+        if self.store.is_current(name, key_of(task)):
+            return pd.read_parquet(self.store.path(name))
+        self.store.say(self.progress.note)
+        done = self.progress.stage(f"Ask {policy.name} ({split})", len(task.prompts) * samples)
+        count = token_counter(resolve_base(self.config.base, self.progress.note))
+        return draw_remote(task, count, self.store, name, key_of(task), done)
+
+    def _task(self, policy: Policy, split: str, samples: int) -> RemoteTask:
         assert policy.served is not None
         url, model, extras = policy.served
         wanted = self.prompts[self.prompts["split"] == split]
-        task = RemoteTask(
+        return RemoteTask(
             policy.name,
             url,
             model,
@@ -114,10 +147,7 @@ class Drawing:
             self.config.seed,
             extras,
         )
-        name = f"draws/{policy.name}-{split}.parquet"
-        if self.store.is_current(name, key_of(task)):
-            return pd.read_parquet(self.store.path(name))
-        self.store.say(self.progress.note)
-        done = self.progress.stage(f"Ask {policy.name} ({split})", len(wanted) * samples)
-        count = token_counter(resolve_base(self.config.base, self.progress.note))
-        return draw_remote(task, count, self.store, name, key_of(task), done)
+
+    @staticmethod
+    def _name(policy: Policy, split: str) -> str:
+        return f"draws/{policy.name}-{split}.parquet"

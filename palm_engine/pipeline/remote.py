@@ -11,13 +11,15 @@ from typing import Any
 
 import pandas as pd
 
-from palm_engine.errors import DependencyError, GenerationError
+from palm_engine.errors import ConfigError, DependencyError, GenerationError
 from palm_engine.lm.settings import SamplingSettings
 from palm_engine.pipeline.parts import Asked, kept_in_parts, rows_of
 from palm_engine.pipeline.sample import ANSWER_COLUMNS, FINISH
 from palm_engine.pipeline.store import Store
 
 PARALLEL = 8
+# Seconds in which a server must say what it serves.
+LISTING = 10.0
 
 
 @dataclass(frozen=True)
@@ -71,15 +73,7 @@ def draw_remote(
         DependencyError: the extra 'remote' isn't installed.
         GenerationError: the server refuses; nothing is asked again under other settings.
     """
-    try:
-        import openai
-    except ImportError as error:
-        raise DependencyError(
-            "a remote policy needs the extra 'remote': pip install -e '.[remote]'"
-        ) from error
-    client = openai.OpenAI(
-        base_url=task.url, api_key=os.environ.get(task.key_variable, "none"), max_retries=3
-    )
+    client = client_of(task.url, task.key_variable, max_retries=3)
 
     def one(row: Asked) -> tuple[str, str]:
         found = ask(client, task, row[1], task.seed % 2**31 + row[2])
@@ -116,6 +110,61 @@ def frame_of(
         columns=ANSWER_COLUMNS,
     )
     return frame.assign(**{FINISH: [reason for _, reason in answers]})
+
+
+def require_model(client: Any, url: str, model: str, field: str) -> None:
+    """Check that a server is there and has a model.
+
+    Args:
+        client: openai's, of the server.
+        url: of the server.
+        model: that is to answer.
+        field: of the configuration that names it.
+
+    Raises:
+        ConfigError: it isn't, or it hasn't; says what it serves.
+    """
+    import openai
+
+    try:
+        listed = client.with_options(max_retries=0).models.list(timeout=LISTING)
+        known = [m.id for m in listed]
+    except openai.OpenAIError as error:
+        raise ConfigError(
+            f"{field}: {url} doesn't say what it serves ({reason_of(error)}); is it running, and is"
+            " its address right (it usually ends in /v1)?"
+        ) from error
+    if model not in known:
+        raise ConfigError(
+            f"{field}: {url} serves no {model!r}; it serves {', '.join(known[:8]) or 'nothing'}"
+        )
+
+
+def reason_of(error: BaseException) -> str:
+    """What went wrong, in a few words: a server's own message where it sent one."""
+    body = getattr(error, "body", None)
+    message = body.get("message") if isinstance(body, dict) else None
+    return str(message or getattr(error, "message", None) or error)[:200]
+
+
+def client_of(url: str, key_variable: str = "OPENAI_API_KEY", **options: Any) -> Any:
+    """A client of a server with OpenAI's interface.
+
+    Args:
+        url: as in http://localhost:8000/v1.
+        key_variable: environment variable that holds the key.
+        options: further ones of the client.
+
+    Raises:
+        DependencyError: the extra 'remote' isn't installed.
+    """
+    try:
+        import openai
+    except ImportError as error:
+        raise DependencyError(
+            "a server's answers need the extra 'remote': pip install -e '.[remote]'"
+        ) from error
+    return openai.OpenAI(base_url=url, api_key=os.environ.get(key_variable, "none"), **options)
 
 
 def reply_key(seed: int, policy: str, prompt_id: str, sample: int) -> int:

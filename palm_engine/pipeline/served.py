@@ -8,7 +8,6 @@ answers. What is drawn is kept in parts: a build that is stopped goes on with th
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,16 +18,23 @@ from typing import Any
 
 import pandas as pd
 
-from palm_engine.errors import ConfigError, DependencyError, GenerationError
+from palm_engine.errors import ConfigError, GenerationError
 from palm_engine.pipeline.config import Sampling
 from palm_engine.pipeline.parts import Asked, kept_in_parts, rows_of
-from palm_engine.pipeline.remote import RemoteTask, ask, frame_of, reply_key
+from palm_engine.pipeline.remote import (
+    RemoteTask,
+    ask,
+    client_of,
+    frame_of,
+    reason_of,
+    reply_key,
+    require_model,
+)
 from palm_engine.pipeline.sample import DrawTask
 from palm_engine.pipeline.store import Store, key_of
 
 # How often a request is sent again, after longer and longer pauses (the client's own).
 RETRIES = 8
-LISTING = 10.0
 ALLOW = "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
 
 
@@ -40,19 +46,10 @@ class Servers:
     """
 
     def __init__(self, sampling: Sampling) -> None:
-        try:
-            import openai
-        except ImportError as error:
-            raise DependencyError(
-                "sampling.engine = 'openai' needs the extra 'remote': pip install -e '.[remote]'"
-            ) from error
         self.sampling = sampling
-        key = os.environ.get(sampling.key_variable, "none")
+        options = {"max_retries": RETRIES, "timeout": sampling.seconds}
         self._clients = {
-            url: openai.OpenAI(
-                base_url=url, api_key=key, max_retries=RETRIES, timeout=sampling.seconds
-            )
-            for url in sampling.urls
+            url: client_of(url, sampling.key_variable, **options) for url in sampling.urls
         }
 
     def require(self, adapters: bool) -> None:
@@ -64,23 +61,8 @@ class Servers:
         Raises:
             ConfigError: one doesn't; says which and how to start it.
         """
-        import openai
-
-        model = self.sampling.model
         for url, client in self._clients.items():
-            try:
-                known = [
-                    m.id for m in client.with_options(max_retries=0).models.list(timeout=LISTING)
-                ]
-            except openai.OpenAIError as error:
-                raise ConfigError(
-                    f"sampling.urls: {url} doesn't say what it serves ({_short(error)}); is it"
-                    " running, and does its address end in /v1?"
-                ) from error
-            if model not in known:
-                raise ConfigError(
-                    f"sampling.model: {url} serves no {model!r}; it serves {', '.join(known[:8])}"
-                )
+            require_model(client, url, self.sampling.model, "sampling")
             if adapters and self._post(url, "load_lora_adapter", {}) == 404:
                 raise ConfigError(
                     f"sampling.urls: {url} doesn't load adapters at run time; start vLLM with"
@@ -200,10 +182,10 @@ class Servers:
             client.post(f"/{what}", cast_to=str, body=content)
         except openai.APIStatusError as error:
             if reasons is not None:
-                reasons.append(_short(error))
+                reasons.append(reason_of(error))
             return int(error.status_code)
         except openai.OpenAIError as error:
-            raise GenerationError(f"{url}: can't be reached ({_short(error)})") from error
+            raise GenerationError(f"{url}: can't be reached ({reason_of(error)})") from error
         return 200
 
 
@@ -213,9 +195,3 @@ def served_key(task: DrawTask, model: str) -> str:
 
     content = "" if task.adapter is None else adapter_sha256(task.adapter)
     return key_of(replace(task, batch_size=1), content, ["openai", model])
-
-
-def _short(error: BaseException) -> str:
-    body = getattr(error, "body", None)
-    message = body.get("message") if isinstance(body, dict) else None
-    return str(message or getattr(error, "message", None) or error)[:200]

@@ -128,3 +128,37 @@ def test_soups_need_training(project: Path) -> None:
     edited(project / "tiny.toml", UNTRAINED)
     with pytest.raises(ConfigError, match="soups and rounds"):
         load_config(project / "tiny.toml")
+
+
+def test_a_server_that_is_not_there_is_said_before_anything_is_drawn(project: Path) -> None:
+    from palm_engine.pipeline.build import build
+
+    served = '[[policies]]\nname = "far"\nurl = "URL"\nmodel = "far"\n\n[[traits]]'
+    config = project / "tiny.toml"
+    edited(config, ("[[traits]]", served), UNTRAINED, ("count = 2", "count = 0"))
+    gone = edited(config, ("URL", "http://127.0.0.1:9/v1"))
+    progress = Recorder()
+    with pytest.raises(ConfigError, match=r"policies: far: .*is it running"):
+        build(load_config(gone), project, project / "out", progress, project / "kept")
+    with fake_server(["near"]) as (url, _):
+        edited(config, ("http://127.0.0.1:9/v1", url))
+        with pytest.raises(ConfigError, match="serves no 'far'; it serves near"):
+            build(load_config(config), project, project / "out", progress, project / "kept")
+    assert progress.stages == []
+    with fake_server(["far"], reply=lambda body: "aeio BCD") as (url, _):
+        text = config.read_text()
+        config.write_text(re.sub(r'url = "[^"]*"', f'url = "{url}"', text))
+        build(load_config(config), project, project / "out", progress, project / "kept")
+    # Its answers are kept: it needn't be there any more.
+    again = Recorder()
+    build(load_config(config), project, project / "again", again, project / "kept")
+    assert again.stages == ["Select and certify"]
+
+
+def test_a_work_folder_in_the_bundle_is_refused(project: Path) -> None:
+    from palm_engine.pipeline.build import build
+
+    config = load_config(project / "tiny.toml")
+    for work in (project / "out", project / "out" / "work"):
+        with pytest.raises(ConfigError, match=r"--work .* lies in --out"):
+            build(config, project, project / "out", Recorder(), work)
