@@ -159,8 +159,9 @@ def replacement(
     report(0.8, "Comparing them on prompts that they were not chosen on")
     saved = None
     if measured_on is not None:
+        # Either way members are picked by what the one half says of them.
         gained = _value(measured_on, chosen_on, others, users) - _value(
-            measured_on, points, rows, users
+            measured_on, chosen_on, rows, users
         )
         saved = mean_bound(gained, seed=seed, span=table.span)
     report(1.0, "")

@@ -114,7 +114,7 @@ def serve(
     from palm_engine.serving.gateway.access import Access, read_keys
     from palm_engine.serving.gateway.app import Gateway
     from palm_engine.serving.gateway.portfolio import ServedPortfolio
-    from palm_engine.serving.gateway.server import is_local, listen
+    from palm_engine.serving.gateway.server import Watch, identity_of, is_local, listen
     from palm_engine.serving.gateway.upstream import HttpUpstream
     from palm_engine.serving.host import LoadOptions
 
@@ -125,6 +125,7 @@ def serve(
             " NAME KEY for each application"
         )
     access = Access(keys, rate)
+    seen = identity_of(bundle)
     found = read_bundle(bundle)
     served = ServedPortfolio.of(found, base_model)
     weights = _default_weights(found, default, population)
@@ -143,11 +144,11 @@ def serve(
         profiles=profiles,
         recorder=Recorder(profiles) if record or record_prompts else None,
         record_prompts=record_prompts,
-        open=not is_local(host),
+        host=host,
     )
-    _announce(gateway, host, port)
-    listen(gateway, host, port, base_model)
-    console.print("The gateway has ended; every request was answered.")
+    _announce(gateway, port)
+    listen(gateway, port, Watch(gateway, base_model, seen))
+    console.print("The gateway has ended.")
 
 
 async def _check(engine: Upstream, served: ServedPortfolio) -> None:
@@ -194,10 +195,10 @@ def _local_engine(bundle: Bundle, options: LoadOptions) -> Upstream:
     return LocalUpstream(model, options)
 
 
-def _announce(gateway: Gateway, host: str, port: int) -> None:
+def _announce(gateway: Gateway, port: int) -> None:
     """Say where it listens, what it keeps, and how to ask it."""
     bundle = gateway.served.bundle
-    shown = f"[{host}]" if ":" in host else host
+    shown = f"[{gateway.host}]" if ":" in gateway.host else gateway.host
     default = weights_text(dict(zip(bundle.traits, map(float, gateway.default), strict=True)))
     names = ", ".join(bundle.label(p) for p in gateway.served.router.policies)
     console.print(f"Serving {bundle.manifest.name} at http://{shown}:{port}/v1: {names}")
@@ -242,9 +243,10 @@ def show_user(user: UserId, database: DatabaseUrl = DEFAULT_URL) -> None:
 
     Example: palm users show ada
     """
-    history = _open(database).history(user)
+    profiles = _open(database)
+    history = profiles.history(user)
     if not history:
-        raise InvalidInputError(f"there is no user {user!r} in {database}")
+        raise InvalidInputError(f"there is no user {user!r} in {profiles.database.name}")
     for profile in history:
         write(_line(profile))
 
@@ -285,6 +287,9 @@ def export_users(
             "--with-default", help="Count requests too whose weights nobody gave (the default's)."
         ),
     ] = False,
+    bundle: Annotated[
+        str, typer.Option(help="With --traffic: of the bundle of this name alone.")
+    ] = "",
     database: DatabaseUrl = DEFAULT_URL,
 ) -> None:
     """Write users, or recorded traffic, as a population: for palm recommend and the Coverage page.
@@ -295,7 +300,7 @@ def export_users(
 
     profiles = _open(database)
     if traffic:
-        table, left = traffic_table(profiles.traffic(), with_default)
+        table, left = traffic_table(profiles.traffic(), with_default, bundle)
     else:
         table, left = users_table(profiles.all()), 0
     if table.empty:
@@ -322,8 +327,9 @@ def delete_user(
 
     Example: palm users delete ada
     """
-    if not _open(database).delete(user):
-        raise InvalidInputError(f"there is no user {user!r} in {database}")
+    profiles = _open(database)
+    if not profiles.delete(user):
+        raise InvalidInputError(f"there is no user {user!r} in {profiles.database.name}")
     write(f"Deleted {user}.")
 
 

@@ -14,6 +14,8 @@ from palm_engine.cli.table_options import Json, TablePath, TimeLimit, Traits, se
 from palm_engine.errors import InvalidInputError
 
 commands = typer.Typer()
+WORTH = 0.01
+MOST = 12
 
 
 @commands.command()
@@ -22,8 +24,8 @@ def recommend(
     worth: Annotated[
         float,
         typer.Option(help="What one more member has to lower the worst loss by (additive)."),
-    ] = 0.01,
-    max_k: Annotated[int, typer.Option(min=1, help="Largest size that is looked at.")] = 12,
+    ] = WORTH,
+    max_k: Annotated[int, typer.Option(min=1, help="Largest size that is looked at.")] = MOST,
     trait: Traits = None,
     time_limit: TimeLimit = "60",
     users: Annotated[
@@ -46,6 +48,8 @@ def recommend(
 
     palm recommend portfolios/demo --users traffic.parquet
     """
+    if users is not None and (trait or worth != WORTH or max_k != MOST):
+        raise InvalidInputError("--users goes without --trait, --worth and --max-k")
     if users is not None:
         _recommend_for(table, users, seconds_of(time_limit), seed, json)
         return

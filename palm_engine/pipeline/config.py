@@ -134,6 +134,7 @@ class Sampling(SamplingSettings):
     model: str = Field("base", min_length=1, description="what the servers call the base")
     concurrency: int = Field(16, ge=1, le=1024, description="requests at once to each server")
     seconds: float = Field(120.0, gt=0, description="longest that a server may take to answer")
+    extras: bool = Field(True, description="send top_k and repetition_penalty to the servers")
     key_variable: str = Field(
         "OPENAI_API_KEY", description="environment variable that holds the servers' key"
     )

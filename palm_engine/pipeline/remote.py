@@ -51,6 +51,10 @@ class RemoteTask:
     key_variable: str = "OPENAI_API_KEY"
 
 
+class LostServerError(GenerationError):
+    """A server that can't be reached any more, or fails by itself."""
+
+
 def draw_remote(
     task: RemoteTask,
     count: Callable[[Sequence[str]], list[int]],
@@ -184,6 +188,7 @@ def ask(client: Any, task: RemoteTask, prompt: str, seed: int) -> tuple[str, str
 
     Raises:
         GenerationError: the server refuses, or gives no answer.
+        LostServerError: it can't be reached any more.
     """
     import openai
 
@@ -202,12 +207,14 @@ def ask(client: Any, task: RemoteTask, prompt: str, seed: int) -> tuple[str, str
         )
     except openai.BadRequestError as error:
         hint = (
-            ". If it doesn't know top_k and repetition_penalty, leave them out (--no-extras): the"
-            " answers are then drawn otherwise than the others"
+            ". If it doesn't know top_k and repetition_penalty, leave them out (extras = false in"
+            " the configuration, --no-extras with palm add): the answers are then drawn otherwise"
             if task.extras
             else ""
         )
         raise GenerationError(f"{task.url}, model {task.model!r}: {error}{hint}") from error
+    except (openai.APIConnectionError, openai.InternalServerError) as error:
+        raise LostServerError(f"{task.url}, model {task.model!r}: {reason_of(error)}") from error
     except openai.OpenAIError as error:
         raise GenerationError(f"{task.url}, model {task.model!r}: {error}") from error
     if not reply.choices:

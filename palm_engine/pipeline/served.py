@@ -7,11 +7,10 @@ answers. What is drawn is kept in parts: a build that is stopped goes on with th
 
 from __future__ import annotations
 
-import itertools
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from palm_engine.errors import ConfigError, GenerationError
 from palm_engine.pipeline.config import Sampling
 from palm_engine.pipeline.parts import Asked, kept_in_parts, rows_of
 from palm_engine.pipeline.remote import (
+    LostServerError,
     RemoteTask,
     ask,
     client_of,
@@ -113,28 +113,35 @@ class Servers:
         remote = RemoteTask(
             task.policy, "", model, task.system or "", (), 1, task.settings, task.seed
         )
-        free = itertools.cycle(self._clients.items())
-        turn = threading.Lock()
+        remote = replace(remote, extras=self.sampling.extras)
+        work = _Work(rows)
 
-        def one(row: Asked) -> tuple[str, str]:
-            pid, prompt, sample = row
-            with turn:
-                url, client = next(free)
-            # A seed of its own for each answer: which server draws it makes no difference.
-            seed = reply_key(task.seed, task.policy, pid, sample)
-            found = ask(client, replace(remote, url=url), prompt, seed)
-            progress(1)
-            return found
+        def serve(url: str, client: Any) -> None:
+            """One request after another, until there is none left or the server is lost."""
+            while (number := work.take()) is not None:
+                pid, prompt, sample = rows[number]
+                # A seed of its own for each answer: which server draws it makes no difference.
+                seed = reply_key(task.seed, task.policy, pid, sample)
+                try:
+                    work.done(number, ask(client, replace(remote, url=url), prompt, seed))
+                except LostServerError as error:
+                    work.give_back(number, error)
+                    return
+                except BaseException as error:
+                    work.fail(error)
+                    return
+                progress(1)
 
-        at_once = self.sampling.concurrency * len(self._clients)
-        with ThreadPoolExecutor(at_once) as pool:
-            futures = [pool.submit(one, row) for row in rows]
-            try:
-                answers = [future.result() for future in futures]
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-        return frame_of(task.policy, rows, answers, count)
+        workers = [
+            threading.Thread(target=serve, args=pair, daemon=True)
+            for pair in self._clients.items()
+            for _ in range(min(self.sampling.concurrency, len(rows)))
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        return frame_of(task.policy, rows, work.answers(), count)
 
     @contextmanager
     def _model_of(self, task: DrawTask) -> Iterator[str]:
@@ -154,7 +161,8 @@ class Servers:
             yield name
         finally:
             for url in loaded:
-                self._post(url, "unload_lora_adapter", {"lora_name": name})
+                with suppress(GenerationError):  # one that is gone has unloaded it
+                    self._post(url, "unload_lora_adapter", {"lora_name": name})
 
     def _load(self, url: str, name: str, folder: Path) -> None:
         content = {"lora_name": name, "lora_path": str(folder.resolve())}
@@ -187,6 +195,53 @@ class Servers:
         except openai.OpenAIError as error:
             raise GenerationError(f"{url}: can't be reached ({reason_of(error)})") from error
         return 200
+
+
+class _Work:
+    """Requests that several servers share: each takes the next as soon as it is free.
+
+    What a lost server has taken is taken by another.
+    """
+
+    def __init__(self, rows: Sequence[Asked]) -> None:
+        self._left = deque(range(len(rows)))
+        self._answers: list[tuple[str, str] | None] = [None] * len(rows)
+        self._error: BaseException | None = None
+        self._failed = False
+        self._lock = threading.Lock()
+
+    def take(self) -> int | None:
+        """The number of the next request; None where there is none, or something failed."""
+        with self._lock:
+            return self._left.popleft() if self._left and not self._failed else None
+
+    def done(self, number: int, answer: tuple[str, str]) -> None:
+        """Keep an answer."""
+        self._answers[number] = answer
+
+    def give_back(self, number: int, error: BaseException) -> None:
+        """Leave a request to another server."""
+        with self._lock:
+            self._left.append(number)
+            self._error = error
+
+    def fail(self, error: BaseException) -> None:
+        """End: another server would refuse it too."""
+        with self._lock:
+            self._error = error
+            self._failed = True
+
+    def answers(self) -> list[tuple[str, str]]:
+        """All answers.
+
+        Raises:
+            GenerationError: some are missing; says why.
+        """
+        found = [answer for answer in self._answers if answer is not None]
+        if len(found) < len(self._answers):
+            assert self._error is not None
+            raise self._error
+        return found
 
 
 def served_key(task: DrawTask, model: str) -> str:

@@ -164,7 +164,7 @@ class RayEngine:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         nodes = [n for n in ray.nodes() if n["Alive"]]
-        if len(nodes) < 2:
+        if len(nodes) < 2 and self.address is None:
             return
         probe = self.folder.resolve() / f".seen-{uuid.uuid4().hex}"
         probe.touch()

@@ -41,15 +41,15 @@ class Access:
         from limits.strategies import MovingWindowRateLimiter
 
         self._names = None if keys is None else {_hashed(k): name for k, name in keys.items()}
+        self.keys = keys is not None  # whether one is needed
         self._rate = None if rate is None else _rate(rate)
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
-    def require(self, headers: Mapping[str, str], address: str) -> str:
+    def require(self, headers: Mapping[str, str]) -> str:
         """The name of the key that a request shows, or EVERYBODY.
 
         Args:
             headers: of the request, by lower-case name.
-            address: of the client.
 
         Raises:
             UnauthorizedError: no key, or a wrong one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -11,26 +12,25 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from palm_engine._types import Floats
-from palm_engine.errors import InvalidInputError, PalmError
-from palm_engine.geometry.simplex import named_weights, weights_of
 from palm_engine.serving.gateway.access import Access
 from palm_engine.serving.gateway.conversation import last_text, messages_of
-from palm_engine.serving.gateway.errors import BadRequestError, BusyError, UnknownUserError
+from palm_engine.serving.gateway.errors import BusyError
 from palm_engine.serving.gateway.exchange import (
     GatewayLimits,
     failure,
     read_body,
+    streamed,
     unless_gone,
-    until_over,
 )
 from palm_engine.serving.gateway.forwarding import forwarded, is_as_evaluated
 from palm_engine.serving.gateway.metrics import Metrics
 from palm_engine.serving.gateway.portfolio import PICK, Decision, ServedPortfolio
 from palm_engine.serving.gateway.preference import Preference, preference_of
 from palm_engine.serving.gateway.upstream import Upstream
-from palm_engine.serving.profiles.profile import Asked
+from palm_engine.serving.gateway.users import Users
+from palm_engine.serving.profiles.profile import Asked, Profile
 from palm_engine.serving.profiles.recorder import Recorder
-from palm_engine.serving.profiles.store import Profiles, check_user
+from palm_engine.serving.profiles.store import Profiles
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+logger = logging.getLogger("palm.gateway")
 Handler = Callable[["Request"], Awaitable["Response"]]
 
 
@@ -55,7 +56,7 @@ class Gateway:
         record_prompts: whether prompts are recorded too.
         limits: of a request.
         metrics: counted here.
-        open: whether others than this machine's programs may ask; they then need keys.
+        host: that it listens on, a name for it beside this machine's usual ones.
     """
 
     served: ServedPortfolio
@@ -67,7 +68,7 @@ class Gateway:
     record_prompts: bool = False
     limits: GatewayLimits = field(default_factory=GatewayLimits)
     metrics: Metrics = field(default_factory=Metrics)
-    open: bool = False
+    host: str = "localhost"
     _running: int = 0
 
     def app(self, background: Callable[[], Awaitable[None]] | None = None) -> Starlette:
@@ -89,14 +90,19 @@ class Gateway:
             finally:
                 if task is not None:
                     task.cancel()
-                    with suppress(asyncio.CancelledError):
+                    with suppress(asyncio.CancelledError, Exception):
                         await task
-                await self.upstream.close()
-                if self.recorder is not None:
-                    await asyncio.to_thread(self.recorder.close)
+                try:
+                    await self.upstream.close()
+                finally:
+                    if self.recorder is not None:
+                        await asyncio.to_thread(self.recorder.close)
 
-        # A page of the web that has its name point here isn't let in.
-        guard = [] if self.open else [Middleware(TrustedHostMiddleware, allowed_hosts=LOCAL_HOSTS)]
+        # A page of the web that has its name point here isn't let in; where keys are needed, it has
+        # none.
+        hosts = [*LOCAL_HOSTS, self.host]
+        guard = [] if self.access.keys else [Middleware(TrustedHostMiddleware, allowed_hosts=hosts)]
+        people = Users(self.profiles, lambda: self.served.bundle.traits, self.limits)
         routes = [
             Route(
                 "/v1/chat/completions", self._guarded(self._chat, counted=True), methods=["POST"]
@@ -105,25 +111,31 @@ class Gateway:
             Route("/v1/palm/route", self._guarded(self._route), methods=["POST"]),
             Route(
                 "/v1/palm/users/{user:path}",
-                self._guarded(self._user),
+                self._guarded(people.answer),
                 methods=["GET", "PUT", "DELETE"],
             ),
-            Route("/metrics", self._guarded(self._metrics)),
+            Route("/metrics", self._guarded(self._metrics, limited=False)),
             Route("/healthz", self._health),
         ]
         return Starlette(routes=routes, middleware=guard, lifespan=lifespan)
 
-    def _guarded(self, handler: Handler, counted: bool = False) -> Handler:
-        """A handler for those who may ask; what it raises becomes an answer."""
+    def _guarded(self, handler: Handler, counted: bool = False, limited: bool = True) -> Handler:
+        """A handler for those who may ask; what it raises becomes an answer.
+
+        Args:
+            handler: what is asked.
+            counted: whether its failures are counted with the chat's.
+            limited: whether the rate of its key holds.
+        """
 
         async def handle(request: Request) -> Response:
             try:
                 address = request.client.host if request.client else ""
-                name = self.access.require(request.headers, address)
-                if counted:
+                name = self.access.require(request.headers)
+                if limited:
                     self.access.count(name, address)
                 return await handler(request)
-            except PalmError as error:
+            except Exception as error:  # nobody gets a page of text, or nothing at all
                 response = failure(error)
                 if counted:
                     self.metrics.requests.labels(str(response.status_code)).inc()
@@ -152,17 +164,16 @@ class Gateway:
 
     async def _answer(self, request: Request, over: Callable[[], None]) -> tuple[Response, bool]:
         """The response, and whether it is a stream, which calls `over` at its end."""
-        from starlette.responses import Response, StreamingResponse
+        from starlette.responses import Response
 
         body = await read_body(request, self.limits)
         started = time.perf_counter()
         served = self.served
         preference = await self._preference(body, request, served)
         decision = served.decide(preference.weights, body.get("model"))
-        sent = forwarded(body, decision)
-        about = decision.as_json(preference.source, is_as_evaluated(body, decision))
+        sent = forwarded(body, decision, preference.source)
         self.metrics.decided(decision, preference.source, time.perf_counter() - started)
-        answer = await unless_gone(request, self.upstream.ask(sent, decision, about))
+        answer = await unless_gone(request, self.upstream.ask(sent, decision))
         headers = {
             "x-palm-policy": decision.policy,
             "x-palm-gap": f"{decision.gap:.6f}",
@@ -173,8 +184,8 @@ class Gateway:
         if isinstance(answer.content, bytes):
             return Response(answer.content, answer.status, headers, answer.media_type), False
         headers["cache-control"] = "no-cache"
-        pieces = until_over(answer.content, over)
-        return StreamingResponse(pieces, answer.status, headers, answer.media_type), True
+        stream = streamed(answer.content, headers, answer.media_type, over, self.limits)
+        return stream, True
 
     async def _preference(
         self, body: Mapping[str, Any], request: Request, served: ServedPortfolio
@@ -185,12 +196,23 @@ class Gateway:
         traits = served.bundle.traits
 
         def look() -> Preference:
-            profiles = self.profiles
-            profile_of = profiles.get if profiles is not None else lambda _: None
+            profile_of = self._profile if self.profiles is not None else lambda _: None
             return preference_of(body, request.headers, traits, self.default, profile_of)
 
         # A database may take long: others' requests go on meanwhile.
         return await asyncio.to_thread(look) if asks and self.profiles else look()
+
+    def _profile(self, user: str) -> Profile | None:
+        """A user's profile; None too where the database fails: an answer is better than none."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        assert self.profiles is not None
+        try:
+            return self.profiles.get(user)
+        except SQLAlchemyError as error:
+            self.metrics.lookups_failed.inc()
+            logger.warning("a profile couldn't be looked up: %s", error)
+            return None
 
     def _record(
         self,
@@ -200,7 +222,8 @@ class Gateway:
     ) -> None:
         if self.recorder is None:
             return
-        prompts = self.record_prompts
+        # A prompt is kept where its user can have it deleted, or where it is nobody's.
+        keeps = self.record_prompts and (preference.anonymous or preference.user is not None)
         self.recorder.add(
             Asked(
                 at=datetime.now(UTC),
@@ -208,8 +231,9 @@ class Gateway:
                 source=preference.source,
                 policy=decision.policy,
                 gap=decision.gap,
-                user=preference.user if prompts else None,
-                prompt=last_text(messages_of(body)) if prompts else None,
+                bundle=decision.bundle.manifest.name,
+                user=preference.user if keeps else None,
+                prompt=last_text(messages_of(body)) if keeps else None,
             )
         )
         self.metrics.dropped.set(self.recorder.dropped)
@@ -240,47 +264,9 @@ class Gateway:
         served = self.served
         preference = await self._preference(body, request, served)
         decision = served.decide(preference.weights, body.get("model"))
-        return JSONResponse(decision.as_json(preference.source, True))
-
-    async def _user(self, request: Request) -> Response:
-        from starlette.responses import JSONResponse, Response
-
-        if self.profiles is None:
-            raise UnknownUserError("no database of users is open here (palm serve --database)")
-        user = request.path_params["user"]
-        try:
-            check_user(user)
-            if request.method == "DELETE":
-                if not await asyncio.to_thread(self.profiles.delete, user):
-                    raise UnknownUserError(f"there is no user {user!r}")
-                return Response(status_code=204)
-            if request.method == "PUT":
-                body = await read_body(request, self.limits)
-                profile = await asyncio.to_thread(self._set_user, user, body)
-            else:
-                found = await asyncio.to_thread(self.profiles.get, user)
-                if found is None:
-                    raise UnknownUserError(f"there is no user {user!r}")
-                profile = found
-        except InvalidInputError as error:
-            raise BadRequestError(str(error)) from error
-        return JSONResponse(
-            {
-                "user": profile.user,
-                "weights": dict(profile.weights),
-                "source": profile.source,
-                "at": profile.at.isoformat(),
-            }
-        )
-
-    def _set_user(self, user: str, body: Mapping[str, Any]) -> Any:
-        assert self.profiles is not None
-        weights = body.get("weights")
-        if not isinstance(weights, dict):
-            raise BadRequestError('weights: an object like {"safety": 0.5, "humor": 0.5} is needed')
-        traits = self.served.bundle.traits
-        given = named_weights(weights_of(weights, traits), traits)
-        return self.profiles.set(user, given, body.get("source", "set"))
+        # Without messages: a question alone.
+        whole = {"messages": [{"role": "user", "content": "?"}], **body}
+        return JSONResponse(decision.as_json(preference.source, is_as_evaluated(whole, decision)))
 
     async def _metrics(self, _: Request) -> Response:
         from starlette.responses import Response

@@ -47,11 +47,6 @@ def with_system(messages: Sequence[dict[str, Any]], system: str) -> list[dict[st
     return [{"role": "system", "content": "\n\n".join(p for p in parts if p)}, *others]
 
 
-def has_own_system(messages: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the application gives a system message of its own."""
-    return any(m["role"] in _SYSTEM and m.get("content") for m in messages)
-
-
 def last_text(messages: Sequence[Mapping[str, Any]]) -> str:
     """The text of the last message of the user; "" where there is none."""
     asked = [m for m in messages if m["role"] == "user"]

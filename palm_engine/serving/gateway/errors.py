@@ -80,6 +80,20 @@ class ClientGoneError(GatewayError):
     code = "client_closed_request"
 
 
+class InternalError(GatewayError):
+    """Something that wasn't foreseen."""
+
+    status = 500
+    code = "internal_error"
+
+
+class DatabaseFailedError(GatewayError):
+    """The database can't be asked."""
+
+    status = 503
+    code = "database_failed"
+
+
 class UpstreamError(GatewayError):
     """The server behind the gateway can't be reached, or its answer makes no sense."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,9 @@ from palm_engine.errors import PalmError
 from palm_engine.serving.gateway.errors import (
     BadRequestError,
     ClientGoneError,
+    DatabaseFailedError,
     GatewayError,
+    InternalError,
     TooLargeError,
     WrongTypeError,
 )
@@ -20,6 +24,9 @@ from palm_engine.serving.gateway.errors import (
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
+
+
+logger = logging.getLogger("palm.gateway")
 
 
 @dataclass(frozen=True)
@@ -30,11 +37,13 @@ class GatewayLimits:
         body_bytes: of its body.
         body_seconds: until its body is there.
         at_once: requests that are answered at the same time.
+        send_seconds: that a client may take to read a piece of a stream.
     """
 
     body_bytes: int = 1_000_000
     body_seconds: float = 30.0
     at_once: int = 1000
+    send_seconds: float = 60.0
 
 
 async def read_body(request: Request, limits: GatewayLimits) -> dict[str, Any]:
@@ -106,23 +115,57 @@ async def unless_gone(request: Request, work: Awaitable[Any]) -> Any:
         watching.cancel()
 
 
-async def until_over(
-    pieces: AsyncIterator[bytes], over: Callable[[], None]
-) -> AsyncIterator[bytes]:
-    """Pieces as they come; `over` is called at their end, whoever ends it."""
-    try:
-        async for piece in pieces:
-            yield piece
-    finally:
-        over()
-        await pieces.aclose()  # type: ignore[attr-defined]
+def streamed(
+    pieces: AsyncIterator[bytes],
+    headers: Mapping[str, str],
+    media_type: str,
+    over: Callable[[], None],
+    limits: GatewayLimits,
+) -> Response:
+    """A stream as it comes, for as long as somebody reads.
+
+    Args:
+        pieces: of the body.
+        headers: of the response.
+        media_type: of the body.
+        over: is called at its end, whoever ends it.
+        limits: how long a client may not read.
+    """
+    from starlette.responses import StreamingResponse
+
+    class Stream(StreamingResponse):
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            async def timed(message: Any) -> None:
+                async with asyncio.timeout(limits.send_seconds):
+                    await send(message)
+
+            try:
+                await super().__call__(scope, receive, timed)
+            except TimeoutError:
+                logger.warning("a client that read nothing for long was left")
+            finally:
+                over()
+                with suppress(RuntimeError):  # it runs still, and ends by itself
+                    await pieces.aclose()  # type: ignore[attr-defined]
+
+    return Stream(pieces, 200, dict(headers), media_type)
 
 
-def failure(error: PalmError) -> Response:
-    """An error as clients of OpenAI's interface know it."""
+def failure(error: Exception) -> Response:
+    """An error as clients of OpenAI's interface know it; what wasn't foreseen is logged."""
     from starlette.responses import JSONResponse
 
-    known = error if isinstance(error, GatewayError) else BadRequestError(str(error))
+    known: GatewayError
+    if isinstance(error, GatewayError):
+        known = error
+    elif isinstance(error, PalmError):
+        known = BadRequestError(str(error))
+    elif type(error).__module__.startswith("sqlalchemy"):
+        logger.warning("the database failed: %s", error)
+        known = DatabaseFailedError("the database can't be asked now; try again", 5)
+    else:
+        logger.exception("a request failed", exc_info=error)
+        known = InternalError("this failed here; the log of the gateway says more")
     headers = {} if known.retry_after is None else {"retry-after": str(known.retry_after)}
     kind = "server_error" if known.status >= 500 else "invalid_request_error"
     content = {"error": {"message": str(known), "type": kind, "code": known.code, "param": None}}

@@ -14,6 +14,7 @@ from palm_engine.lm.generation.conversation import Turn
 from palm_engine.serving.backends.interface import live_settings
 from palm_engine.serving.gateway.conversation import text_of
 from palm_engine.serving.gateway.errors import BadRequestError, BusyError, UpstreamError
+from palm_engine.serving.gateway.forwarding import Forwarded
 from palm_engine.serving.gateway.portfolio import Decision, ServedPortfolio
 from palm_engine.serving.gateway.upstream import Answer
 
@@ -55,14 +56,18 @@ class LocalUpstream:
         # Now, and not when somebody waits for an answer.
         await asyncio.to_thread(self.host.load, served.bundle, members, self.options)
 
-    async def ask(
-        self, body: Mapping[str, Any], decision: Decision, about: Mapping[str, Any]
-    ) -> Answer:
+    async def ask(self, request: Forwarded, decision: Decision) -> Answer:
         """See Upstream.
 
         Raises:
             UpstreamError: the model failed.
+            BadRequestError: it asks for what isn't supported here.
         """
+        body = request.body
+        about = decision.as_json(request.source, request.as_evaluated)
+        options = body.get("stream_options") or {}
+        if not isinstance(options, dict):
+            raise BadRequestError("stream_options: an object is needed")
         ticket, read = await asyncio.to_thread(self._submitted, body, decision)
         head = {
             "id": f"chatcmpl-{uuid.uuid4().hex}",
@@ -71,7 +76,7 @@ class LocalUpstream:
         }
         most = ticket.settings.max_new_tokens
         if body.get("stream"):
-            wants_usage = bool((body.get("stream_options") or {}).get("include_usage"))
+            wants_usage = bool(options.get("include_usage"))
             events = _events(ticket, head, about, most, read if wants_usage else None)
             return Answer(200, events, "text/event-stream")
         try:

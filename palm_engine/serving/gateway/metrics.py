@@ -45,6 +45,11 @@ class Metrics:
         self.reloads = Counter(
             "palm_reloads", "Bundles taken up anew, or refused", ["result"], registry=self.registry
         )
+        self.lookups_failed = Counter(
+            "palm_lookups_failed",
+            "Profiles that the database could not give; the default answered",
+            registry=self.registry,
+        )
         self.dropped = Gauge(
             "palm_records_dropped",
             "Requests that the database could not record",

@@ -13,7 +13,7 @@ from palm_engine.bundle.validation import describe_validation_error
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.simplex import weights_of
 from palm_engine.serving.gateway.errors import BadRequestError
-from palm_engine.serving.profiles.profile import MOST_LETTERS, Profile
+from palm_engine.serving.profiles.profile import MOST_LETTERS, Profile, check_user
 from palm_engine.serving.router import parse_weights
 
 WEIGHTS_HEADER = "x-palm-weights"
@@ -39,12 +39,14 @@ class Preference:
         weights: effective weights, shape (d,).
         source: where they come from: the request, a profile that was set or asked for, or the
             default.
-        user: whose profile was used; None where none was.
+        user: who asks, where that user has a profile; None where not.
+        anonymous: whether no user is named.
     """
 
     weights: Floats
     source: Source
     user: str | None = None
+    anonymous: bool = True
 
 
 def preference_of(
@@ -72,24 +74,44 @@ def preference_of(
         given = PalmFields.model_validate(body.get("palm") or {})
     except ValidationError as error:
         raise BadRequestError(f"palm: {describe_validation_error(error)}") from error
+    user = _user(given.user, headers, body)
+    profile = None if user is None else profile_of(user)
+    known = None if profile is None else user
+    nobody = user is None
     if given.weights is not None:
-        return Preference(_weights(given.weights, traits, "palm.weights"), "request")
+        return Preference(_weights(given.weights, traits, "palm.weights"), "request", known, nobody)
     if header := headers.get(WEIGHTS_HEADER):
         try:
             parsed = parse_weights(header, WEIGHTS_HEADER)
         except InvalidInputError as error:
             raise BadRequestError(str(error)) from error
-        return Preference(_weights(parsed, traits, WEIGHTS_HEADER), "request")
-    user = given.user or headers.get(USER_HEADER) or body.get("user")
-    if user is None:
-        return Preference(default, "default")
-    if not isinstance(user, str) or not 0 < len(user) <= MOST_LETTERS:
-        raise BadRequestError(f"user: 1 to {MOST_LETTERS} characters are needed")
-    profile = profile_of(user)
+        return Preference(_weights(parsed, traits, WEIGHTS_HEADER), "request", known, nobody)
     if profile is None:
-        return Preference(default, "default")
-    weights = _weights(profile.weights, traits, f"the profile of user {user!r}")
-    return Preference(weights, profile.source, user)
+        return Preference(default, "default", known, nobody)
+    where = f"the weights of user {user!r} don't fit; write them again (palm users set)"
+    return Preference(_weights(profile.weights, traits, where), profile.source, known, nobody)
+
+
+def _user(given: str | None, headers: Mapping[str, str], body: Mapping[str, Any]) -> str | None:
+    """The user whom a request names.
+
+    Raises:
+        BadRequestError: an id that makes no sense.
+    """
+    header = headers.get(USER_HEADER)
+    try:
+        # Headers are read as Latin-1; what was sent is UTF-8.
+        named = None if header is None else header.encode("latin-1").decode("utf-8")
+    except UnicodeError as error:
+        raise BadRequestError(f"{USER_HEADER}: isn't UTF-8") from error
+    user = given or named or body.get("user")
+    if user is None:
+        return None
+    try:
+        check_user(user)
+    except (InvalidInputError, TypeError) as error:
+        raise BadRequestError(f"user: {error}") from error
+    return str(user)
 
 
 def _weights(given: Any, traits: list[str], where: str) -> Floats:

@@ -7,6 +7,7 @@ import gc
 import ipaddress
 import logging
 import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from palm_engine.serving.gateway.portfolio import ServedPortfolio
 
 # Seconds between two looks at the bundle.
 WATCH = 2.0
+# Seconds after which one that was refused is tried again.
+AGAIN = 10.0
 # Seconds that running answers get to end when the gateway does.
 GRACE = 120
 logger = logging.getLogger("palm.gateway")
@@ -58,10 +61,21 @@ class Watch:
     What runs ends with the old one. A bundle that can't be served is refused: the old one stays.
     """
 
-    def __init__(self, gateway: Gateway, base_model: str = "base") -> None:
+    def __init__(
+        self, gateway: Gateway, base_model: str = "base", seen: Sequence[int] | None = None
+    ) -> None:
+        """Watch the bundle that a gateway serves.
+
+        Args:
+            gateway: whose bundle is watched.
+            base_model: what the engine calls the base.
+            seen: identity of the bundle, taken before it was read; of what is there now if None.
+        """
         self.gateway = gateway
         self.base_model = base_model
-        self._seen = _identity(gateway.served.bundle.folder)
+        self._seen = seen or identity_of(gateway.served.bundle.folder)
+        self._refused: tuple[Sequence[int], str] | None = None
+        self._next_try = 0.0
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -70,19 +84,29 @@ class Watch:
             await self.look()
 
     async def look(self) -> bool:
-        """Look once; True where a new bundle was taken up."""
+        """Look once; True where a new bundle was taken up.
+
+        One that can't be served yet, as an engine has still to load it, is tried again.
+        """
         folder = self.gateway.served.bundle.folder
-        now = _identity(folder)
-        if now in (self._seen, None):
+        now = identity_of(folder)
+        if now is None or now == self._seen:
             return False
-        self._seen = now
+        known = self._refused is not None and self._refused[0] == now
+        if known and time.monotonic() < self._next_try:
+            return False
         try:
             bundle = await asyncio.to_thread(read_bundle, folder)
             await self._take_up(bundle)
-        except PalmError as error:
-            logger.warning("%s was replaced and isn't taken up: %s", folder, error)
-            self.gateway.metrics.reloads.labels("refused").inc()
+        except Exception as error:  # whatever it is: the old one is served on
+            why = str(error) if isinstance(error, PalmError) else f"{type(error).__name__}: {error}"
+            if self._refused != (now, why):
+                logger.warning("%s was replaced and isn't taken up: %s", folder, why)
+                self.gateway.metrics.reloads.labels("refused").inc()
+            self._refused = (now, why)
+            self._next_try = time.monotonic() + AGAIN
             return False
+        self._seen = now
         logger.info("%s was replaced; the new one is served", folder)
         self.gateway.metrics.reloads.labels("taken up").inc()
         return True
@@ -99,19 +123,23 @@ class Watch:
         self.gateway.served = served
 
 
-def listen(gateway: Gateway, host: str, port: int, base_model: str = "base") -> None:
+def listen(gateway: Gateway, port: int, watch: Watch) -> None:
     """Serve until the process is told to end; running answers end first.
+
+    Args:
+        gateway: to serve, at its host.
+        port: to listen on.
+        watch: over its bundle.
 
     Raises:
         InvalidInputError: the address can't be listened on.
     """
     import uvicorn
 
-    watch = Watch(gateway, base_model)
     server = uvicorn.Server(
         uvicorn.Config(
             gateway.app(watch.run),
-            host=host,
+            host=gateway.host,
             port=port,
             log_level="warning",
             access_log=False,
@@ -130,11 +158,11 @@ def listen(gateway: Gateway, host: str, port: int, base_model: str = "base") -> 
         server.run()
     except SystemExit as error:  # uvicorn's, after its own message
         raise InvalidInputError(
-            f"--host {host} --port {port}: can't be listened on; choose another port"
+            f"--host {gateway.host} --port {port}: can't be listened on; choose another port"
         ) from error
 
 
-def _identity(folder: Path) -> Sequence[int] | None:
+def identity_of(folder: Path) -> Sequence[int] | None:
     """What changes where a bundle is replaced; None while there is none."""
     try:
         about = (folder / MANIFEST_FILE).stat()

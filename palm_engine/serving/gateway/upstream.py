@@ -10,12 +10,14 @@ import asyncio
 import itertools
 import json
 import os
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from palm_engine.errors import GenerationError, InvalidInputError
 from palm_engine.serving.gateway.errors import UpstreamError, UpstreamTimeoutError
+from palm_engine.serving.gateway.forwarding import Forwarded
 from palm_engine.serving.gateway.portfolio import Decision, ServedPortfolio
 
 if TYPE_CHECKING:
@@ -60,15 +62,12 @@ class Upstream(Protocol):
         """
         ...
 
-    async def ask(
-        self, body: Mapping[str, Any], decision: Decision, about: Mapping[str, Any]
-    ) -> Answer:
-        """Answer a request.
+    async def ask(self, request: Forwarded, decision: Decision) -> Answer:
+        """Answer a request; the answer's field `palm` says who did.
 
         Args:
-            body: in OpenAI's form, `model` and `messages` as the engine needs them.
+            request: in OpenAI's form, `model` and `messages` as the engine needs them.
             decision: who answers.
-            about: what the answer's field `palm` says.
 
         Raises:
             GatewayError: it can't be answered.
@@ -99,6 +98,8 @@ class HttpUpstream:
             transport: in place of the network, for tests.
         """
         self.url = url.rstrip("/")
+        # What people see: never a password.
+        self.name = re.sub(r"//[^/@]*@", "//", self.url)
         self.timeout = timeout
         self._key = os.environ.get(key_variable)
         self._transport = transport
@@ -134,7 +135,7 @@ class HttpUpstream:
         missing = [f"{policy} (as {model!r})" for policy, model in pairs if model not in known]
         if missing:
             raise InvalidInputError(
-                f"{self.url} doesn't serve {', '.join(missing)}; it serves"
+                f"{self.name} doesn't serve {', '.join(missing)}; it serves"
                 f" {', '.join(sorted(known)[:20]) or 'nothing'}. palm export vllm writes a folder"
                 " that serves all members; --base-model names the base's model"
             )
@@ -153,23 +154,31 @@ class HttpUpstream:
             return {str(model["id"]) for model in found.json()["data"]}
         except (httpx.HTTPError, httpx.InvalidURL, KeyError, TypeError, ValueError) as error:
             raise GenerationError(
-                f"{self.url}: doesn't say what it serves ({_reason(error)}); is it running, and is"
+                f"{self.name}: doesn't say what it serves ({_reason(error)}); is it running, and is"
                 " its address right (it usually ends in /v1)?"
             ) from error
 
-    async def ask(
-        self, body: Mapping[str, Any], decision: Decision, about: Mapping[str, Any]
-    ) -> Answer:
-        """See Upstream."""
-        response = await self._send(body)
-        if self._extras and response.status_code == 400 and any(e in body for e in EXTRAS):
-            content = await _whole(response)
-            if not any(extra.encode() in content for extra in EXTRAS):
-                return Answer(response.status_code, content)
-            # A server that knows OpenAI's settings alone: never sent the others again.
+    async def ask(self, request: Forwarded, decision: Decision) -> Answer:
+        """See Upstream.
+
+        A server that knows OpenAI's settings alone refuses the others. Those that the gateway has
+        put in are then left out, from then on; one that the application gave never is.
+        """
+        own = request.filled & set(EXTRAS)
+        without = {k: v for k, v in request.body.items() if k not in own}
+        plain = not self._extras and bool(own)
+        response = await self._send(without if plain else request.body)
+        if own and not plain and response.status_code == 400:
+            refused = await _whole(response)
+            if not any(name.encode() in refused for name in own):
+                return Answer(400, refused)
+            response = await self._send(without)
+            if response.status_code == 400:
+                return Answer(400, await _whole(response))
+            plain = True
             self._extras = False
-            response = await self._send(body)
-        if response.status_code == 200 and body.get("stream"):
+        about = decision.as_json(request.source, request.as_evaluated and not plain)
+        if response.status_code == 200 and request.body.get("stream"):
             media = response.headers.get("content-type", "text/event-stream")
             return Answer(200, _events(response, about), media)
         content = await _whole(response)
@@ -186,11 +195,10 @@ class HttpUpstream:
     async def _send(self, body: Mapping[str, Any]) -> httpx.Response:
         import httpx
 
-        sent = body if self._extras else {k: v for k, v in body.items() if k not in EXTRAS}
         request = self._client.build_request(
             "POST",
             f"{self.url}/chat/completions",
-            content=json.dumps(sent, ensure_ascii=False).encode(),
+            content=json.dumps(body, ensure_ascii=False).encode(),
             headers={"Content-Type": "application/json"},
         )
         try:
@@ -273,14 +281,10 @@ async def _events(response: httpx.Response, about: Mapping[str, Any]) -> AsyncIt
             if first is None:
                 yield part
                 continue
-            first += part
-            end = first.find(b"\n\n")
-            if end < 0 and b"\r\n\r\n" in first:
-                first = first.replace(b"\r\n", b"\n")
-                end = first.find(b"\n\n")
-            if end >= 0 or len(first) > MOST_EVENT:
-                yield _marked_event(first[:end], about) + first[end:] if end >= 0 else first
-                first = None
+            first += part.replace(b"\r\n", b"\n")
+            ready, first = _first_events(first, about)
+            if ready:
+                yield ready
         if first:
             yield first
     except httpx.HTTPError as error:
@@ -290,6 +294,21 @@ async def _events(response: httpx.Response, about: Mapping[str, Any]) -> AsyncIt
         yield f"\n\ndata: {json.dumps(content)}\n\ndata: [DONE]\n\n".encode()
     finally:
         await _closed(response)
+
+
+def _first_events(read: bytes, about: Mapping[str, Any]) -> tuple[bytes, bytes | None]:
+    """What can be sent of what was read, and what is kept; None once `palm` is put in.
+
+    Comments and other fields may stand before the first event with data.
+    """
+    ready = b""
+    while (end := read.find(b"\n\n")) >= 0:
+        event, read = read[:end], read[end:]
+        if any(line.startswith(b"data:") for line in event.split(b"\n")):
+            return ready + _marked_event(event, about) + read, None
+        ready += event + read[:2]
+        read = read[2:]
+    return (ready + read, None) if len(read) > MOST_EVENT else (ready, read)
 
 
 def _marked_event(event: bytes, about: Mapping[str, Any]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from palm_engine.errors import DependencyError, InvalidInputError
@@ -14,6 +15,9 @@ VERSION = 1
 # Seconds that a writer of SQLite waits for another.
 PATIENCE = 10.0
 KINDS = ("sqlite", "postgresql")
+# How often the tables are tried to be made, and what a database says where others make them too.
+TRIES = 8
+TOGETHER = ("already exists", "unique constraint", "duplicate key", "locked", "pg_type")
 
 
 class Tables:
@@ -64,6 +68,7 @@ class Tables:
             Column("source", String, nullable=False),
             Column("policy", String, nullable=False),
             Column("gap", Float, nullable=False),
+            Column("bundle", String, nullable=False),
             Column("user_id", String, index=True),
             Column("prompt", Text),
         )
@@ -111,24 +116,39 @@ class Database:
         self.engine.dispose()
 
     def _prepare(self) -> None:
-        from sqlalchemy import insert, select
-        from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+        """Make the tables; others may be doing the same at this moment.
 
-        about = self.tables.about
-        try:
-            self.tables.metadata.create_all(self.engine)
-        except (IntegrityError, OperationalError, ProgrammingError):
-            # Another process made them in between: then they are there now.
-            self.tables.metadata.create_all(self.engine)
-        with self.engine.begin() as connection:
-            version = connection.execute(select(about.c.version)).scalar()
-            if version is None:
-                connection.execute(insert(about).values(version=VERSION))
-        if version not in (None, VERSION):
+        Raises:
+            DBAPIError: the database can't be asked.
+            InvalidInputError: another version made them.
+        """
+        from sqlalchemy.exc import DBAPIError
+
+        for attempt in range(TRIES):
+            try:
+                version = self._made()
+                break
+            except DBAPIError as error:
+                together = any(word in str(error).lower() for word in TOGETHER)
+                if not together or attempt == TRIES - 1:
+                    raise
+                time.sleep(0.02 * 2**attempt)
+        if version != VERSION:
             raise InvalidInputError(
                 f"--database {self.name}: its tables have version {version}, not {VERSION}; use the"
                 " version of palm-atlas that wrote it, or another database"
             )
+
+    def _made(self) -> int:
+        from sqlalchemy import insert, select
+
+        about = self.tables.about
+        self.tables.metadata.create_all(self.engine)
+        with self.engine.begin() as connection:
+            version = connection.execute(select(about.c.version)).scalar()
+            if version is None:
+                connection.execute(insert(about).values(version=VERSION))
+        return VERSION if version is None else int(version)
 
 
 def _engine(url: str) -> Engine:
@@ -140,7 +160,8 @@ def _engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise InvalidInputError(f"--database {url!r} is no URL of a database; {hint}") from error
+        # Without what was given: it may hold a password.
+        raise InvalidInputError(f"--database: is no URL of a database; {hint}") from error
     kind = parsed.get_backend_name()
     if kind not in KINDS:
         raise InvalidInputError(f"--database: {kind!r} isn't supported; {hint}")
@@ -150,7 +171,7 @@ def _engine(url: str) -> Engine:
     if kind == "postgresql":
         options = {"pool_pre_ping": True, "connect_args": {"connect_timeout": int(PATIENCE)}}
     try:
-        engine = create_engine(parsed, **options)
+        engine = create_engine(parsed, hide_parameters=True, **options)
     except (ImportError, NoSuchModuleError) as error:
         raise DependencyError(
             f"--database {kind}: its driver is missing; pip install 'psycopg[binary]'"

@@ -29,25 +29,38 @@ def users_table(profiles: Iterable[Profile]) -> pd.DataFrame:
 
 
 def traffic_table(
-    requests: Iterable[Asked], with_default: bool = False
+    requests: Iterable[Asked], with_default: bool = False, bundle: str = ""
 ) -> tuple[pd.DataFrame, int]:
     """Recorded requests by weights: a column per trait, then count and segment (their source).
 
     Args:
         requests: as recorded.
         with_default: whether to count those whose weights nobody gave.
+        bundle: whose requests count; needed where several were served.
 
     Returns:
         The table, and how many requests were left out.
+
+    Raises:
+        InvalidInputError: they were of several bundles, and none is named.
     """
+    served: set[str] = set()
     counts: Counter[tuple[tuple[tuple[str, float], ...], str]] = Counter()
     left = 0
     for request in requests:
+        if bundle and request.bundle != bundle:
+            continue
+        served.add(request.bundle)
         if request.source == "default" and not with_default:
             left += 1
             continue
         rounded = {t: round(w, DIGITS) for t, w in request.weights.items()}
         counts[tuple(sorted(rounded.items())), request.source] += 1
+    if len(served) > 1:
+        raise InvalidInputError(
+            f"requests of several bundles were recorded, {', '.join(sorted(served))}: name one"
+            " (--bundle)"
+        )
     rows = [
         {**dict(weights), "count": count, "segment": source}
         for (weights, source), count in counts.items()

@@ -5,12 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
+
+from palm_engine.errors import InvalidInputError
 
 ProfileSource = Literal["set", "asked", "default"]
 SOURCES: tuple[ProfileSource, ...] = ("set", "asked", "default")
 # Of a user id.
 MOST_LETTERS = 256
+
+
+def check_user(user: Any) -> None:
+    """Check a user id.
+
+    Raises:
+        InvalidInputError: it is no text, empty, too long, or holds what can't be printed.
+    """
+    good = isinstance(user, str) and 0 < len(user) <= MOST_LETTERS and user.isprintable()
+    if not good or "\ufffd" in user:
+        raise InvalidInputError(
+            f"user {str(user)[:40]!r}: an id has 1 to {MOST_LETTERS} printable characters"
+        )
 
 
 @dataclass(frozen=True)
@@ -40,7 +55,8 @@ class Asked:
         source: "request", or of the profile.
         policy: who answered.
         gap: additive, at the weights.
-        user: whose profile was used, where prompts are recorded; else None.
+        bundle: that was served.
+        user: who asked and has a profile, where prompts are recorded; else None.
         prompt: the last message, where prompts are recorded; else None.
     """
 
@@ -49,5 +65,6 @@ class Asked:
     source: str
     policy: str
     gap: float
+    bundle: str
     user: str | None = None
     prompt: str | None = None

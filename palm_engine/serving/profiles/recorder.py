@@ -59,11 +59,20 @@ class Recorder:
         return found
 
     def _write(self, some: list[Asked]) -> None:
-        from sqlalchemy.exc import SQLAlchemyError
+        from sqlalchemy.exc import DataError, SQLAlchemyError
 
         for attempt in range(TRIES):
             try:
                 self.profiles.record(some)
+            except DataError as error:
+                # One that the database can't hold must not cost the others.
+                if len(some) > 1:
+                    for request in some:
+                        self._write([request])
+                    return
+                self.dropped += 1
+                logging.getLogger(__name__).error("a request can't be recorded: %s", error)
+                return
             except SQLAlchemyError as error:
                 if attempt == TRIES - 1:
                     self.dropped += len(some)

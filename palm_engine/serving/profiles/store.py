@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -10,15 +12,18 @@ from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.simplex import weights_of
 from palm_engine.serving.profiles.database import Database
 from palm_engine.serving.profiles.profile import (
-    MOST_LETTERS,
     SOURCES,
     Asked,
     Profile,
     ProfileSource,
+    check_user,
 )
 
 # Rows that are fetched at once.
 CHUNK = 10_000
+# How often SQLite's log is tried to be emptied, and seconds between.
+TRIES = 50
+PAUSE = 0.1
 
 
 class Profiles:
@@ -98,11 +103,22 @@ class Profiles:
         with self.database.engine.begin() as connection:
             for table in (self._tables.profiles, self._tables.history, self._tables.traffic):
                 gone += connection.execute(delete(table).where(table.c.user_id == user)).rowcount
-        if self.database.is_sqlite:
-            # What was deleted still stands in the write-ahead log until it is emptied.
-            with self.database.engine.connect() as connection:
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._empty_log()
         return gone > 0
+
+    def _empty_log(self) -> None:
+        """Overwrite what was deleted in SQLite's log too, once nobody reads it any more."""
+        if not self.database.is_sqlite:
+            return
+        for _ in range(TRIES):
+            with self.database.engine.connect() as connection:
+                busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar()
+            if not busy:
+                return
+            time.sleep(PAUSE)
+        logging.getLogger(__name__).warning(
+            "what was deleted stands in SQLite's log until others have read it"
+        )
 
     def all(self) -> Iterator[Profile]:
         """Every profile, by user id."""
@@ -120,13 +136,16 @@ class Profiles:
 
         Of a user who was deleted meanwhile nothing is written.
         """
-        from sqlalchemy import insert, select
+        from sqlalchemy import delete, insert, select
 
         profiles = self._tables.profiles
+        traffic = self._tables.traffic
         named = sorted({r.user for r in requests if r.user is not None})
         with self.database.engine.begin() as connection:
+            # PostgreSQL: nobody deletes them until this is written.
             wanted = select(profiles.c.user_id).where(profiles.c.user_id.in_(named))
-            known = set(connection.execute(wanted).scalars()) if named else set()
+            shared = wanted.with_for_update(read=True)
+            known = set(connection.execute(shared).scalars()) if named else set()
             rows = [
                 {
                     "at": r.at.replace(tzinfo=None),
@@ -134,14 +153,20 @@ class Profiles:
                     "source": r.source,
                     "policy": r.policy,
                     "gap": r.gap,
+                    "bundle": r.bundle,
                     "user_id": r.user,
-                    "prompt": r.prompt,
+                    # PostgreSQL has no such letter.
+                    "prompt": None if r.prompt is None else r.prompt.replace("\0", ""),
                 }
                 for r in requests
                 if r.user is None or r.user in known
             ]
             if rows:
-                connection.execute(insert(self._tables.traffic), rows)
+                connection.execute(insert(traffic), rows)
+            if named and self.database.is_sqlite:
+                # From here on nobody else writes: who was deleted before is gone now.
+                left = traffic.c.user_id.not_in(select(profiles.c.user_id))
+                connection.execute(delete(traffic).where(traffic.c.user_id.in_(named), left))
 
     def traffic(self) -> Iterator[Asked]:
         """Every recorded request, the earliest first."""
@@ -159,21 +184,10 @@ class Profiles:
                     row.source,
                     row.policy,
                     row.gap,
+                    row.bundle,
                     row.user_id,
                     row.prompt,
                 )
-
-
-def check_user(user: str) -> None:
-    """Check a user id.
-
-    Raises:
-        InvalidInputError: it is empty, too long, or holds control characters.
-    """
-    if not 0 < len(user) <= MOST_LETTERS or not user.isprintable():
-        raise InvalidInputError(
-            f"user {user[:40]!r}: an id has 1 to {MOST_LETTERS} printable characters"
-        )
 
 
 def _profile(row: Any) -> Profile:

@@ -64,7 +64,7 @@ def test_what_changing_saves_is_measured_on_prompts_it_was_not_chosen_on() -> No
     gained = 0.0
     for w in users.weights:
         new = max((given.row(p) for p in found.others), key=lambda r: chosen_on[r] @ w)
-        old = max((0, 1), key=lambda r: given.points[r] @ w)
+        old = max((0, 1), key=lambda r: chosen_on[r] @ w)
         gained += float((given.scores[measure][:, new] - given.scores[measure][:, old]).mean(0) @ w)
     assert found.saved is not None
     assert found.saved.estimate == pytest.approx(gained / 50)

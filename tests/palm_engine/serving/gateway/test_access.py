@@ -59,7 +59,7 @@ def test_a_rate_that_makes_no_sense_is_refused(rate: str) -> None:
 def test_without_keys_each_address_has_a_rate_of_its_own() -> None:
     access = Access(None, "2/minute")
     for address in ("1.2.3.4", "5.6.7.8"):
-        name = access.require({}, address)
+        name = access.require({})
         assert name == EVERYBODY
         access.count(name, address)
         access.count(name, address)

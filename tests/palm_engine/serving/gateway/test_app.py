@@ -77,7 +77,7 @@ def make(tmp_path: Path) -> Iterator[Any]:
         yield start
 
 
-def ask(client: Any, headers: dict[str, str] | None = None, **fields: Any) -> Any:
+def ask(client: Any, headers: Any = None, **fields: Any) -> Any:
     return client.post("/v1/chat/completions", json={**QUESTION, **fields}, headers=headers or {})
 
 
@@ -388,11 +388,13 @@ def test_metrics_count_who_answered_and_what_failed(make: Any) -> None:
     who = ask(client, palm={"weights": {"humor": 1}}).json()["palm"]["policy"]
     ask(client, palm={"weights": {"wit": 1}})
     ask(client, stream=True)
-    text = client.get("/metrics").text
+    until = time.monotonic() + 20
+    while "palm_requests_running 0.0" not in (text := client.get("/metrics").text):
+        assert time.monotonic() < until, text  # the stream's end is seen a moment before it ends
+        time.sleep(0.05)
     assert f'palm_answers_total{{policy="{who}",source="request"}} 1.0' in text
     assert 'palm_requests_total{status="200"} 2.0' in text
     assert 'palm_requests_total{status="400"} 1.0' in text
-    assert "palm_requests_running 0.0" in text
     assert made.engine.asked
 
 
@@ -411,3 +413,172 @@ def test_openais_own_client_reads_answers_streams_and_who_answered(make: Any) ->
         assert chunks[0].palm["policy"] == answer.palm["policy"]
         with pytest.raises(openai.NotFoundError, match="m9"):
             asked.chat.completions.create(messages=options["messages"], model="m9")
+
+
+def test_a_setting_of_the_application_is_never_left_out(make: Any) -> None:
+    made, client = make()
+    made.engine.unknown = ("top_k",)
+    refused = ask(client, top_k="many")
+    assert refused.status_code == 400
+    assert "top_k" in refused.text
+    assert made.engine.asked[-1]["top_k"] == "many"
+    # The engine doesn't know it: what the gateway puts in is left out, and that is said.
+    answer = ask(client).json()["palm"]
+    assert answer["as_evaluated"] is False
+    assert answer["bound"] is None
+    made.engine.unknown = ()
+    ask(client, top_k=7)
+    assert made.engine.asked[-1]["top_k"] == 7
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tools": [{"type": "function"}]},
+        {"min_tokens": 3},
+        {"stop_token_ids": [1]},
+        {"anything_else": True},
+        {"max_tokens": 41},
+        {"temperature": 1.0},
+        {"messages": [{"role": "assistant", "content": "Sure, "}, *QUESTION["messages"]]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]},
+    ],
+)
+def test_what_is_drawn_or_put_otherwise_is_said_to_be(make: Any, fields: dict[str, Any]) -> None:
+    _, client = make()
+    assert ask(client, **fields).json()["palm"]["as_evaluated"] is False
+    said = client.post("/v1/palm/route", json=fields).json()
+    assert said["as_evaluated"] is False
+
+
+def test_nothing_given_is_what_was_evaluated(make: Any) -> None:
+    made, client = make()
+    said = ask(client, temperature=None, max_tokens=None, seed=3, tools=None, user=None)
+    assert said.json()["palm"]["as_evaluated"] is True
+    assert made.engine.asked[-1]["temperature"] == 0.5
+    assert made.engine.asked[-1]["max_tokens"] == 40
+    assert "tools" not in made.engine.asked[-1]
+    assert client.post("/v1/palm/route", json={}).json()["as_evaluated"] is True
+
+
+def test_a_client_that_stops_reading_is_left(make: Any) -> None:
+    import socket
+
+    made, client = make(limits=GatewayLimits(at_once=1, send_seconds=0.5))
+    made.engine.words = ("x" * 100_000,) * 400
+    body = json.dumps({**QUESTION, "stream": True}).encode()
+    with socket.create_connection((client.base_url.host, client.base_url.port)) as lazy:
+        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        head = f"host: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+        lazy.sendall(f"POST /v1/chat/completions HTTP/1.1\r\n{head}\r\n\r\n".encode() + body)
+        until = time.monotonic() + 20
+        while not made.engine.asked:
+            time.sleep(0.02)
+        time.sleep(0.2)
+        made.engine.words = ("one",)
+        assert ask(client).status_code == 503
+        while ask(client).status_code == 503:
+            assert time.monotonic() < until, "it holds its place"
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"weights": {"safety": "abc"}},
+        {"weights": {"safety": [1]}},
+        {"weights": {"safety": 10**399}},
+        {"weights": 3},
+        {"weights": {"safety": 1}, "more": 1},
+    ],
+)
+def test_users_weights_that_make_no_sense_are_refused(make: Any, body: Any) -> None:
+    _, client = make()
+    answer = client.put("/v1/palm/users/ada", json=body)
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_a_database_that_fails_costs_the_preference_not_the_answer(make: Any) -> None:
+    made, client = make()
+    made.profiles.database.tables.profiles.drop(made.profiles.database.engine)
+    answer = ask(client, user="ada")
+    assert answer.status_code == 200
+    assert answer.json()["palm"]["source"] == "default"
+    assert "palm_lookups_failed_total 1.0" in client.get("/metrics").text
+    broken = client.get("/v1/palm/users/ada")
+    assert broken.status_code == 503
+    assert broken.json()["error"]["code"] == "database_failed"
+
+
+def test_what_was_not_foreseen_is_json_and_counted(make: Any, monkeypatch: Any) -> None:
+    _, client = make()
+    monkeypatch.setattr(ServedPortfolio, "decide", lambda *_: 1 / 0)
+    answer = ask(client)
+    assert answer.status_code == 500
+    assert answer.json()["error"]["code"] == "internal_error"
+    assert 'palm_requests_total{status="500"} 1.0' in client.get("/metrics").text
+
+
+def test_ids_beyond_ascii_are_one_user_everywhere(make: Any) -> None:
+    made, client = make()
+    assert client.put("/v1/palm/users/Zoë", json={"weights": {"humor": 1}}).status_code == 200
+    said = ask(client, {"x-palm-user": "Zoë".encode()}).json()["palm"]
+    assert said["source"] == "set"
+    assert ask(client, user="Zoë").json()["palm"]["source"] == "set"
+    assert ask(client, {"x-palm-user": b"\xff"}).status_code == 400
+    for odd in ("a\0b", "\ufffd", " \n"):
+        assert ask(client, user=odd).status_code == 400
+    assert client.put("/v1/palm/users/%FF", json={"weights": {"humor": 1}}).status_code == 400
+    assert [p.user for p in made.profiles.all()] == ["Zoë"]
+
+
+def test_a_profile_that_no_longer_fits_says_what_to_do(make: Any) -> None:
+    made, client = make()
+    made.profiles.set("ada", {"wit": 1})
+    answer = ask(client, user="ada")
+    assert answer.status_code == 400
+    assert "palm users set" in answer.json()["error"]["message"]
+
+
+def test_prompts_are_kept_only_where_they_can_be_deleted(make: Any) -> None:
+    made, client = make(record_prompts=True)
+    made.profiles.set("ada", {"humor": 1})
+    ask(client, user="ada", palm={"weights": {"safety": 1}})
+    ask(client, user="bob")
+    ask(client)
+    until = time.monotonic() + 20
+    while len(found := list(made.profiles.traffic())) < 3 and time.monotonic() < until:
+        time.sleep(0.05)
+    kept = "How do I boil an egg?"
+    assert [(r.user, r.prompt) for r in found] == [("ada", kept), (None, None), (None, kept)]
+    assert client.delete("/v1/palm/users/ada").status_code == 204
+    assert [r.user for r in made.profiles.traffic()] == [None, None]
+
+
+def test_comments_may_come_before_a_stream(make: Any) -> None:
+    _, client = make()
+    from palm_engine.serving.gateway.upstream import _first_events
+
+    read = b': PROCESSING\n\nevent: x\ndata: {"a": 1}\n\ndata: {"b": 2}\n\n'
+    ready, left = _first_events(read, {"policy": "m1"})
+    assert left is None
+    expected = b': PROCESSING\n\nevent: x\ndata: {"a": 1, "palm": {"policy": "m1"}}\n\n'
+    assert ready == expected + b'data: {"b": 2}\n\n'
+    assert _first_events(b": wait\n\ndata: {", {}) == (b": wait\n\n", b"data: {")
+    assert client.get("/healthz").status_code == 200
+
+
+def test_rates_hold_for_users_and_routes_too(make: Any) -> None:
+    _, client = make(access=Access(None, "2/minute"))
+    assert client.get("/v1/palm/users/ada").status_code == 404
+    assert client.post("/v1/palm/route", json={}).status_code == 200
+    assert client.get("/v1/palm/users/ada").status_code == 429
+    assert client.get("/metrics").status_code == 200
+    assert client.get("/healthz").status_code == 200
+
+
+def test_with_keys_a_proxy_may_keep_its_own_name(make: Any) -> None:
+    _, client = make(access=Access({"k" * 20: "shop"}))
+    headers = {"host": "models.example.com", "authorization": "Bearer " + "k" * 20}
+    assert ask(client, headers).status_code == 200

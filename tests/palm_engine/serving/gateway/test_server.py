@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,67 @@ def test_a_bundle_that_cannot_be_served_is_not_taken_up(tmp_path: Path, replaced
     assert (before, after) == (False, False)
     assert gateway.served.router.policies == ("m1", "m2", "m3")
     assert b'palm_reloads_total{result="refused"} 1.0' in gateway.metrics.text()
+
+
+def test_a_bundle_whose_members_the_engine_gets_later_is_taken_up_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("palm_engine.serving.gateway.server.AGAIN", 0.0)
+    folder = tmp_path / "mine"
+    make_bundle(folder)
+    behind = FakeEngine(("m1", "m2", "m3"))
+
+    async def play(engine: str) -> list[bool]:
+        gateway, watch = watched(folder, engine)
+        shutil.rmtree(folder)
+        make_bundle(folder, members=5)
+        found = [await watch.look() for _ in range(2)]
+        behind.models = ("m1", "m2", "m3", "m4", "m5")
+        found += [await watch.look() for _ in range(2)]
+        assert len(gateway.served.router.policies) == 5
+        # However often it is tried: said and counted once.
+        assert b'palm_reloads_total{result="refused"} 1.0' in gateway.metrics.text()
+        await gateway.upstream.close()
+        return found
+
+    with running(behind) as engine:
+        assert asyncio.run(play(engine)) == [False, False, True, False]
+
+
+def test_whatever_fails_at_a_reload_the_gateway_goes_on_and_records(tmp_path: Path) -> None:
+    from palm_engine.serving.profiles.database import Database
+    from palm_engine.serving.profiles.profile import Asked
+    from palm_engine.serving.profiles.recorder import Recorder
+    from palm_engine.serving.profiles.store import Profiles
+
+    folder = tmp_path / "mine"
+    make_bundle(folder)
+    profiles = Profiles(Database(f"sqlite:///{tmp_path / 'users.db'}"))
+
+    async def play(engine: str) -> None:
+        gateway, watch = watched(folder, engine)
+        gateway.recorder = Recorder(profiles)
+
+        async def fails(_: ServedPortfolio) -> None:
+            raise OSError("disk")
+
+        gateway.upstream.require = fails  # type: ignore[assignment, method-assign]
+        shutil.rmtree(folder)
+        make_bundle(folder, members=5)
+        assert await watch.look() is False
+
+        async def broken() -> None:
+            raise OSError("disk")
+
+        app = gateway.app(broken)
+        async with app.router.lifespan_context(app):
+            await asyncio.sleep(0)
+            now = datetime.now(UTC)
+            gateway.recorder.add(Asked(now, {"humor": 1.0}, "set", "m1", 0.0, "mine"))
+
+    with running(FakeEngine(("m1", "m2", "m3"))) as engine:
+        asyncio.run(play(engine))
+    assert len(list(profiles.traffic())) == 1
 
 
 @pytest.mark.parametrize(

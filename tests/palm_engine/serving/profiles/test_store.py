@@ -44,7 +44,7 @@ def profiles(url: str) -> Iterator[Profiles]:
 
 def asked(user: str | None = None, prompt: str | None = None, humor: float = 1.0) -> Asked:
     weights = {"safety": 1 - humor, "humor": humor}
-    return Asked(datetime.now(UTC), weights, "set", "m1", 0.01, user, prompt)
+    return Asked(datetime.now(UTC), weights, "set", "m1", 0.01, "mine", user, prompt)
 
 
 def test_weights_are_kept_with_source_and_history(profiles: Profiles) -> None:
@@ -188,3 +188,89 @@ def test_tables_of_another_version_are_refused(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(InvalidInputError, match="version 99"):
         Database(where)
+
+
+def test_a_deletion_between_two_steps_of_recording_leaves_nothing(
+    profiles: Profiles, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sqlalchemy import event
+
+    profiles.set("ada", {"safety": 1, "humor": 1})
+    other = Profiles(Database(url))
+    deleting: list[threading.Thread] = []
+
+    def delete_now(_c: object, _cur: object, statement: str, *_: object) -> None:
+        if statement.lstrip().upper().startswith("SELECT") and not deleting:
+            thread = threading.Thread(target=other.delete, args=("ada",))
+            deleting.append(thread)
+            thread.start()
+            # SQLite: done before the insertion; PostgreSQL: waits for it.
+            thread.join(1.0)
+
+    event.listen(profiles.database.engine, "after_cursor_execute", delete_now)
+    profiles.record([asked("ada", "my secret")])
+    event.remove(profiles.database.engine, "after_cursor_execute", delete_now)
+    assert deleting
+    deleting[0].join(30)
+    assert other.get("ada") is None
+    assert list(other.traffic()) == []
+    other.database.close()
+
+
+def test_what_a_database_cannot_hold_costs_nothing_else(profiles: Profiles) -> None:
+    recorder = Recorder(profiles)
+    recorder.add(asked(prompt="a\0b"))
+    recorder.add(asked(prompt="fine"))
+    recorder.close()
+    assert [r.prompt for r in profiles.traffic()] == ["ab", "fine"]
+    assert recorder.dropped == 0
+
+
+def test_several_open_a_fresh_database_at_the_same_time(tmp_path: Path, server: str) -> None:
+    failed: list[BaseException] = []
+
+    def work(url: str, ready: threading.Barrier) -> None:
+        try:
+            ready.wait(30)
+            Database(url).close()
+        except BaseException as error:
+            failed.append(error)
+
+    for url in (f"sqlite:///{tmp_path / 'fresh.db'}", server):
+        ready = threading.Barrier(4)
+        threads = [threading.Thread(target=work, args=(url, ready)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failed == []
+    database = Database(server)
+    for table in reversed(database.tables.metadata.sorted_tables):
+        table.drop(database.engine)
+    database.close()
+
+
+def test_neither_prompts_nor_passwords_are_in_messages(tmp_path: Path) -> None:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    database = Database(f"sqlite:///{tmp_path / 'users.db'}")
+    database.tables.traffic.drop(database.engine)
+    with pytest.raises(SQLAlchemyError) as failed:
+        Profiles(database).record([asked(prompt="my secret question")])
+    assert "my secret question" not in str(failed.value)
+    database.close()
+    with pytest.raises(InvalidInputError) as refused:
+        Database("postgresql:/ada:hunter2@host/x y z")
+    assert "hunter2" not in str(refused.value)
+
+
+def test_traffic_of_several_bundles_is_not_mixed(profiles: Profiles) -> None:
+    from dataclasses import replace
+
+    from palm_engine.serving.profiles.export import traffic_table
+
+    profiles.record([asked(), replace(asked(), bundle="other", weights={"wit": 1.0})])
+    with pytest.raises(InvalidInputError, match="mine, other: name one"):
+        traffic_table(profiles.traffic())
+    table, _ = traffic_table(profiles.traffic(), bundle="mine")
+    assert list(table.columns) == ["humor", "safety", "count", "segment"]
