@@ -128,7 +128,11 @@ def serve(
     seen = identity_of(bundle)
     found = read_bundle(bundle)
     served = ServedPortfolio.of(found, base_model)
-    weights = _default_weights(found, default, population)
+
+    def default_of(served_bundle: Bundle) -> Floats:
+        return _default_weights(served_bundle, default, population)
+
+    weights = default_of(found)
     profiles = Profiles(Database(database))
     engine = (
         HttpUpstream(str(upstream), timeout, key_variable)
@@ -147,7 +151,7 @@ def serve(
         host=host,
     )
     _announce(gateway, port)
-    listen(gateway, port, Watch(gateway, base_model, seen))
+    listen(gateway, port, Watch(gateway, base_model, seen, default_of))
     console.print("The gateway has ended.")
 
 

@@ -8,9 +8,10 @@ import ipaddress
 import logging
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from palm_engine._types import Floats
 from palm_engine.bundle.folder import MANIFEST_FILE, Bundle, read_bundle
 from palm_engine.errors import DependencyError, InvalidInputError, PalmError
 from palm_engine.serving.gateway.app import Gateway
@@ -62,7 +63,11 @@ class Watch:
     """
 
     def __init__(
-        self, gateway: Gateway, base_model: str = "base", seen: Sequence[int] | None = None
+        self,
+        gateway: Gateway,
+        base_model: str = "base",
+        seen: Sequence[int] | None = None,
+        default_of: Callable[[Bundle], Floats] | None = None,
     ) -> None:
         """Watch the bundle that a gateway serves.
 
@@ -70,7 +75,9 @@ class Watch:
             gateway: whose bundle is watched.
             base_model: what the engine calls the base.
             seen: identity of the bundle, taken before it was read; of what is there now if None.
+            default_of: weights of requests that carry none, by bundle; they stay if None.
         """
+        self._default_of = default_of
         self.gateway = gateway
         self.base_model = base_model
         self._seen = seen or identity_of(gateway.served.bundle.folder)
@@ -119,8 +126,11 @@ class Watch:
                 " that applications send would mean something else; start the gateway anew"
             )
         served = ServedPortfolio.of(bundle, self.base_model)
+        default = None if self._default_of is None else self._default_of(bundle)
         await self.gateway.upstream.require(served)
         self.gateway.served = served
+        if default is not None:
+            self.gateway.default = default
 
 
 def listen(gateway: Gateway, port: int, watch: Watch) -> None:

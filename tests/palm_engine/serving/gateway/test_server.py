@@ -187,6 +187,23 @@ def test_a_bundle_whose_members_the_engine_gets_later_is_taken_up_then(
         assert asyncio.run(play(engine)) == [False, False, True, False]
 
 
+def test_weights_of_requests_without_any_follow_the_bundle(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    make_bundle(folder)
+
+    async def play(engine: str) -> Any:
+        gateway, _ = watched(folder, engine)
+        watch = Watch(gateway, default_of=lambda bundle: np.eye(3)[len(bundle.members) - 4])
+        shutil.rmtree(folder)
+        make_bundle(folder, members=5)
+        assert await watch.look()
+        await gateway.upstream.close()
+        return gateway.default
+
+    with running(FakeEngine(("m1", "m2", "m3", "m4", "m5"))) as engine:
+        np.testing.assert_array_equal(asyncio.run(play(engine)), [0, 1, 0])
+
+
 def test_whatever_fails_at_a_reload_the_gateway_goes_on_and_records(tmp_path: Path) -> None:
     from palm_engine.serving.profiles.database import Database
     from palm_engine.serving.profiles.profile import Asked
