@@ -65,6 +65,30 @@ def table(name: str, key: str, _content: bytes) -> TableFile:
     return replace(read, name=path.name)
 
 
+@st.cache_data(show_spinner="Reading recorded requests", max_entries=4, ttl=30)
+def recorded_traffic(database: str, bundle: str) -> tuple[TableFile, int]:
+    """The weights of requests that a gateway recorded of a bundle, and how many gave none.
+
+    Args:
+        database: where they are kept, as in PALM_DATABASE.
+        bundle: its name.
+
+    Raises:
+        DependencyError: the extra 'serve' isn't installed.
+        InvalidInputError: the database can't be opened.
+    """
+    from palm_engine.serving.profiles.database import Database
+    from palm_engine.serving.profiles.export import traffic_table
+    from palm_engine.serving.profiles.store import Profiles
+
+    opened = Database(database)
+    try:
+        frame, left = traffic_table(Profiles(opened).traffic(), bundle=bundle)
+    finally:
+        opened.close()
+    return TableFile("recorded requests", frame, 1), left
+
+
 @st.cache_data(show_spinner=False, max_entries=8)
 def recognised(_file: TableFile, key: str, decimal: Decimal) -> Columns:
     """What the columns of a table look like, by a key of its content and its decimal sign."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,6 +31,12 @@ from palm_engine.selection.parts.cuts import comparator_rows
 from palm_engine.tables.read import table_of
 
 KINDS = ("Uniform", "Dirichlet", "Uploaded")
+# What a gateway recorded; offered where the dashboard is started with its database.
+RECORDED = "Recorded"
+VARIABLE = "PALM_DATABASE"
+UPLOAD = "Upload a table of weights to see how these users would be served."
+# How the sentence of a made-up population begins.
+DRAWN = "20,000 users drawn"
 # Dots that are drawn; more are sampled.
 MOST_DOTS = 1500
 FORMATS = ["csv", "tsv", "txt", "parquet", "json", "jsonl"]
@@ -42,10 +49,8 @@ def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
     st.subheader("Your users")
     users, sentence = _choose(bundle)
     if users is None:
-        st.info(
-            "Upload a table of weights to see how these users would be served.",
-            icon=":material/upload_file:",
-        )
+        if sentence == UPLOAD:
+            st.info(sentence, icon=":material/upload_file:")
         return
     tolerance = choose_tolerance(bundle, tolerances(cache.curve(bundle)))
     everybody = _serve(bundle, portfolio.rows, users, tolerance)
@@ -67,8 +72,7 @@ def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
     if everybody.segments:
         _segments(bundle, portfolio, everybody)
     _before_and_after(bundle, portfolio, users, tolerance)
-    uploaded = state.uploaded_users(bundle)
-    if uploaded is not None and users is uploaded[0]:
+    if not sentence.startswith(DRAWN):
         _others(bundle, portfolio, users, tolerance)
 
 
@@ -87,9 +91,10 @@ def _choose(bundle: Bundle) -> tuple[Users | None, str]:
     """The population, and what it is in words; None while nothing was uploaded."""
     name = bundle.folder.name
     d = len(bundle.traits)
+    database = os.environ.get(VARIABLE)
     kind = st.segmented_control(
         "Users' weights",
-        KINDS,
+        [*KINDS, *([RECORDED] if database else [])],
         key=settings.seed(f"users.{name}", KINDS[0]),
         required=True,
     )
@@ -104,13 +109,33 @@ def _choose(bundle: Bundle) -> tuple[Users | None, str]:
             for column, trait in zip(st.columns(d), bundle.traits, strict=True)
         ]
         drawn = population(d, concentration=alpha)
-        return uniform_users(drawn), "20,000 users drawn from this Dirichlet distribution"
+        return uniform_users(drawn), f"{DRAWN} from this Dirichlet distribution"
     if kind == "Uploaded":
         return _uploaded(bundle)
+    if kind == RECORDED and database:
+        return _recorded(bundle, database)
     return (
         uniform_users(users_of(d, bundle.region)),
-        f"20,000 users drawn uniformly from all weights{bundle.where_text}",
+        f"{DRAWN} uniformly from all weights{bundle.where_text}",
     )
+
+
+def _recorded(bundle: Bundle, database: str) -> tuple[Users | None, str]:
+    """The requests of this bundle that a gateway recorded."""
+    name = bundle.manifest.name
+    try:
+        file, left = cache.recorded_traffic(database, name)
+        users = None if file.frame.empty else read_users(file, bundle.traits)
+    except PalmError as error:
+        st.error("Recorded requests can't be read.")
+        st.text(str(error))
+        return None, ""
+    others = f"{left:,} more gave no weights" if left else "all gave weights"
+    if users is None:
+        st.info(f"No request of {name} with weights is recorded yet ({left:,} without).")
+        return None, ""
+    count = "1 request" if users.total == 1 else f"{users.total:,.0f} requests"
+    return users, f"{count} that the gateway recorded; {others}"
 
 
 def _uploaded(bundle: Bundle) -> tuple[Users | None, str]:
@@ -144,7 +169,7 @@ def _uploaded(bundle: Bundle) -> tuple[Users | None, str]:
         kept = (users, file.name)
         state.keep_users(bundle, kept)
     if kept is None:
-        return None, ""
+        return None, UPLOAD
     users, source = kept
     rows = f" in {len(users.weights):,} rows" if users.total != len(users.weights) else ""
     return users, f"{users.total:,.0f} users{rows} of {source}"

@@ -352,6 +352,49 @@ def test_populations_spread_over_the_members(open_app: Any) -> None:
     assert len([m for m in app.metric if m.label == "Lost on average"]) == 2
 
 
+def test_what_a_gateway_recorded_is_a_population(
+    open_app: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("sqlalchemy")
+    from datetime import UTC, datetime
+
+    from palm_engine.serving.profiles.database import Database
+    from palm_engine.serving.profiles.profile import Asked
+    from palm_engine.serving.profiles.store import Profiles
+
+    url = f"sqlite:///{tmp_path / 'users.db'}"
+    database = Database(url)
+    profiles = Profiles(database)
+    monkeypatch.setenv("PALM_DATABASE", url)
+    app = open_app(page="coverage")
+    app.segmented_control(key="users.demo").set_value("Recorded").run()
+    assert "No request of demo with weights is recorded yet" in texts(app)
+
+    def asked(source: str, bundle: str, **weights: float) -> Asked:
+        return Asked(datetime.now(UTC), weights, source, "m1", 0.0, bundle)
+
+    profiles.record(
+        [asked("set", "demo", safety=0.5, humor=0.5, brevity=0.0)] * 3
+        + [asked("request", "demo", safety=0.0, humor=1.0, brevity=0.0)]
+        + [asked("default", "demo", safety=1 / 3, humor=1 / 3, brevity=1 / 3)] * 2
+        + [asked("set", "another", wit=1.0)]
+    )
+    database.close()
+    from app import cache
+
+    cache.recorded_traffic.clear()
+    app.run()
+    assert "4 requests that the gateway recorded; 2 more gave no weights" in texts(app)
+    assert "4 users lose " in texts(settle(app))
+    segments = next(d.value for d in app.dataframe if "segment" in d.value)
+    assert sorted(segments["segment"]) == ["everybody", "request", "set"]
+    monkeypatch.setenv("PALM_DATABASE", "mysql://ada:hunter2@host/x")
+    cache.recorded_traffic.clear()
+    app.run()
+    assert "isn't supported" in texts(app)
+    assert "hunter2" not in texts(app)
+
+
 def test_settings_are_kept_when_their_page_is_left(open_app: Any) -> None:
     app = settle(open_app(page="plan"))
     app.slider(key="k.demo").set_value(2).run()
