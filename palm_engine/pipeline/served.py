@@ -132,10 +132,12 @@ class Servers:
                     return
                 progress(1)
 
+        # In turns, so that few requests are spread too.
+        each = min(self.sampling.concurrency, -(-len(rows) // len(self._clients)))
         workers = [
             threading.Thread(target=serve, args=pair, daemon=True)
+            for _ in range(each)
             for pair in self._clients.items()
-            for _ in range(min(self.sampling.concurrency, len(rows)))
         ]
         for worker in workers:
             worker.start()

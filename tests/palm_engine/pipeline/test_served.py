@@ -193,7 +193,8 @@ def test_a_whole_build_is_drawn_from_servers_and_a_repeated_one_asks_nothing(
     assert all(engine.adapters == {} for engine in engines)
     assert not list((tmp_path / "kept").rglob("*.part-*"))
     count = [len(engine.asked) for engine in engines]
-    assert min(count) > 20
+    assert min(count) > 0
+    assert sum(count) > 80
     build(config, tmp_path, tmp_path / "again", Recorder(), tmp_path / "kept")
     assert [len(engine.asked) for engine in engines] == count
 
