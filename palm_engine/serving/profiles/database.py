@@ -38,6 +38,15 @@ class Tables:
         )
 
         number = BigInteger().with_variant(Integer, "sqlite")
+
+        def preference() -> list[Column[Any]]:
+            """Weights, where they come from, and when."""
+            return [
+                Column("weights", JSON, nullable=False),
+                Column("source", String, nullable=False),
+                Column("at", DateTime, nullable=False),
+            ]
+
         self.metadata: MetaData = MetaData()
         self.about: Table = Table(
             "palm_about", self.metadata, Column("version", Integer, primary_key=True)
@@ -46,18 +55,14 @@ class Tables:
             "palm_profiles",
             self.metadata,
             Column("user_id", String, primary_key=True),
-            Column("weights", JSON, nullable=False),
-            Column("source", String, nullable=False),
-            Column("at", DateTime, nullable=False),
+            *preference(),
         )
         self.history: Table = Table(
             "palm_profile_history",
             self.metadata,
             Column("id", number, primary_key=True),
             Column("user_id", String, nullable=False, index=True),
-            Column("weights", JSON, nullable=False),
-            Column("source", String, nullable=False),
-            Column("at", DateTime, nullable=False),
+            *preference(),
         )
         self.traffic: Table = Table(
             "palm_traffic",
