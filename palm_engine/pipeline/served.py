@@ -202,7 +202,7 @@ class Servers:
 class _Work:
     """Requests that several servers share: each takes the next as soon as it is free.
 
-    What a lost server has taken is taken by another.
+    What a lost server has taken is taken by another: nobody ends while a request may come back.
     """
 
     def __init__(self, rows: Sequence[Asked]) -> None:
@@ -210,28 +210,43 @@ class _Work:
         self._answers: list[tuple[str, str] | None] = [None] * len(rows)
         self._error: BaseException | None = None
         self._failed = False
-        self._lock = threading.Lock()
+        self._running = 0
+        self._changed = threading.Condition()
 
     def take(self) -> int | None:
-        """The number of the next request; None where there is none, or something failed."""
-        with self._lock:
-            return self._left.popleft() if self._left and not self._failed else None
+        """The number of the next request; None where all are answered, or something failed."""
+        with self._changed:
+            while not self._left and self._running and not self._failed:
+                self._changed.wait()
+            if self._failed or not self._left:
+                return None
+            self._running += 1
+            return self._left.popleft()
 
     def done(self, number: int, answer: tuple[str, str]) -> None:
         """Keep an answer."""
-        self._answers[number] = answer
+        with self._changed:
+            self._answers[number] = answer
+            self._end()
 
     def give_back(self, number: int, error: BaseException) -> None:
         """Leave a request to another server."""
-        with self._lock:
+        with self._changed:
             self._left.append(number)
             self._error = error
+            self._end()
 
     def fail(self, error: BaseException) -> None:
         """End: another server would refuse it too."""
-        with self._lock:
+        with self._changed:
             self._error = error
             self._failed = True
+            self._end()
+
+    def _end(self) -> None:
+        """One request less runs; whoever waits looks again."""
+        self._running -= 1
+        self._changed.notify_all()
 
     def answers(self) -> list[tuple[str, str]]:
         """All answers.

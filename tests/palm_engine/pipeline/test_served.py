@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -230,3 +231,19 @@ def test_a_server_that_refuses_ends_the_draw_at_once(
     assert sum(len(engine.asked) for engine in engines) <= 6
     plain = Servers(Sampling(engine="openai", urls=urls, extras=False))
     assert len(draw(plain, task(), tmp_path / "kept")) == 20
+
+
+def test_the_last_request_of_a_lost_server_is_taken_by_one_that_has_nothing_left() -> None:
+    work = served._Work([("p", "P?", 0)])
+    assert work.take() == 0
+    found: list[int | None] = []
+    other = threading.Thread(target=lambda: found.append(work.take()))
+    other.start()
+    other.join(0.2)
+    assert other.is_alive(), "it waits: the request may come back"
+    work.give_back(0, GenerationError("gone"))
+    other.join(30)
+    assert found == [0]
+    work.done(0, ("text", "stop"))
+    assert work.take() is None
+    assert work.answers() == [("text", "stop")]
