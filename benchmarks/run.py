@@ -42,6 +42,7 @@ SCRIPTS = {
     "gateway": "Serving",
     "find_my_model": "Finding a member",
     "page": "Dashboard",
+    "own_tables": "Dashboard",
 }
 PLOTS = {
     "public_fronts": ("public-fronts", "Worst gap by size on a public front"),

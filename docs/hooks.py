@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 from types import NoneType
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -13,6 +16,9 @@ from pydantic_core import PydanticUndefined
 from palm_engine.pipeline.config import BuildConfig
 
 MARK = "<!-- configuration -->"
+EXAMPLE = Path(__file__).parent / "examples" / "every_table.toml"
+TOP = "Top level"
+LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -22,7 +28,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def reference() -> Iterator[str]:
     """Lines of Markdown: the top level, then one section per table of the file, nested ones too."""
-    yield from _section("Top level", "", BuildConfig)
+    yield from _section(TOP, _words(BuildConfig), BuildConfig)
     seen: set[type[BaseModel]] = {BuildConfig}
     kinds: list[type[BaseModel]] = []
     for name, field in BuildConfig.model_fields.items():
@@ -82,10 +88,36 @@ def _section(heading: str, text: str, model: type[BaseModel]) -> Iterator[str]:
         if inner and all(map(_kind, inner)):
             kind = "a name, or a table of a kind below"
         kind = kind.replace("|", "\\|")
-        yield f"| `{name}` | {kind} | {'' if inner else _default(field)} | {_meaning(field)} |"
+        meaning = _meaning(field) or "as in the heading"
+        yield f"| `{name}` | {kind} | {'' if inner else _default(field)} | {meaning} |"
+    example = examples().get(heading.strip("`"))
+    if example:
+        yield from ("", "```toml", example, "```")
+
+
+@cache
+def examples() -> dict[str, str]:
+    """The blocks of `every_table.toml`, by the heading of the section that each belongs to."""
+    found: dict[str, str] = {}
+    text = EXAMPLE.read_text(encoding="utf-8").partition("\n")[2]
+    for block in re.split(r"\n(?=\[)", text):
+        header = re.match(r"\[+[a-z_.]+\]+", block)
+        heading = header[0] if header else TOP
+        kind = re.search(r"reward = \{ (kind = \"\w+\")", block)
+        if kind:
+            found[kind[1]] = block.strip()
+        if heading == "[[policies]]" and heading in found:
+            block = found[heading] + "\n\n" + block
+        if heading == "[display_names]":
+            found[TOP] += "\n\n" + block.strip()
+        elif heading != "[[traits]]" or "second" in block:
+            found[heading] = block.strip()
+    return found
 
 
 def _type(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return " or ".join(f"`{a}`" for a in get_args(annotation))
     parts = [a for a in get_args(annotation) if a not in (Ellipsis, NoneType)]
     if parts and "tuple" in str(annotation):
         return f"list of {_type(parts[0])}"
@@ -95,11 +127,16 @@ def _type(annotation: Any) -> str:
 
 
 def _default(field: FieldInfo) -> str:
-    if field.default is PydanticUndefined:
+    if field.is_required():
         return "**required**"
-    return "" if field.default in (None, ()) else f"`{field.default}`"
+    return "" if field.default in (None, (), "", PydanticUndefined) else f"`{field.default}`"
 
 
 def _meaning(field: FieldInfo) -> str:
-    limits = [str(m) for m in field.metadata if hasattr(m, "ge") or hasattr(m, "gt")]
+    limits = [
+        f"{words} {getattr(m, name)}"
+        for m in field.metadata
+        for name, words in LIMITS.items()
+        if getattr(m, name, None) is not None
+    ]
     return " ".join(filter(None, [field.description, f"({', '.join(limits)})" if limits else ""]))

@@ -14,7 +14,6 @@ from app.components.users import the_users
 from app.errors import shows_errors
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.pick import pick_info
-from palm_engine.geometry.simplex import named_weights, weights_text
 
 FIELDS: dict[str, FieldKind] = {
     "Picked member": "member",
@@ -71,10 +70,13 @@ def _trait(bundle: Bundle) -> Shown:
     trait = st.selectbox(
         "Trait",
         bundle.traits,
+        format_func=dict(zip(bundle.traits, bundle.trait_labels, strict=True)).__getitem__,
         key=settings.seed(f"field.trait.{bundle.folder.name}", bundle.traits[0]),
     )
-    field = Field(kind="trait", unit=f"{trait} (0 to 1)", trait=bundle.traits.index(trait))
-    return Shown(field, f"Expected {trait} of the picked member")
+    row = bundle.traits.index(trait)
+    label = bundle.trait_labels[row]
+    field = Field(kind="trait", unit=f"{label} (0 to 1)", trait=row)
+    return Shown(field, f"Expected {label} of the picked member")
 
 
 def _difference(bundle: Bundle, portfolio: state.Portfolio) -> Shown:
@@ -149,7 +151,7 @@ def the_map(bundle: Bundle, portfolio: state.Portfolio) -> None:
             "coverage",
         )
     pick = pick_info(bundle.points, list(portfolio.rows), state.weights(bundle))
-    where = weights_text(named_weights(pick.weights, bundle.traits))
+    where = bundle.weights_text(pick.weights)
     here.text(
         f"At your weights ({where}): {bundle.labels[pick.member]} is picked, gap {pick.gap:.4f}"
         " (scope: candidates)."

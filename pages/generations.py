@@ -10,7 +10,6 @@ from app.components import answers
 from app.components.header import open_bundle, open_portfolio
 from app.components.matrix import matrix
 from palm_engine.bundle.folder import Bundle
-from palm_engine.geometry.simplex import named_weights, weights_text
 
 
 def filtered(bundle: Bundle) -> pd.Series[str]:
@@ -62,7 +61,7 @@ def show() -> None:
     """The page."""
     bundle = open_bundle("What do they answer?")
     portfolio = open_portfolio(bundle)
-    where = weights_text(named_weights(state.weights(bundle), bundle.traits))
+    where = bundle.weights_text(state.weights(bundle))
     st.text(f"Your weights: {where} (set on Explore).")
     kind = st.segmented_control(
         "Answers",

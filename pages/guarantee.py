@@ -21,7 +21,6 @@ from palm_engine.analysis import guarantee
 from palm_engine.analysis.promise import promise
 from palm_engine.analysis.worst_served import WorstServed, furthest_behind, worst_served
 from palm_engine.bundle.folder import Bundle
-from palm_engine.geometry.simplex import named_weights, weights_text
 
 MOST_PROMPTS = 5
 # Not what Trade-off calls so: there, the best candidates for such weights.
@@ -84,7 +83,7 @@ def cards(bundle: Bundle) -> None:
     """What each trait's reward means, and how well it does."""
     st.subheader("How traits are measured")
     for trait in bundle.manifest.traits:
-        with st.expander(trait.name):
+        with st.expander(trait.label):
             st.text(f"Reward: {trait.reward}. Normalisation: {trait.normalisation or 'none'}.")
             for key, value in (trait.card or {}).items():
                 st.text(f"{key.replace('_', ' ').capitalize()}: {value}")
@@ -102,7 +101,7 @@ def cards(bundle: Bundle) -> None:
                 "attack": a.kind,
                 "tried": a.tried,
                 "largest lead": a.lead,
-                "at": weights_text(a.at_weights),
+                "at": bundle.weights_text(a.at_weights),
                 "ahead for (share of users)": a.share,
                 "answer": a.example,
             }
@@ -144,7 +143,7 @@ def plans(bundle: Bundle, portfolio: state.Portfolio) -> None:
 
 def where_text(bundle: Bundle, served: WorstServed) -> str:
     """A worst-served place in a line."""
-    where = weights_text(named_weights(served.weights, bundle.traits))
+    where = bundle.weights_text(served.weights)
     return f"gap {served.gap:.4f} at {where}"
 
 
@@ -162,7 +161,7 @@ def _places(
         np.array([s.gap for s in found]),
         [bundle.labels[s.member] for s in found],
         [colours[s.member] for s in found],
-        bundle.traits,
+        bundle.trait_labels,
         chosen,
     )
     name = f"{bundle.manifest.name}-worst-served"
@@ -188,7 +187,7 @@ def losses(bundle: Bundle, portfolio: state.Portfolio) -> None:
                 "picked member": bundle.labels[s.member],
                 "best candidate": bundle.labels[s.best],
             }
-            | dict(zip(bundle.traits, map(float, s.weights), strict=True))
+            | dict(zip(bundle.trait_labels, map(float, s.weights), strict=True))
             for s in found
         ]
     )

@@ -229,6 +229,7 @@ def show() -> None:
         traits = st.pills(
             "Traits",
             bundle.traits,
+            format_func=dict(zip(bundle.traits, bundle.trait_labels, strict=True)).__getitem__,
             selection_mode="multi",
             key=settings.seed(f"on.{name}", bundle.traits),
             wrap=True,

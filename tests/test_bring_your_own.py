@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -18,6 +20,8 @@ from palm_engine.bundle.folder import read_bundle
 from palm_engine.pipeline.config import load_config
 from palm_engine.selection.minimum import minimum
 from palm_engine.selection.result import Target
+from tests.support.browser_tools import free_port, until_served
+from tests.support.hub import WritableHub, serving
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "bring-your-own.md"
@@ -55,28 +59,64 @@ def test_what_is_said_of_the_public_table_is_true() -> None:
     assert found["medoids"] == pytest.approx(0.11, abs=0.005)
 
 
+def read_by_somebody(folder: Path) -> None:
+    """Fill in the sheets, as readers do."""
+    answers = pd.read_csv(folder / "answers.csv", keep_default_na=False)
+    names = list(answers.columns)
+    for i, column in enumerate(names[names.index("answer") + 1 :]):
+        answers[column] = [(i + row) % 3 for row in range(len(answers))]
+    answers.to_csv(folder / "answers.csv", index=False)
+    pairs = pd.read_csv(folder / "pairs.csv", keep_default_na=False)
+    pairs.assign(better=[row % 3 for row in range(len(pairs))]).to_csv(
+        folder / "pairs.csv", index=False
+    )
+
+
+def opened(command: str, work: Path, env: dict[str, str]) -> None:
+    """Start the dashboard as the page says, see that it serves, and stop it."""
+    port = free_port()
+    env = env | {"STREAMLIT_SERVER_PORT": str(port), "STREAMLIT_SERVER_HEADLESS": "true"}
+    words = shlex.split(command)
+    program = str(Path(sys.executable).with_name(words[0]))
+    with subprocess.Popen([program, *words[1:]], cwd=work, env=env) as dashboard:
+        try:
+            until_served(port, dashboard)
+        finally:
+            dashboard.terminate()
+
+
 @pytest.mark.slow
 def test_from_nothing_to_certified_bundles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("peft")
     work = tmp_path / "work"
     shutil.copytree(EXAMPLES, work)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    for command in commands():
-        done = subprocess.run(
-            command,
-            shell=True,
-            cwd=work,
-            env=os.environ | {"PATH": path, "TERM": "dumb"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stderr
+    hub = type("One", (WritableHub,), {"files": {}, "made": [], "asked": []})
+    with serving(hub, tmp_path, monkeypatch):
+        env = dict(os.environ) | {"PATH": path, "TERM": "dumb", "HF_TOKEN": "hf_test"}
+        for command in commands():
+            if command.startswith("palm app"):
+                opened(command, work, env)
+                continue
+            if command.startswith("palm reading record"):
+                read_by_somebody(work / "reading")
+            done = subprocess.run(
+                command,
+                shell=True,
+                cwd=work,
+                env=env,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+            assert "Traceback" not in done.stderr
+            assert "Warning" not in done.stderr, f"{command}\n{done.stderr}"
     models, again, mine = (
         read_bundle(work / "portfolios" / n) for n in ("models", "again", "mine")
     )
     assert models.traits == ["Win-Rate", "less-avg_length", "less-price-per-1M"]
+    assert models.trait_labels == ["Win Rate", "less avg_length", "less price per 1M"]
     assert again.traits == ["Win-Rate", "less-avg_length", "cheap"]
     assert mine.policies == ["base", "a", "b", "c", "half"]
     assert mine.candidate("half").soup == {"a": 0.5, "b": 0.5}
@@ -84,6 +124,11 @@ def test_from_nothing_to_certified_bundles(tmp_path: Path, monkeypatch: pytest.M
     assert certificate is not None
     assert certificate.additive.prompts == 12
     assert len(mine.samples) == 5 * 24 * 2
+    assert mine.manifest.interpolation is not None
+    assert mine.manifest.reading is not None
+    assert (work / "mine.md").read_text().count("\n") > 50
+    ours = read_bundle(work / "portfolios" / "ours")
+    assert ours.manifest == mine.manifest
     # The dashboard opens all of them, on every page.
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("PALM_PORTFOLIOS", str(work / "portfolios"))

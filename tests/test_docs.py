@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from palm_engine.cli.main import app
-from palm_engine.pipeline.config import BuildConfig
+from palm_engine.pipeline.config import BuildConfig, load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 PLACE = ROOT / "docs" / "hooks.py"
@@ -53,10 +53,31 @@ def test_every_field_of_every_table_is_in_the_reference(hooks: ModuleType) -> No
     for model in models:
         fields = set(model.model_fields)
         assert fields in list(sections.values()), model.__name__
+    for model in models:
+        for name, field in model.model_fields.items():
+            told = field.description or name == "kind" or hooks.models_in(field.annotation)
+            assert told, f"{model.__name__}.{name} has no meaning in the reference"
     text = "\n".join(lines)
+    assert "**required**" not in next(line for line in lines if line.startswith("| `options`"))
     for heading in ("[training.dpo]", "[training.grpo]", 'kind = "judge"', 'kind = "classifier"'):
         assert f"## `{heading}`" in text
     assert "no longer linear" in text, "what GDPO's normalisation changes"
+
+
+def test_every_section_of_the_reference_has_an_example_that_is_read(hooks: ModuleType) -> None:
+    headings = [
+        line.removeprefix("## ").strip("`") for line in hooks.reference() if line[:3] == "## "
+    ]
+    examples = hooks.examples()
+    assert set(headings) == set(examples)
+    assert all(len(text) > 10 for text in examples.values())
+    config = load_config(hooks.EXAMPLE)
+    kinds = {t.reward.kind for t in config.traits if not isinstance(t.reward, str)}
+    assert {f'kind = "{kind}"' for kind in kinds} == {h for h in headings if h[:4] == "kind"}
+    # Every table of the file is in some example: nothing is cut.
+    shown = "\n".join(examples.values())
+    for line in hooks.EXAMPLE.read_text(encoding="utf-8").splitlines()[1:]:
+        assert line in shown, line
 
 
 def commands() -> list[tuple[str, str]]:

@@ -6,8 +6,8 @@ import plotly.graph_objects as go
 
 from app.charts.parts import OURS, QUIET
 from palm_engine.analysis.interpolation import InterpolationInfo
+from palm_engine.bundle.folder import Bundle
 from palm_engine.bundle.schema import Interpolation
-from palm_engine.geometry.simplex import weights_text
 
 # Those that a bundle of before them lacks aren't drawn.
 MARKS = (
@@ -19,10 +19,10 @@ MARKS = (
 )
 
 
-def interpolation(found: Interpolation, info: InterpolationInfo) -> go.Figure:
+def interpolation(bundle: Bundle, found: Interpolation, info: InterpolationInfo) -> go.Figure:
     """A line per random weights: what each way of serving them is worth, the best of ours first."""
     rows = sorted((r for r in found.rows if not r.is_member), key=lambda r: r.portfolio_value)
-    places = [weights_text(r.weights) for r in rows]
+    places = [bundle.weights_text(r.weights) for r in rows]
     figure = go.Figure()
     for row, place in zip(rows, places, strict=True):
         values = [v for _, field, *_ in MARKS if (v := getattr(row, field)) is not None]

@@ -93,7 +93,10 @@ def recorded(
         if row is None:
             found.append(Card(name, why, colour, None, 0, {}, bundle.label(name)))
             continue
-        scores = {t: float(row[t]) for t in bundle.traits}
+        scores = {
+            label: float(row[t])
+            for t, label in zip(bundle.traits, bundle.trait_labels, strict=True)
+        }
         ending = str(row.get("finish_reason") or "")
         found.append(
             Card(

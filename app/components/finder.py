@@ -110,7 +110,7 @@ def _settled(
     member = portfolio.rows[finding.member]
     after = "without a question" if not count else f"after {count} question{'s' * (count > 1)}"
     colour = colours_of(bundle, portfolio.rows)[finding.member]
-    weights = named_weights(finding.posterior.mean, bundle.traits)
+    weights = named_weights(finding.posterior.mean, bundle.trait_labels)
     words = ", ".join(f"{t} {w:.0%}" for t, w in weights.items())
     st.html(
         '<div style="border:1px solid rgba(128,140,155,.4);border-left:6px solid '
@@ -204,4 +204,4 @@ def _cloud(bundle: Bundle, portfolio: state.Portfolio, finding: Finding) -> go.F
     member = (some @ bundle.points[list(portfolio.rows)].T).argmax(axis=1)
     names = [bundle.labels[i] for i in portfolio.rows]
     colours = colours_of(bundle, portfolio.rows)
-    return charts.cloud(some, member, names, colours, bundle.traits, known.mean)
+    return charts.cloud(some, member, names, colours, bundle.trait_labels, known.mean)

@@ -56,7 +56,7 @@ def open_bundle(title: str) -> Bundle:
         st.info(
             f"There is no portfolio in {root}. Drop a table of your own models on the Data page,"
             " build the demo with `make demo`, or start the dashboard on a folder of bundles:"
-            " `palm app --portfolios DIR`.",
+            " `palm app DIR`.",
             icon=":material/folder_open:",
         )
         st.page_link("../pages/data.py", label="Go to Data", icon=":material/upload_file:")

@@ -21,7 +21,6 @@ from app.components.panel_view import Field, Layout, Other, PanelView, Worst
 from palm_engine.analysis.plan import PlanInfo
 from palm_engine.bundle.folder import Bundle
 from palm_engine.bundle.schema import Candidate
-from palm_engine.geometry.simplex import named_weights, weights_text
 from palm_engine.selection.parts.cuts import comparator_rows
 
 HERE = Path(__file__).resolve().parent
@@ -53,7 +52,7 @@ def styles() -> str:
 _component = st.components.v2.component("palm_atlas.panel", css=styles(), js=script("component.js"))
 
 
-def describe(candidate: Candidate) -> str:
+def describe(bundle: Bundle, candidate: Candidate) -> str:
     """What kind of policy this is, in a sentence."""
     runs = (
         f'under the system prompt "{candidate.system}"'
@@ -61,7 +60,7 @@ def describe(candidate: Candidate) -> str:
         else "under the plain system prompt"
     )
     if candidate.kind == "adapter" and candidate.weights is not None:
-        weights = weights_text(candidate.weights)
+        weights = bundle.weights_text(candidate.weights)
         return f"An adapter trained for {weights}; runs {runs}."
     if candidate.soup or candidate.mixture:
         parts = ", ".join(
@@ -88,7 +87,7 @@ def describe(candidate: Candidate) -> str:
 
 def worst_text(bundle: Bundle, portfolio: state.Portfolio, at: ArrayLike) -> str:
     """Where the worst gap is, its scope, and its confidence bound where there is one."""
-    where = weights_text(named_weights(at, bundle.traits))
+    where = bundle.weights_text(at)
     whole = f"weights with {bundle.region_text}" if bundle.region_text else "whole simplex"
     text = f"at {where} (scope: {portfolio.scope}, {whole})"
     if portfolio.bound is not None:
@@ -146,7 +145,8 @@ def _view(
         file=f"{bundle.folder.name}-{field.kind}",
         layout=layout,
         title=title,
-        traits=bundle.traits,
+        traits=bundle.trait_labels,
+        trait_ids=bundle.traits,
         trait_colours=list(TRAIT_COLOURS[: len(bundle.traits)]),
         unit=bundle.unit,
         scope=_portfolio.scope,
@@ -173,7 +173,7 @@ def _policies(bundle: Bundle, rows: Sequence[int], prompt_id: str) -> dict[str, 
     return {
         "policies": [c.policy for c in candidates],
         "names": [c.label for c in candidates],
-        "about": [describe(c) for c in candidates],
+        "about": [describe(bundle, c) for c in candidates],
         "colours": colours_of(bundle, rows),
         "members": bundle.points[list(rows)].round(9).tolist(),
         "rewards": _rewards(bundle, rows),
@@ -253,7 +253,8 @@ def plan_view(
         file=f"{bundle.folder.name}-plan",
         layout="map",
         title=title,
-        traits=traits,
+        traits=[bundle.trait_labels[bundle.traits.index(t)] for t in traits],
+        trait_ids=traits,
         unit="reward minus KL cost" if with_kl_cost else "reward units",
         scope="pool",
         rival="best planned policy",

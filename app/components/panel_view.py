@@ -78,7 +78,8 @@ class PanelView(_Part):
         file: name of downloaded files.
         layout: "full" (sliders, card, map, bars) or "map".
         title: heading of the map.
-        traits: names of the d traits.
+        traits: what the d traits are called.
+        trait_ids: their names in exports.
         trait_colours: one colour per trait.
         unit: what gaps are counted in.
         scope: scope of the gaps.
@@ -113,6 +114,7 @@ class PanelView(_Part):
     layout: Layout
     title: str
     traits: list[str]
+    trait_ids: list[str]
     trait_colours: list[str] = []
     unit: str
     scope: str

@@ -49,7 +49,7 @@ def interpolation_panel(bundle: Bundle) -> None:
         ]
     )
     figure.show(
-        charts.interpolation(found, info),
+        charts.interpolation(bundle, found, info),
         table,
         f"{bundle.manifest.name}-interpolation",
         f"interpolation.{bundle.folder.name}",

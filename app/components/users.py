@@ -59,7 +59,9 @@ def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
     left, right = st.columns([3, 2])
     with left:
         event = figure.draw(
-            charts.users(users.weights[drawn], everybody.gaps[drawn], bundle.traits, tolerance),
+            charts.users(
+                users.weights[drawn], everybody.gaps[drawn], bundle.trait_labels, tolerance
+            ),
             key=f"cloud.{bundle.folder.name}",
             alt="Users by their weights, coloured by what they lose",
             on_select="rerun",
@@ -104,9 +106,11 @@ def _choose(bundle: Bundle) -> tuple[Users | None, str]:
         )
         alpha = [
             column.number_input(
-                trait, 0.05, 50.0, step=0.5, key=settings.seed(f"alpha.{name}.{trait}", 2.0)
+                label, 0.05, 50.0, step=0.5, key=settings.seed(f"alpha.{name}.{trait}", 2.0)
             )
-            for column, trait in zip(st.columns(d), bundle.traits, strict=True)
+            for column, trait, label in zip(
+                st.columns(d), bundle.traits, bundle.trait_labels, strict=True
+            )
         ]
         drawn = population(d, concentration=alpha)
         return uniform_users(drawn), f"{DRAWN} from this Dirichlet distribution"

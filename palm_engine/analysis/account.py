@@ -15,7 +15,6 @@ from palm_engine.analysis.guarantee import audit_verdict
 from palm_engine.analysis.interpolation import interpolation_info
 from palm_engine.bundle.folder import Bundle
 from palm_engine.bundle.schema import Candidate
-from palm_engine.geometry.simplex import weights_text
 
 ANSWERS = 10
 
@@ -80,7 +79,7 @@ def summary(bundle: Bundle) -> str:
         f"- Worst gap of these {len(manifest.members)}: **{bound.estimate:.4f}**,"
         f" {100 * bound.confidence:.0f} % bound **{bound.upper:.4f}** (additive,"
         f" {bundle.unit}; scope: candidates, whole simplex; {bound.prompts} certify prompts), at"
-        f" {weights_text(certificate.at_weights)}.",
+        f" {bundle.weights_text(certificate.at_weights)}.",
         f"- Best single candidate ({_name(bundle.candidate(certificate.single_best))}): its worst"
         f" gap is larger by {difference.estimate:.4f} (at least {difference.lower:.4f} with"
         f" {100 * difference.confidence:.0f} % confidence, paired).",
@@ -193,7 +192,7 @@ def _rewards(bundle: Bundle) -> str:
                 a.kind,
                 str(a.tried),
                 f"{a.lead:+.3f}",
-                weights_text(a.at_weights),
+                bundle.weights_text(a.at_weights),
                 f"{a.share:.0%}",
             ]
             for a in audit.attacks

@@ -15,7 +15,7 @@ from palm_engine.bundle.schema import Candidate, ImportRecord, Reading, RewardAu
 from palm_engine.geometry.confidence import Bound
 from palm_engine.geometry.fields import population, usage
 from palm_engine.geometry.gap import worst_gap
-from palm_engine.geometry.simplex import named_weights, weights_text
+from palm_engine.geometry.simplex import weights_text
 
 # A page says that prompts are too few where they may miss failures on more than this share.
 RAREST = 0.05
@@ -96,7 +96,7 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
     rows = list(portfolio)
     certificate = bundle.manifest.certificate
     exact = worst_gap(bundle.points[rows], bundle.points, bundle.region)
-    where = weights_text(named_weights(exact.at_weights_additive, bundle.traits))
+    where = bundle.weights_text(exact.at_weights_additive)
     own = certificate is not None and set(rows) == set(bundle.members)
     audit = bundle.manifest.reward_audit
     sentences = []
@@ -277,8 +277,8 @@ def audit_verdict(audit: RewardAudit) -> str:
     members = "every member of before" if audit.against else "every shipped member"
     found = "".join(
         f" The best {a.kind} answer is ahead of {members} by {a.lead:.3f} at"
-        f" {weights_text(a.at_weights)}, and such answers are ahead for {a.share:.0%} of uniform"
-        " users."
+        f" {weights_text(a.at_weights)}, and such answers are ahead for {a.share:.0%} of"
+        " uniform users."
         for a in audit.ahead[:1]
     )
     return (

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from palm_engine.bundle.folder import Bundle
 from palm_engine.bundle.schema import Interpolation
 from palm_engine.geometry.confidence import Bound
-from palm_engine.geometry.simplex import weights_text
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ def interpolation_lines(bundle: Bundle, found: Interpolation) -> list[str]:
     for row in found.rows:
         kind = "member's weights" if row.is_member else "random weights"
         lines.append(
-            f"{kind} {weights_text(row.weights)}: {bundle.label(row.member)}"
+            f"{kind} {bundle.weights_text(row.weights)}: {bundle.label(row.member)}"
             f" {row.portfolio_value:.3f}, soup {row.soup_value:.3f}, mixing"
             f" {row.mixture_value:.3f}, {bundle.label(row.corner)} {row.corner_value:.3f}"
         )

@@ -6,7 +6,7 @@ is ever read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pydantic import ValidationError
 
 from palm_engine._json import read_json
@@ -34,6 +34,7 @@ from palm_engine.errors import BundleError
 from palm_engine.geometry.confidence import span_of
 from palm_engine.geometry.policies import policy_points
 from palm_engine.geometry.region import Region
+from palm_engine.geometry.simplex import named_weights, weights_text
 from palm_engine.lm.settings import SamplingSettings
 
 MANIFEST_FILE = "portfolio.json"
@@ -175,6 +176,24 @@ class Bundle:
     def labels(self) -> list[str]:
         """Names of the candidates for people, in the order of the rows of `points`."""
         return [c.label for c in self.manifest.candidates]
+
+    @property
+    def trait_labels(self) -> list[str]:
+        """Names of the traits for people, in the order of `traits`; no two are the same."""
+        names = [t.label for t in self.manifest.traits]
+        return names if len(set(names)) == len(names) else self.traits
+
+    def weights_text(self, weights: ArrayLike | Mapping[str, float]) -> str:
+        """Weights for people: `safety 0.60, humor 0.40`.
+
+        Args:
+            weights: shape (d,), or by trait, perhaps of some of them.
+        """
+        by_name = (
+            weights if isinstance(weights, Mapping) else named_weights(weights, self.traits, 12)
+        )
+        label = dict(zip(self.traits, self.trait_labels, strict=True))
+        return weights_text({label.get(t, t): w for t, w in by_name.items()})
 
     def label(self, policy: str) -> str:
         """The name of a candidate for people.

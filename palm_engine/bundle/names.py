@@ -15,6 +15,8 @@ from pydantic import Field
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 MOST_LETTERS = 64
+# Of a name for people.
+MOST_LABEL = 80
 NAME_RULE = "letters, digits, '.', '_' and '-', at most 64, beginning with a letter or a digit"
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
 

@@ -37,6 +37,9 @@ class TraitInfo(Part):
     """A trait: the reward that measures it, how it becomes [0, 1], and the reward's card."""
 
     name: Name
+    display_name: str = Field(
+        "", max_length=80, description="for people; the trait's name if empty"
+    )
     direction: Literal["higher", "lower"] = Field(
         "higher", description="which raw scores are better; rewards always count upwards"
     )
@@ -46,6 +49,11 @@ class TraitInfo(Part):
     )
     normalisation: str
     card: dict[str, str | int | float] | None = None
+
+    @property
+    def label(self) -> str:
+        """The name to show to people."""
+        return self.display_name or self.name
 
 
 class Planned(Part):

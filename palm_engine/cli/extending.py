@@ -70,6 +70,10 @@ def add(
         str, typer.Option(help="System prompt it runs under; alone, it makes a prompted policy.")
     ] = "",
     display: Annotated[str, typer.Option(help="Name for people.")] = "",
+    weights: Annotated[
+        str | None,
+        typer.Option(help='What the adapter was trained for: "TRAIT=NUMBER,TRAIT=NUMBER".'),
+    ] = None,
     rewards: Rewards = None,
     project: Project = Path("."),
     out: Out = None,
@@ -103,6 +107,8 @@ def add(
         )
     if (url is None) != (model is None):
         raise InvalidInputError("a remote policy needs both --url and --model")
+    if weights is not None and adapter is None:
+        raise InvalidInputError("--weights say what an --adapter was trained for")
     target = out or bundle
     folder = _work(work, target)
     addition = _addition(
@@ -110,6 +116,7 @@ def add(
         name,
         system,
         display,
+        weights,
         adapter,
         soup,
         mix,
@@ -230,6 +237,7 @@ def _addition(
     name: str,
     system: str,
     display: str,
+    weights: str | None,
     adapter: str | None,
     soup: str | None,
     mix: str | None,
@@ -273,6 +281,7 @@ def _addition(
         "kind": kind,
         "role": "added",
         "system": system,
+        "weights": None if weights is None else _named(bundle, weights),
         "adapter": None if source is None else f"adapters/{name}",
         "adapter_sha256": None if source is None else adapter_sha256(source),
         "soup": parts,
@@ -285,6 +294,14 @@ def _addition(
         return Addition(Candidate.model_validate(content), source)
     except ValidationError as error:
         raise InvalidInputError(f"--name {name!r}: {describe_validation_error(error)}") from error
+
+
+def _named(bundle: Bundle, weights: str) -> dict[str, float]:
+    from palm_engine.geometry.simplex import named_weights, weights_of
+    from palm_engine.serving.router import parse_weights
+
+    traits = bundle.traits
+    return named_weights(weights_of(parse_weights(weights), traits), traits, 6)
 
 
 def _require_fits(bundle: Bundle, adapter: Path) -> None:
@@ -366,4 +383,4 @@ def _run(
         made = extend(bundle, out, work, progress, additions, prompts, options, traits)
     for line in certificate_lines(made):
         console.print(line)
-    write(f"Wrote {out}. Open it with: palm app --portfolios {out.parent}")
+    write(f"Wrote {out}. Open it with: palm app {out.parent}")

@@ -134,7 +134,7 @@ def import_(
         write(_as_json(bundle, command))
         return
     _print_members(bundle)
-    write(f"Wrote {out}. Open it with: palm app --portfolios {out.parent}")
+    write(f"Wrote {out}. Open it with: palm app {out.parent}")
 
 
 def _spec(

@@ -221,7 +221,7 @@ def build(
         )
     for line in certificate_lines(bundle):
         console.print(line)
-    write(f"Wrote {out}. Open it with: palm app --portfolios {out.parent}")
+    write(f"Wrote {out}. Open it with: palm app {out.parent}")
 
 
 @app.command()

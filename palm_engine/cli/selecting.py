@@ -189,7 +189,7 @@ def select(
         title = f"{summary.method} on {table.name}"
         save_table(rewards, members, out, title, where=bounds, replace=replace)
         if not json:
-            write(f"Wrote {out}. Open it with: palm app --portfolios {out.parent}")
+            write(f"Wrote {out}. Open it with: palm app {out.parent}")
     if interrupted:
         leave()
     if summary.missed_by is not None:

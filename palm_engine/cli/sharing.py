@@ -57,7 +57,7 @@ def pull(
     found = download(repo, out, _print, replace)
     write(
         f"Wrote {out}: {len(found.policies)} candidates, {len(found.members)} members. Open it"
-        f" with: palm app --portfolios {out.parent}"
+        f" with: palm app {out.parent}"
     )
 
 

@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib.util import find_spec
 
 from palm_engine.errors import DependencyError
+
+# peft asks transformers by a name that goes away; nobody who reads it here can change that.
+warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
 
 
 def require_language_models(what: str) -> None:

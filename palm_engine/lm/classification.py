@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ from palm_engine._types import Floats
 from palm_engine.errors import ModelSourceError
 from palm_engine.lm.base_model.load import load_tokenizer
 from palm_engine.lm.devices import check_device, pick_device
+
+Encoded = dict[str, list[int]]
+# No token has this number.
+NO_PADDING = -1
 
 
 def load_classifier(folder: Path, device: str = "auto") -> tuple[Any, Any]:
@@ -51,44 +56,80 @@ def load_classifier(folder: Path, device: str = "auto") -> tuple[Any, Any]:
         )
     tokenizer = load_tokenizer(folder)
     if model.config.pad_token_id is None:
-        model.config.pad_token_id = tokenizer.pad_token_id
+        # A causal model is read at the last token that is no padding. Where its padding would be
+        # its end token, that is one too early: nothing is padded then (`class_logits`).
+        own = tokenizer.pad_token_id != tokenizer.eos_token_id
+        model.config.pad_token_id = tokenizer.pad_token_id if own else NO_PADDING
     model.to(pick_device() if device == "auto" else check_device(device))
     return model.eval(), tokenizer
 
 
-def class_logits(
-    model: Any,
-    tokenizer: Any,
-    texts: Sequence[str],
-    pairs: Sequence[str] | None,
-    batch_size: int,
-    most_tokens: int,
-) -> Floats:
-    """Logits of texts, or of pairs of texts.
+def encode_pairs(
+    tokenizer: Any, texts: Sequence[str], seconds: Sequence[str], most_tokens: int
+) -> list[Encoded]:
+    """Pairs of texts as a tokenizer joins them; what looks like a special token is text.
+
+    Args:
+        tokenizer: of the model.
+        texts: n of them.
+        seconds: one for each.
+        most_tokens: longer pairs are cut.
+    """
+    found = tokenizer(
+        list(texts),
+        list(seconds),
+        truncation=True,
+        max_length=most_tokens,
+        split_special_tokens=True,
+    )
+    return [{k: v[i] for k, v in found.items()} for i in range(len(texts))]
+
+
+def encode_filled(tokenizer: Any, inner: Sequence[list[int]], most_tokens: int) -> list[Encoded]:
+    """Token ids of texts between the special tokens that the tokenizer puts around any text.
+
+    Args:
+        tokenizer: of the model.
+        inner: ids of n texts, without those.
+        most_tokens: longer ones are cut.
+    """
+    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
+    whole = tokenizer("a")["input_ids"]
+    begins = next(i for i in range(len(whole)) if whole[i : i + len(plain)] == plain)
+    before, after = whole[:begins], whole[begins + len(plain) :]
+    room = most_tokens - len(before) - len(after)
+    return [{"input_ids": [*before, *ids[:room], *after]} for ids in inner]
+
+
+def class_logits(model: Any, tokenizer: Any, encoded: Sequence[Encoded], batch_size: int) -> Floats:
+    """Logits of encoded texts.
 
     Args:
         model: a sequence classifier.
         tokenizer: its tokenizer.
-        texts: n of them.
-        pairs: a second text for each, or None.
+        encoded: n texts or pairs of texts.
         batch_size: texts per pass.
-        most_tokens: longer texts are cut.
 
     Returns:
         Shape (n, labels).
     """
     import torch
 
-    seconds = [] if pairs is None else [list(pairs)]
-    encoded = tokenizer(list(texts), *seconds, truncation=True, max_length=most_tokens)
-    lengths = [len(ids) for ids in encoded["input_ids"]]
-    order = sorted(range(len(texts)), key=lengths.__getitem__)
-    logits = np.zeros((len(texts), model.config.num_labels))
+    lengths = [len(e["input_ids"]) for e in encoded]
+    order = sorted(range(len(encoded)), key=lengths.__getitem__)
+    together = batched(order, batch_size)
+    if model.config.pad_token_id == NO_PADDING:
+        alike = (list(rows) for _, rows in groupby(order, key=lengths.__getitem__))
+        together = chain.from_iterable(batched(rows, batch_size) for rows in alike)
+    logits = np.zeros((len(encoded), model.config.num_labels))
     with torch.inference_mode():
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            batch = tokenizer.pad(
-                [{k: v[i] for k, v in encoded.items()} for i in rows], return_tensors="pt"
-            ).to(model.device)
-            logits[rows] = model(**batch).logits.double().cpu().numpy()
+        for rows in map(list, together):
+            batch = tokenizer.pad([encoded[i] for i in rows], return_tensors="pt")
+            logits[rows] = model(**batch.to(model.device)).logits.double().cpu().numpy()
     return logits
+
+
+def batched(rows: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """Rows in pieces of at most `size`."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]

@@ -90,7 +90,7 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    method: Literal["rwr", "dpo", "grpo"] = "rwr"
+    method: Literal["rwr", "dpo", "grpo"] = Field("rwr", description="how adapters learn")
     dpo: DpoSettings = DpoSettings()
     grpo: GrpoSettings = GrpoSettings()
     rank: int = Field(4, ge=1, le=64, description="rank of the adapters")

@@ -6,11 +6,12 @@ The last step before the bundle is written.
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
+from palm_engine._types import Floats
 from palm_engine.bundle.manifest import Manifest
 from palm_engine.bundle.schema import (
     BaseInfo,
@@ -23,7 +24,7 @@ from palm_engine.bundle.schema import (
     TraitInfo,
 )
 from palm_engine.geometry.fields import region_centres
-from palm_engine.geometry.simplex import named_weights
+from palm_engine.geometry.simplex import named_weights, weights_of
 from palm_engine.pipeline.certify import Evaluated
 from palm_engine.pipeline.config import BuildConfig
 from palm_engine.pipeline.curated import curated_prompts
@@ -113,6 +114,7 @@ def _candidate(
         for s in splits
     }
     planned = policy.planned
+    weights = policy.weights if planned is None else planned.weights
     return Candidate.model_validate(
         {
             "policy": policy.name,
@@ -124,7 +126,7 @@ def _candidate(
             "served_plainly": policy.served is not None and not policy.served[2],
             "warning": data.warnings.get(policy.name, ""),
             "system": policy.system or "",
-            "weights": named_weights(planned.weights, data.traits, 6) if planned else None,
+            "weights": None if weights is None else _weights(weights, data.traits),
             "adapter": f"adapters/{policy.name}" if policy.adapter else None,
             "adapter_sha256": adapter_sha256(policy.adapter) if policy.adapter else None,
             "rewards": reached["certify"],
@@ -147,6 +149,10 @@ def _candidate(
     )
 
 
+def _weights(weights: Mapping[str, float] | Floats, traits: list[str]) -> dict[str, float]:
+    return named_weights(weights_of(weights, traits), traits, 6)
+
+
 def stand_for(
     members: Sequence[str], candidates: Sequence[Candidate], traits: list[str]
 ) -> list[dict[str, float]]:
@@ -164,6 +170,7 @@ def _trait(measure: Measure) -> TraitInfo:
     found = measure.reward
     return TraitInfo(
         name=measure.trait,
+        display_name=measure.display_name,
         reward=measure.title,
         reward_sha256=fingerprint_of(found),
         normalisation=found.normalisation,

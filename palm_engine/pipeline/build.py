@@ -200,6 +200,7 @@ class Build:
                     adapter=folder,
                     served=served,
                     display_name=p.display_name,
+                    weights=p.weights,
                 )
             )
         return found
@@ -402,6 +403,9 @@ class Build:
             # What has no part in training: a change of it trains nothing again.
             plain: dict[str, Any] = {"title": "", "display_names": {}}
             plain |= {"curated_prompts": (), "never_curated": ()}
+            plain["traits"] = tuple(
+                t.model_copy(update={"display_name": ""}) for t in self.config.traits
+            )
             for part in ("run", "selection", "evaluation", "soups"):
                 plain[part] = BuildConfig.model_fields[part].default
             online = OnlineTask(

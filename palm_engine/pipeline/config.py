@@ -24,7 +24,8 @@ from palm_engine.analysis.plan import RESOLUTION
 from palm_engine.bundle.names import Name
 from palm_engine.bundle.tables import require_unreserved
 from palm_engine.bundle.validation import describe_validation_error
-from palm_engine.errors import ConfigError
+from palm_engine.errors import ConfigError, InvalidInputError
+from palm_engine.geometry.simplex import weights_of
 from palm_engine.lm.settings import SamplingSettings, TemplateSettings, TrainingSettings
 from palm_engine.rewards import reward_names
 from palm_engine.rewards.settings import RewardSpec, title_of
@@ -47,19 +48,26 @@ class Section(BaseModel):
 class Style(Section):
     """A style system prompt: a source of the pool, and a `prompted` candidate of its own."""
 
-    name: Name
-    system: str = Field(max_length=MOST_LETTERS)
+    name: Name = Field(description="of the candidate")
+    system: str = Field(max_length=MOST_LETTERS, description="the system prompt")
 
 
 class OwnPolicy(Section):
     """A policy of one's own to evaluate beside the trained ones: an adapter, or a served model."""
 
-    name: Name
+    name: Name = Field(description="of the candidate")
     display_name: str = Field("", max_length=80, description="for people")
-    system: str = Field("", max_length=MOST_LETTERS)
+    system: str = Field(
+        "", max_length=MOST_LETTERS, description="the system prompt that it runs under"
+    )
     adapter: str | None = Field(
         None,
         description="a PEFT LoRA adapter for the base: its folder, or a Hugging Face id",
+    )
+    weights: dict[Name, Annotated[float, Field(ge=0)]] | None = Field(
+        None,
+        description="what an adapter was trained for, by trait; interpolation starts from adapters"
+        " of one trait each",
     )
     url: str | None = Field(
         None, pattern=r"^https?://", description="OpenAI-compatible server, with `model`"
@@ -73,6 +81,8 @@ class OwnPolicy(Section):
             raise ValueError("give either adapter or url (with model)")
         if (self.url is None) != (self.model is None):
             raise ValueError("a served policy needs both url and model")
+        if self.weights is not None and self.adapter is None:
+            raise ValueError("weights: only of an adapter it can be said what it was trained for")
         return self
 
 
@@ -85,7 +95,8 @@ class Soups(Section):
 class Trait(Section):
     """A reward dimension and what measures it."""
 
-    name: Name
+    name: Name = Field(description="in weights, columns and exports")
+    display_name: str = Field("", max_length=80, description="for people")
     reward: RewardSpec = Field(description="a registered name, or a kind with its settings")
     second: RewardSpec | None = Field(
         None, description="a judge of another kind, asked by the corner tests only"
@@ -116,8 +127,12 @@ class Trait(Section):
 class Data(Section):
     """Files, relative to the project's folder (`palm build --project`, else the working folder)."""
 
-    prompts: Path
-    demonstrations: Path | None = None
+    prompts: Path = Field(
+        description="a CSV: prompt_id, kind, split (train, choose, certify), text"
+    )
+    demonstrations: Path | None = Field(
+        None, description="a CSV of written answers that join the pool: prompt_id, source, text"
+    )
 
 
 class Sampling(SamplingSettings):
@@ -127,7 +142,7 @@ class Sampling(SamplingSettings):
     interface (vLLM), to which a build loads the adapters that it trains.
     """
 
-    engine: Literal["local", "openai"] = "local"
+    engine: Literal["local", "openai"] = Field("local", description="what draws")
     urls: tuple[Annotated[str, Field(pattern=r"^https?://")], ...] = Field(
         (), max_length=256, description="servers, as in http://localhost:8000/v1"
     )
@@ -158,7 +173,7 @@ class Pool(Section):
     Sources are the base under each style, and the plain base.
     """
 
-    samples_per_source: int = Field(4, ge=1, le=1000)
+    samples_per_source: int = Field(4, ge=1, le=1000, description="answers per prompt and source")
 
 
 class Plan(Section):
@@ -170,8 +185,13 @@ class Plan(Section):
         le=100,
         description="steps along an edge of the weight grid; by the number of traits if not given",
     )
-    betas: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.05,), min_length=1, max_length=20)
-    adapters: int = Field(14, ge=1)
+    betas: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (0.05,),
+        min_length=1,
+        max_length=20,
+        description="KL strengths that planned policies may have; corner adapters have the least",
+    )
+    adapters: int = Field(14, ge=1, description="adapters to train, the corners among them")
     baseline_size: int = Field(
         5, ge=1, description="size of the uniform and random baselines, also trained"
     )
@@ -186,7 +206,7 @@ class Rounds(Section):
     After each round but the last, the policies' own answers to the train prompts join the pool.
     """
 
-    count: int = Field(1, ge=1, le=10)
+    count: int = Field(1, ge=1, le=10, description="rounds of training")
     answers: int = Field(4, ge=1, le=1000, description="own answers per policy and train prompt")
     adapters: int | None = Field(
         None,
@@ -215,14 +235,14 @@ class Rounds(Section):
 class Evaluation(Section):
     """Answers of every policy to held-out prompts."""
 
-    answers_per_prompt: int = Field(2, ge=1, le=1000)
+    answers_per_prompt: int = Field(2, ge=1, le=1000, description="answers per policy and prompt")
     kl_prompts: int = Field(40, ge=2, description="held-out prompts for the KL diagnostic")
 
 
 class Selection(Section):
     """How many members are chosen, and how their gap is bounded."""
 
-    k: int = Field(5, ge=1)
+    k: int = Field(5, ge=1, description="members")
     slack: float = Field(
         0.05,
         ge=0,
@@ -230,8 +250,8 @@ class Selection(Section):
         description="share of the least worst gap that is given up where that lowers the expected"
         " gap of uniform users; 0: none",
     )
-    confidence: float = Field(0.95, gt=0.5, lt=1)
-    resamples: int = Field(1000, ge=100, le=100_000)
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="of every bound")
+    resamples: int = Field(1000, ge=100, le=100_000, description="draws that a bound is read from")
     seconds: float | None = Field(
         None, gt=0, description="most time per size; then the best found with its proved bound"
     )
@@ -253,10 +273,10 @@ class Run(Section):
 class BuildConfig(Section):
     """Everything that `palm build` needs; see configs/demo.toml for a commented example."""
 
-    name: Name
-    title: str
-    seed: int = Field(0, ge=0, lt=2**63)
-    base: str = Field(min_length=1)
+    name: Name = Field(description="of the bundle")
+    title: str = Field(description="what people read")
+    seed: int = Field(0, ge=0, lt=2**63, description="of everything that is drawn")
+    base: str = Field(min_length=1, description="a Hugging Face id of a causal model, or a folder")
     template: TemplateSettings | None = None
     data: Data
     styles: tuple[Style, ...] = ()
@@ -283,6 +303,16 @@ class BuildConfig(Section):
     never_curated: tuple[str, ...] = Field(
         (), description="prompt ids that such a choice leaves out, after reading the answers"
     )
+
+    @model_validator(mode="after")
+    def _weights_of_its_traits(self) -> BuildConfig:
+        for policy in self.policies:
+            if policy.weights is not None:
+                try:
+                    weights_of(policy.weights, [t.name for t in self.traits])
+                except InvalidInputError as error:
+                    raise ValueError(f"policies, {policy.name}.weights: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _distinct_names(self) -> BuildConfig:

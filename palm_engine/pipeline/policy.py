@@ -21,6 +21,7 @@ class Policy:
         soup: weights of the policies that it combines, or None.
         served: url, model and extras of a server that answers, or None.
         display_name: for people.
+        weights: by trait, what a given adapter was trained for; None where nobody says.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Policy:
     soup: dict[str, float] | None = None
     served: tuple[str, str, bool] | None = None
     display_name: str = ""
+    weights: dict[str, float] | None = None
 
     @property
     def is_candidate(self) -> bool:

@@ -37,12 +37,14 @@ class Measure:
         reward: what scores everything.
         title: under which bundles record the reward.
         judges: rewards by title that corner tests ask, the trait's own first.
+        display_name: the trait's, for people.
     """
 
     trait: str
     reward: Reward
     title: str
     judges: dict[str, Reward] = field(default_factory=dict)
+    display_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ class TraitRewards:
                 judges[trait.second_title] = make_reward(trait.second, project, most)
             elif (second := f"{trait.title}.second") in reward_names():
                 judges[second] = make_reward(second, project, most)
-            measures.append(Measure(trait.name, reward, trait.title, judges))
+            measures.append(Measure(trait.name, reward, trait.title, judges, trait.display_name))
         made = cls(measures, store)
         if engine is not None:
             made._spread = Spread(engine, config, project.resolve())

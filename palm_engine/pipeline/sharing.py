@@ -145,7 +145,7 @@ def model_card(bundle: Bundle, repo: str = "") -> str:
         lines += ["", f"Base model: {plain(base)}.{note}"]
     where = f"portfolios/{manifest.name}"
     lines += ["", "## Use", "", "```", f"palm pull {repo or 'OWNER/NAME'} --out {where}"]
-    lines += ["palm app --portfolios portfolios", "```", ""]
+    lines += ["palm app portfolios", "```", ""]
     return "\n".join(lines)
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from palm_engine._types import Floats, Notice
 from palm_engine.errors import ConfigError, ModelSourceError
 from palm_engine.rewards.settings import ClassifierSettings
+
+if TYPE_CHECKING:
+    from palm_engine.lm.classification import Encoded
 
 
 class Classifier:
@@ -40,6 +44,7 @@ class Classifier:
                 f"reward {self.name!r}: the model has no chat template; give a template with"
                 " {prompt} and {answer}"
             )
+        self._encoded(["?"], ["!"])  # a template that can't be rendered is refused now
         how: str = settings.activation
         if how == "range":
             how = f"logit from {settings.low:g} to {settings.high:g}"
@@ -71,13 +76,8 @@ class Classifier:
         from palm_engine.lm.classification import class_logits
 
         s = self.settings
-        logits = class_logits(
-            self._model,
-            self._tokenizer,
-            *self._texts(prompts, answers),
-            batch_size=s.batch_size,
-            most_tokens=s.most_tokens,
-        )
+        encoded = self._encoded(prompts, answers)
+        logits = class_logits(self._model, self._tokenizer, encoded, s.batch_size)
         if s.activation == "softmax":
             scores = softmax(logits, axis=-1)[:, self._logit]
         elif s.activation == "sigmoid":
@@ -87,24 +87,26 @@ class Classifier:
             scores = (logits[:, self._logit] - s.low) / (s.high - s.low)
         return np.asarray(1.0 - scores if s.invert else scores)
 
-    def _texts(
-        self, prompts: Sequence[str], answers: Sequence[str]
-    ) -> tuple[list[str], list[str] | None]:
+    def _encoded(self, prompts: Sequence[str], answers: Sequence[str]) -> list[Encoded]:
+        from palm_engine.lm.classification import encode_filled, encode_pairs
+        from palm_engine.lm.generation.conversation import exchange_ids, filled_ids
+
+        most = self.settings.most_tokens
         template = self.settings.template
         if template is None:
-            return list(prompts), list(answers)
+            return encode_pairs(self._tokenizer, prompts, answers, most)
         pairs = zip(prompts, answers, strict=True)
         if template == "chat":
-            return [self._chat(p, a) for p, a in pairs], None
-        # Not str.format: braces in a text are only text.
-        return [template.replace("{prompt}", p).replace("{answer}", a) for p, a in pairs], None
+            return [{"input_ids": exchange_ids(self._tokenizer, p, a)[:most]} for p, a in pairs]
 
-    def _chat(self, prompt: str, answer: str) -> str:
-        messages = [
-            {"role": "user", "content": prompt},
-            {"role": "assistant", "content": answer},
-        ]
-        return str(self._tokenizer.apply_chat_template(messages, tokenize=False))
+        def filled(prompt: str, answer: str) -> str:
+            # Not str.format: braces in a text are only text.
+            parts = re.split(r"(\{prompt\}|\{answer\})", template)
+            texts = {"{prompt}": prompt, "{answer}": answer}
+            return "".join(texts.get(part, part) for part in parts)
+
+        inner = [filled_ids(self._tokenizer, filled, pair) for pair in pairs]
+        return encode_filled(self._tokenizer, inner, most)
 
 
 def _logit(settings: ClassifierSettings, config: Any) -> int:

@@ -36,7 +36,7 @@ class LengthSettings(RewardPart):
     most: int | None = Field(
         None, ge=2, description="tokens that score 0; as many as may be drawn if not given"
     )
-    scale: Literal["linear", "log"] = "log"
+    scale: Literal["linear", "log"] = Field("log", description="what one token less gains")
 
     @property
     def title(self) -> str:
@@ -75,7 +75,7 @@ class ClassifierSettings(RewardPart):
             " texts if not given"
         ),
     )
-    batch_size: int = Field(16, ge=1)
+    batch_size: int = Field(16, ge=1, description="answers scored at once")
     most_tokens: int = Field(512, ge=8, description="longer texts are cut")
     device: str = Field("auto", description="auto, cpu, cuda or mps")
 
@@ -97,7 +97,7 @@ class ModelSettings(RewardPart):
     """One head of a reward model that `palm rewards train` wrote."""
 
     kind: Literal["reward_model"]
-    folder: Path
+    folder: Path = Field(description="that the command wrote")
     head: str = Field(description="the label whose probability is the reward")
     invert: bool = Field(False, description="1 minus the score")
 
@@ -114,7 +114,7 @@ class AnswerSettings(RewardPart):
     """
 
     kind: Literal["answer"]
-    trait: AnswerTrait
+    trait: AnswerTrait = Field(description="which of the four that the labels make")
     folder: Path = Field(description="of the reward model: heads fit, care, humor, harm, risk")
 
     @property
@@ -151,7 +151,7 @@ class JudgeSettings(RewardPart):
 
     kind: Literal["judge"]
     url: str = Field(pattern=r"^https?://", description="as in http://localhost:8000/v1")
-    model: str
+    model: str = Field(description="what the server calls it")
     rubric: str = Field(min_length=10, description="what is judged, in words")
     low: float = Field(1, allow_inf_nan=False, description="worst grade")
     high: float = Field(10, allow_inf_nan=False, description="best grade")

@@ -6,6 +6,8 @@ counted in the record that the bundle keeps.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from palm_engine._parquet import most_cells
 from palm_engine._types import Floats
 from palm_engine.bundle.manifest import MOST_CANDIDATES
-from palm_engine.bundle.names import safe_name
+from palm_engine.bundle.names import MOST_LABEL, safe_name
 from palm_engine.bundle.schema import ImportRecord
 from palm_engine.errors import InvalidInputError
 from palm_engine.tables.files import TableFile
@@ -25,8 +27,6 @@ from palm_engine.tables.spec import ImportSpec
 
 # A bound on the gap draws all of them a thousand times.
 MOST_PROMPTS = 200_000
-# Of a long name both ends are kept: what tells two apart mostly stands last.
-MOST_LABEL = 80
 
 
 def import_table(file: TableFile, spec: ImportSpec) -> RewardTable:
@@ -72,9 +72,9 @@ def import_table(file: TableFile, spec: ImportSpec) -> RewardTable:
         missing_cells=counts,
         dropped=dropped,
     )
-    if spec.prompt is None:
-        return _wide(file, spec, frame, names, labels, record)
-    return _long(file, spec, frame, names, labels, record)
+    read = _wide if spec.prompt is None else _long
+    table = read(file, spec, frame, names, labels, record)
+    return replace(table, trait_labels={t.name: t.label for t in spec.traits if t.label})
 
 
 def _columns_of(spec: ImportSpec) -> list[str]:

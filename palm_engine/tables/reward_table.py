@@ -25,6 +25,7 @@ class RewardTable:
         kl_cost: of each, (n,), or None where it is not counted.
         scores: by prompt, rewards less costs, (prompts, n, d); None without prompts.
         labels: names for people, by policy, where they differ.
+        trait_labels: names for people, by trait, where they differ.
         warnings: what is odd about a policy's answers, by policy.
         prompts: prompt_id, split, text, and cluster where it is known; None without prompts.
         samples: policy, prompt_id, sample_id, text, tokens and a column per trait; None without
@@ -42,6 +43,7 @@ class RewardTable:
     prompts: pd.DataFrame | None = None
     samples: pd.DataFrame | None = None
     record: ImportRecord | None = None
+    trait_labels: dict[str, str] = field(default_factory=dict)
 
     @property
     def points(self) -> Floats:

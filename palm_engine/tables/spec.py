@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from palm_engine.bundle.names import Name, safe_name
+from palm_engine.bundle.names import MOST_LABEL, Name, safe_name
 from palm_engine.bundle.tables import RESERVED, require_unreserved
 from palm_engine.bundle.validation import describe_validation_error
 from palm_engine.errors import InvalidInputError
@@ -39,11 +39,21 @@ class TraitSpec(SpecPart):
     scaling: Scaling = Scaling()
 
     @property
+    def is_usual(self) -> bool:
+        """Whether the trait is called as its column says."""
+        return trait_name(self.column, self.scaling.direction) == self.name
+
+    @property
+    def label(self) -> str:
+        """The name for people; "" where the trait's name is that already."""
+        words = _words(self.column, self.scaling.direction)
+        return words[:MOST_LABEL] if self.is_usual and words != self.name else ""
+
+    @property
     def text(self) -> str:
         """As `--trait` takes it."""
         s = self.scaling
-        usual = trait_name(self.column, s.direction) == self.name
-        parts = [self.column if usual else f"{self.name}={self.column}"]
+        parts = [self.column if self.is_usual else f"{self.name}={self.column}"]
         if s.direction == "lower" or s.direction != guess_direction(self.column):
             parts.append(s.direction)
         if s.method == "range":
@@ -66,8 +76,11 @@ def trait_name(column: str, direction: Direction, taken: Collection[str] = ()) -
         direction: a column where lower is better gives `less-COLUMN`.
         taken: names in use.
     """
-    words = f"less {column}" if direction == "lower" else column
-    return safe_name(words, {*taken, *RESERVED})
+    return safe_name(_words(column, direction), {*taken, *RESERVED})
+
+
+def _words(column: str, direction: Direction) -> str:
+    return f"less {column}" if direction == "lower" else column
 
 
 class ImportSpec(SpecPart):

@@ -82,12 +82,11 @@ def save_table(
 
 def _trait(table: RewardTable, trait: str) -> dict[str, str]:
     record = table.record
+    named = {"name": trait, "display_name": table.trait_labels.get(trait, ""), "reward": trait}
     if record is None:
-        return {"name": trait, "reward": trait, "normalisation": "as in the table"}
+        return named | {"normalisation": "as in the table"}
     words = record.normalisation[trait]
-    return {
-        "name": trait,
-        "reward": trait,
+    return named | {
         "direction": "lower" if "lower is better" in words else "higher",
         "normalisation": words,
     }

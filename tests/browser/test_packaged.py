@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from typing import Any
 import pytest
 
 from palm_engine.cli.dashboard import bundles_folder, command_line, dashboard_home
-from tests.support.browser_tools import ROOT, free_port, open_panel, picked
+from tests.support.browser_tools import ROOT, free_port, open_panel, picked, until_served
 
 pytestmark = pytest.mark.browser
 RUN = "import sys; from palm_engine.cli.main import main; sys.argv[0] = 'palm'; main()"
@@ -72,16 +70,8 @@ def opened(installed: Path, tmp_path: Path) -> Iterator[str]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    url = f"http://localhost:{port}"
     try:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"{url}/_stcore/health", timeout=1)
-                break
-            except OSError:
-                assert server.poll() is None, "palm app ended"
-                time.sleep(0.1)
-        yield url
+        yield until_served(port, server)
     finally:
         os.killpg(server.pid, 15)
         server.wait(10)

@@ -93,6 +93,12 @@ def test_a_leaderboard_becomes_the_bundle_of_the_command_shown(
     assert again.manifest.candidates == bundle.manifest.candidates
     assert again.manifest.members == bundle.manifest.members
     assert again.manifest.traits == bundle.manifest.traits
+    # People read the names of the table.
+    page.switch_page("../pages/coverage.py").run()
+    widget(page, "segmented_control", "On the map").set_value("A trait").run()
+    assert widget(page, "selectbox", "Trait").options == ["Win Rate", "less avg_length", "grade"]
+    page.switch_page("../pages/guarantee.py").run()
+    assert "Win Rate" in said(page)
 
 
 def test_columns_directions_and_normalisations_can_be_changed(page: AppTest, folder: Path) -> None:

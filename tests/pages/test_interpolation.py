@@ -62,7 +62,7 @@ def test_the_page_says_what_was_measured(tmp_path: Path, monkeypatch: pytest.Mon
     alike = found.model_copy(update={"mixture_minus_portfolio": found.soup_minus_portfolio})
     assert "both are behind" in interpolation_info(bundle, alike).verdict
     assert [r.ahead for r in info.rivals] == [0, 0, 1, 0]
-    figure = charts.interpolation(found, info)
+    figure = charts.interpolation(bundle, found, info)
     ours = next(t for t in figure.data if t.name == "this portfolio")
     assert list(ours.x) == pytest.approx([0.6, 0.7]), "member's own weights are left aside"
 
@@ -90,7 +90,7 @@ def test_the_page_compares_at_equal_cost(tmp_path: Path, monkeypatch: pytest.Mon
     assert sentence in texts(page)
     info = interpolation_info(bundle, equal)
     assert [r.name for r in info.rivals][:2] == ["this portfolio", "portfolio of 2"]
-    figure = charts.interpolation(equal, info)
+    figure = charts.interpolation(bundle, equal, info)
     assert any(list(t.x or ()) == [0.55, 0.55] for t in figure.data)
 
 

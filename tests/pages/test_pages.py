@@ -655,7 +655,8 @@ def panel_about(folder: Path) -> list[str]:
     """What the panel says of each candidate of a bundle."""
     from app.components.panel import describe
 
-    return [describe(c) for c in read_bundle(folder).manifest.candidates]
+    bundle = read_bundle(folder)
+    return [describe(bundle, c) for c in bundle.manifest.candidates]
 
 
 @pytest.mark.parametrize("query", [{"k": "99"}, {"k": "x"}, {"members": "m1,nobody"}])

@@ -82,6 +82,19 @@ def free_port() -> int:
     return port
 
 
+def until_served(port: int, server: subprocess.Popen[bytes]) -> str:
+    """Wait until the dashboard on a port answers; its address."""
+    url = f"http://localhost:{port}"
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(f"{url}/_stcore/health", timeout=1)
+            return url
+        except OSError:
+            assert server.poll() is None, "the dashboard ended"
+            time.sleep(0.1)
+    raise AssertionError("the dashboard doesn't answer")
+
+
 @contextmanager
 def serve(script: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A Streamlit server of `script` on a free port, from when it answers.
@@ -97,13 +110,7 @@ def serve(script: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen
         stderr=subprocess.DEVNULL,
     )
     try:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=1)
-                break
-            except OSError:
-                time.sleep(0.05)
-        yield f"http://localhost:{port}", server
+        yield until_served(port, server), server
     finally:
         server.terminate()
         server.wait(10)
@@ -156,7 +163,7 @@ def open_panel(page: Any, address: str) -> None:
 def open_page(page: Any, url: str, path: str) -> None:
     """Open one of PAGES and wait until work beside it, where there is some, is done."""
     page.goto(f"{url}/{path}")
-    until(page.get_by_role("heading", name=PAGES[path]))
+    until(page.get_by_role("heading", name=PAGES[path.partition("?")[0]]))
     idle = page.locator("[data-testid=stApp][data-test-script-state=notRunning]")
     until(idle)  # before that the button may not be there yet
     until(page.get_by_role("button", name="Cancel"), "detached")

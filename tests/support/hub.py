@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import threading
@@ -74,6 +75,43 @@ class Hub(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+
+class WritableHub(Hub):
+    """As much of the hub as an upload needs besides; `me/mine`."""
+
+    repo = "me/mine"
+    made: list[dict[str, Any]]
+
+    @property
+    def address(self) -> str:
+        """Of the repository."""
+        return f"http://{self.headers['Host']}/{self.repo}"
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path == "/api/repos/create":
+            self.made.append(json.loads(body))
+            return self.reply(json.dumps({"url": self.address, "name": "me/mine"}).encode())
+        if self.path == "/api/validate-yaml":
+            assert json.loads(body)["content"].startswith("---")
+            return self.reply(b'{"errors": [], "warnings": []}')
+        if "/me/mine/preupload/" in self.path:
+            files = json.loads(body)["files"]
+            answer = [
+                {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files
+            ]
+            return self.reply(json.dumps({"files": answer}).encode())
+        if "/me/mine/commit/" in self.path:
+            for line in body.splitlines():
+                entry = json.loads(line)
+                if entry["key"] == "file":
+                    content = base64.b64decode(entry["value"]["content"])
+                    self.files[entry["value"]["path"]] = content
+            done = {"commitUrl": f"{self.address}/commit/{self.commit}", "commitOid": self.commit}
+            return self.reply(json.dumps(done | {"success": True}).encode())
+        self.missing()
+        return None
 
 
 @contextmanager

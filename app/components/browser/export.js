@@ -69,7 +69,7 @@ function mapAsCsv(panel) {
     kind = data.field.kind;
   const lines = [
     [
-      ...data.traits,
+      ...data.traitIds,
       "picked",
       "value",
       "best",
@@ -154,7 +154,7 @@ function barsAsSvg(panel) {
 
 function barsAsCsv(panel) {
   const lines = [
-    ["model", ...panel.data.traits],
+    ["model", ...panel.data.traitIds],
     ...barRows(panel).map(([name, , rewards]) => [name, ...rewards]),
   ];
   return lines.map((line) => line.map(cell).join(",")).join("\n");

@@ -30,7 +30,7 @@ def report(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> s
         statements=statements(bundle, portfolio, bound),
         members=_members(bundle, portfolio),
         traits=[
-            {"name": t.name, "text": f"{t.normalisation}. {_card(t.card or {})}"}
+            {"name": t.label, "text": f"{t.normalisation}. {_card(t.card or {})}"}
             for t in bundle.manifest.traits
         ],
         tables=[t for t in _tables(bundle, portfolio) if t["rows"]],
@@ -62,7 +62,7 @@ def _map(bundle: Bundle, portfolio: tuple[int, ...]) -> dict[str, Any] | None:
         )
     labels = [
         {"trait": t, "x": x, "y": y + (-6 if y < 100 else 16)}
-        for t, (x, y) in zip(bundle.traits, corners.tolist(), strict=True)
+        for t, (x, y) in zip(bundle.trait_labels, corners.tolist(), strict=True)
     ]
     return {"regions": regions, "corners": labels}
 
@@ -94,7 +94,7 @@ def _card(card: dict[str, Any]) -> str:
 def _members(bundle: Bundle, portfolio: tuple[int, ...]) -> dict[str, Any]:
     candidates = [bundle.manifest.candidates[i] for i in portfolio]
     rows = [[c.label, *(f"{c.rewards[t]:.3f}" for t in bundle.traits)] for c in candidates]
-    return {"title": "Members", "head": ["member", *bundle.traits], "rows": rows}
+    return {"title": "Members", "head": ["member", *bundle.trait_labels], "rows": rows}
 
 
 def _tables(bundle: Bundle, portfolio: tuple[int, ...]) -> Iterable[dict[str, Any]]:
@@ -113,7 +113,7 @@ def _tables(bundle: Bundle, portfolio: tuple[int, ...]) -> Iterable[dict[str, An
     }
     yield {
         "title": "What is lost: the weights that are served worst (scope: candidates)",
-        "head": ["gap", "picked member", "best candidate", *bundle.traits],
+        "head": ["gap", "picked member", "best candidate", *bundle.trait_labels],
         "rows": [
             [
                 f"{s.gap:.4f}",

@@ -252,6 +252,7 @@ def _cards(
     colours = dict(zip(portfolio.rows, colours_of(bundle, portfolio.rows), strict=True))
     picked = bundle.policies[pick_info(bundle.points, list(portfolio.rows), w).member]
     shown = []
+    labels = dict(zip(bundle.traits, bundle.trait_labels, strict=True))
     for i, answer in enumerate(found):
         grows = growing is not None and growing[i]
         row = bundle.policies.index(answer.policy)
@@ -269,7 +270,7 @@ def _cards(
                 colours.get(row, "#8494a4"),
                 text,
                 answer.tokens,
-                answer.scores,
+                {labels[t]: score for t, score in answer.scores.items()},
                 bundle.label(answer.policy),
             )
         )

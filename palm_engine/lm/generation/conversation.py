@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -72,17 +72,30 @@ def conversation_ids(
     Raises:
         ModelSourceError: there is no chat template, or it can't be rendered.
     """
+
+    def rendered(first: str, *others: str) -> str:
+        *between, last = others
+        turns = [Turn(t.role, text) for t, text in zip(earlier, between, strict=True)]
+        return _rendered(tokenizer, first, last, earlier=turns)
+
     texts = (system or "", *(turn.text for turn in earlier), prompt)
-    contents = {f"palm-{i}-text": text for i, text in enumerate(texts)}
+    return filled_ids(tokenizer, rendered, texts)
+
+
+def filled_ids(tokenizer: Any, rendered: Callable[..., str], texts: Sequence[str]) -> list[int]:
+    """Token ids of a template filled with texts; special tokens only where the template has them.
+
+    Args:
+        tokenizer: of the model.
+        rendered: the filled template, from as many texts as there are.
+        texts: to fill in; what looks like a special token in them is text.
+    """
     special = [str(t) for t in getattr(tokenizer, "added_tokens_decoder", {}).values()]
-    if not any(token in text for token in special for text in contents.values()):
-        text = _rendered(tokenizer, system or "", prompt, earlier=earlier)
-        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-    first, *between, last = contents
-    named = [Turn(t.role, name) for t, name in zip(earlier, between, strict=True)]
-    around = _rendered(tokenizer, first, last, earlier=named)
+    if not any(token in text for token in special for text in texts):
+        return list(tokenizer(rendered(*texts), add_special_tokens=False)["input_ids"])
+    contents = {f"palm-{i}-text": text for i, text in enumerate(texts)}
     ids: list[int] = []
-    for part in re.split(f"({'|'.join(contents)})", around):
+    for part in re.split(f"({'|'.join(contents)})", rendered(*contents)):
         text = contents.get(part, part)
         options = {"split_special_tokens": True} if part in contents else {}
         ids += tokenizer(text, add_special_tokens=False, **options)["input_ids"]
@@ -113,19 +126,6 @@ def _rendered(
     answer: str | None = None,
     earlier: Sequence[Turn] = (),
 ) -> str:
-    from jinja2 import TemplateError
-
-    # The sandbox stops long loops so, and what a template does to a value may be wrong.
-    failures = (
-        TemplateError,
-        MemoryError,
-        OverflowError,
-        RecursionError,
-        TimeoutError,
-        TypeError,
-        ValueError,
-    )
-
     _require_plain_arithmetic(getattr(tokenizer, "chat_template", ""))
     if getattr(tokenizer, "chat_template", "") is None:
         raise ModelSourceError(
@@ -138,16 +138,56 @@ def _rendered(
     separate = [{"role": "system", "content": system}, *messages]
     begun = {**messages[0], "content": f"{system}\n\n{messages[0]['content']}"}
     joined = [begun, *messages[1:]] if system else messages
-    options = {"tokenize": False, "add_generation_prompt": answer is None}
+    try:
+        return _applied(tokenizer, separate, answer is None)
+    except ModelSourceError:
+        return _applied(tokenizer, joined, answer is None)
+
+
+def exchange_ids(tokenizer: Any, prompt: str, answer: str) -> list[int]:
+    """Token ids of a question and its answer in the chat template, with no system message.
+
+    Raises:
+        ModelSourceError: the template can't be rendered.
+    """
+    _require_plain_arithmetic(getattr(tokenizer, "chat_template", ""))
+
+    def rendered(prompt: str, answer: str) -> str:
+        messages = [
+            {"role": "user", "content": prompt},
+            {"role": "assistant", "content": answer},
+        ]
+        return _applied(tokenizer, messages, False)
+
+    return filled_ids(tokenizer, rendered, (prompt, answer))
+
+
+def _applied(tokenizer: Any, messages: list[dict[str, str]], asks: bool) -> str:
+    """The template with these messages, within its time.
+
+    Raises:
+        ModelSourceError: it fails, or takes too long.
+    """
+    from jinja2 import TemplateError
+
+    # The sandbox stops long loops so, and what a template does to a value may be wrong.
+    failures = (
+        TemplateError,
+        MemoryError,
+        OverflowError,
+        RecursionError,
+        TimeoutError,
+        TypeError,
+        ValueError,
+    )
     try:
         with _limited(TEMPLATE_SECONDS):
-            return str(tokenizer.apply_chat_template(separate, **options))
-    except failures:
-        try:
-            with _limited(TEMPLATE_SECONDS):
-                return str(tokenizer.apply_chat_template(joined, **options))
-        except failures as error:
-            raise ModelSourceError(f"the model's chat template fails: {error}") from error
+            text = tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=asks
+            )
+            return str(text)
+    except failures as error:
+        raise ModelSourceError(f"the model's chat template fails: {error}") from error
 
 
 @lru_cache(maxsize=32)

@@ -33,6 +33,21 @@ def test_round_trip(tmp_path: Path) -> None:
     assert again.answers("nowhere", ["m2"]).empty
 
 
+def test_traits_are_called_as_people_call_them_if_that_tells_them_apart(tmp_path: Path) -> None:
+    made = make_bundle(tmp_path / "demo", texts=False)
+    assert made.trait_labels == made.traits
+    named = [dict(t) for t in json.loads(made.manifest.model_dump_json())["traits"]]
+    named[0]["display_name"] = "Win Rate"
+    edit(tmp_path / "demo", {"traits": named})
+    bundle = read_bundle(tmp_path / "demo")
+    assert bundle.trait_labels == ["Win Rate", *bundle.traits[1:]]
+    assert bundle.weights_text([0.5, 0.25, 0.25]).startswith("Win Rate 0.50, ")
+    assert bundle.weights_text({bundle.traits[0]: 1.0}) == "Win Rate 1.00"
+    named[1]["display_name"] = "Win Rate"
+    edit(tmp_path / "demo", {"traits": named})
+    assert read_bundle(tmp_path / "demo").trait_labels == made.traits
+
+
 def test_rewriting_replaces_the_whole_folder_and_leaves_nothing_behind(tmp_path: Path) -> None:
     made = make_bundle(tmp_path / "demo", texts=False)
     (tmp_path / "demo" / "adapters" / "old").mkdir(parents=True)

@@ -46,9 +46,9 @@ def added(bundle: Bundle, name: str, *options: object) -> Bundle:
     return whole(read_bundle(bundle.folder))
 
 
-def refuses(bundle: Bundle, option: str, value: str, why: str) -> None:
-    """Adding with this option is refused for this reason."""
-    code, output = run("add", bundle.folder, "--name", "no", option, value)
+def refuses(bundle: Bundle, *options: object, why: str) -> None:
+    """Adding with these options is refused for this reason."""
+    code, output = run("add", bundle.folder, "--name", "no", *options)
     assert code != 0
     assert why in output.replace("\n", " "), output
 
@@ -78,12 +78,20 @@ def test_an_adapter_answers_what_the_others_answered(bundle: Bundle, tmp_path: P
     folder = write_adapter(tmp_path / "mine", 7)
     after = added(bundle, "mine", "--adapter", folder, "--display", "My own", "--k", 2)
     check(bundle, after, {"mine"})
+    assert after.candidate("mine").weights is None
     assert len(after.members) == 2
     assert after.label("mine") == "My own"
     own = set(after.samples.loc[after.samples["policy"] == "mine", "text"])
     assert set(Letters.asked) == own, "only the new answers are scored"
     assert (after.folder / "adapters" / "mine" / "adapter_model.safetensors").is_file()
     assert (after.folder / "adapters" / "a" / "adapter_model.safetensors").is_file()
+    first = bundle.traits[0]
+    corner = added(bundle, "alone", "--adapter", folder, "--weights", f"{first}=2")
+    assert corner.candidate("alone").weights == {t: float(t == first) for t in bundle.traits}
+    refuses(bundle, "--adapter", folder, "--weights", "nothing=1", why="'nothing' isn't a trait")
+    refuses(
+        bundle, "--soup", "a=1", "--weights", f"{first}=1", why="what an --adapter was trained for"
+    )
     code, output = run("add", bundle.folder, "--name", "mine", "--system", "Be kind.")
     assert code != 0
     assert "'mine' is in the bundle already" in output
@@ -104,7 +112,7 @@ def test_a_soup_of_one_answers_like_its_part(bundle: Bundle) -> None:
         ("base=1", "has no adapter"),
         ("a=0", "other than 0"),
     ):
-        refuses(bundle, "--soup", soup, why)
+        refuses(bundle, "--soup", soup, why=why)
 
 
 def test_a_mixture_is_a_candidate_that_answers_live(bundle: Bundle, tmp_path: Path) -> None:
@@ -140,7 +148,7 @@ def test_a_mixture_is_a_candidate_that_answers_live(bundle: Bundle, tmp_path: Pa
         ("base=1", "has no adapter"),
         ("a=0", "other than 0"),
     ):
-        refuses(bundle, "--mix", mix, why)
+        refuses(bundle, "--mix", mix, why=why)
     members = tuple(m.model_copy(update={"policy": "mixed"}) for m in after.manifest.members[:1])
     only = Bundle(after.folder, after.manifest.model_copy(update={"members": members}))
     with pytest.raises(BundleError, match="which vLLM can't serve"):

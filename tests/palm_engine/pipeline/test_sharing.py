@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -16,54 +13,16 @@ from palm_engine.bundle.schema import Attack, RewardAudit
 from palm_engine.cli.main import app
 from palm_engine.pipeline.sharing import model_card
 from tests.support.fakes import tiny_bundle
-from tests.support.hub import Hub as ReadHub
-from tests.support.hub import serving
+from tests.support.hub import WritableHub, serving
 
 pytest.importorskip("huggingface_hub")
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-class Hub(ReadHub):
-    """As much of the hub as an upload needs besides; `me/mine`."""
-
-    repo = "me/mine"
-    made: list[dict[str, Any]]
-
-    @property
-    def address(self) -> str:
-        """Of the repository."""
-        return f"http://{self.headers['Host']}/{self.repo}"
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.path == "/api/repos/create":
-            self.made.append(json.loads(body))
-            return self.reply(json.dumps({"url": self.address, "name": "me/mine"}).encode())
-        if self.path == "/api/validate-yaml":
-            assert json.loads(body)["content"].startswith("---")
-            return self.reply(b'{"errors": [], "warnings": []}')
-        if "/me/mine/preupload/" in self.path:
-            files = json.loads(body)["files"]
-            answer = [
-                {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files
-            ]
-            return self.reply(json.dumps({"files": answer}).encode())
-        if "/me/mine/commit/" in self.path:
-            for line in body.splitlines():
-                entry = json.loads(line)
-                if entry["key"] == "file":
-                    content = base64.b64decode(entry["value"]["content"])
-                    self.files[entry["value"]["path"]] = content
-            done = {"commitUrl": f"{self.address}/commit/{self.commit}", "commitOid": self.commit}
-            return self.reply(json.dumps(done | {"success": True}).encode())
-        self.missing()
-        return None
-
-
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
-    handler = type("One", (Hub,), {"files": {}, "made": [], "asked": []})
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[WritableHub]]:
+    handler = type("One", (WritableHub,), {"files": {}, "made": [], "asked": []})
     monkeypatch.setenv("HF_TOKEN", "hf_test")
     with serving(handler, tmp_path, monkeypatch):
         yield handler
@@ -81,7 +40,9 @@ def run(*arguments: object) -> tuple[int, str]:
     return done.exit_code, done.output + (str(done.exception) if done.exception else "")
 
 
-def test_a_bundle_comes_back_as_it_was(hub: type[Hub], bundle: Bundle, tmp_path: Path) -> None:
+def test_a_bundle_comes_back_as_it_was(
+    hub: type[WritableHub], bundle: Bundle, tmp_path: Path
+) -> None:
     code, output = run("push", bundle.folder, "me/mine")
     assert code == 0, output
     assert hub.made[0]["visibility"] == "private", hub.made
@@ -104,7 +65,7 @@ def test_a_bundle_comes_back_as_it_was(hub: type[Hub], bundle: Bundle, tmp_path:
     assert "would be deleted" in output.replace("\n", " ")
 
 
-def test_what_is_no_bundle_leaves_nothing(hub: type[Hub], tmp_path: Path) -> None:
+def test_what_is_no_bundle_leaves_nothing(hub: type[WritableHub], tmp_path: Path) -> None:
     for files, why in (
         ({"config.json": b"{}"}, "holds no portfolio.json"),
         ({"portfolio.json": b"{"}, "not valid JSON"),

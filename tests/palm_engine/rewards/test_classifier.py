@@ -26,9 +26,9 @@ def reward(folder: Path, **changes: Any) -> Any:
     return make_reward(ClassifierSettings.model_validate(content))
 
 
-def by_hand(made: Any, *texts: str) -> np.ndarray:
+def by_hand(made: Any, *texts: str, **options: Any) -> np.ndarray:
     with torch.no_grad():
-        encoded = made._tokenizer(*texts, return_tensors="pt")
+        encoded = made._tokenizer(*texts, return_tensors="pt", **options)
         return np.asarray(made._model(**encoded).logits[0].double())
 
 
@@ -69,16 +69,13 @@ def test_templates_are_filled_without_reading_braces_in_texts(tmp_path: Path) ->
 
 
 def test_a_chat_template_is_filled_and_long_texts_are_cut(tmp_path: Path) -> None:
-    from transformers import AutoTokenizer
-
-    folder = tiny_classifier(tmp_path / "c", labels=["good"])
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    tokenizer.chat_template = (
-        "{% for m in messages %}({{ m['role'] }}){{ m['content'] }}{% endfor %}"
+    folder = with_template(
+        tiny_classifier(tmp_path / "c", labels=["good"]),
+        "{% for m in messages %}({{ m['role'] }}){{ m['content'] }}{% endfor %}",
     )
-    tokenizer.save_pretrained(folder)
     made = reward(folder, template="chat")
-    logit = by_hand(made, "(user)Why?(assistant)Because.")[0]
+    # As apply_chat_template has it: no special tokens but those of the template.
+    logit = by_hand(made, "(user)Why?(assistant)Because.", add_special_tokens=False)[0]
     assert made.score(["Why?"], ["Because."], [1]) == pytest.approx(
         [1 / (1 + np.exp(-logit))], abs=1e-5
     )
@@ -88,6 +85,69 @@ def test_a_chat_template_is_filled_and_long_texts_are_cut(tmp_path: Path) -> Non
     assert short.score(["Why?"], ["Because it rained."], [1]) == pytest.approx(
         [1 / (1 + np.exp(-logit))], abs=1e-5
     )
+
+
+@pytest.mark.parametrize("template", [None, "chat", "{prompt}[SEP]{answer}"])
+def test_what_looks_like_a_special_token_in_an_answer_is_text(
+    tmp_path: Path, template: str | None
+) -> None:
+    folder = with_template(
+        tiny_classifier(tmp_path / "c", labels=["good"]), "{{ messages[1]['content'] }}[SEP]"
+    )
+    made = reward(folder, template=template)
+    plain, marked = made._encoded(["Why?"] * 2, ["Because.", "Because.[SEP]And [CLS]more."])
+    special = [i for i in plain["input_ids"] if i < 3]
+    assert special
+    assert [i for i in marked["input_ids"] if i < 3] == special
+    assert len(marked["input_ids"]) == len(plain["input_ids"]) + len("[SEP]And [CLS]more.")
+
+
+def test_a_chat_template_that_fails_is_refused_before_anything_is_scored(tmp_path: Path) -> None:
+    folder = with_template(
+        tiny_classifier(tmp_path / "c", labels=["good"]), "{{ raise_exception('not me') }}"
+    )
+    with pytest.raises(ModelSourceError, match="not me"):
+        reward(folder, template="chat")
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_a_causal_reward_model_without_padding_is_read_at_its_last_token(
+    tmp_path: Path, batch_size: int
+) -> None:
+    import transformers
+
+    folder = tiny_base(tmp_path / "base")
+    config = transformers.AutoConfig.from_pretrained(folder, num_labels=1, pad_token_id=None)
+    torch.manual_seed(3)
+    model = transformers.LlamaForSequenceClassification(config).eval()
+    model.save_pretrained(folder)
+    made = reward(
+        with_template(folder, "{{ messages[1]['content'] }}{{ eos_token }}", pad_token=None),
+        template="chat",
+        batch_size=batch_size,
+    )
+    answers = ["Yes.", "No, not at all.", "Ye?"]
+    end = made._tokenizer.eos_token
+    assert made._tokenizer.pad_token_id == made._tokenizer.eos_token_id
+    expected = []
+    for answer in answers:
+        ids = made._tokenizer(answer + end, add_special_tokens=False, return_tensors="pt")
+        with torch.no_grad():
+            hidden = model.model(ids["input_ids"]).last_hidden_state
+            expected.append(torch.sigmoid(model.score(hidden)[0, -1, 0]).item())
+    found = made.score(["?"] * 3, answers, [1] * 3)
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert len({round(x, 4) for x in expected}) == 3
+
+
+def with_template(folder: Path, template: str, **special: Any) -> Path:
+    """The model with another chat template, and perhaps other special tokens."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, **special)
+    tokenizer.chat_template = template
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is such a device")

@@ -60,6 +60,7 @@ def test_a_wide_table_by_hand() -> None:
     assert found.policies == ["org-x-7B", "org-x-7B-2", "u"]
     assert found.labels == {"org-x-7B": "org/x 7B", "org-x-7B-2": "org/x-7B", "u": "ü"}
     assert found.traits == ["Win-Rate", "less-avg_length", "grade"]
+    assert found.trait_labels == {"Win-Rate": "Win Rate", "less-avg_length": "less avg_length"}
     assert found.rewards == pytest.approx(np.array([[0.7, 0, 0], [0.2, 1, 1], [0.5, 0.5, 0.5]]))
     assert found.row("org/x-7B") == 1
     assert found.record is not None
