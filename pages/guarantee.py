@@ -103,6 +103,7 @@ def cards(bundle: Bundle) -> None:
                 "largest lead": a.lead,
                 "at": bundle.weights_text(a.at_weights),
                 "ahead for (share of users)": a.share,
+                "lead over all candidates": a.lead_over_candidates,
                 "answer": a.example,
             }
             for a in audit.attacks

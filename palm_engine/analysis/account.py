@@ -333,15 +333,31 @@ def _planned(bundle: Bundle) -> str:
         values += [
             _value(c.weights, c.evaluated[s]) for s in ("train", "certify") if s in c.evaluated
         ]
-        rows.append([c.policy, *(f"{v:.3f}" for v in values)])
+        rows.append([c.policy, *(f"{v:.3f}" for v in values), _training(c)])
     if not rows:
         return ""
+    head = ["adapter", "planned", "reached (train)", "reached (certify)", "loss (nats per token)"]
+    if not any(row[-1] for row in rows):
+        rows, head = [row[:-1] for row in rows], head[:-1]
     return (
         "Value of each adapter at its own weights: what falls short on train prompts is lost by the"
         " projection on the adapter, what falls short on certify prompts besides by"
-        " generalisation.\n\n"
-        + _table(["adapter", "planned", "reached (train)", "reached (certify)"], rows)
+        " generalisation.\n\n" + _table(head, rows)
     )
+
+
+def _training(candidate: Candidate) -> str:
+    """The losses of its training, in a cell."""
+    told = candidate.training
+    if told is None:
+        return ""
+    losses = told.held_out or told.losses
+    if not losses and told.value is None:
+        return ""
+    if told.value is not None:
+        return f"value {told.value[0]:.3f} to {told.value[1]:.3f}"
+    kept = losses[told.epoch if told.held_out else max(told.epoch - 1, 0)]
+    return f"{losses[0]:.2f} to {kept:.2f}{' (held out)' if told.held_out else ''}"
 
 
 def _value(weights: dict[str, float], rewards: dict[str, float]) -> float:

@@ -64,6 +64,21 @@ class Planned(Part):
     beta: float = Field(gt=0)
 
 
+class Training(Part):
+    """How an adapter's training went; losses are means per token of weighted answers, in nats.
+
+    `losses` by epoch on the training pairs; `held_out` before training and after each epoch on
+    held-out prompts, empty without such; `epoch` whose adapter was kept; `value` of its own answers
+    at its weights in the first and the last tenth of the steps, where it was trained on them.
+    """
+
+    losses: tuple[Finite, ...] = Field((), max_length=10_000)
+    held_out: tuple[Finite, ...] = Field((), max_length=10_000)
+    epoch: int = Field(ge=0)
+    steps: int = Field(ge=0)
+    value: tuple[Finite, Finite] | None = None
+
+
 class Kl(Part):
     """KL to the reference in nats: a diagnostic with its standard error, never part of a gap."""
 
@@ -111,6 +126,7 @@ class Candidate(Part):
         False, description="asked without top_k and repetition_penalty, which its server refuses"
     )
     planned: Planned | None = None
+    training: Training | None = None
     kl: Kl | None = None
 
     @property
@@ -232,7 +248,8 @@ class Attack(Part):
 
     `tried` of them; `lead` is how far the best is ahead of the members at `at_weights` (below 0:
     behind everywhere), `share` for how many uniform users one of them is ahead, `example` the
-    answer of that best one.
+    answer of that best one; `lead_over_candidates` the same against all candidates that answered
+    these prompts, None where it wasn't measured.
     """
 
     kind: str
@@ -241,6 +258,7 @@ class Attack(Part):
     at_weights: Weights
     share: Share
     example: str
+    lead_over_candidates: Finite | None = None
 
 
 class RewardAudit(Part):

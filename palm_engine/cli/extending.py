@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from palm_engine.bundle.served import KEY_VARIABLE
 from palm_engine.cli.console import console, write
 from palm_engine.cli.rewards import Project, Rewards, use_rewards
 from palm_engine.errors import InvalidInputError
@@ -65,7 +66,7 @@ def add(
         bool,
         typer.Option("--no-extras", help="Don't send top_k and repetition_penalty to the server."),
     ] = False,
-    key_variable: KeyVariable = "OPENAI_API_KEY",
+    key_variable: KeyVariable = KEY_VARIABLE,
     system: Annotated[
         str, typer.Option(help="System prompt it runs under; alone, it makes a prompted policy.")
     ] = "",
@@ -159,10 +160,13 @@ def evaluate(
     server: Annotated[
         list[str] | None,
         typer.Option(
-            help="Address that may be asked for policies that answer there; may be repeated."
+            help=(
+                "Address that may be asked for policies that answer there, as URL or URL#VARIABLE"
+                " (which holds its key); may be repeated."
+            )
         ),
     ] = None,
-    key_variable: KeyVariable = "OPENAI_API_KEY",
+    key_variable: KeyVariable = KEY_VARIABLE,
     workers: Workers = 2,
 ) -> None:
     """Draw and score what a bundle lacks, then choose and certify anew.
@@ -362,7 +366,7 @@ def _run(
     workers: int,
     servers: tuple[str, ...] = (),
     traits: Sequence[FurtherTrait] = (),
-    key_variable: str = "OPENAI_API_KEY",
+    key_variable: str = KEY_VARIABLE,
 ) -> None:
     from palm_engine.bundle.writing import HOLDINGS, check_target
     from palm_engine.cli.terminal import TerminalProgress, certificate_lines

@@ -13,6 +13,7 @@ from palm_engine.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from palm_engine.bundle.folder import Bundle
+    from palm_engine.bundle.schema import ImportRecord
     from palm_engine.tables.files import TableFile
     from palm_engine.tables.spec import ImportSpec
 
@@ -107,7 +108,7 @@ def import_(
     }
     spec = _spec(file, given, trait or [], missing, decimal)
     known = recognise(file.frame, file.sign(spec.decimal))
-    command = spec.command(table, out, known, k=k, title=title, seed=seed)
+    command = spec.command(table, out, known, k=k, title=title, seed=seed, replace=replace)
     if file.encoding:
         error_console.print(
             f"{table}: isn't UTF-8; read as {file.encoding}. If names or texts look odd, save it as"
@@ -131,7 +132,7 @@ def import_(
         bundle = import_bundle(rewards, out, title or table.stem, k, seed, command, report, replace)
         report(1.0, "")
     if json:
-        write(_as_json(bundle, command))
+        write(_as_json(bundle, command, rewards.record))
         return
     _print_members(bundle)
     write(f"Wrote {out}. Open it with: palm app {out.parent}")
@@ -212,7 +213,7 @@ def _print_members(bundle: Bundle) -> None:
     console.print(f"Worst gap {gap:.4f} (exact for these numbers; no prompts to bound it with)")
 
 
-def _as_json(bundle: Bundle, command: str) -> str:
+def _as_json(bundle: Bundle, command: str, record: ImportRecord | None) -> str:
     import json as encoder
     from dataclasses import asdict
 
@@ -224,6 +225,7 @@ def _as_json(bundle: Bundle, command: str) -> str:
         "members": [m.policy for m in bundle.manifest.members],
         "worst_gap": None if certificate is None else asdict(certificate.additive),
         "warnings": {c.policy: c.warning for c in bundle.manifest.candidates if c.warning},
+        "dropped": {} if record is None else record.dropped,
         "command": command,
     }
     return encoder.dumps(content)

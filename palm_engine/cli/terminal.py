@@ -24,7 +24,7 @@ from rich.text import Text
 
 from palm_engine.analysis.guarantee import audit_verdict
 from palm_engine.bundle.folder import Bundle
-from palm_engine.bundle.schema import Candidate, RewardAudit
+from palm_engine.bundle.schema import Attack, Candidate, RewardAudit
 from palm_engine.cli.console import error_console, printable
 from palm_engine.geometry.simplex import weights_text
 
@@ -157,6 +157,12 @@ def certificate_lines(bundle: Bundle) -> list[str]:
     ]
 
 
+def _against_all(attack: Attack) -> str:
+    if attack.lead_over_candidates is None:
+        return ""
+    return f"; {attack.lead_over_candidates:+.3f} against all candidates"
+
+
 def audit_lines(audit: RewardAudit) -> list[str]:
     """The verdict of a reward audit, and a line for each kind of attack."""
     return [
@@ -164,6 +170,7 @@ def audit_lines(audit: RewardAudit) -> list[str]:
         *(
             f"{a.kind} ({a.tried} tried): {a.lead:+.3f} against the members at"
             f" {weights_text(a.at_weights)}; ahead for {a.share:.0%} of uniform users"
+            + _against_all(a)
             for a in audit.attacks
         ),
     ]

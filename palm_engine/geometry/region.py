@@ -197,5 +197,5 @@ def _require_room(lower: Floats, upper: Floats, names: Sequence[str]) -> None:
         i = int(np.argmin(upper - lower))
         raise InvalidInputError(
             f"the bounds leave no room for the weight of {names[i]}: between {lower[i]:.6g} and"
-            f" {upper[i]:.6g}; widen them"
+            f" {upper[i]:.6g}; widen them (for a fixed weight of .3 take .2999 to .3001, say)"
         )

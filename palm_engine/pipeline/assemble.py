@@ -68,7 +68,7 @@ def assemble_manifest(
             fingerprint=fingerprint,
             note=NOTE if config.base == DEMO_BASE else "",
         ),
-        traits=tuple(_trait(m) for m in rewards.measures),
+        traits=tuple(trait_info(m) for m in rewards.measures),
         reference=(
             "uniform mixture over the pool: the base under each style prompt and, where given,"
             " demonstrations"
@@ -114,6 +114,7 @@ def _candidate(
         for s in splits
     }
     planned = policy.planned
+    served = policy.served
     weights = policy.weights if planned is None else planned.weights
     return Candidate.model_validate(
         {
@@ -122,8 +123,8 @@ def _candidate(
             "display_name": policy.display_name or config.display_names.get(policy.name, ""),
             "role": planned.role if planned else policy.kind,
             "soup": policy.soup,
-            "served": "" if policy.served is None else "{1} at {0}".format(*policy.served),
-            "served_plainly": policy.served is not None and not policy.served[2],
+            "served": "" if served is None else f"{served.model} at {served.url}",
+            "served_plainly": served is not None and not served.extras,
             "warning": data.warnings.get(policy.name, ""),
             "system": policy.system or "",
             "weights": None if weights is None else _weights(weights, data.traits),
@@ -140,6 +141,7 @@ def _candidate(
                 if planned
                 else None
             ),
+            "training": policy.training,
             "kl": (
                 Kl(mean=kl.mean, standard_error=kl.standard_error, answers=kl.answers)
                 if kl
@@ -166,7 +168,8 @@ def stand_for(
     ]
 
 
-def _trait(measure: Measure) -> TraitInfo:
+def trait_info(measure: Measure) -> TraitInfo:
+    """What a bundle records of a trait and of the reward that measures it."""
     found = measure.reward
     return TraitInfo(
         name=measure.trait,

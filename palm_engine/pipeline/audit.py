@@ -27,10 +27,10 @@ from palm_engine.geometry.fields import gap_field, population
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.simplex import named_weights
 from palm_engine.pipeline.config import BuildConfig
-from palm_engine.pipeline.rewards import Measure, TraitRewards
+from palm_engine.pipeline.recorded import recorded_rewards
+from palm_engine.pipeline.rewards import TraitRewards
 from palm_engine.pipeline.sample import read_demonstrations, read_prompts
 from palm_engine.pipeline.store import Store
-from palm_engine.rewards import get_reward, reward_names
 
 PARROTS = ("{prompt} {text}", "You asked: {prompt} {text}", "{text} {prompt}", "{prompt}")
 RANDOM_LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34)
@@ -104,6 +104,7 @@ def audit_rewards(
         return np.concatenate(parts)
 
     members = _means(material.answers, bundle.traits)
+    everyone = _means(_of_everyone(bundle, material), bundle.traits)
     rows = []
     for kind, texts in attacks:
         flat = [text for answers in texts for text in answers]
@@ -112,7 +113,7 @@ def audit_rewards(
             .reshape(len(texts), len(questions), -1)
             .mean(axis=1)
         )
-        rows.append(_compare(kind, points, [a[0] for a in texts], members, bundle.traits))
+        rows.append(_compare(kind, points, [a[0] for a in texts], members, everyone, bundle.traits))
     return RewardAudit(
         split=material.split,
         prompts=len(questions),
@@ -224,21 +225,16 @@ def registered(bundle: Bundle, store: Store | None = None) -> TraitRewards:
         store: keeps scores.
 
     Raises:
-        InvalidInputError: one isn't known here.
+        InvalidInputError: one isn't known here, or changed since.
     """
-    known = reward_names()
-    for trait in bundle.manifest.traits:
-        if trait.reward not in known:
-            raise InvalidInputError(
-                f"trait {trait.name!r}: reward {trait.reward!r} is not known here, so nothing can"
-                " be scored; name the configuration that it comes from (--rewards). Known are"
-                f" {', '.join(known)}"
-            )
-    measures = [
-        Measure(t.name, get_reward(t.reward, bundle.most_tokens), t.reward)
-        for t in bundle.manifest.traits
-    ]
-    return TraitRewards(measures, store)
+    rewards, changed = recorded_rewards(bundle.manifest.traits, bundle.most_tokens, store)
+    if changed:
+        raise InvalidInputError(
+            f"{bundle.folder}: a reward changed since its answers were scored, so attacks scored by"
+            " it can't be compared with them; score them anew first (palm evaluate"
+            f" {bundle.folder} --rescore), or name the configuration of before (--rewards)"
+        )
+    return rewards
 
 
 def _scorer(
@@ -250,6 +246,14 @@ def _scorer(
         return np.stack(columns, axis=1)
 
     return score
+
+
+def _of_everyone(bundle: Bundle, material: _Material) -> pd.DataFrame:
+    """Recorded answers to the prompts, of the candidates that answered all of them."""
+    rows = bundle.samples[bundle.samples["prompt_id"].isin(material.prompts.index)]
+    answered = rows.groupby("policy", observed=True)["prompt_id"].nunique()
+    whole = set(answered.index[answered == len(material.prompts)]) & set(bundle.policies)
+    return rows[rows["policy"].isin(whole)]
 
 
 def _means(answers: pd.DataFrame, traits: list[str]) -> Floats:
@@ -300,7 +304,12 @@ def _attacks(
 
 
 def _compare(
-    kind: str, points: Floats, examples: list[str], members: Floats, traits: list[str]
+    kind: str,
+    points: Floats,
+    examples: list[str],
+    members: Floats,
+    everyone: Floats,
+    traits: list[str],
 ) -> Attack:
     gap = worst_gap(members, points)
     best = int(np.argmax(points @ gap.at_weights_additive))
@@ -312,6 +321,7 @@ def _compare(
         at_weights=named_weights(gap.at_weights_additive, traits),
         share=float((users.gap > 0).mean()),
         example=examples[best][:SHOWN],
+        lead_over_candidates=worst_gap(everyone, points).additive,
     )
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from palm_engine._types import Floats
 from palm_engine.bundle.folder import MANIFEST_FILE, Bundle, read_bundle
 from palm_engine.bundle.names import NAME_RULE, is_name
+from palm_engine.bundle.schema import Training
 from palm_engine.bundle.writing import HOLDINGS, check_target, write_bundle
 from palm_engine.errors import ConfigError
 from palm_engine.lm.training import TrainingReport
@@ -21,14 +22,14 @@ from palm_engine.lm.trl_training import require_plain_end, require_trl
 from palm_engine.pipeline.assemble import assemble_manifest, package_versions
 from palm_engine.pipeline.capacity import Room, device_dtype, require_context, require_memory
 from palm_engine.pipeline.certify import CERTIFY_STEPS, Evaluated, certify
-from palm_engine.pipeline.config import BuildConfig
+from palm_engine.pipeline.config import BuildConfig, Sampling
 from palm_engine.pipeline.drawing import ASKED, Drawing
 from palm_engine.pipeline.engines.interface import Engine
 from palm_engine.pipeline.engines.local import LocalEngine
 from palm_engine.pipeline.engines.on_ray import RayEngine
 from palm_engine.pipeline.evaluate import KlEstimate, KlTask, estimate_kl
 from palm_engine.pipeline.plan import PlannedPolicy, PoolPlan, plan_pool
-from palm_engine.pipeline.policy import Policy
+from palm_engine.pipeline.policy import Policy, Served
 from palm_engine.pipeline.progress import Progress
 from palm_engine.pipeline.rewards import TraitRewards
 from palm_engine.pipeline.sample import joined, read_demonstrations, read_prompts
@@ -56,7 +57,9 @@ class Build:
         progress: Progress,
         engine: Engine | None = None,
     ) -> None:
-        self.config = config
+        from palm_engine.lm.base_model.source import located
+
+        self.config = config.model_copy(update={"base": located(config.base, project)})
         self.engine = engine or LocalEngine(config.run.workers)
         self.project = project
         self.progress = progress
@@ -86,7 +89,7 @@ class Build:
         Raises:
             ConfigError: another bundle is where this one is to be written.
         """
-        from palm_engine.lm.base_model.load import load_tokenizer
+        from palm_engine.lm.base_model.load import check_base, load_tokenizer
         from palm_engine.lm.base_model.places import fingerprint
         from palm_engine.lm.base_model.source import resolve_base
 
@@ -94,6 +97,7 @@ class Build:
         self.rewards = TraitRewards.of(
             self.config, self.project, self.store, self.engine if self.engine.scores else None
         )
+        self.rewards.try_out(str(self.prompts["text"].iloc[0]))
         if self.config.train and self.config.training.method != "rwr":
             require_trl()
         if (out / MANIFEST_FILE).is_file() and (
@@ -103,6 +107,7 @@ class Build:
                 f"{out} holds the bundle {held!r}, not {self.config.name!r}; choose another --out"
             )
         base_folder = resolve_base(self.config.base, self.progress.note)
+        check_base(base_folder, self.config.template)
         if self.config.train and self.config.training.method != "rwr":
             require_plain_end(load_tokenizer(base_folder, self.config.template))
         if self.servers is not None:
@@ -190,7 +195,9 @@ class Build:
             if p.adapter is not None:
                 folder = resolve_adapter(p.adapter, self.project, self.progress.note)
                 require_fits(folder, base)
-            served = None if p.url is None or p.model is None else (p.url, p.model, p.extras)
+            served = None
+            if p.url is not None and p.model is not None:
+                served = Served(p.url, p.model, p.extras, p.key_variable)
             kind = "remote" if folder is None else "adapter"
             found.append(
                 Policy(
@@ -368,10 +375,33 @@ class Build:
                     self.progress.note(f"{task.policy}: {sentence}")
         return [
             Policy(
-                policy_name(p.weights), "adapter", t.system, p, tasks[policy_name(p.weights)].folder
+                name := policy_name(p.weights),
+                "adapter",
+                t.system,
+                p,
+                tasks[name].folder,
+                training=self._trained(f"{place}adapters/{name}.report.json", keys[name]),
             )
             for p in plan.adapters
         ]
+
+    def _trained(self, report: str, key: str) -> Training | None:
+        """How an adapter's training went, as it was kept beside the adapter."""
+        if not self.store.is_current(report, key):
+            return None
+        kept = self.store.read_json(report)
+        first, last = (
+            (float(np.mean([h["scalar"] for h in part])) for part in _ends(kept["history"]))
+            if kept["history"]
+            else (None, None)
+        )
+        return Training(
+            losses=kept["losses"],
+            held_out=kept["held_out"],
+            epoch=kept["epoch"],
+            steps=kept["steps"],
+            value=None if first is None or last is None else (first, last),
+        )
 
     def _start(self, planned: PlannedPolicy, earlier: Sequence[Policy]) -> Path | None:
         """The adapter to go on from: of the round before, at the nearest weights."""
@@ -385,7 +415,7 @@ class Build:
         from palm_engine.lm.adapters.files import adapter_sha256
 
         start = [] if task.start is None else [adapter_sha256(task.start)]
-        return key_of(replace(task, start=None), self.model_key, *start)
+        return key_of(replace(task, start=None, base=""), self.model_key, *start)
 
     def _with_data(
         self, task: TrainTask, planned: PlannedPolicy, pool: pd.DataFrame, rewards: Floats
@@ -408,6 +438,8 @@ class Build:
             )
             for part in ("run", "selection", "evaluation", "soups"):
                 plain[part] = BuildConfig.model_fields[part].default
+            # Where other answers were drawn: its own are drawn while it learns.
+            plain["sampling"] = Sampling(**self.settings.model_dump())
             online = OnlineTask(
                 tuple(train["text"]),
                 self.config.model_copy(update=plain),

@@ -22,6 +22,7 @@ from pydantic import (
 from palm_engine._json import read_text, reason
 from palm_engine.analysis.plan import RESOLUTION
 from palm_engine.bundle.names import Name
+from palm_engine.bundle.served import KEY_VARIABLE
 from palm_engine.bundle.tables import require_unreserved
 from palm_engine.bundle.validation import describe_validation_error
 from palm_engine.errors import ConfigError, InvalidInputError
@@ -74,6 +75,9 @@ class OwnPolicy(Section):
     )
     model: str | None = Field(None, description="its name on the server")
     extras: bool = Field(True, description="send top_k and repetition_penalty to the server")
+    key_variable: str = Field(
+        KEY_VARIABLE, description="environment variable that holds the server's key"
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> OwnPolicy:
@@ -131,7 +135,7 @@ class Data(Section):
         description="a CSV: prompt_id, kind, split (train, choose, certify), text"
     )
     demonstrations: Path | None = Field(
-        None, description="a CSV of written answers that join the pool: prompt_id, source, text"
+        None, description="a CSV of written answers that join the pool: prompt_id, style, text"
     )
 
 
@@ -151,7 +155,7 @@ class Sampling(SamplingSettings):
     seconds: float = Field(120.0, gt=0, description="longest that a server may take to answer")
     extras: bool = Field(True, description="send top_k and repetition_penalty to the servers")
     key_variable: str = Field(
-        "OPENAI_API_KEY", description="environment variable that holds the servers' key"
+        KEY_VARIABLE, description="environment variable that holds the servers' key"
     )
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from palm_engine.pipeline.recorded import drawn
 from palm_engine.pipeline.remote import RemoteTask, client_of, draw_remote, require_model
 from palm_engine.pipeline.sample import DrawTask, draw, draw_key
 from palm_engine.pipeline.served import Servers, served_key
-from palm_engine.pipeline.store import Store, key_of
+from palm_engine.pipeline.store import Store
 
 # Splits to whose prompts served policies answer.
 ASKED = ("choose", "certify")
@@ -113,10 +113,11 @@ class Drawing:
                 continue
             tasks = [self._task(policy, split, samples) for split in ASKED]
             names = [self._name(policy, split) for split in ASKED]
-            kept = [self.store.is_current(n, key_of(t)) for n, t in zip(names, tasks, strict=True)]
+            kept = [self.store.is_current(n, t.key) for n, t in zip(names, tasks, strict=True)]
             if not all(kept):
-                url, model, _ = policy.served
-                require_model(client_of(url), url, model, f"policies: {policy.name}")
+                at = policy.served
+                client = client_of(at.url, at.key_variable)
+                require_model(client, at.url, at.model, f"policies: {policy.name}")
 
     def ask(self, policy: Policy, split: str, samples: int) -> pd.DataFrame:
         """Answers of a served policy to the prompts of `split`, asked where they are not there."""
@@ -125,27 +126,27 @@ class Drawing:
 
         task = self._task(policy, split, samples)
         name = self._name(policy, split)
-        if self.store.is_current(name, key_of(task)):
+        if self.store.is_current(name, task.key):
             return pd.read_parquet(self.store.path(name))
         self.store.say(self.progress.note)
         done = self.progress.stage(f"Ask {policy.name} ({split})", len(task.prompts) * samples)
         count = token_counter(resolve_base(self.config.base, self.progress.note))
-        return draw_remote(task, count, self.store, name, key_of(task), done)
+        return draw_remote(task, count, self.store, name, task.key, done)
 
     def _task(self, policy: Policy, split: str, samples: int) -> RemoteTask:
         assert policy.served is not None
-        url, model, extras = policy.served
         wanted = self.prompts[self.prompts["split"] == split]
         return RemoteTask(
             policy.name,
-            url,
-            model,
+            policy.served.url,
+            policy.served.model,
             policy.system,
             tuple(zip(wanted["prompt_id"], wanted["text"], strict=True)),
             samples,
             self.config.sampling.plain,
             self.config.seed,
-            extras,
+            policy.served.extras,
+            policy.served.key_variable,
         )
 
     @staticmethod

@@ -26,10 +26,11 @@ from palm_engine.bundle.schema import (
     RewardAudit,
     TraitInfo,
 )
+from palm_engine.bundle.served import KEY_VARIABLE, plain_address, server_keys
 from palm_engine.bundle.writing import write_bundle
 from palm_engine.errors import BundleError, ConfigError, InvalidInputError
 from palm_engine.geometry.simplex import named_weights
-from palm_engine.pipeline.assemble import stand_for
+from palm_engine.pipeline.assemble import stand_for, trait_info
 from palm_engine.pipeline.certify import Evaluated, select_and_certify
 from palm_engine.pipeline.config import Selection
 from palm_engine.pipeline.engines.local import LocalEngine
@@ -51,9 +52,9 @@ from palm_engine.pipeline.sample import (
     draw,
     draw_key,
     joined,
+    require_clusters_apart,
 )
-from palm_engine.pipeline.store import Store, key_of
-from palm_engine.rewards.interface import fingerprint_of
+from palm_engine.pipeline.store import Store
 
 SPLITS = ("choose", "certify")
 
@@ -83,7 +84,8 @@ class ExtendOptions:
         rescore: whether every answer is scored anew.
         workers: processes that draw.
         batch_size: answers drawn at once in a process.
-        servers: addresses that may be asked where the bundle says that a policy answers there.
+        servers: addresses that may be asked where the bundle says that a policy answers there, each
+            perhaps with `#VARIABLE`, the environment variable that holds its key.
         key_variable: environment variable with their key; a bundle never names it.
     """
 
@@ -93,7 +95,7 @@ class ExtendOptions:
     workers: int = 2
     batch_size: int = 64
     servers: tuple[str, ...] = ()
-    key_variable: str = "OPENAI_API_KEY"
+    key_variable: str = KEY_VARIABLE
 
 
 def extend(
@@ -147,10 +149,11 @@ def _extended(
             progress.note(f"Not in a bundle with another trait: {', '.join(lost)}.")
         manifest = with_traits(manifest, traits, bundle.most_tokens)
     all_prompts = _with_prompts(bundle, prompts)
-    rewards, changed = recorded_rewards(manifest.traits, bundle.most_tokens, store)
+    lacking = _lacking(manifest, all_prompts, bundle.samples)
+    rewards, changed = _rewards(manifest, bundle, store, bool(lacking) or options.rescore)
     kept = [*ANSWER_COLUMNS, *bundle.traits, *({FINISH} & set(bundle.samples.columns))]
     samples = bundle.samples[kept].copy()
-    new = _drawn(bundle, manifest, additions, all_prompts, samples, store, progress, options)
+    new = _drawn(bundle, manifest, additions, lacking, samples, store, progress, options)
     anew = rewards if options.rescore or changed else rewards.only([t.name for t in traits])
     if anew.traits:
         samples = _scored(samples, anew, all_prompts, progress, "Score every recorded answer")
@@ -198,6 +201,10 @@ def _with_prompts(bundle: Bundle, prompts: pd.DataFrame | None) -> pd.DataFrame:
                 f"prompt_id {min(repeated)!r} is in the bundle already; give new prompts new ids"
             )
         own = pd.concat([own, prompts], ignore_index=True)
+        if "cluster" in own:
+            # A prompt of no cluster is one of its own.
+            own["cluster"] = own["cluster"].fillna(own["prompt_id"])
+            require_clusters_apart(own, f"{bundle.folder} with the added prompts")
     for split in SPLITS:
         if not (own["split"] == split).any():
             raise BundleError(
@@ -207,29 +214,55 @@ def _with_prompts(bundle: Bundle, prompts: pd.DataFrame | None) -> pd.DataFrame:
     return own
 
 
+def _rewards(
+    manifest: Manifest, bundle: Bundle, store: Store, scores_all: bool
+) -> tuple[TraitRewards, bool]:
+    """The rewards that are needed: of all traits, or of those that have no scores yet.
+
+    Scores of a table from elsewhere have no reward here, and need none while nothing new is
+    answered.
+    """
+    own = set(bundle.traits)
+    scored = [
+        t for t in manifest.traits if scores_all or t.name not in own or manifest.imported is None
+    ]
+    return recorded_rewards(scored, bundle.most_tokens, store)
+
+
+def _lacking(
+    manifest: Manifest, prompts: pd.DataFrame, samples: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
+    """Choose and certify prompts that a candidate has no answer to, by policy."""
+    wanted = prompts[prompts["split"].isin(SPLITS)]
+    rows = samples[samples["prompt_id"].isin(wanted["prompt_id"])]
+    answered = {
+        str(policy): set(found["prompt_id"])
+        for policy, found in rows.groupby("policy", observed=True)
+    }
+    lacking = {
+        c.policy: wanted[~wanted["prompt_id"].isin(answered.get(c.policy, set()))]
+        for c in manifest.candidates
+    }
+    return {policy: found for policy, found in lacking.items() if len(found)}
+
+
 def _drawn(
     bundle: Bundle,
     manifest: Manifest,
     additions: Sequence[Addition],
-    prompts: pd.DataFrame,
+    missing: dict[str, pd.DataFrame],
     samples: pd.DataFrame,
     store: Store,
     progress: Progress,
     options: ExtendOptions,
 ) -> pd.DataFrame:
-    """Answers that are missing on the choose and certify prompts."""
-    wanted = prompts[prompts["split"].isin(SPLITS)]
-    held_out = samples[samples["prompt_id"].isin(wanted["prompt_id"])]
-    per_prompt = held_out.groupby(["policy", "prompt_id"], observed=True).size()
-    count = int(per_prompt.mode().iloc[0]) if len(per_prompt) else 2
-    answered = {policy: set(rows["prompt_id"]) for policy, rows in held_out.groupby("policy")}
-    missing = {
-        c.policy: wanted[~wanted["prompt_id"].isin(answered.get(c.policy, set()))]
-        for c in manifest.candidates
-    }
-    missing = {policy: rows for policy, rows in missing.items() if len(rows)}
+    """Answers to the prompts that are missing, by policy."""
     if not missing:
         return pd.DataFrame(columns=ANSWER_COLUMNS)
+    held_out = bundle.prompts.loc[bundle.prompts["split"].isin(SPLITS), "prompt_id"]
+    rows = samples[samples["prompt_id"].isin(held_out)]
+    per_prompt = rows.groupby(["policy", "prompt_id"], observed=True).size()
+    count = int(per_prompt.mode().iloc[0]) if len(per_prompt) else 2
     by_name = {a.candidate.policy: a for a in additions}
     _require_runnable(bundle, manifest, set(missing) - set(by_name), options.servers)
     base = recorded_base(bundle, progress)
@@ -243,7 +276,8 @@ def _drawn(
         candidate = _candidate(manifest, policy)
         remote = addition.remote if addition is not None else _served(candidate, options.servers)
         if remote:
-            remote = {"key_variable": options.key_variable} | remote
+            named = server_keys(options.servers).get(plain_address(remote["url"]))
+            remote = {"key_variable": named or options.key_variable} | remote
             frames.append(_remote(candidate, remote, pairs, count, base, seed, store, progress))
             continue
         adapter = addition.adapter if addition is not None else None
@@ -282,7 +316,7 @@ def _candidate(manifest: Manifest, policy: str) -> Candidate:
 
 def _served(candidate: Candidate, servers: Sequence[str]) -> dict[str, Any]:
     """How a policy is asked that a bundle names a server of; empty where nobody may ask that."""
-    if candidate.served_at not in servers:
+    if plain_address(candidate.served_at) not in server_keys(servers):
         return {}
     return {
         "model": candidate.served_model,
@@ -379,7 +413,7 @@ def _remote(
         **remote,
     )
     name = f"draws/{candidate.policy}.parquet"
-    key = key_of(task)
+    key = task.key
     if store.is_current(name, key):
         return pd.read_parquet(store.path(name))
     done = progress.stage(f"Ask {candidate.policy}", len(pairs) * count)
@@ -410,7 +444,8 @@ def _certified(
     """The manifest with figures, members and certificate that follow from the answers."""
     names_of = [c.policy for c in manifest.candidates]
     costs = {c.policy: c.kl_cost for c in manifest.candidates} if manifest.with_cost else {}
-    data = Evaluated(names_of, {}, rewards.traits, samples, prompts, costs)
+    traits = [t.name for t in manifest.traits]
+    data = Evaluated(names_of, {}, traits, samples, prompts, costs)
     k = options.k or len(manifest.members) or 4
     settings = Selection(k=min(k, len(data.policies)))
     done = progress.stage("Select and certify", 3)
@@ -497,8 +532,17 @@ def _kept_tests(bundle: Bundle, certificate: Certificate, same_members: bool) ->
 
 
 def _trait(trait: TraitInfo, rewards: TraitRewards) -> TraitInfo:
-    measure = next(m for m in rewards.measures if m.trait == trait.name)
-    return trait.model_copy(update={"reward_sha256": fingerprint_of(measure.reward)})
+    measure = next((m for m in rewards.measures if m.trait == trait.name), None)
+    if measure is None:
+        return trait
+    found = trait_info(measure)
+    return trait.model_copy(
+        update={
+            "reward_sha256": found.reward_sha256,
+            "normalisation": found.normalisation,
+            "card": found.card,
+        }
+    )
 
 
 def work_folder(bundle: Path) -> Path:

@@ -16,7 +16,7 @@ from palm_engine.bundle.manifest import Manifest
 from palm_engine.bundle.schema import Candidate, TraitInfo
 from palm_engine.bundle.validation import describe_validation_error
 from palm_engine.errors import InvalidInputError
-from palm_engine.rewards import get_reward
+from palm_engine.rewards import reward_for, reward_names
 from palm_engine.rewards.interface import Described, fingerprint_of
 
 MOST_TRAITS = 8
@@ -77,7 +77,12 @@ def without(manifest: Manifest) -> list[str]:
 
 
 def _info(trait: FurtherTrait, most_tokens: int) -> TraitInfo:
-    reward = get_reward(trait.reward, most_tokens)
+    reward = reward_for(trait.name, trait.reward, None, most_tokens)
+    if reward is None:
+        raise InvalidInputError(
+            f"--trait {trait.name!r}: reward {trait.reward!r} is not known; known are"
+            f" {', '.join(reward_names())}"
+        )
     try:
         return TraitInfo.model_validate(
             {

@@ -172,6 +172,8 @@ def _measured(
     frames += drawn(draw_mixture, mixtures, keys, store, stage, engine)
     done = progress.stage("Score answers", 1)
     scored = rewards.score(pd.concat(frames).reset_index(drop=True), texts, done)
+    for sentence in rewards.spent():
+        progress.note(sentence)
     return _compared(bundle, corners, points, list(texts), scored, seed)
 
 

@@ -5,7 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from palm_engine.bundle.schema import Training
+from palm_engine.bundle.served import KEY_VARIABLE
 from palm_engine.pipeline.plan import PlannedPolicy
+
+
+@dataclass(frozen=True)
+class Served:
+    """Where a policy answers that runs elsewhere.
+
+    Attributes:
+        url: address of the server.
+        model: what the server calls it.
+        extras: whether it is sent top_k and repetition_penalty.
+        key_variable: environment variable that holds the server's key.
+    """
+
+    url: str
+    model: str
+    extras: bool = True
+    key_variable: str = KEY_VARIABLE
 
 
 @dataclass(frozen=True)
@@ -19,9 +38,10 @@ class Policy:
         planned: what the plan expected of it, or None.
         adapter: its folder, or None.
         soup: weights of the policies that it combines, or None.
-        served: url, model and extras of a server that answers, or None.
+        served: the server that answers, or None.
         display_name: for people.
         weights: by trait, what a given adapter was trained for; None where nobody says.
+        training: how its training went, or None.
     """
 
     name: str
@@ -30,9 +50,10 @@ class Policy:
     planned: PlannedPolicy | None = None
     adapter: Path | None = None
     soup: dict[str, float] | None = None
-    served: tuple[str, str, bool] | None = None
+    served: Served | None = None
     display_name: str = ""
     weights: dict[str, float] | None = None
+    training: Training | None = None
 
     @property
     def is_candidate(self) -> bool:

@@ -20,8 +20,8 @@ from palm_engine.pipeline.engines.interface import Engine
 from palm_engine.pipeline.progress import Progress
 from palm_engine.pipeline.rewards import Measure, TraitRewards
 from palm_engine.pipeline.store import Store
-from palm_engine.rewards import get_reward, reward_names
-from palm_engine.rewards.interface import is_other
+from palm_engine.rewards import reward_for, reward_names
+from palm_engine.rewards.interface import Reward, is_other
 
 
 @dataclass(frozen=True)
@@ -71,31 +71,45 @@ def recorded_base(bundle: Bundle, progress: Progress) -> RecordedBase:
 
 
 def recorded_rewards(
-    traits: Sequence[TraitInfo], most_tokens: int, store: Store
+    traits: Sequence[TraitInfo], most_tokens: int, store: Store | None
 ) -> tuple[TraitRewards, bool]:
     """A bundle's rewards, and whether one of them changed since its answers were scored.
 
     Args:
         traits: as the bundle records them.
         most_tokens: how long its answers may be, for rewards of length.
-        store: keeps scores.
+        store: keeps scores, or None.
 
     Raises:
         InvalidInputError: a reward isn't known here.
     """
-    known = reward_names()
     measures = []
     changed = False
     for trait in traits:
-        if trait.reward not in known:
-            raise InvalidInputError(
-                f"trait {trait.name!r}: reward {trait.reward!r} is not known here; name the"
-                " configuration that it comes from (--rewards)"
-            )
-        reward = get_reward(trait.reward, most_tokens)
+        reward = reward_of(trait, most_tokens)
         measures.append(Measure(trait.name, reward, trait.reward))
         changed |= is_other(reward, trait.reward_sha256)
     return TraitRewards(measures, store), changed
+
+
+def reward_of(trait: TraitInfo, most_tokens: int) -> Reward:
+    """The reward that a bundle's trait names, changed since or not.
+
+    Args:
+        trait: as the bundle records it.
+        most_tokens: how long the bundle's answers may be.
+
+    Raises:
+        InvalidInputError: it isn't known here, or isn't the only one of its name.
+    """
+    found = reward_for(trait.name, trait.reward, trait.reward_sha256, most_tokens)
+    if found is None:
+        raise InvalidInputError(
+            f"trait {trait.name!r}: reward {trait.reward!r} is not known here, so nothing can be"
+            " scored; name the configuration that it comes from (--rewards). Known by name are"
+            f" {', '.join(reward_names())}"
+        )
+    return found
 
 
 class _Task(Protocol):

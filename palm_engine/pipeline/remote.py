@@ -6,16 +6,17 @@ import os
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
+from palm_engine.bundle.served import KEY_VARIABLE
 from palm_engine.errors import ConfigError, DependencyError, GenerationError
 from palm_engine.lm.settings import SamplingSettings
 from palm_engine.pipeline.parts import Asked, kept_in_parts, rows_of
 from palm_engine.pipeline.sample import ANSWER_COLUMNS, FINISH
-from palm_engine.pipeline.store import Store
+from palm_engine.pipeline.store import Store, key_of
 
 PARALLEL = 8
 # Seconds in which a server must say what it serves.
@@ -48,7 +49,12 @@ class RemoteTask:
     settings: SamplingSettings
     seed: int
     extras: bool = True
-    key_variable: str = "OPENAI_API_KEY"
+    key_variable: str = KEY_VARIABLE
+
+    @property
+    def key(self) -> str:
+        """What its answers depend on; not where the server's key is kept."""
+        return key_of(replace(self, key_variable=KEY_VARIABLE))
 
 
 class LostServerError(GenerationError):
@@ -151,7 +157,7 @@ def reason_of(error: BaseException) -> str:
     return str(message or getattr(error, "message", None) or error)[:200]
 
 
-def client_of(url: str, key_variable: str = "OPENAI_API_KEY", **options: Any) -> Any:
+def client_of(url: str, key_variable: str = KEY_VARIABLE, **options: Any) -> Any:
     """A client of a server with OpenAI's interface.
 
     Args:

@@ -20,9 +20,11 @@ from palm_engine._types import Floats
 from palm_engine.pipeline.config import BuildConfig, load_config
 from palm_engine.pipeline.engines.interface import Engine
 from palm_engine.pipeline.store import Store
-from palm_engine.rewards import make_reward, register_reward, reward_names
+from palm_engine.rewards import configure_reward, make_reward, reward_names
 from palm_engine.rewards.interface import Reward, fingerprint_of, scores_of
 
+# An answer that every reward should be able to score.
+TRIED = "I don't know."
 # Scores are kept after each so many answers: what a judge was paid for isn't lost.
 CHUNK = 512
 _WIDTH = 32
@@ -214,6 +216,21 @@ class TraitRewards:
         """Scores by one reward, a trait's or a second judge, shape (n,); kept as all others."""
         return self._scores(reward, list(prompts), list(answers), list(tokens), progress)
 
+    def try_out(self, prompt: str) -> None:
+        """Score one answer by every reward: what can't score is found before anything is drawn.
+
+        Its scores are kept, so that a judge on a server is paid once.
+
+        Args:
+            prompt: one that will be answered.
+
+        Raises:
+            PalmError: as the reward raises it.
+        """
+        asked = {id(r): r for m in self.measures for r in (m.reward, *m.judges.values())}
+        for reward in asked.values():
+            self._scores(reward, [prompt], [TRIED], [len(TRIED.split())], lambda _: None)
+
     def score_texts(
         self, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]
     ) -> Floats:
@@ -299,7 +316,7 @@ class TraitRewards:
 
 
 def register_from(path: Path, project: Path = Path(".")) -> None:
-    """Make the rewards of a configuration known under the names that its bundles record.
+    """Make the rewards of a configuration known to the bundles that record them.
 
     So a bundle's answers can be scored again, live or in an audit, with rewards that only a
     configuration may name.
@@ -312,10 +329,9 @@ def register_from(path: Path, project: Path = Path(".")) -> None:
         ConfigError: the configuration can't be read.
     """
     config = load_config(path)
-    most = config.sampling.max_new_tokens
     for trait in config.traits:
         if not isinstance(trait.reward, str):
-            register_reward(trait.title, partial(make_reward, trait.reward, project, most))
+            configure_reward(trait.name, trait.title, partial(make_reward, trait.reward, project))
 
 
 def _parts(reward: Any) -> list[Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,8 @@ def draw_key(task: DrawTask, model_key: list[str]) -> str:
     """What a task's answers depend on: the task, the content of its adapter, and the model."""
     from palm_engine.lm.adapters.files import adapter_sha256
 
+    # The model is known by its content, wherever it lies.
+    task = replace(task, base="")
     return key_of(task, "" if task.adapter is None else adapter_sha256(task.adapter), model_key)
 
 
@@ -127,7 +129,34 @@ def read_prompts(path: Path) -> pd.DataFrame:
                 f"{path}, row {row + 2}: {column} {frame[column][row][:80]!r} is empty, repeated,"
                 " unknown or no name"
             )
+    if "cluster" in frame:
+        empty = (frame["cluster"].str.strip() == "").to_numpy()
+        if empty.any():
+            raise ConfigError(
+                f"{path}, row {int(empty.argmax()) + 2}: cluster is empty; a prompt that resembles"
+                " no other is a cluster of its own: write its prompt_id"
+            )
+        require_clusters_apart(frame, str(path))
     return frame
+
+
+def require_clusters_apart(prompts: pd.DataFrame, place: str) -> None:
+    """Check that no cluster of prompts is on both sides of a split.
+
+    Args:
+        prompts: columns cluster and split.
+        place: where they come from, for the message.
+
+    Raises:
+        ConfigError: names a cluster that is.
+    """
+    held_out = prompts[prompts["split"] != "train"]
+    splits = held_out.groupby("cluster")["split"].nunique()
+    if (splits > 1).any():
+        raise ConfigError(
+            f"{place}: cluster {str(splits.idxmax())[:80]!r} has prompts in choose and in certify;"
+            " members would be certified on what they were chosen on: keep it on one side"
+        )
 
 
 def read_demonstrations(path: Path, prompts: Collection[str]) -> pd.DataFrame:

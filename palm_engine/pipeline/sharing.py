@@ -119,7 +119,10 @@ def model_card(bundle: Bundle, repo: str = "") -> str:
     """
     manifest = bundle.manifest
     base = manifest.base.source if manifest.base is not None else ""
-    lines = ["---", "library_name: peft", "tags: [palm-atlas, portfolio, lora]"]
+    has_adapters = any(c.adapter for c in manifest.candidates)
+    lines = ["---"]
+    lines += ["library_name: peft"] if has_adapters else []
+    lines += [f"tags: [palm-atlas, portfolio{', lora' if has_adapters else ''}]"]
     lines += [f"base_model: {base}"] if is_hub_id(base) else []
     lines += ["---", "", f"# {plain(manifest.title or manifest.name)}", ""]
     lines += [

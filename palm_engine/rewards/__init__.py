@@ -11,10 +11,12 @@ from typing import get_args
 from palm_engine.rewards.interface import Reward
 from palm_engine.rewards.length import Length
 from palm_engine.rewards.registry import (
+    configure_reward,
     get_reward,
     make_reward,
     register_by_length,
     register_reward,
+    reward_for,
     reward_names,
 )
 from palm_engine.rewards.settings import AnswerSettings, AnswerTrait
@@ -26,4 +28,12 @@ for _trait in get_args(AnswerTrait):
     _settings = AnswerSettings(kind="answer", trait=_trait, folder=_ANSWERS)
     register_by_length(_trait, partial(make_reward, _settings, Path(".")))
 
-__all__ = ["Reward", "get_reward", "make_reward", "register_reward", "reward_names"]
+__all__ = [
+    "Reward",
+    "configure_reward",
+    "get_reward",
+    "make_reward",
+    "register_reward",
+    "reward_for",
+    "reward_names",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ class Classifier:
 
     Args:
         settings: from a configuration.
+        project: folder that a local model starts from.
         report: gets sentences on what is fetched.
 
     Raises:
@@ -29,14 +31,19 @@ class Classifier:
         ConfigError: it has no such label, or `chat` is asked of a model without chat template.
     """
 
-    def __init__(self, settings: ClassifierSettings, report: Notice = lambda _: None) -> None:
+    def __init__(
+        self,
+        settings: ClassifierSettings,
+        project: Path = Path("."),
+        report: Notice = lambda _: None,
+    ) -> None:
         from palm_engine.lm.base_model.places import fingerprint
-        from palm_engine.lm.base_model.source import resolve_base
+        from palm_engine.lm.base_model.source import located, resolve_base
         from palm_engine.lm.classification import load_classifier
 
         self.name = settings.title
         self.settings = settings
-        folder = resolve_base(settings.model, report)
+        folder = resolve_base(located(settings.model, project), report)
         self._model, self._tokenizer = load_classifier(folder, settings.device)
         self._logit = _logit(settings, self._model.config)
         if settings.template == "chat" and self._tokenizer.chat_template is None:

@@ -13,6 +13,8 @@ from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError, PalmError
 
 ROUNDING = 1e-6
+# Rewards without a fingerprint of their own, kept with it: a counter in one changes no score.
+_asked: dict[int, tuple[Reward, str]] = {}
 # How long answers may be where nobody says.
 MOST_TOKENS = 64
 
@@ -102,16 +104,34 @@ def scores_of(
 def fingerprint_of(reward: Reward) -> str:
     """A hash that changes with anything that changes a score, as far as that can be known.
 
-    The reward's own `fingerprint` where it has one; else of its class's source.
+    The reward's own `fingerprint` where it has one; else of its class's source and the plain values
+    (numbers, texts, and lists and tables of them) that its object held when it was first asked.
     """
     own = getattr(reward, "fingerprint", None)
     if own is not None:
         return str(own)
+    if id(reward) not in _asked:
+        _asked[id(reward)] = (reward, _fingerprint(reward))
+    return _asked[id(reward)][1]
+
+
+def _fingerprint(reward: Reward) -> str:
     try:
         source = getsource(type(reward))
     except (OSError, TypeError):
         source = repr(type(reward))
-    return hashlib.sha256(f"{reward.name}\n{source}".encode()).hexdigest()
+    held = {k: v for k, v in sorted(getattr(reward, "__dict__", {}).items()) if _is_plain(v)}
+    described = f"{reward.name}\n{source}" + (f"\n{held!r}" if held else "")
+    return hashlib.sha256(described.encode()).hexdigest()
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value is written the same in every process."""
+    if isinstance(value, dict):
+        return all(_is_plain(x) for pair in value.items() for x in pair)
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def is_other(reward: Reward, recorded: str | None) -> bool:

@@ -90,7 +90,7 @@ class Judge:
         self.normalisation = graded if self._references is None else compared
         described = settings.model_dump_json(
             include={"url", "model", "rubric", "low", "high"}
-        ) + repr(self._references)
+        ) + repr((self._references, _GRADE, _COMPARE))
         self.fingerprint = hashlib.sha256(described.encode()).hexdigest()
         # Not where its server is: that is nobody's business who gets the bundle.
         self.card = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from palm_engine.errors import InvalidInputError
 from palm_engine.rewards.gated import Gated
-from palm_engine.rewards.interface import MOST_TOKENS, Reward
+from palm_engine.rewards.interface import MOST_TOKENS, Reward, fingerprint_of
 from palm_engine.rewards.settings import (
     AnswerSettings,
     ClassifierSettings,
@@ -24,6 +24,8 @@ from palm_engine.rewards.settings import (
 _makers: dict[str, Callable[[], Reward]] = {}
 _by_length: dict[str, Callable[[int], Reward]] = {}
 _made: dict[tuple[str, int], Reward] = {}
+# Of configurations: by trait and by the name that bundles record, which several may share.
+_configured: dict[tuple[str, str], Callable[[int], Reward]] = {}
 _lock = threading.RLock()
 
 
@@ -83,6 +85,61 @@ def get_reward(name: str, most_tokens: int = MOST_TOKENS) -> Reward:
         return _made[key]
 
 
+def configure_reward(trait: str, title: str, make: Callable[[int], Reward]) -> None:
+    """Make a configuration's reward known to bundles that record it.
+
+    Args:
+        trait: that it measures there.
+        title: the name that bundles record; two judges on one model have the same.
+        make: from the most tokens of an answer.
+    """
+    with _lock:
+        _configured[trait, title] = make
+
+
+def reward_for(
+    trait: str, title: str, fingerprint: str | None, most_tokens: int = MOST_TOKENS
+) -> Reward | None:
+    """The reward that scored a trait of a bundle, as far as it is known here.
+
+    Of several with one name the one of this fingerprint, else the one that a configuration has for
+    a trait of this name, else the registered one. A changed reward is found too
+    (`interface.is_other`).
+
+    Args:
+        trait: of the bundle.
+        title: the reward's name that the bundle records.
+        fingerprint: that it records, or None.
+        most_tokens: how long the bundle's answers may be.
+
+    Returns:
+        The reward, or None where none of that name is known.
+
+    Raises:
+        InvalidInputError: several have the name, and neither fingerprint nor trait tells which.
+    """
+    with _lock:
+        named = {t: make for (t, known), make in _configured.items() if known == title}
+    found = {t: make(most_tokens) for t, make in named.items()}
+    registered = get_reward(title, most_tokens) if title in reward_names() else None
+    everything = [*found.values(), *([] if registered is None else [registered])]
+    for reward in everything:
+        if fingerprint == fingerprint_of(reward):
+            return reward
+    if trait in found:
+        return found[trait]
+    if registered is not None:
+        return registered
+    different = {fingerprint_of(r): r for r in found.values()}
+    if len(different) > 1:
+        raise InvalidInputError(
+            f"trait {trait!r}: the configuration has {len(different)} rewards called {title!r} (of"
+            f" {', '.join(found)}), and none of them scored this bundle; name the trait there"
+            f" {trait!r} too"
+        )
+    return next(iter(different.values()), None)
+
+
 def make_reward(
     spec: RewardSpec, project: Path = Path("."), most_tokens: int = MOST_TOKENS
 ) -> Reward:
@@ -122,7 +179,7 @@ def _of_kind(spec: RewardSettings, project: Path, most_tokens: int) -> Reward:
         case ClassifierSettings():
             from palm_engine.rewards.classifier import Classifier
 
-            return Classifier(spec)
+            return Classifier(spec, project)
         case ModelSettings():
             from palm_engine.rewards.model import ModelReward
 

@@ -51,8 +51,8 @@ def placement(
 ) -> Selection:
     """The best k that planning on interpolated policies finds within few oracle calls.
 
-    For a tolerance, sizes are tried upwards until the certified target is met. A time limit returns
-    all that was found, with its certified gap.
+    For a tolerance, sizes are tried upwards until the certified target is met. A time limit or a
+    budget that is used up before returns all that was found, with its certified gap.
 
     Args:
         candidates: points (n, d), or an oracle.
@@ -61,7 +61,6 @@ def placement(
             `adaptive`.
 
     Raises:
-        InfeasibleError: the budget is used up before the target is certified.
         InvalidInputError: options that make no sense here.
     """
     if options.exclude:
@@ -95,11 +94,6 @@ def placement(
         if len(calls) >= most or options.late(started):
             break
     late = options.late(started)
-    if not late and not _meets(calls.points, calls, target, options):
-        raise InfeasibleError(
-            f"placement: {len(calls)} oracle calls don't certify this target; raise the budget or"
-            " loosen it"
-        )
     bounds = Sandwich(calls, upper_points(calls), 0.0, "", ())
     return choose_certified(
         "placement",

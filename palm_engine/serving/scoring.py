@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from palm_engine.bundle.folder import Bundle
 from palm_engine.bundle.schema import TraitInfo
-from palm_engine.rewards import get_reward, reward_names
-from palm_engine.rewards.interface import is_other, scores_of
+from palm_engine.errors import InvalidInputError
+from palm_engine.rewards import reward_for
+from palm_engine.rewards.interface import Reward, is_other, scores_of
 
 
 class Scorer:
@@ -17,7 +18,11 @@ class Scorer:
         self.missing = [
             f"{t.name} ({t.reward}{why})" for t in traits if (why := _why_not(t, most)) is not None
         ]
-        self._rewards = {t.name: get_reward(t.reward, most) for t in traits if not self.missing}
+        self._rewards = {
+            t.name: reward
+            for t in traits
+            if not self.missing and (reward := _reward(t, most)) is not None
+        }
 
     def __call__(self, prompt: str, text: str, tokens: int) -> dict[str, float]:
         """Scores in [0, 1] by trait.
@@ -44,7 +49,14 @@ class Scorer:
 
 def _why_not(trait: TraitInfo, most_tokens: int) -> str | None:
     """Why the trait's reward can't score beside the recorded answers, or None where it can."""
-    if trait.reward not in reward_names():
+    try:
+        reward = _reward(trait, most_tokens)
+    except InvalidInputError:
+        return ", of several with this name"
+    if reward is None:
         return ""
-    changed = is_other(get_reward(trait.reward, most_tokens), trait.reward_sha256)
-    return ", changed since" if changed else None
+    return ", changed since" if is_other(reward, trait.reward_sha256) else None
+
+
+def _reward(trait: TraitInfo, most_tokens: int) -> Reward | None:
+    return reward_for(trait.name, trait.reward, trait.reward_sha256, most_tokens)

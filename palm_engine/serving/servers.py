@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import defaultdict
 
 from palm_engine.bundle.folder import Bundle
+from palm_engine.bundle.served import KEY_VARIABLE, served_policies, server_keys
 from palm_engine.errors import PalmError
 from palm_engine.serving.backends.interface import Backend
 
@@ -21,19 +21,9 @@ TIMEOUT = 60.0
 PAUSE = 30.0
 
 
-def allowed_servers() -> frozenset[str]:
-    """Addresses in PALM_SERVERS, separated by commas."""
-    named = os.environ.get(VARIABLE, "").split(",")
-    return frozenset(_plain(url) for url in named if url.strip())
-
-
-def served_policies(bundle: Bundle) -> dict[str, dict[str, str]]:
-    """Models of the bundle's remote policies: by address, then by policy."""
-    found: dict[str, dict[str, str]] = defaultdict(dict)
-    for candidate in bundle.manifest.candidates:
-        if candidate.kind == "remote" and candidate.served_at:
-            found[_plain(candidate.served_at)][candidate.policy] = candidate.served_model
-    return dict(found)
+def allowed_servers() -> dict[str, str]:
+    """Addresses in PALM_SERVERS, separated by commas, and the variables that hold their keys."""
+    return server_keys(os.environ.get(VARIABLE, "").split(","))
 
 
 class Servers:
@@ -57,8 +47,8 @@ class Servers:
             if url not in allowed_servers():
                 notices.append(
                     f"{names}: answered at {url}. To ask it here, start the dashboard with"
-                    f" {VARIABLE}={url}; it is then sent prompts, and OPENAI_API_KEY if that is"
-                    " set."
+                    f" {VARIABLE}={url}; it is then sent prompts, and {KEY_VARIABLE} if that is"
+                    f" set ({url}#NAME sends another variable)."
                 )
                 continue
             backend, why = self._connected(bundle, url, models)
@@ -89,7 +79,8 @@ class Servers:
             # Others needn't wait for this one: until it is known they are told so.
             self._failed[key] = (time.monotonic(), f"{url} is being asked")
         try:
-            backend = RemoteBackend(bundle, url, models, timeout=TIMEOUT)
+            variable = allowed_servers().get(url) or KEY_VARIABLE
+            backend = RemoteBackend(bundle, url, models, variable, TIMEOUT)
         except PalmError as error:
             with self._lock:
                 self._failed[key] = (time.monotonic(), str(error))
@@ -98,7 +89,3 @@ class Servers:
             self._made[key] = backend
             self._failed.pop(key, None)
         return backend, ""
-
-
-def _plain(url: str) -> str:
-    return url.strip().rstrip("/")

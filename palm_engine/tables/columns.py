@@ -45,7 +45,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     ),
     "prompt_text": ("prompt_text", "prompt", "question", "instruction", "query", "input"),
     "text": ("text", "answer", "output", "response", "completion", "generation", "reply"),
-    "sample": ("sample_id", "sample", "trial", "repeat", "generation_id"),
+    "sample": ("sample_id", "sample", "trial", "repeat", "generation_id", "turn"),
     "cluster": ("cluster", "cluster_id", "prompt_cluster"),
     "cost": ("cost", "kl_cost"),
     "tokens": ("tokens", "n_tokens", "num_tokens", "output_tokens", "completion_tokens"),
@@ -53,7 +53,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
 # Numbers that describe other numbers, or rows: never a trait unless somebody says so.
 _NO_TRAIT = re.compile(
     r"(?:^|_)(?:stderr|standard_error|std|se|sem|ci|lower|upper|rank|n|n_total|total|count|num|index|idx|id|seed|"
-    r"unnamed|date|year|version|size|params|parameters)(?:_|$|\d)"
+    r"unnamed|date|year|version|size|params|parameters|turn|tstamp|timestamp|epoch|votes)(?:_|$|\d)"
+    r"|(?:^|_)steps?$"
 )
 MOST_TRAITS = 8
 _SURE = ("policy", "policy_name", "model", "model_name", "model_id")

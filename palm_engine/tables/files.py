@@ -14,7 +14,7 @@ from codecs import getincrementaldecoder
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -213,11 +213,18 @@ def _json(path: Path) -> pd.DataFrame:
     return pd.json_normalize(content)
 
 
+def _parquet(path: Path) -> pd.DataFrame:
+    frame = read_parquet(path, InvalidInputError, "write it anew")
+    # Models may be what pandas kept as the names of rows; numbers without a name are places.
+    places = frame.index.names == [None] and pd.api.types.is_integer_dtype(frame.index)
+    return frame.reset_index(drop=places)
+
+
 _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".csv": _separated,
     ".tsv": _separated,
     ".txt": _separated,
-    ".parquet": partial(read_parquet, error=InvalidInputError, hint="write it anew"),
+    ".parquet": _parquet,
     ".jsonl": _json_lines,
     ".ndjson": _json_lines,
     ".json": _json,

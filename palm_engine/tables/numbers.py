@@ -21,6 +21,9 @@ _POINT_DECIMAL = re.compile(
 # Cells, and rows, that are looked at for the sign.
 _SEEN = 2_000_000
 _SEEN_ROWS = 20_000
+# Blanks and signs as typographers have them: 87,1 %, 1’234, −3.
+_USUAL = {0xA0: " ", 0x202F: " ", 0x2009: " ", 0x2019: "'", 0x2212: "-"}
+_UNUSUAL = re.compile(r"[\xa0\u202f\u2009\u2019\u2212]|\s%$")
 _GROUPED = {
     ".": re.compile(r"[+-]?\d{1,3}(?:[,' ]\d{3})+(?:\.\d*)?(?:e[+-]?\d+)?"),
     ",": re.compile(r"[+-]?\d{1,3}(?:[.' ]\d{3})+(?:,\d*)?(?:e[+-]?\d+)?"),
@@ -67,7 +70,7 @@ def sign_of(frame: pd.DataFrame) -> Decimal:
         cells = some[column]
         if pd.api.types.is_numeric_dtype(cells.dtype) or not is_plain(cells):
             continue
-        words = cells.dropna().astype(str).str.strip()
+        words = _tidy(cells.dropna().astype(str))
         for sign, decimals in ((",", _COMMA_DECIMAL), (".", _POINT_DECIMAL)):
             if words.str.fullmatch(decimals).any():
                 signs.add(sign)
@@ -104,7 +107,7 @@ def numbers_of(cells: pd.Series, decimal: Decimal = "auto") -> Numbers:
         values = cells.to_numpy(dtype=float, na_value=np.nan)
         missing = np.isnan(values)
         return Numbers(values, missing, np.isinf(values), False)
-    text = cells.astype(object).where(cells.notna(), "").astype(str).str.strip()
+    text = _tidy(cells.astype(object).where(cells.notna(), "").astype(str))
     missing = text.str.lower().isin(MISSING).to_numpy()
     present = text[~missing]
     signed = text.str.endswith("%").to_numpy()
@@ -125,8 +128,16 @@ def numbers_of(cells: pd.Series, decimal: Decimal = "auto") -> Numbers:
     return Numbers(np.where(wrong, np.nan, values), missing, wrong, percent)
 
 
+def _tidy(text: pd.Series) -> pd.Series:
+    """Words with one kind of blank, apostrophe and minus, and no blank before a percent sign."""
+    text = text.str.strip()
+    if text.str.contains(_UNUSUAL).any():
+        text = text.str.translate(_USUAL).str.replace(r"\s+%$", "%", regex=True)
+    return text
+
+
 def _number(text: str, decimal: str) -> float:
-    text = text.removesuffix("%").strip().lower().replace("\u00a0", " ").replace("\u2212", "-")
+    text = text.removesuffix("%").lower()
     if _GROUPED[decimal].fullmatch(text):
         text = re.sub(r"[,' ]" if decimal == "." else r"[.' ]", "", text)
     if decimal == ",":

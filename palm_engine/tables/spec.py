@@ -21,6 +21,8 @@ from palm_engine.tables.scaling import METHODS, Direction, Scaling, guess_direct
 Missing = Literal["refuse", "drop-policy", "drop-prompt"]
 
 
+# Columns that name what a value is of.
+TASKS = {"metric", "task", "benchmark", "scenario", "criterion", "dimension", "category", "trait"}
 # Columns that a message looks at.
 MOST_SHOWN = 100
 
@@ -180,6 +182,17 @@ def _nearly_numbers(file: TableFile, columns: Columns, decimal: Decimal) -> str:
     return "".join(f"; {note}" for note in notes[:3])
 
 
+def _tidy_hint(file: TableFile, columns: Columns) -> str:
+    """What to do with a row per policy, task and value; "" where the table doesn't look so."""
+    for name in file.frame.columns:
+        if name.strip().lower() in TASKS and name not in (*columns.numeric, columns.policy):
+            return (
+                f"; the table seems to have a row per policy and {name}: make the values of {name}"
+                " columns (a pivot)"
+            )
+    return ""
+
+
 def spec_of(
     file: TableFile, columns: Columns, traits: tuple[str, ...], decimal: Decimal = "auto"
 ) -> ImportSpec:
@@ -203,6 +216,7 @@ def spec_of(
             f"{file.name}: {len(traits)} column(s) look like traits ({', '.join(traits)}); choose 2"
             f" to {MOST_TRAITS} (--trait COLUMN, once for each). Columns with numbers:"
             f" {', '.join(columns.numeric) or 'none'}{_nearly_numbers(file, columns, decimal)}"
+            f"{_tidy_hint(file, columns)}"
         )
     taken: list[str] = []
     specs = []

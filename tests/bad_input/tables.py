@@ -315,7 +315,7 @@ OPTIONS = [
     Case(
         "where that leaves no room",
         options("--k", 1, "--where", "safety>=.7", "--where", "humor>=.7"),
-        "room|weight|sum|bounds",
+        "no room for the weight of '(safety|humor)'",
     ),
     Case(
         "where against itself",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import time
 from pathlib import Path
@@ -99,6 +100,16 @@ def test_a_leaderboard_becomes_the_bundle_of_the_command_shown(
     assert widget(page, "selectbox", "Trait").options == ["Win Rate", "less avg_length", "grade"]
     page.switch_page("../pages/guarantee.py").run()
     assert "Win Rate" in said(page)
+
+
+def test_what_the_normalisation_does_to_scores_and_gaps_is_drawn(page: AppTest) -> None:
+    drop(page, LEADERBOARD)
+    widget(page, "multiselect", "Traits (2 to 8)").set_value(["avg_length", "grade"]).run()
+    charts = page.get("plotly_chart")
+    titles = [json.loads(c.proto.spec)["layout"] for c in charts]
+    axes = [t.get("yaxis", {}).get("title", {}).get("text", "") for t in titles]
+    assert sum("gap" in axis for axis in axes) == 2
+    assert len(charts) == 2 + 2, "a distribution for each trait, and both gaps"
 
 
 def test_columns_directions_and_normalisations_can_be_changed(page: AppTest, folder: Path) -> None:

@@ -659,6 +659,25 @@ def panel_about(folder: Path) -> list[str]:
     return [describe(bundle, c) for c in bundle.manifest.candidates]
 
 
+def test_a_soup_and_a_mixture_are_told_from_the_base(tmp_path: Path) -> None:
+    made = make_bundle(tmp_path / "portfolios" / "some")
+    weights = {"m1": 0.6, "m2": 0.4}
+    changes: dict[str, dict[str, Any]] = {
+        "m1": {"adapter": "adapters/m1"},
+        "m2": {"adapter": "adapters/m2"},
+        "m3": {"kind": "soup", "soup": weights},
+        "m4": {"kind": "mixture", "soup": None, "mixture": weights, "adapter": None},
+    }
+    candidates = tuple(
+        c.model_copy(update=changes.get(c.policy, {})) for c in made.manifest.candidates
+    )
+    rewrite_manifest(made, made.manifest.model_copy(update={"candidates": candidates}))
+    about = dict(zip(made.policies, panel_about(made.folder), strict=True))
+    assert about["m3"].startswith("A soup: adapters added up with weights (60% m1, 40% m2)")
+    assert about["m4"].startswith("A mixture of 2 passes per token (60% m1, 40% m2)")
+    assert about["base"].startswith("The base model, not trained")
+
+
 @pytest.mark.parametrize("query", [{"k": "99"}, {"k": "x"}, {"members": "m1,nobody"}])
 def test_a_link_that_names_what_is_not_there_says_so(
     bundles: Path, monkeypatch: pytest.MonkeyPatch, query: dict[str, str]

@@ -365,7 +365,7 @@ def fake_server(
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            asked.append(body)
+            asked.append(body | {"key": (self.headers["Authorization"] or "").partition(" ")[2]})
             if body["model"] not in models or "REFUSE" in body["messages"][-1]["content"]:
                 self._json({"error": {"message": "no such thing", "type": "x", "code": 404}}, 404)
                 return

@@ -14,7 +14,7 @@ export default function ({ data }) {
 function joinSteps() {
   const push = window.history.pushState;
   if (push.joins) return;
-  const joined = function (state, title, url) {
+  const joined = (state, title, url) => {
     const next = new URL(url, window.location.href);
     const completes = next.pathname === window.location.pathname && window.location.search === "";
     if (completes) window.history.replaceState(state, title, url);

@@ -74,6 +74,17 @@ def is_ready(source: str) -> bool:
     return hub.is_hub_id(source) and hub.cached_folder(source) is not None
 
 
+def located(source: str, project: Path) -> str:
+    """A source that means the same wherever it is read: folders become absolute.
+
+    Args:
+        source: as `resolve_base` takes it; a folder may start from `project`.
+        project: folder that a configuration's paths start from.
+    """
+    folder = project / Path(source).expanduser()
+    return str(folder.resolve()) if source != DEMO_BASE and folder.is_dir() else source
+
+
 def resolve_base(source: str, report: Notice = print, download: bool = True) -> Path:
     """The local folder of a base model, fetched and converted on first use.
 

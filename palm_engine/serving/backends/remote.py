@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from palm_engine.bundle.folder import Bundle
+from palm_engine.bundle.served import KEY_VARIABLE
 from palm_engine.errors import DependencyError, GenerationError
 from palm_engine.serving.backends.interface import LiveSettings, Piece, check_request, row_seed
 
@@ -37,7 +38,7 @@ class RemoteBackend:
         bundle: Bundle,
         url: str,
         models: Mapping[str, str] | None = None,
-        key_variable: str = "OPENAI_API_KEY",
+        key_variable: str = KEY_VARIABLE,
         timeout: float = 120.0,
     ) -> None:
         try:

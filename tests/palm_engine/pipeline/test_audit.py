@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from palm_engine.analysis.guarantee import as_json, statements
 from palm_engine.bundle.folder import Bundle, read_bundle
 from palm_engine.bundle.manifest import Manifest
-from palm_engine.bundle.writing import write_bundle
+from palm_engine.bundle.writing import rewrite_manifest, write_bundle
 from palm_engine.cli.main import app
 from palm_engine.errors import InvalidInputError
 from palm_engine.pipeline.audit import audit_rewards
@@ -131,7 +131,20 @@ def test_rewards_that_a_word_fools_fail(audited: Callable[[bool], Bundle]) -> No
     assert max(constant.at_weights.values()) == pytest.approx(1)
     assert constant.share == pytest.approx(1)
     assert constant.example.split()[-1] in WORDS.values()
+    assert constant.lead_over_candidates == pytest.approx(0.5), "nobody else has more in a corner"
     assert {a.kind for a in found.ahead} >= {"constant", "parrot"}
+
+
+def test_a_reward_that_changed_is_not_compared_with_scores_of_before(
+    audited: Callable[[bool], Bundle],
+) -> None:
+    bundle = audited(True)
+    traits = tuple(
+        t.model_copy(update={"reward_sha256": "of before"}) for t in bundle.manifest.traits
+    )
+    older = rewrite_manifest(bundle, bundle.manifest.model_copy(update={"traits": traits}))
+    with pytest.raises(InvalidInputError, match="a reward changed since its answers were scored"):
+        audit_rewards(older, count_words)
 
 
 def test_the_lead_is_the_largest_over_a_grid(audited: Callable[[bool], Bundle]) -> None:

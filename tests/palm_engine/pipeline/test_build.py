@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from palm_engine.analysis.account import account
 from palm_engine.bundle.folder import Bundle
 from palm_engine.bundle.schema import Member
-from palm_engine.errors import ConfigError
+from palm_engine.errors import ConfigError, GenerationError, InvalidInputError, ModelSourceError
 from palm_engine.pipeline.config import BuildConfig, load_config
 from palm_engine.serving.export_vllm import export_vllm
-from tests.support.builds import Recorder, edited, write_project
+from tests.bad_input.adapters import BASES
+from tests.support.builds import REWARDS, Recorder, edited, write_project
 from tests.support.fakes import fake_server
 
 pytest.importorskip("peft")
@@ -68,6 +71,13 @@ def test_every_method_builds_a_bundle_and_resumes(project: Path, method: str, ro
         assert re.search(
             r"on held-out prompts \d+\.\d\d to \d+\.\d\d \(epoch 1 of 1 kept\)", trained[0]
         )
+    training = bundle.candidate("lora-100-00").training
+    assert training is not None
+    assert (training.value is not None) == (method == "grpo")
+    if method == "rwr":
+        assert len(training.held_out) == 2
+        assert f"{training.held_out[0]:.2f}" in trained[-1]
+        assert "(held out)" in account(bundle)
     again = Recorder()
     same = build(config, project, project / "out", again)
     assert again.stages == ["Select and certify"]
@@ -130,10 +140,14 @@ def test_soups_need_training(project: Path) -> None:
         load_config(project / "tiny.toml")
 
 
-def test_a_server_that_is_not_there_is_said_before_anything_is_drawn(project: Path) -> None:
+def test_a_server_that_is_not_there_is_said_before_anything_is_drawn(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from palm_engine.pipeline.build import build
 
-    served = '[[policies]]\nname = "far"\nurl = "URL"\nmodel = "far"\n\n[[traits]]'
+    served = '[[policies]]\nname = "far"\nurl = "URL"\nmodel = "far"\n'
+    served += 'key_variable = "THEIR_KEY"\n\n[[traits]]'
+    monkeypatch.setenv("THEIR_KEY", "theirs")
     config = project / "tiny.toml"
     edited(config, ("[[traits]]", served), UNTRAINED, ("count = 2", "count = 0"))
     gone = edited(config, ("URL", "http://127.0.0.1:9/v1"))
@@ -145,14 +159,90 @@ def test_a_server_that_is_not_there_is_said_before_anything_is_drawn(project: Pa
         with pytest.raises(ConfigError, match="serves no 'far'; it serves near"):
             build(load_config(config), project, project / "out", progress, project / "kept")
     assert progress.stages == []
-    with fake_server(["far"], reply=lambda body: "aeio BCD") as (url, _):
+    with fake_server(["far"], reply=lambda body: "aeio BCD") as (url, asked):
         text = config.read_text()
         config.write_text(re.sub(r'url = "[^"]*"', f'url = "{url}"', text))
         build(load_config(config), project, project / "out", progress, project / "kept")
-    # Its answers are kept: it needn't be there any more.
+    assert {body["key"] for body in asked} == {"theirs"}
+    # Its answers are kept: it needn't be there any more, wherever its key is kept now.
+    edited(config, ("THEIR_KEY", "ANOTHER_KEY"))
     again = Recorder()
     build(load_config(config), project, project / "again", again, project / "kept")
     assert again.stages == ["Select and certify"]
+
+
+BROKEN = [
+    (name, edit, message)
+    for name, edit, message in BASES
+    if name.startswith(("no tokenizer", "a template that", "weights", "no config"))
+]
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"), [(e, m) for _, e, m in BROKEN], ids=[n for n, _, _ in BROKEN]
+)
+def test_a_broken_base_is_said_before_anything_is_drawn(
+    project: Path, edit: Callable[[Path], object], message: str
+) -> None:
+    from palm_engine.pipeline.build import build
+
+    edit(project)
+    with fake_server(["base"]) as (url, _):
+        served = f'max_new_tokens = 6\nengine = "openai"\nurls = ["{url}"]'
+        config = edited(project / "tiny.toml", ("max_new_tokens = 6", served))
+        for text in (config.read_text(), config.read_text().replace(served, "max_new_tokens = 6")):
+            config.write_text(text)
+            progress = Recorder()
+            with pytest.raises(ModelSourceError, match=message):
+                build(load_config(config), project, project / "out", progress)
+            assert progress.stages == []
+
+
+def test_a_reward_that_cannot_score_is_said_before_anything_is_drawn(project: Path) -> None:
+    from palm_engine.pipeline.build import build
+
+    judge = (
+        '{kind = "judge", url = "http://127.0.0.1:9/v1", model = "m", retries = 0, timeout = 2,'
+        ' rubric = "How low is it?"}'
+    )
+    config = edited(
+        project / "tiny.toml",
+        ('{kind = "function", entry = "own:low"}', judge),
+        UNTRAINED,
+        ("count = 2", "count = 0"),
+    )
+    progress = Recorder()
+    with pytest.raises(GenerationError, match="judge m"):
+        build(load_config(config), project, project / "out", progress)
+    (project / "own.py").write_text(REWARDS.replace("a in answers]", "a in answers][:0]"))
+    with pytest.raises(InvalidInputError, match=r"shape \(0,\) for 1 answers"):
+        build(
+            load_config(edited(config, (judge, '{kind = "function", entry = "own:low"}'))),
+            project,
+            project / "out",
+            progress,
+        )
+    assert progress.stages == []
+
+
+def test_a_base_in_the_project_is_found_from_everywhere(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from palm_engine.lm.base_model.source import resolve_base
+    from palm_engine.pipeline.build import build
+
+    config = edited(
+        project / "tiny.toml",
+        (str(project / "base"), "base"),
+        UNTRAINED,
+        ("count = 2", "count = 0"),
+    )
+    elsewhere = project / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    made = build(load_config(config), project, project / "out", Recorder(), project / "kept")
+    assert made.manifest.base is not None
+    assert resolve_base(made.manifest.base.source) == project / "base"
 
 
 def test_a_work_folder_in_the_bundle_is_refused(project: Path) -> None:

@@ -231,6 +231,83 @@ def test_prompts_are_answered_by_all_and_a_changed_reward_scores_all_anew(
     assert kept.agreement == (), "it was about the scores of before"
 
 
+def test_what_a_bundle_says_of_a_reward_changes_with_it(bundle: Bundle) -> None:
+    register("2")
+    for letters in ("abcdefgh", "ijklmnopq", "rstuvwxyz"):
+        get_reward(f"letters {letters}").normalisation = "twice"  # type: ignore[misc]
+    assert run("evaluate", bundle.folder, "--keep-members")[0] == 0
+    traits = read_bundle(bundle.folder).manifest.traits
+    assert {t.normalisation for t in traits} == {"twice"}
+    assert {t.reward_sha256.split()[-1] for t in traits if t.reward_sha256} == {"2"}
+
+
+def test_added_prompts_with_clusters_join_those_without_and_stay_on_one_side(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    more = tmp_path / "more.csv"
+    rows = ["prompt_id,kind,split,text,cluster"]
+    more.write_text(
+        "\n".join(
+            [
+                *rows,
+                "n-0,any,choose,What?,one",
+                "n-1,any,choose,Who?,one",
+                "n-2,any,certify,Why?,two",
+            ]
+        )
+    )
+    code, output = run("evaluate", bundle.folder, "--prompts", more, "--k", 2)
+    assert code == 0, output
+    wider = read_bundle(bundle.folder)
+    cluster = wider.prompts.set_index("prompt_id")["cluster"]
+    assert cluster["n-1"] == "one"
+    assert all(cluster[p] == p for p in bundle.prompts["prompt_id"])
+    plain = tmp_path / "plain.csv"
+    plain.write_text("prompt_id,kind,split,text\nm-0,any,certify,When?\n")
+    code, output = run("evaluate", bundle.folder, "--prompts", plain, "--k", 2)
+    assert code == 0, output
+    assert read_bundle(bundle.folder).prompts.set_index("prompt_id")["cluster"]["m-0"] == "m-0"
+    Letters.asked.clear()
+    for rows_of, why in (
+        ("x-0,any,certify,Whom?,one", "'one' has prompts in choose and in certify"),
+        ("x-0,any,certify,Whom?,", "row 2: cluster is empty"),
+    ):
+        more.write_text("\n".join([*rows, rows_of]))
+        code, output = run("evaluate", bundle.folder, "--prompts", more)
+        assert code != 0
+        assert why in output.replace("\n", " "), output
+    assert not Letters.asked
+
+
+def test_a_table_from_elsewhere_takes_a_further_trait_as_long_as_nothing_is_answered(
+    tmp_path: Path,
+) -> None:
+    rows = ["model,prompt,answer,helpful,kind"]
+    rows += [
+        f"m{i},q{j},{'word ' * (1 + i + j % 3)},{(i * 7 + j) % 10 / 10},{(i + j) % 4 / 4}"
+        for i in range(3)
+        for j in range(24)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    out = tmp_path / "p" / "table"
+    arguments = ["import", str(tmp_path / "t.csv"), "--out", str(out), *traits]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    before = read_bundle(out)
+    longer = tmp_path / "p" / "longer"
+    code, output = run("evaluate", out, "--trait", "short=length", "--out", longer)
+    assert code == 0, output
+    after = read_bundle(longer)
+    assert after.traits == ["helpful", "kind", "short"]
+    assert after.manifest.traits[:2] == before.manifest.traits
+    assert after.samples["helpful"].tolist() == before.samples["helpful"].tolist()
+    assert after.samples.groupby("policy")["short"].mean().is_monotonic_decreasing
+    assert after.manifest.certificate is not None
+    code, output = run("evaluate", out, "--rescore")
+    assert code != 0
+    assert "reward 'helpful' is not known here" in output.replace("\n", " ")
+
+
 def test_an_evaluation_that_was_stopped_goes_on(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

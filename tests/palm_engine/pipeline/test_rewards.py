@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 
 from palm_engine.errors import ConfigError, InvalidInputError
+from palm_engine.pipeline.assemble import trait_info
 from palm_engine.pipeline.config import load_config
+from palm_engine.pipeline.recorded import recorded_rewards
 from palm_engine.pipeline.rewards import CHUNK, Measure, TraitRewards, register_from
 from palm_engine.pipeline.store import Store
-from palm_engine.rewards import reward_names
+from palm_engine.rewards import get_reward
 from palm_engine.rewards.gated import Gated
 
 CONFIG = """
@@ -126,8 +128,66 @@ def test_a_configuration_names_rewards_of_every_kind(tmp_path: Path) -> None:
 def test_the_rewards_of_a_configuration_are_known_to_its_bundles(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(CONFIG)
     (tmp_path / "gates.py").write_text(GATES)
+    config = load_config(tmp_path / "mine.toml")
+    rewards = TraitRewards.of(config, tmp_path)
+    recorded = [trait_info(m) for m in rewards.measures]
     register_from(tmp_path / "mine.toml", tmp_path)
-    assert {"length x function gates:polite", "function gates:words"} <= set(reward_names())
+    again, changed = recorded_rewards(recorded, config.sampling.max_new_tokens, None)
+    assert not changed
+    assert again.key() == rewards.key()
+
+
+def test_rewards_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    judge = """
+[[traits]]
+name = "{0}"
+[traits.reward]
+kind = "judge"
+url = "http://localhost:1/v1"
+model = "m"
+rubric = "How {0} is the answer?"
+"""
+    short = """
+[[traits]]
+name = "short"
+reward = {kind = "length", scale = "linear"}
+"""
+    head = CONFIG.partition("[[traits]]")[0]
+    text = head + judge.format("helpful") + judge.format("polite") + short
+    (tmp_path / "mine.toml").write_text(text)
+    made = TraitRewards.of(load_config(tmp_path / "mine.toml"), tmp_path)
+    recorded = [trait_info(m) for m in made.measures]
+    assert recorded[0].reward == recorded[1].reward == "judge m"
+    register_from(tmp_path / "mine.toml", tmp_path)
+    again, changed = recorded_rewards(recorded, 128, None)
+    assert not changed
+    assert again.key() == made.key()
+    # By its fingerprint under another trait's name, and by the trait's where it has changed.
+    renamed = recorded[1].model_copy(update={"name": "courteous"})
+    assert recorded_rewards([renamed], 128, None)[0].key() == made.key()[1:2]
+    older = recorded[1].model_copy(update={"reward_sha256": "of before"})
+    found, changed = recorded_rewards([older], 128, None)
+    assert changed
+    assert found.key() == made.key()[1:2]
+    with pytest.raises(InvalidInputError, match="2 rewards called 'judge m'"):
+        recorded_rewards([older.model_copy(update={"name": "kind"})], 128, None)
+    # A name that is built in means what it meant.
+    assert get_reward("length").score([], ["a"], [8]) == pytest.approx(0.5, abs=0.1)
+    of_table = recorded[2].model_copy(update={"name": "brief", "reward_sha256": None})
+    assert recorded_rewards([of_table], 128, None)[0].key() != made.key()[2:]
+
+
+def test_a_reward_that_cannot_score_is_found_by_one_answer_and_its_score_is_kept(
+    tmp_path: Path,
+) -> None:
+    counting = Counting()
+    made = rewards(Store(tmp_path), counting)
+    made.try_out("p")
+    assert len(counting.asked) == 1
+    rewards(Store(tmp_path), counting).try_out("p")
+    assert len(counting.asked) == 1
+    with pytest.raises(InvalidInputError, match="no more"):
+        rewards(Store(tmp_path), Counting(fails_after=0)).try_out("another")
 
 
 def test_what_a_judge_costs_is_counted() -> None:

@@ -76,12 +76,26 @@ def test_pairs_are_asked_in_both_orders(tmp_path: Path) -> None:
         assert found.score(["p"], ["x"], [1]).tolist() == [0.5]
 
 
-def test_what_changes_a_grade_changes_the_fingerprint(tmp_path: Path) -> None:
+def test_what_changes_a_grade_changes_the_fingerprint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     marks = {
         fingerprint_of(judge("http://localhost:1/v1", tmp_path, **changes))
         for changes in ({}, {"model": "b"}, {"rubric": RUBRIC + "!"}, {"high": 5}, {"parallel": 2})
     }
     assert len(marks) == 4
+    # So do the references' content, and what is asked around the rubric.
+    references = tmp_path / "r.csv"
+    for text in ("one", "two"):
+        (tmp_path / text).mkdir()
+        references.write_text(f"prompt,text\np,{text}\n")
+        (tmp_path / text / "r.csv").write_text(references.read_text())
+        made = judge("http://localhost:1/v1", tmp_path / text, references="r.csv")
+        marks.add(fingerprint_of(made))
+    assert len(marks) == 6
+    monkeypatch.setattr("palm_engine.rewards.judge._GRADE", "{rubric} Grade: {prompt} {answer}")
+    (tmp_path / "other").mkdir()
+    assert fingerprint_of(judge("http://localhost:1/v1", tmp_path / "other")) not in marks
 
 
 def test_references_that_are_none_are_refused(tmp_path: Path) -> None:

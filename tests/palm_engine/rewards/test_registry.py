@@ -17,6 +17,7 @@ from palm_engine.errors import ConfigError, InvalidInputError, ModelSourceError
 from palm_engine.rewards import get_reward, make_reward, register_reward, reward_names
 from palm_engine.rewards.interface import Described, fingerprint_of, scores_of
 from palm_engine.rewards.settings import RewardSettings, RewardSpec, title_of
+from tests.support.fakes import tiny_classifier
 
 SETTINGS: TypeAdapter[RewardSettings] = TypeAdapter(RewardSettings)
 
@@ -312,6 +313,13 @@ def test_every_kind_says_what_it_is(tmp_path: Path) -> None:
         "name": get_reward("length"),
         "answer": get_reward("fit"),
     }
+    pytest.importorskip("openai")
+    found["judge"] = make_reward(
+        spec(kind="judge", url="http://localhost:1/v1", model="m", rubric="How kind is it?")
+    )
+    pytest.importorskip("transformers")
+    folder = tiny_classifier(tmp_path / "c", labels=["good"])
+    found["classifier"] = make_reward(spec(kind="classifier", model=str(folder), device="cpu"))
     for kind, reward in found.items():
         assert isinstance(reward, Described), kind
         trait = {"name": "t", "reward": reward.name, "normalisation": "n", "card": reward.card}
@@ -322,3 +330,27 @@ def test_every_kind_says_what_it_is(tmp_path: Path) -> None:
     assert cards["function"]["function"] == "own:f"
     assert cards["gated"]["gate: function"] == "own:f"
     assert cards["gated"]["reward: scale"] == "log"
+    assert cards["judge"]["rubric"] == "How kind is it?"
+    assert cards["classifier"]["activation"] == "sigmoid"
+
+
+def test_what_a_registered_reward_was_made_with_is_part_of_its_fingerprint() -> None:
+    class Limit:
+        name, normalisation = "limit", "none"
+
+        def __init__(self, most: int) -> None:
+            self.most = most
+            self.asked = 0
+
+        def score(
+            self, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]
+        ) -> np.ndarray:
+            self.asked += 1
+            return np.array([min(len(a) / self.most, 1.0) for a in answers])
+
+    one, same, other = Limit(5), Limit(5), Limit(99)
+    mark = fingerprint_of(one)
+    assert fingerprint_of(same) == mark
+    assert fingerprint_of(other) != mark
+    scores_of(one, ["p"], ["a"], [1])
+    assert fingerprint_of(one) == mark, "what it counts changes no score"

@@ -19,6 +19,20 @@ def sampled_gap(portfolio: np.ndarray, points: np.ndarray) -> float:
     return float(((w @ points.T).max(axis=1) - (w @ portfolio.T).max(axis=1)).max())
 
 
+def test_what_few_calls_do_not_certify_is_the_best_found_and_misses_its_target() -> None:
+    points = np.abs(np.random.default_rng(0).normal(size=(60, 3)))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    target = Target(delta=0.01)
+    found = METHODS["placement"].select(points, target, Options(budget=8))
+    assert found.stopped == "budget of oracle calls"
+    assert found.oracle_calls == 8
+    assert found.gap.additive > 0.01
+    assert found.gap.additive >= sampled_gap(found.points, points) - 1e-9
+    # Without a budget it goes on until the target is certified.
+    met = METHODS["placement"].select(points, target, Options())
+    assert met.gap.additive <= 0.01 + 1e-9
+
+
 @settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0, 0.05))
 def test_placements_certificate_is_never_below_the_truth_with_a_noisy_oracle(

@@ -189,7 +189,8 @@ def test_served_policies_answer_beside_the_loaded_ones_where_that_is_allowed(
             assert "PALM_SERVERS" in notices[0]
             assert asked == [], "a server that only a bundle names is never asked"
 
-            monkeypatch.setenv("PALM_SERVERS", f"http://localhost:1/v1, {url}/")
+            monkeypatch.setenv("PALM_SERVERS", f"http://localhost:1/v1, {url}/#OUR_KEY")
+            monkeypatch.setenv("OUR_KEY", "ours")
             backend, notices = host.answering(bundle)
             assert notices == []
             assert host.answering(bundle)[0].policies == backend.policies
@@ -200,6 +201,7 @@ def test_served_policies_answer_beside_the_loaded_ones_where_that_is_allowed(
             assert ticket.state == "done"
             answers = {row.policy: row.text for row in ticket.rows}
             assert answers["short"].startswith("big")
+            assert {body["key"] for body in asked} == {"ours"}
             alone = host.queue.submit(
                 "me", host.backend(bundle), ["Hello?"], ["base", "a"], live_settings(bundle)
             )

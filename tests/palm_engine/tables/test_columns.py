@@ -33,6 +33,13 @@ def frame(header: str, *rows: str) -> pd.DataFrame:
             "instruction",
             ["quality"],
         ),
+        (
+            "model,question_id,turn,score,tstamp,votes,global_step",
+            "a,q1,1,7,1718000000,12,300",
+            "model",
+            "question_id",
+            ["score"],
+        ),
         ("engine,MMLU,GSM8K", "a,.1,.2", "engine", None, ["MMLU", "GSM8K"]),
     ],
 )

@@ -53,6 +53,14 @@ def test_every_form_gives_the_same_cells(tmp_path: Path, form: str) -> None:
     assert file.row(0).endswith(f"row {in_an_editor}")
 
 
+def test_names_that_pandas_kept_as_an_index_are_a_column(tmp_path: Path) -> None:
+    FRAME.set_index("model").to_parquet(tmp_path / "t.parquet")
+    assert read_table_file(tmp_path / "t.parquet").frame.to_dict("records") == ROWS
+    FRAME[FRAME["x"] == ""].to_parquet(tmp_path / "filtered.parquet")
+    filtered = read_table_file(tmp_path / "filtered.parquet").frame
+    assert filtered.to_dict("records") == ROWS[1:]
+
+
 def test_lines_of_json_end_nowhere_but_at_line_ends(tmp_path: Path) -> None:
     rows = [{"policy": p, "text": "one\u2028two\x85three", "x": 0.5} for p in "ab"]
     lines = "\n".join(json.dumps(r, ensure_ascii=False) for r in rows)

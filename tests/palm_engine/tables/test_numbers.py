@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palm_engine.tables.numbers import numbers_of
+from palm_engine.tables.numbers import numbers_of, sign_of
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,8 @@ from palm_engine.tables.numbers import numbers_of
         (["1.234,5", "2,0", "3"], [1234.5, 2, 3]),
         (["12 345", "1'000", "7"], [12345, 1000, 7]),
         (["\u22121", "+2", "3."], [-1, 2, 3]),
+        (["87,1 %", "3,25\u00a0%", "1.234,5\u202f%"], [87.1, 3.25, 1234.5]),
+        (["12\u202f345", "1\u2019000", "7\u2009000"], [12345, 1000, 7000]),
     ],
 )
 def test_forms_of_numbers(cells: list[str], values: list[float]) -> None:
@@ -35,6 +37,13 @@ def test_a_comma_that_could_be_either_is_a_thousand_unless_said_otherwise() -> N
     assert numbers_of(pd.Series(["1,234", "5"]), ",").values.tolist() == [1.234, 5]
     # Another cell settles it for the whole column.
     assert numbers_of(pd.Series(["1,234", "0,5"])).values.tolist() == [1.234, 0.5]
+
+
+def test_a_table_with_blanks_before_its_percent_signs_has_a_decimal_comma() -> None:
+    table = pd.DataFrame(
+        {"model": ["a", "b"], "won": ["87,1 %", "12,9\u00a0%"], "n": ["1.234"] * 2}
+    )
+    assert sign_of(table) == ","
 
 
 def test_missing_is_not_wrong() -> None:
