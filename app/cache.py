@@ -19,7 +19,7 @@ from palm_engine.analysis.finding import Questions
 from palm_engine.analysis.finding import questions as find_questions
 from palm_engine.analysis.normalisation import GapsBySize, gaps_by_size
 from palm_engine.analysis.plan import PlanInfo, built_resolution, plan
-from palm_engine.analysis.story import Story, best_single, story
+from palm_engine.analysis.story import Story, story
 from palm_engine.analysis.verdict import Verdict, verdict
 from palm_engine.bundle.folder import MANIFEST_FILE, Bundle, list_bundles, read_bundle
 from palm_engine.errors import BundleError, PalmError
@@ -245,18 +245,17 @@ def shares(points: np.ndarray, portfolio: tuple[int, ...]) -> np.ndarray:
 
 def story_of(of: Bundle, portfolio: tuple[int, ...]) -> Story:
     """The portfolio beside the best single model."""
-    return _story(of.points, portfolio, best_single(of), _bounds(of), of.region)
+    return _story(of.points, portfolio, _bounds(of), of.region)
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
 def _story(
     points: np.ndarray,
     portfolio: tuple[int, ...],
-    single: int,
     bounds: Bounds,
     _region: Region | None,
 ) -> Story:
-    return story(points, portfolio, single, _region)
+    return story(points, portfolio, _region)
 
 
 def verdict_of(of: Bundle, info: explore.CurveInfo, tolerance: float) -> Verdict:

@@ -50,6 +50,7 @@ _HEAD = "head"
 _CHOICES = "choices"
 _USERS = "uploaded_users"
 _MOVED = "moved"
+_PLANNED = "planned_members"
 
 
 def _key(kind: str, bundle: str) -> str:
@@ -301,6 +302,7 @@ def restore_from_url(names: Sequence[str]) -> None:
         for kept in (_SIZE, _MEMBERS):
             st.session_state.pop(_key(kept, name), None)
     st.session_state[_BUNDLE] = name
+    settings.take_from_address(query, name)
     with suppress(ValueError):
         raw = [float(x) for x in query.get("w", "").split("-")]
         if all(0 <= x <= MAX_SLIDER for x in raw):
@@ -316,7 +318,7 @@ def restore_from_url(names: Sequence[str]) -> None:
 
 
 def write_url(bundle: Bundle) -> None:
-    """Put portfolio, weights, size and prompt into the address: a copied link opens this view.
+    """Put portfolio, weights, size, prompt and settings into the address: a link opens this view.
 
     While a slider moves the browser replaces the weights in the address, which the server doesn't
     see and needn't: they are written here only where something else changes, as a step of the
@@ -332,9 +334,17 @@ def write_url(bundle: Bundle) -> None:
         wanted["members"] = ",".join(named[0])
     if prompt:
         wanted["prompt"] = str(prompt)
+    wanted |= settings.for_address(bundle.folder.name)
     now = st.query_params.to_dict()
-    if "w" not in now or now | {"w": raw} != wanted:
+    moved = _key(f"{_MOVED}.written", bundle.folder.name)
+    # Weights that were set from here are in no address yet.
+    if (
+        "w" not in now
+        or now | {"w": raw} != wanted
+        or st.session_state.get(moved, 0) != moves(bundle)
+    ):
         st.query_params.from_dict(wanted)
+    st.session_state[moved] = moves(bundle)
     before: Written | None = st.session_state.get(_WRITTEN)
     if before is None or before.view != _view(wanted):
         last = {} if before is None else before.view
@@ -380,6 +390,17 @@ def choose_size(bundle: Bundle, size: int | None) -> None:
     st.session_state[_key(_SIZE, bundle.folder.name)] = size
 
 
+def planned_members(plan: str) -> tuple[int, ...] | None:
+    """The planned policies that a plan's members were moved to by hand; None: as planned."""
+    rows: tuple[int, ...] | None = st.session_state.get(_key(_PLANNED, plan))
+    return rows
+
+
+def move_planned(plan: str, rows: tuple[int, ...] | None) -> None:
+    """Move a plan's members (None: back to where the plan has them)."""
+    st.session_state[_key(_PLANNED, plan)] = rows
+
+
 def tolerance_key(bundle: Bundle) -> str:
     """Key of the tolerance on Trade-off."""
     return _key("tolerance", bundle.folder.name)
@@ -389,6 +410,11 @@ def tolerance(bundle: Bundle) -> float | None:
     """The largest loss that the user tolerates, as set on Trade-off; None before."""
     value = settings.kept(tolerance_key(bundle))
     return None if value is None else float(value)
+
+
+def is_expert() -> bool:
+    """Whether everything is said, or only what anybody understands."""
+    return bool(settings.kept("expert"))
 
 
 def session_id() -> str:

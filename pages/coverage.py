@@ -8,6 +8,7 @@ import streamlit as st
 
 from app import cache, settings, state
 from app.components import panel as atlas
+from app.components.guide import expert
 from app.components.header import open_bundle, open_portfolio
 from app.components.panel_view import Field, FieldKind
 from app.components.users import the_users
@@ -18,7 +19,7 @@ from palm_engine.geometry.pick import pick_info
 FIELDS: dict[str, FieldKind] = {
     "Picked member": "member",
     "Gap": "gap",
-    "Multiplicative gap": "multiplicative",
+    "Gap in percent": "multiplicative",
     "Best value": "best",
     "A trait": "trait",
     "Difference": "difference",
@@ -41,7 +42,7 @@ def choose_field(bundle: Bundle, portfolio: state.Portfolio) -> Shown:
     picked = st.segmented_control(
         "On the map",
         list(FIELDS),
-        key=settings.seed(f"field.{name}", "Gap"),
+        key=settings.seed(f"field.{name}", "Gap", among=FIELDS),
         required=True,
         wrap=True,
     )
@@ -71,7 +72,9 @@ def _trait(bundle: Bundle) -> Shown:
         "Trait",
         bundle.traits,
         format_func=dict(zip(bundle.traits, bundle.trait_labels, strict=True)).__getitem__,
-        key=settings.seed(f"field.trait.{bundle.folder.name}", bundle.traits[0]),
+        key=settings.seed(
+            f"field.trait.{bundle.folder.name}", bundle.traits[0], among=bundle.traits
+        ),
     )
     row = bundle.traits.index(trait)
     label = bundle.trait_labels[row]
@@ -90,12 +93,17 @@ def _difference(bundle: Bundle, portfolio: state.Portfolio) -> Shown:
     if not options:
         st.info("There is no other portfolio to compare with.")
         return Shown(Field(), "Which member is picked")
+    other_key = f"field.other.{bundle.folder.name}"
     name = str(
-        st.selectbox("Compared with", list(options), key=f"field.other.{bundle.folder.name}")
+        st.selectbox(
+            "Compared with",
+            list(options),
+            key=settings.seed(other_key, next(iter(options)), among=options),
+        )
     )
     other = tuple(bundle.policies.index(m) for m in options[name])
-    field = Field(kind="difference", unit=f"difference ({bundle.unit})")
-    return Shown(field, f"Value in use minus value of {name}", other)
+    field = Field(kind="difference", unit=f"more with what is in use ({bundle.unit})")
+    return Shown(field, f"What is in use, minus {name}: above 0 is better served now", other)
 
 
 def choose_threshold(bundle: Bundle, portfolio: state.Portfolio, kind: str) -> float | None:
@@ -105,10 +113,7 @@ def choose_threshold(bundle: Bundle, portfolio: state.Portfolio, kind: str) -> f
     multiplicative = kind == "multiplicative"
     exact = cache.exact_gap(bundle, portfolio.rows)
     if multiplicative and exact.multiplicative is None:
-        st.info(
-            "The best value isn't above 0 everywhere, so a multiplicative gap isn't defined for"
-            " all weights."
-        )
+        st.info("The best value isn't above 0 everywhere, so no share of it can be given.")
     worst = (exact.multiplicative or 1.0) if multiplicative else exact.additive
     top = max(round(1.2 * worst, 3), 0.005)
     threshold = st.slider(
@@ -129,8 +134,9 @@ def choose_threshold(bundle: Bundle, portfolio: state.Portfolio, kind: str) -> f
         ),
     )
     st.caption(
-        f"Gaps to the candidates (scope: candidates), on {found.count:,} uniformly drawn weights "
-        f"(standard error {found.standard_error:.2%}). Worst anywhere, exact: {worst:.4f}."
+        f"Gaps to the candidates at {found.count:,} weights drawn uniformly"
+        + expert(f" (scope: sampled; standard error {found.standard_error:.2%})")
+        + f". Worst anywhere, exact: {worst:.4f}."
     )
     return threshold
 
@@ -154,7 +160,7 @@ def the_map(bundle: Bundle, portfolio: state.Portfolio) -> None:
     where = bundle.weights_text(pick.weights)
     here.text(
         f"At your weights ({where}): {bundle.labels[pick.member]} is picked, gap {pick.gap:.4f}"
-        " (scope: candidates)."
+        f"{expert(' (scope: candidates)')}."
     )
     state.write_url(bundle)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from typing import Any
 
 import streamlit as st
@@ -12,6 +11,7 @@ from app.colours import colours_of
 from app.components import answers
 from app.components import panel as atlas
 from app.components.export.share import shared_page
+from app.components.guide import expert, explained, say
 from app.components.header import open_bundle, open_portfolio
 from app.errors import shows_errors
 from palm_engine.bundle.folder import Bundle
@@ -26,16 +26,15 @@ def bespoke(bundle: Bundle, pick: PickInfo) -> str:
     own = "the picked member itself" if pick.best == pick.member else bundle.labels[pick.best]
     line = (
         f"The best candidate at your weights is {own}, worth {pick.best_value:.3f}; your member"
-        " gives "
+        f" gives {pick.member_value:.3f}{expert(' (scope: candidates)')}."
     )
-    line += f"{pick.member_value:.3f} (scope: candidates)."
     planned = cache.planned_value(bundle, tuple(float(w) for w in pick.weights))
     if planned is not None:
         line += (
-            f" A model trained for exactly these weights was planned at {planned:.3f} (scope: pool;"
-            " trained ones "
+            f" A model trained for exactly these weights was planned at {planned:.3f}"
+            f"{expert(' (scope: pool)')}; trained ones fall short of their plan, as the Guarantee"
+            " page shows."
         )
-        line += "fall short of their plan, as the Guarantee page shows)."
     return line
 
 
@@ -109,7 +108,7 @@ def live(bundle: Bundle, portfolio: state.Portfolio) -> None:
     atlas.panel(bundle, shown, "explore")
     pick = pick_info(bundle.points, list(portfolio.rows), state.weights(bundle))
     # Few elements: every one of them is rendered again when a slider moves.
-    sentence = html.escape(bespoke(bundle, pick))
+    sentence = explained(bespoke(bundle, pick))
     heading = '<h2 style="margin:0;padding:0">What they answer</h2>'
     st.html(f'<p data-part="bespoke" style="margin:0 0 1.5rem">{sentence}</p>{heading}')
     show_answers(bundle, portfolio, pick)
@@ -137,7 +136,8 @@ def show() -> None:
     here = st.container()
     portfolio = open_portfolio(bundle)
     sentence = cache.story_of(bundle, portfolio.rows).in_words(bundle.unit, bundle.where_text)
-    here.html(f'<p data-part="story">{html.escape(sentence)}</p>')
+    with here:
+        say(sentence, "story")
     live(bundle, portfolio)
     find(bundle, portfolio)
 

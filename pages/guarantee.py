@@ -19,15 +19,11 @@ from app.components.templates import fill
 from app.plain import inert
 from palm_engine.analysis import guarantee
 from palm_engine.analysis.promise import promise
+from palm_engine.analysis.verdict import tolerances
 from palm_engine.analysis.worst_served import WorstServed, furthest_behind, worst_served
 from palm_engine.bundle.folder import Bundle
 
 MOST_PROMPTS = 5
-# Not what Trade-off calls so: there, the best candidates for such weights.
-TRAINED_AT = {
-    "uniform": "adapters trained at uniform weights",
-    "random": "adapters trained at random weights",
-}
 
 
 def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
@@ -43,7 +39,7 @@ def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
     told = promise(bundle, portfolio.rows, bound)
     with st.container(border=True):
         st.html(fill("promise.html", promise=told))
-        tolerance = state.tolerance(bundle)
+        tolerance = state.tolerance(bundle) or tolerances(cache.curve(bundle))[0]
         figure.draw(
             charts.interval(told, tolerance),
             key=f"interval.{bundle.folder.name}",
@@ -81,9 +77,9 @@ def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
 
 def cards(bundle: Bundle) -> None:
     """What each trait's reward means, and how well it does."""
-    st.subheader("How traits are measured")
     for trait in bundle.manifest.traits:
-        with st.expander(trait.label):
+        with st.container(border=True):
+            st.markdown(f"**{inert(trait.label)}**")
             st.text(f"Reward: {trait.reward}. Normalisation: {trait.normalisation or 'none'}.")
             for key, value in (trait.card or {}).items():
                 st.text(f"{key.replace('_', ' ').capitalize()}: {value}")
@@ -227,8 +223,7 @@ def losses(bundle: Bundle, portfolio: state.Portfolio) -> None:
 
 
 def diversity(bundle: Bundle, portfolio: state.Portfolio) -> None:
-    """How differently the members answer, for portfolios of one size chosen in four ways."""
-    st.subheader("Diversity")
+    """How differently the members answer, for portfolios chosen in four ways."""
     rows = guarantee.diversity(bundle)
     if not rows:
         st.info(
@@ -248,7 +243,6 @@ def diversity(bundle: Bundle, portfolio: state.Portfolio) -> None:
             f" {len(portfolio.rows)} are in use now."
         )
     table = pd.DataFrame([asdict(r) for r in rows])
-    table["portfolio"] = [TRAINED_AT.get(p, p) for p in table["portfolio"]]
     table["members"] = [", ".join(bundle.label(p) for p in members) for members in table["members"]]
     table = table.rename(
         columns={
@@ -256,7 +250,12 @@ def diversity(bundle: Bundle, portfolio: state.Portfolio) -> None:
             "vendi": "Vendi score",
             "usage_perplexity": "usage perplexity",
             "worst_gap": "worst gap",
+            "chosen_gap": "worst gap where chosen",
         }
+    )
+    st.caption(
+        "Portfolios were chosen on the choose prompts and are measured on the certify prompts: one"
+        " that was best there can be behind here, by chance or because it has fewer members."
     )
     figure.table(table, f"{bundle.manifest.name}-diversity", f"diversity.{bundle.folder.name}")
 
@@ -267,9 +266,12 @@ def show() -> None:
     portfolio = open_portfolio(bundle)
     certificate(bundle, portfolio)
     losses(bundle, portfolio)
-    plans(bundle, portfolio)
-    diversity(bundle, portfolio)
-    cards(bundle)
+    with st.expander("Planned and reached"):
+        plans(bundle, portfolio)
+    with st.expander("How differently members answer"):
+        diversity(bundle, portfolio)
+    with st.expander("How traits are measured, and how their rewards were audited"):
+        cards(bundle)
 
 
 show()

@@ -10,14 +10,16 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app import cache, charts, jobs, settings, state
 from app.components import figure
+from app.components.guide import expert
 from app.components.header import open_bundle
-from app.components.hosting_cost import cost_panel
+from app.components.hosting_cost import assumptions, cost_panel, served_adapters
 from app.components.rivals import interpolation_panel
 from app.components.sizes import decide, pick_size
 from app.components.tolerance import drag_tolerance
 from palm_engine._types import Floats, Progress
 from palm_engine.analysis.comparison import RANDOM_DRAWS, MethodCurve, compare_methods
 from palm_engine.analysis.curves import CurveInfo
+from palm_engine.analysis.hosting_cost import serving
 from palm_engine.analysis.verdict import Verdict, tolerances
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.confidence import Bound, simultaneous_bounds
@@ -25,8 +27,8 @@ from palm_engine.geometry.gap import minimum_of_envelope, worst_gap
 from palm_engine.selection.parts.grids import promised_size
 
 BAND_RESAMPLES = 400
-ADDITIVE = "Additive (delta)"
-MULTIPLICATIVE = "Multiplicative (eps)"
+ADDITIVE = "In reward units"
+MULTIPLICATIVE = "In percent"
 
 
 def table(bundle: Bundle, info: CurveInfo, others: list[MethodCurve]) -> pd.DataFrame:
@@ -133,21 +135,24 @@ def multiplicative_band(
 
 
 def candidates_view(
-    bundle: Bundle, info: CurveInfo, told: Verdict, options: DeltaGenerator
+    bundle: Bundle,
+    info: CurveInfo,
+    told: Verdict,
+    options: DeltaGenerator,
+    beside_at: DeltaGenerator,
 ) -> None:
     """The evaluated candidates: exact best of each size beside the other methods.
 
-    How they are looked at is set in `options`.
+    How they are looked at is set in `options`, whether beside other methods in `beside_at`.
     """
-    left, right = options.columns(2)
-    gap = left.segmented_control(
+    gap = options.segmented_control(
         "Worst gap",
         [ADDITIVE, MULTIPLICATIVE],
-        key=settings.seed(f"gap.{bundle.folder.name}", ADDITIVE),
+        key=settings.seed(f"gap.{bundle.folder.name}", ADDITIVE, among=(ADDITIVE, MULTIPLICATIVE)),
         required=True,
     )
     multiplicative = gap == MULTIPLICATIVE
-    beside = right.toggle(
+    beside = beside_at.toggle(
         "Beside PALM, greedy, uniform and random",
         key=settings.seed(f"beside.{bundle.folder.name}", False),
     )
@@ -209,7 +214,7 @@ def candidates_view(
     )
     if state.is_new_click(bundle, clicked) and clicked is not None:
         use(bundle, clicked[0], clicked[1], multiplicative, all_curves, info)
-    sentence = "Scope: candidates. Click a point to use that portfolio everywhere."
+    sentence = "Click a point to use that portfolio everywhere." + expert(" Scope: candidates.")
     if others:
         sentence += (
             f" Grey band: the range of {RANDOM_DRAWS} random draws; its point is the first of them."
@@ -230,17 +235,26 @@ def candidates_view(
             f" {len(portfolio.rows)} do here."
         )
     st.caption(sentence)
+    assumed, currency = assumptions(bundle)
+    monthly = [
+        serving(served_adapters(bundle, members), assumed).per_month for members in info.members
+    ]
     figure.show(
-        charts.multiples(told, len(portfolio.rows) if portfolio else None),
-        pd.DataFrame([asdict(r) | {"members": ", ".join(r.members)} for r in told.rows]),
+        charts.multiples(told, len(portfolio.rows) if portfolio else None, monthly, currency),
+        pd.DataFrame(
+            [
+                asdict(r) | {"members": ", ".join(r.members), "serving per month": price}
+                for r, price in zip(told.rows, monthly, strict=True)
+            ]
+        ),
         f"{bundle.manifest.name}-sizes",
         f"multiples.{bundle.folder.name}",
-        "Promised worst gap, expected gap and coverage by portfolio size",
+        "Promised worst gap, expected gap, coverage and price by portfolio size",
     )
     st.caption(
         "Green: the fewest that are enough; outlined: in use. The best portfolio for the worst-off"
         " user can serve the average one worse than a smaller portfolio does: both are shown."
-        " Expected gap and coverage: 20,000 uniform users (scope: sampled)."
+        f" Expected gap and coverage: of 20,000 uniform users{expert(' (scope: sampled)')}."
     )
     figure.numbers(numbers)
 
@@ -283,8 +297,9 @@ def plan_view(bundle: Bundle) -> None:
         "Planned worst gap against portfolio size",
     )
     st.caption(
-        f"Scope: pool, beta {min(betas):g}. What {len(info.policies.names)} planned policies would"
-        " do, before any training; trained ones fall short. The Plan page changes beta and traits."
+        f"What {len(info.policies.names)} planned policies would do, before any training; trained"
+        " ones fall short. The Plan page plans anew."
+        + expert(f" Scope: pool, beta {min(betas):g}.")
     )
     figure.numbers(numbers)
 
@@ -314,14 +329,17 @@ def show() -> None:
         view = st.segmented_control(
             "Show",
             ["Candidates", "Plan"],
-            key=settings.seed(f"view.{bundle.folder.name}", "Candidates"),
+            key=settings.seed(
+                f"view.{bundle.folder.name}", "Candidates", among=("Candidates", "Plan")
+            ),
             required=True,
         )
         options = st.container()
+    beside_at = st.container()
     if view == "Plan":
         plan_view(bundle)
     else:
-        candidates_view(bundle, info, told, options)
+        candidates_view(bundle, info, told, options, beside_at)
     portfolio = cache.portfolio(bundle)
     if portfolio is not None:
         st.subheader("In use now")

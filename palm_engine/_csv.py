@@ -25,7 +25,8 @@ def csv_text(frame: pd.DataFrame) -> str:
     Such cells get a leading '.
     """
     safe = frame.rename(columns=lambda c: _safe(str(c)))
-    return safe.map(lambda cell: _safe(cell) if isinstance(cell, str) else cell).to_csv(index=False)
+    safe = safe.map(lambda cell: _safe(cell) if isinstance(cell, str) else cell)
+    return safe.to_csv(index=False, float_format="%.12g")
 
 
 def _safe(text: str) -> str:

@@ -4,7 +4,7 @@ Nothing is computed here but where a mark goes.
 """
 
 from app.charts.certificate import interval, reached
-from app.charts.people import chances, cloud, usage_bars, users, worst_places
+from app.charts.people import chances, cloud, usage_bars, user_places, users, worst_places
 from app.charts.rivals import interpolation
 from app.charts.sizes import METHOD_LINES, multiples, plan_curve, size_curve
 from app.charts.tables import normalised_gaps, scaling
@@ -22,6 +22,7 @@ __all__ = [
     "scaling",
     "size_curve",
     "usage_bars",
+    "user_places",
     "users",
     "worst_places",
 ]

@@ -30,8 +30,8 @@ def interval(told: Promise, tolerance: float | None) -> go.Figure:
             y=rows[0],
             text=f"{told.confidence:.0%} bound {told.upper:.3f}",
             showarrow=False,
-            xanchor="left",
-            xshift=8,
+            xanchor="right",
+            yshift=-18,
         )
     figure.add_scatter(
         x=[told.worst, told.single],

@@ -42,6 +42,10 @@ def ring(figure: go.Figure, x: float, y: float) -> None:
     )
 
 
+# Of the triangle of three traits.
+CORNERS = np.array([[0.5, math.sqrt(0.75)], [0.0, 0.0], [1.0, 0.0]])
+
+
 def whole_sizes(figure: go.Figure, most: int) -> go.Figure:
     """A tick for each size while there is room for them."""
     return figure.update_xaxes(dtick=1 if most <= 16 else max(most // 10, 1))
@@ -52,8 +56,7 @@ def triangle(figure: go.Figure, traits: Sequence[str], apart: int = 14) -> Float
 
     Names stand `apart` pixels from their corners.
     """
-    corners = np.array([[0.5, math.sqrt(0.75)], [0.0, 0.0], [1.0, 0.0]])
-    outline = corners[[0, 1, 2, 0]]
+    outline = CORNERS[[0, 1, 2, 0]]
     figure.add_scatter(
         x=outline[:, 0],
         y=outline[:, 1],
@@ -62,7 +65,7 @@ def triangle(figure: go.Figure, traits: Sequence[str], apart: int = 14) -> Float
         showlegend=False,
         hoverinfo="skip",
     )
-    for trait, (x, y) in zip(traits, corners, strict=True):
+    for trait, (x, y) in zip(traits, CORNERS, strict=True):
         figure.add_annotation(
             x=x,
             y=y,
@@ -71,7 +74,7 @@ def triangle(figure: go.Figure, traits: Sequence[str], apart: int = 14) -> Float
             yshift=apart if y > 0 else -apart,
             font={"size": 14},
         )
-    return corners
+    return CORNERS
 
 
 def in_triangle(figure: go.Figure, title: str) -> go.Figure:

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from app.charts.parts import LIMIT, OURS, axes, in_triangle, ring, triangle
+from app.charts.parts import CORNERS, LIMIT, OURS, axes, in_triangle, ring, triangle
 from palm_engine._types import Floats
 
 
@@ -93,7 +93,23 @@ def chances(names: Sequence[str], shares: Sequence[float], colours: Sequence[str
     return figure.update_xaxes(range=[0, 1.02], dtick=0.25, title="")
 
 
-def users(weights: Floats, gaps: Floats, traits: Sequence[str], tolerance: float) -> go.Figure:
+def user_places(weights: Floats) -> Floats:
+    """Where `users` draws users, shape (n, 2).
+
+    Args:
+        weights: shape (n, d).
+    """
+    return weights @ CORNERS if weights.shape[1] == 3 else weights[:, :2]
+
+
+def users(
+    weights: Floats,
+    gaps: Floats,
+    traits: Sequence[str],
+    tolerance: float,
+    title: str = "",
+    most: float = 0.0,
+) -> go.Figure:
     """Users as dots, coloured by what they lose: three traits as a triangle, else by two of them.
 
     Args:
@@ -101,11 +117,15 @@ def users(weights: Floats, gaps: Floats, traits: Sequence[str], tolerance: float
         gaps: additive, shape (n,).
         traits: names of the d traits.
         tolerance: losses above are ringed.
+        title: of the figure; a general one if empty.
+        most: the loss at the end of the scale; theirs, or the tolerance, if that is larger.
     """
     figure = go.Figure()
-    title = "Users by what matters to them, coloured by what they lose"
+    title = title or "Users by what matters to them, coloured by what they lose"
     three = len(traits) == 3
-    at = weights @ triangle(figure, traits) if three else weights[:, :2]
+    if three:
+        triangle(figure, traits)
+    at = user_places(weights)
     hover = "<br>".join(f"{t} %{{customdata[{i}]:.2f}}" for i, t in enumerate(traits))
     beyond = gaps > tolerance
     figure.add_scatter(
@@ -117,7 +137,7 @@ def users(weights: Floats, gaps: Floats, traits: Sequence[str], tolerance: float
             "color": gaps,
             "colorscale": "Viridis",
             "cmin": 0,
-            "cmax": max(float(gaps.max()), tolerance),
+            "cmax": max(float(gaps.max()), tolerance, most),
             "size": 7,
             "colorbar": {"title": "gap", "thickness": 12, "len": 0.8},
             "line": {"color": LIMIT, "width": np.where(beyond, 1.5, 0)},

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.charts.parts import LIMIT, OURS, axes, ring, whole_sizes
+from app.charts.parts import LIMIT, OURS, QUIET, axes, ring, whole_sizes
 from palm_engine.analysis.comparison import MethodCurve
 from palm_engine.analysis.curves import CurveInfo
 from palm_engine.analysis.plan import PlanInfo
@@ -123,16 +123,26 @@ def size_curve(
     return whole_sizes(figure, max(info.sizes))
 
 
-def multiples(told: Verdict, in_use: int | None) -> go.Figure:
-    """Small multiples by size: expected gap and coverage of uniform users, promised worst gap."""
+def multiples(
+    told: Verdict, in_use: int | None, monthly: Sequence[float], currency: str
+) -> go.Figure:
+    """Small multiples by size: promised worst gap, expected gap, coverage, and what serving costs.
+
+    Args:
+        told: the verdict, with a row per size.
+        in_use: the size in use; outlined.
+        monthly: price of serving per month, by size.
+        currency: of the prices.
+    """
     sizes = [r.size for r in told.rows]
     parts = (
         ("worst gap that can be promised", [r.promised for r in told.rows], ".4f"),
         ("expected gap of uniform users", [r.expected for r in told.rows], ".4f"),
         ("users who lose no more than tolerated", [r.covered for r in told.rows], ".0%"),
+        (f"serving per month ({currency})", list(monthly), ",.0f"),
     )
     figure = make_subplots(
-        rows=1, cols=3, subplot_titles=[p[0] for p in parts], horizontal_spacing=0.07
+        rows=1, cols=len(parts), subplot_titles=[p[0] for p in parts], horizontal_spacing=0.07
     )
     enough = None if told.enough is None else told.enough.size
     colours = ["#228833" if s == enough else OURS for s in sizes]
@@ -149,12 +159,20 @@ def multiples(told: Verdict, in_use: int | None) -> go.Figure:
         )
         figure.update_yaxes(tickformat=form, fixedrange=True, row=1, col=column)
         figure.update_xaxes(dtick=1, fixedrange=True, title="members", row=1, col=column)
-    figure.update_annotations(font={"size": 13})
+    figure.update_annotations(font={"size": 12})
     return figure.update_layout(height=230, margin={"l": 8, "r": 8, "t": 34, "b": 40})
 
 
-def plan_curve(info: PlanInfo, chosen: tuple[int, float] | None) -> go.Figure:
-    """Planned worst gap by size, before any training; the plan that is shown is ringed."""
+def plan_curve(
+    info: PlanInfo, chosen: tuple[int, float] | None, values: Sequence[float] = ()
+) -> go.Figure:
+    """Planned worst gap by size, before any training; the plan that is shown is ringed.
+
+    Args:
+        info: the plan.
+        chosen: size and gap of what is shown.
+        values: what the average user gets, by size, on an axis of its own; none if empty.
+    """
     gaps = [s.gap.additive for s in info.curve]
     figure = go.Figure(
         go.Scatter(
@@ -171,6 +189,28 @@ def plan_curve(info: PlanInfo, chosen: tuple[int, float] | None) -> go.Figure:
     most = max(len(s.members) for s in info.curve)
     if chosen is not None and chosen[0] <= most:
         ring(figure, *chosen)
-    title = "Planned worst gap by size, before any training"
-    axes(figure, title, "portfolio size (members)", "planned worst gap (scope: pool)")
+    if len(values):
+        figure.add_scatter(
+            x=[len(s.members) for s in info.curve],
+            y=list(values),
+            yaxis="y2",
+            mode="lines+markers",
+            name="value for the average user",
+            line={"color": QUIET, "width": 2, "dash": "dot", "shape": "hv"},
+            hovertemplate="%{x} members: average value %{y:.3f}<extra></extra>",
+        )
+        figure.update_layout(
+            yaxis2={
+                "overlaying": "y",
+                "side": "right",
+                "title": "average value (dotted)",
+                "showgrid": False,
+                "tickformat": ".3f",
+                "nticks": 5,
+                "fixedrange": True,
+            },
+            showlegend=False,
+        )
+    title = "What each further member buys"
+    axes(figure, title, "portfolio size (members)", "planned worst gap")
     return whole_sizes(figure, most)

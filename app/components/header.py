@@ -30,7 +30,7 @@ def pick_bundle(names: list[str]) -> None:
     beside it.
     """
     with st.container(key="head"):
-        left, middle, right = st.columns([5, 2, 2], vertical_alignment="bottom")
+        left, middle, right = st.columns([4, 3, 2], vertical_alignment="bottom")
     state.set_head(left)
     with middle:
         guide()

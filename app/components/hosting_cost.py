@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from app import cache
+from app import cache, settings
 from app.components import figure
-from app.errors import shows_errors
 from palm_engine.analysis.curves import CurveInfo
 from palm_engine.analysis.hosting_cost import Assumptions, serving, training
 from palm_engine.bundle.folder import Bundle
@@ -26,20 +26,46 @@ def adapter_megabytes(bundle: Bundle) -> float | None:
     return sum(sizes) / len(sizes) / 1e6 if sizes else None
 
 
-def ask(bundle: Bundle) -> tuple[Assumptions, str]:
-    """The assumptions, and the currency; an adapter's size is measured where there are some."""
-    name = bundle.folder.name
-    measured = adapter_megabytes(bundle)
-    one, two, three = st.columns(3)
+# What is assumed of a bundle until somebody says otherwise; a base and adapters are measured.
+FIRST = {"gpu": 24.0, "hours": 1.0, "price": 2.0, "currency": CURRENCIES[0]}
+
+
+def _first(bundle: Bundle) -> dict[str, Any]:
     source = None if bundle.manifest.base is None else bundle.manifest.base.source
     held = None if source is None else cache.base_gigabytes(source)
-    base = one.number_input(
+    measured = adapter_megabytes(bundle)
+    return FIRST | {"base_gb": round(held or 1.0, 2), "adapter_mb": round(measured or 50.0, 1)}
+
+
+def assumptions(bundle: Bundle) -> tuple[Assumptions, str]:
+    """What is assumed of serving a bundle, as it was last set, and the currency."""
+    first = _first(bundle)
+    now = {}
+    for kind, value in first.items():
+        kept = settings.kept(f"{kind}.{bundle.folder.name}")
+        now[kind] = value if kept is None else kept
+    found = Assumptions(now["base_gb"], now["adapter_mb"], now["hours"], now["price"], now["gpu"])
+    return found, str(now["currency"])
+
+
+def ask(bundle: Bundle) -> tuple[Assumptions, str]:
+    """The assumptions, to be edited, and the currency."""
+    name = bundle.folder.name
+    first = _first(bundle)
+    source = None if bundle.manifest.base is None else bundle.manifest.base.source
+    held = None if source is None else cache.base_gigabytes(source)
+    measured = adapter_megabytes(bundle)
+
+    def key(kind: str, among: Sequence[str] | None = None) -> str:
+        return settings.seed(f"{kind}.{name}", first[kind], among=among)
+
+    one, two, three = st.columns(3)
+    one.number_input(
         "Base model on the GPU (GB)",
         0.0,
         2000.0,
-        round(held or 1.0, 2),
-        0.5,
-        key=f"base_gb.{name}",
+        step=0.5,
+        key=key("base_gb"),
         help=(
             f"Measured: {held:.2f} GB, the base's parameters at two bytes each. Its cache comes on"
             " top: some tenths of a GB per answer at once."
@@ -47,27 +73,24 @@ def ask(bundle: Bundle) -> tuple[Assumptions, str]:
             else "An assumption: the base isn't on this machine."
         ),
     )
-    size = two.number_input(
+    two.number_input(
         "One adapter on the GPU (MB)",
         0.0,
         100_000.0,
-        round(measured or 50.0, 1),
-        1.0,
-        key=f"adapter_mb.{name}",
+        step=1.0,
+        key=key("adapter_mb"),
         help=(
             f"Measured: mean of this bundle's files, {measured:.1f} MB."
             if measured
             else "An assumption."
         ),
     )
-    memory = three.number_input("Memory of a GPU (GB)", 1.0, 2000.0, 24.0, 8.0, key=f"gpu.{name}")
+    three.number_input("Memory of a GPU (GB)", 1.0, 2000.0, step=8.0, key=key("gpu"))
     four, five, six = st.columns(3)
-    hours = four.number_input(
-        "Training one adapter (GPU hours)", 0.0, 10_000.0, 1.0, 0.5, key=f"hours.{name}"
-    )
-    price = five.number_input("Price of a GPU hour", 0.0, 1000.0, 2.0, 0.5, key=f"price.{name}")
-    currency = six.selectbox("Currency", CURRENCIES, key=f"currency.{name}")
-    return Assumptions(base, size, hours, price, memory), str(currency)
+    four.number_input("Training one adapter (GPU hours)", 0.0, 10_000.0, step=0.5, key=key("hours"))
+    five.number_input("Price of a GPU hour", 0.0, 1000.0, step=0.5, key=key("price"))
+    six.selectbox("Currency", CURRENCIES, key=key("currency", CURRENCIES))
+    return assumptions(bundle)
 
 
 def trained_in(bundle: Bundle) -> int:
@@ -106,8 +129,6 @@ def served_adapters(bundle: Bundle, members: Sequence[str]) -> int:
     return len(held)
 
 
-@st.fragment
-@shows_errors
 def cost_panel(bundle: Bundle, info: CurveInfo, in_use: int | None) -> None:
     """Editable assumptions and the answer to "what does one more member buy"."""
     st.subheader("What it costs")
@@ -127,7 +148,7 @@ def cost_panel(bundle: Bundle, info: CurveInfo, in_use: int | None) -> None:
         now, more = (table.iloc[sizes.index(in_use) + j] for j in (0, 1))
         change = more["worst gap"] - now["worst gap"]
         month = more["serving per month"] - now["serving per month"]
-        memory = 1024 * (more["GPU memory (GB)"] - now["GPU memory (GB)"])
+        memory = 1000 * (more["GPU memory (GB)"] - now["GPU memory (GB)"])
         st.text(
             f"One more, from {in_use} to {in_use + 1}: the worst gap goes from"
             f" {now['worst gap']:.4f} to {more['worst gap']:.4f} ({change:+.4f}), for"

@@ -7,7 +7,7 @@ unchanged, by the page that is shared.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from palm_engine.analysis.plan import PlanInfo
 from palm_engine.bundle.folder import Bundle
 from palm_engine.bundle.schema import Candidate
 from palm_engine.selection.parts.cuts import comparator_rows
+from palm_engine.selection.result import Selection
 
 HERE = Path(__file__).resolve().parent
 ENGINE = ("dom.js", "geometry.js", "draw.js", "build.js", "paint.js", "panel.js", "export.js")
@@ -240,14 +241,31 @@ def _vector(weights: Mapping[str, float] | None, traits: Sequence[str]) -> list[
 
 
 def plan_view(
-    bundle: Bundle, traits: list[str], info: PlanInfo, title: str, with_kl_cost: bool
+    bundle: Bundle,
+    traits: list[str],
+    info: PlanInfo,
+    shown: Selection,
+    title: str,
+    with_kl_cost: bool,
+    field: Field,
 ) -> dict[str, object]:
-    """The map of a plan: regions of the planned members and the weights to train them at."""
+    """The map of a plan: its members, which can be moved, over their regions or their gap.
+
+    Args:
+        bundle: that is open.
+        traits: that are planned for.
+        info: the plan.
+        shown: the members, as planned or as moved.
+        title: of the map.
+        with_kl_cost: whether values count the KL cost.
+        field: what the map shows.
+    """
     policies = info.policies
-    rows = list(info.chosen.members)
+    rows = list(shown.members)
     best = comparator_rows(policies.points)
     weights = [policies.weights[i] for i in rows]
     raw = state.raw_weights(bundle)
+    at = ~np.isnan(policies.weights).any(axis=1)
     return PanelView(
         id=f"{bundle.folder.name}-plan",
         file=f"{bundle.folder.name}-plan",
@@ -260,17 +278,32 @@ def plan_view(
         rival="best planned policy",
         follow=False,
         policies=[policies.names[i] for i in rows],
-        names=[policies.names[i] for i in rows],
+        names=[f"{i + 1}" for i in range(len(rows))],
         colours=palette(len(rows)),
         members=policies.points[rows].round(9).tolist(),
         rewards=policies.rewards[rows].tolist(),
         trained=[None if np.isnan(w).any() else w.tolist() for w in weights],
         candidates=policies.points[best].round(9).tolist(),
+        field=field,
+        grid=policies.weights[at].round(6).tolist(),
+        grid_points=policies.points[at].round(6).tolist(),
     ).for_browser([raw[bundle.traits.index(t)] for t in traits])
 
 
-def panel(bundle: Bundle, shown: dict[str, object], key: str) -> None:
-    """Mount the panel; what the user does in it becomes the session's weights."""
+def panel(
+    bundle: Bundle,
+    shown: dict[str, object],
+    key: str,
+    moved: Callable[[list[int]], None] = lambda rows: None,
+) -> None:
+    """Mount the panel; what the user does in it becomes the session's weights.
+
+    Args:
+        bundle: that is open.
+        shown: the view.
+        key: of the panel.
+        moved: gets the places on the grid that members of a plan were moved to.
+    """
     name = f"{key}.{bundle.folder.name}"
 
     def follow() -> None:
@@ -278,4 +311,9 @@ def panel(bundle: Bundle, shown: dict[str, object], key: str) -> None:
         if isinstance(raw, list):
             state.follow_weights(bundle, raw)
 
-    _component(key=name, data=shown, on_raw_change=follow)
+    def move() -> None:
+        rows = st.session_state[name].get("moved")
+        if isinstance(rows, list) and all(isinstance(r, int) for r in rows):
+            moved(rows)
+
+    _component(key=name, data=shown, on_raw_change=follow, on_moved_change=move)

@@ -105,6 +105,8 @@ class PanelView(_Part):
         base_answer: the base model's, or None.
         others: what the map can show in place of the portfolio.
         raw: slider positions, 0 to 100.
+        grid: weights that members of a plan can be moved to; empty where they can't be moved.
+        grid_points: the points of the policies planned there.
         moves: how often `raw` was set by the server: the sliders follow when it grows.
     """
 
@@ -139,6 +141,8 @@ class PanelView(_Part):
     answers: list[str | None] = []
     base_answer: str | None = None
     others: list[Other] = []
+    grid: list[Vector] = []
+    grid_points: list[Vector] = []
     raw: Vector = []
     moves: int = 0
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
-
 import streamlit as st
 
 from app import cache, state
+from app.components.guide import say
 from app.components.tolerance import choose_tolerance
 from palm_engine.analysis.curves import CurveInfo
+from palm_engine.analysis.story import expected_gap
 from palm_engine.analysis.verdict import Verdict, tolerances
 from palm_engine.bundle.folder import Bundle
 
@@ -52,15 +52,47 @@ def pick_size(bundle: Bundle, info: CurveInfo) -> None:
         st.rerun()
 
 
+def beside_in_use(bundle: Bundle, told: Verdict, in_use: state.Portfolio) -> list[str]:
+    """What the portfolio in use does differently from the fewest that are enough; its own bound."""
+    lines = []
+    size = len(in_use.rows)
+    enough = told.enough
+    if enough is not None and enough.size != size:
+        worst = cache.exact_gap(bundle, in_use.rows).additive
+        average = expected_gap(bundle.points, in_use.rows, bundle.region)
+        same = f"{worst:.4f}" == f"{enough.worst:.4f}"
+        gap = (
+            "the same worst gap" if same else f"worst gap {worst:.4f} instead of {enough.worst:.4f}"
+        )
+        lines.append(
+            f"{size} {'is' if size == 1 else 'are'} in use: {gap}, average loss {average:.4f}"
+            f" instead of {enough.expected:.4f}."
+        )
+    at_once = next((r.upper for r in told.rows if r.size == size), None)
+    if in_use.bound is not None and at_once is not None and at_once > in_use.bound.upper:
+        lines.append(
+            f"The members in use are certified by themselves: at most {in_use.bound.upper:.4f}. The"
+            f" bounds below hold for all sizes at once, since any may be picked by looking:"
+            f" {at_once:.4f} for {size}."
+        )
+    return lines
+
+
 def decide(bundle: Bundle, info: CurveInfo) -> Verdict:
     """The tolerance, and how many are enough for it, in a sentence."""
     sentence = st.container()
     tolerance = choose_tolerance(bundle, tolerances(info))
     told = cache.verdict_of(bundle, info, tolerance)
-    sentence.html(
-        f'<p data-part="verdict" style="font-size:1.3rem;font-weight:600;margin:0">'
-        f"{html.escape(told.in_words(bundle.where_text))}</p>"
-    )
+    with sentence:
+        say(
+            told.in_words(bundle.where_text),
+            "verdict",
+            "font-size:1.3rem;font-weight:600;margin:0",
+        )
+    in_use = cache.portfolio(bundle)
+    if in_use is not None:
+        for line in beside_in_use(bundle, told, in_use):
+            sentence.text(line)
     if told.enough is not None and told.enough.size != state.chosen_size(bundle):
         label = f"Use {_size_label(told.enough.size)} on every page"
         if sentence.button(label, key=f"take.{bundle.folder.name}", icon=":material/check:"):

@@ -5,21 +5,28 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
+from numpy.typing import NDArray
 
 from app import cache, charts, jobs, settings, state
 from app.colours import colours_of
 from app.components import figure
+from app.components.guide import expert, say
 from app.components.tolerance import choose_tolerance
 from app.errors import shows_errors
+from palm_engine._csv import csv_text
+from palm_engine._types import Floats
 from palm_engine.analysis.populations import (
     Service,
     read_users,
     sample_table,
     serve,
+    who,
+    within,
 )
 from palm_engine.analysis.replacement import replacement
 from palm_engine.analysis.verdict import tolerances
@@ -30,7 +37,7 @@ from palm_engine.geometry.users import Users, uniform_users
 from palm_engine.selection.parts.cuts import comparator_rows
 from palm_engine.tables.read import table_of
 
-KINDS = ("Uniform", "Dirichlet", "Uploaded")
+KINDS = ("Uniform", "Around a mix", "Uploaded")
 # What a gateway recorded; offered where the dashboard is started with its database.
 RECORDED = "Recorded"
 VARIABLE = "PALM_DATABASE"
@@ -54,6 +61,13 @@ def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
         return
     tolerance = choose_tolerance(bundle, tolerances(cache.curve(bundle)))
     everybody = _serve(bundle, portfolio.rows, users, tolerance)
+    if not sentence.startswith(DRAWN):
+        say(
+            f"{everybody.everybody.within:.0%} of your users are within the threshold: they lose at"
+            f" most {tolerance:.3f}, whatever they asked for.",
+            "your-users",
+            "font-size:1.2rem;font-weight:600;margin:0",
+        )
     _figures(everybody, portfolio, users, tolerance, sentence)
     drawn = _drawn(users)
     left, right = st.columns([3, 2])
@@ -68,7 +82,9 @@ def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
             selection_mode=("box", "lasso"),
             config={"displaylogo": False, "modeBarButtonsToRemove": ["zoom2d", "pan2d"]},
         )
-    brushed = [int(drawn[int(p["customdata"][-1])]) for p in event["selection"]["points"]]
+    outlines = _outlines(event["selection"])
+    # Of all users, not only of those that are drawn.
+    brushed = within(charts.user_places(users.weights), outlines)
     with right:
         _usage(bundle, portfolio, users, everybody, tolerance, brushed)
     if everybody.segments:
@@ -76,6 +92,19 @@ def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
     _before_and_after(bundle, portfolio, users, tolerance)
     if not sentence.startswith(DRAWN):
         _others(bundle, portfolio, users, tolerance)
+    state.write_url(bundle)
+
+
+def _outlines(selection: Any) -> list[Floats]:
+    """The boxes and loops that were drawn on the cloud, as polygons."""
+    found = []
+    for box in selection.get("box", []):
+        (left, right), (low, high) = box["x"], box["y"]
+        corners = [(left, low), (right, low), (right, high), (left, high)]
+        found.append(np.array(corners, dtype=float))
+    for loop in selection.get("lasso", []):
+        found.append(np.column_stack([loop["x"], loop["y"]]).astype(float))
+    return found
 
 
 def _serve(
@@ -83,10 +112,11 @@ def _serve(
     rows: Sequence[int],
     users: Users,
     tolerance: float,
-    some: Sequence[int] = (),
+    some: Sequence[int] | NDArray[np.intp] = (),
 ) -> Service:
     points = bundle.points
-    return serve(points[list(rows)], points[comparator_rows(points)], users, tolerance, some)
+    chosen = [int(i) for i in some]
+    return serve(points[list(rows)], points[comparator_rows(points)], users, tolerance, chosen)
 
 
 def _choose(bundle: Bundle) -> tuple[Users | None, str]:
@@ -97,12 +127,13 @@ def _choose(bundle: Bundle) -> tuple[Users | None, str]:
     kind = st.segmented_control(
         "Users' weights",
         [*KINDS, *([RECORDED] if database else [])],
-        key=settings.seed(f"users.{name}", KINDS[0]),
+        key=settings.seed(f"users.{name}", KINDS[0], among=(*KINDS, RECORDED)),
         required=True,
     )
-    if kind == "Dirichlet":
+    if kind == "Around a mix":
         st.caption(
-            "Above 1: users gather around a mix with this trait; below 1: they go to extremes."
+            "Above 1: users gather around a mix with this trait; below 1: they go to extremes"
+            f"{expert(' (a Dirichlet distribution)')}."
         )
         alpha = [
             column.number_input(
@@ -113,7 +144,7 @@ def _choose(bundle: Bundle) -> tuple[Users | None, str]:
             )
         ]
         drawn = population(d, concentration=alpha)
-        return uniform_users(drawn), f"{DRAWN} from this Dirichlet distribution"
+        return uniform_users(drawn), f"{DRAWN} around this mix"
     if kind == "Uploaded":
         return _uploaded(bundle)
     if kind == RECORDED and database:
@@ -187,21 +218,21 @@ def _figures(
     one.metric(
         f"Lose at most {tolerance:.3f}",
         f"{everybody.within:.1%}",
-        help="Share of these users (scope: sampled).",
+        help="Share of these users.",
     )
     two.metric(
         "Lost on average",
         f"{everybody.expected:.4f}",
-        help="Expected gap: mean additive gap over these users (scope: sampled).",
+        help="The mean gap of these users.",
     )
-    three.metric("Lost by the worst-off", f"{everybody.worst:.4f}", help="Scope: sampled.")
+    three.metric("Lost by the worst-off", f"{everybody.worst:.4f}", help="Of these users.")
     answering = int((everybody.shares > 0).sum())
     four.metric(
         "Members that answer somebody",
         f"{answering} of {len(portfolio.rows)}",
-        help=f"In effective use (usage perplexity): {found.perplexity:.2f}.",
+        help=f"Counted by how evenly they are used: {found.perplexity:.2f}.",
     )
-    st.caption(f"{sentence}; gaps to the candidates (scope: sampled).")
+    st.caption(f"{sentence}; gaps to the candidates{expert(' (scope: sampled)')}.")
 
 
 def _others(bundle: Bundle, portfolio: state.Portfolio, users: Users, tolerance: float) -> None:
@@ -239,18 +270,14 @@ def _usage(
     users: Users,
     found: Service,
     tolerance: float,
-    brushed: Sequence[int],
+    brushed: NDArray[np.intp],
 ) -> None:
     """Who answers them: everybody, or those that were brushed."""
     shown = found
     title = "Share of users by picked member"
-    if brushed:
+    if len(brushed):
         shown = _serve(bundle, portfolio.rows, users, tolerance, brushed)
-        part = shown.everybody
-        st.text(
-            f"Brushed: {part.users:,.0f} users. {part.within:.0%} lose at most {tolerance:.3f};"
-            f" {part.expected:.4f} is lost on average, {part.worst:.4f} at worst."
-        )
+        _brushed(bundle, portfolio, users, shown, tolerance, brushed)
         title = "Who answers those that are brushed"
     else:
         st.caption("Draw a box or a loop over dots to see who they are.")
@@ -270,6 +297,42 @@ def _usage(
         f"{bundle.manifest.name}-usage",
         f"usage.{bundle.folder.name}",
         title,
+    )
+
+
+def _brushed(
+    bundle: Bundle,
+    portfolio: state.Portfolio,
+    users: Users,
+    found: Service,
+    tolerance: float,
+    rows: NDArray[np.intp],
+) -> None:
+    """Who was brushed, what they lose, and their rows to take along."""
+    part = found.everybody
+    mean, segments = who(users, rows)
+    listed = ", ".join(f"{name} {share:.0%}" for name, share in segments[:5])
+    st.text(
+        f"Brushed: {part.users:,.0f} of {users.total:,.0f} users, who want"
+        f" {bundle.weights_text(mean)} on average"
+        + (f" ({listed})" if listed else "")
+        + f". {part.within:.0%} lose at most {tolerance:.3f}; {part.expected:.4f} is lost on"
+        f" average, {part.worst:.4f} at worst."
+    )
+    table = pd.DataFrame(users.weights[rows], columns=bundle.traits)
+    table["count"] = users.counts[rows]
+    if users.segments:
+        table["segment"] = [users.segments[i] for i in rows]
+    table["member"] = [bundle.policies[portfolio.rows[m]] for m in found.members]
+    table["gap"] = found.gaps
+    st.download_button(
+        "These users as CSV",
+        csv_text(table),
+        f"{bundle.manifest.name}-brushed.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+        key=f"brushed.{bundle.folder.name}",
     )
 
 
@@ -300,40 +363,67 @@ def _segments(bundle: Bundle, portfolio: state.Portfolio, found: Service) -> Non
 def _before_and_after(
     bundle: Bundle, portfolio: state.Portfolio, users: Users, tolerance: float
 ) -> None:
-    """The same users under another size."""
-    info = cache.curve(bundle)
-    sizes = [k for k in info.sizes if k != len(portfolio.rows)]
-    if not sizes:
+    """The same users under another portfolio: figures, and both clouds on one scale."""
+    others = _other_portfolios(bundle, portfolio)
+    if not others:
         return
-    size = st.selectbox(
-        "Beside the best portfolio of another size",
-        sizes,
+    st.markdown("**Beside another portfolio**")
+    name = st.selectbox(
+        "Compare with",
+        list(others),
         index=None,
-        format_func=lambda k: f"{k} member{'s' if k > 1 else ''}",
-        key=f"after.{bundle.folder.name}",
-        placeholder="choose a size to compare",
+        key=settings.seed(f"after.{bundle.folder.name}", None, among=(None, *others)),
+        placeholder="choose a portfolio",
     )
-    if size is None:
+    if name is None:
         return
-    members = info.members[info.sizes.index(int(size))]
-    now = _serve(bundle, portfolio.rows, users, tolerance).everybody
-    then = _serve(bundle, [bundle.row(m) for m in members], users, tolerance).everybody
+    rows = others[str(name)]
+    ours = _serve(bundle, portfolio.rows, users, tolerance)
+    theirs = _serve(bundle, rows, users, tolerance)
+    now, then = ours.everybody, theirs.everybody
     one, two, three = st.columns(3)
     one.metric(
-        f"Lose at most {tolerance:.3f}",
+        f"Lose at most {tolerance:.3f}, with {name}",
         f"{then.within:.1%}",
         f"{100 * (then.within - now.within):+.1f} points",
     )
     two.metric(
-        "Lost on average",
+        f"Lost on average, with {name}",
         f"{then.expected:.4f}",
         f"{then.expected - now.expected:+.4f}",
         delta_color="inverse",
     )
     three.metric(
-        "Lost by the worst-off",
+        f"Lost by the worst-off, with {name}",
         f"{then.worst:.4f}",
         f"{then.worst - now.worst:+.4f}",
         delta_color="inverse",
     )
-    st.text(f"With {', '.join(bundle.label(m) for m in members)}; change to what is in use now.")
+    st.text(f"{name}: {', '.join(bundle.labels[i] for i in rows)}. Changes are to what is in use.")
+    drawn = _drawn(users)
+    most = float(max(ours.gaps.max(), theirs.gaps.max()))
+    for column, title, found in zip(
+        st.columns(2), ("In use", str(name)), (ours, theirs), strict=True
+    ):
+        with column:
+            figure.draw(
+                charts.users(
+                    users.weights[drawn],
+                    found.gaps[drawn],
+                    bundle.trait_labels,
+                    tolerance,
+                    title,
+                    most,
+                ),
+                key=f"beside.{title == 'In use'}.{bundle.folder.name}",
+                alt=f"Users coloured by what they lose: {title}",
+            )
+
+
+def _other_portfolios(bundle: Bundle, portfolio: state.Portfolio) -> dict[str, list[int]]:
+    """What can stand beside the portfolio in use, by its name: all but itself."""
+    info = cache.curve(bundle)
+    found = {"the bundle's own members": list(bundle.members)} if bundle.members else {}
+    for size, members in zip(info.sizes, info.members, strict=True):
+        found[f"the best {size}"] = [bundle.row(m) for m in members]
+    return {name: rows for name, rows in found.items() if set(rows) != set(portfolio.rows)}

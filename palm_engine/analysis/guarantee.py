@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from palm_engine.analysis.story import expected_gap
 from palm_engine.bundle.folder import Bundle
 from palm_engine.bundle.schema import Candidate, ImportRecord, Reading, RewardAudit
 from palm_engine.geometry.confidence import Bound
@@ -17,6 +18,13 @@ from palm_engine.geometry.fields import population, usage
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.simplex import weights_text
 
+# What prompts of a split are to anybody.
+PROMPTS = {"certify": "held-out prompts", "choose": "held-out prompts", "train": "train prompts"}
+# Not what Trade-off calls so: there, the best candidates for such weights.
+TRAINED_AT = {
+    "uniform": "adapters trained at uniform weights",
+    "random": "adapters trained at random weights",
+}
 # A page says that prompts are too few where they may miss failures on more than this share.
 RAREST = 0.05
 
@@ -65,7 +73,8 @@ class DiversityRow:
         distance: mean pairwise embedding distance, 1 - cosine.
         vendi: Vendi score, 1 to k, or None.
         usage_perplexity: how evenly uniform users use them, 1 to k.
-        worst_gap: of the portfolio.
+        worst_gap: of the portfolio, on the certify prompts.
+        chosen_gap: the same on the choose prompts, where members were chosen; None without.
     """
 
     portfolio: str
@@ -74,6 +83,7 @@ class DiversityRow:
     vendi: float | None
     usage_perplexity: float
     worst_gap: float
+    chosen_gap: float | None
 
 
 def _enough(confidence: float) -> int:
@@ -174,9 +184,11 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
         sentences.append(
             Statement(
                 "Against one model",
-                f"The best single candidate ({bundle.label(certificate.single_best)}) has a worst"
-                f" gap larger by {difference.estimate:.4f} (at least {difference.lower:.4f} and at"
-                f" most {difference.upper:.4f}, each with {difference.confidence:.0%} confidence).",
+                f"The single candidate that is best on the choose prompts"
+                f" ({bundle.label(certificate.single_best)}) has a worst gap on the certify prompts"
+                f" that is larger by {difference.estimate:.4f} (at least {difference.lower:.4f} and"
+                f" at most {difference.upper:.4f}, each with {difference.confidence:.0%}"
+                " confidence).",
             )
         )
         if certificate.planned_gap is not None:
@@ -223,7 +235,8 @@ def reading_words(bundle: Bundle, found: Reading) -> str:
         bundle: that was read.
         found: as recorded in it.
     """
-    words = f"{found.answers} answers to {found.prompts} prompts ({found.split}) by {found.reader}."
+    prompts = f"{found.prompts} {PROMPTS.get(found.split, 'prompts')}"
+    words = f"{found.answers} answers to {prompts} by {found.reader}."
     count, fits, partly = found.fit_of([m.policy for m in bundle.manifest.members])
     if count:
         words += f" Of the members' answers {fits:.0%} fit their prompt, {partly:.0%} in part."
@@ -267,7 +280,7 @@ def audit_verdict(audit: RewardAudit) -> str:
         audit: as recorded in a bundle.
     """
     tried = sum(a.tried for a in audit.attacks)
-    where = f"{audit.prompts} prompts ({audit.split})"
+    where = f"{audit.prompts} {PROMPTS.get(audit.split, 'prompts')}"
     if audit.passes:
         return (
             f"Audited on {where}: none of {tried} attacks (constant answers, the prompt repeated,"
@@ -335,12 +348,24 @@ def diversity(bundle: Bundle) -> list[DiversityRow]:
     Empty where not recorded.
     """
     certificate = bundle.manifest.certificate
+    chosen = bundle.points_on("choose") if certificate else None
     found = []
     for d in certificate.diversity if certificate else ():
         rows = [bundle.policies.index(m) for m in d.members]
         users = usage(bundle.points[rows], bundle.points, population(len(bundle.traits)))
+        seen = None
+        if chosen is not None:
+            seen = worst_gap(chosen[rows], chosen, bundle.region).additive
         found.append(
-            DiversityRow(d.portfolio, d.members, d.distance, d.vendi, users.perplexity, d.worst_gap)
+            DiversityRow(
+                TRAINED_AT.get(d.portfolio, d.portfolio),
+                d.members,
+                d.distance,
+                d.vendi,
+                users.perplexity,
+                d.worst_gap,
+                seen,
+            )
         )
     return found
 
@@ -350,7 +375,7 @@ def as_json(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> 
     exact = worst_gap(bundle.points[list(portfolio)], bundle.points, bundle.region)
     certificate = bundle.manifest.certificate
     return {
-        "portfolio": bundle.manifest.name,
+        "bundle": bundle.manifest.name,
         "value": bundle.manifest.value,
         "traits": [t.model_dump(mode="json", exclude_none=True) for t in bundle.manifest.traits],
         "members": [bundle.policies[i] for i in portfolio],
@@ -363,6 +388,7 @@ def as_json(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> 
                 zip(bundle.traits, map(float, exact.at_weights_additive), strict=True)
             ),
         },
+        "expected_gap": expected_gap(bundle.points, portfolio, bundle.region),
         "bound": asdict(bound) if bound else None,
         "statements": [asdict(s) for s in statements(bundle, portfolio, bound)],
         "planned_and_reached": [asdict(r) for r in planned_and_reached(bundle, portfolio)],

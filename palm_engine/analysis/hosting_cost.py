@@ -68,7 +68,7 @@ class Training:
 
 def serving(adapters: int, assumed: Assumptions) -> Serving:
     """Serving a portfolio with this many adapters; a prompted base costs nothing more."""
-    memory = assumed.base_gb + adapters * assumed.adapter_mb / 1024
+    memory = assumed.base_gb + adapters * assumed.adapter_mb / 1000
     gpus = max(1, math.ceil(memory / assumed.gpu_gb))
     return Serving(memory, gpus, gpus * HOURS_PER_MONTH * assumed.price_per_hour)
 

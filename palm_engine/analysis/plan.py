@@ -17,7 +17,7 @@ from palm_engine._types import Floats, Progress, no_progress
 from palm_engine.errors import ConfigError
 from palm_engine.geometry.envelope import upper_envelope
 from palm_engine.geometry.fields import population
-from palm_engine.geometry.gap import worst_violation
+from palm_engine.geometry.gap import worst_gap, worst_violation
 from palm_engine.geometry.simplex import grid
 from palm_engine.oracles.gibbs import GibbsOracle
 from palm_engine.selection.minimum import minimum, size_curve
@@ -32,6 +32,7 @@ RESOLUTION = {2: 100, 3: 36, 4: 12, 5: 8, 6: 6, 7: 5, 8: 4}
 CHOICE_SECONDS = 60.0
 CURVE_SECONDS = 5.0
 REFERENCE = "reference"
+MOVED = "moved by hand"
 
 
 @dataclass(frozen=True)
@@ -163,14 +164,15 @@ def plan(
 def _smallest(
     found: Selection, curve: Sequence[Selection], target: Target, policies: VirtualPolicies
 ) -> Selection:
-    """`found`, or the smallest portfolio of the curve that meets the tolerance with fewer members.
+    """The smallest portfolio of the curve that meets the tolerance, else `found`.
 
+    Of the portfolios of one size the curve's has the smallest gap: headline and curve say the same.
     Either search may have been stopped by its time limit.
     """
     if target.k is not None:
         return found
     for best in sorted(curve, key=lambda s: len(s.members)):
-        if len(best.members) >= len(found.members):
+        if len(best.members) > len(found.members):
             break
         if worst_violation(best.points, policies.points, target.eps, target.delta)[0] <= TOLERANCE:
             least = found.size_lower_bound
@@ -182,6 +184,25 @@ def _smallest(
                 stopped=PROVED if proved else found.stopped,
             )
     return found
+
+
+def moved(info: PlanInfo, rows: Sequence[int]) -> Selection:
+    """The plan with its members moved by hand to other planned policies.
+
+    Args:
+        info: the plan.
+        rows: of `info.policies`, one for each member.
+    """
+    points = info.policies.points[list(rows)]
+    return replace(
+        info.chosen,
+        members=tuple(rows),
+        points=points,
+        gap=worst_gap(points, info.policies.points),
+        size_lower_bound=None,
+        gap_lower_bound=None,
+        stopped=MOVED,
+    )
 
 
 def _name(w: Floats) -> str:
@@ -223,7 +244,14 @@ def adapters_built(config: dict[str, Any], k: int, d: int) -> int | None:
     return max(int(section.get("adapters", 0)), k + d) + sum(int(p or 0) for p in parts)
 
 
-def plan_config(config: dict[str, Any], name: str, traits: list[str], beta: float, k: int) -> str:
+def plan_config(
+    config: dict[str, Any],
+    name: str,
+    traits: list[str],
+    beta: float,
+    k: int,
+    members: Sequence[dict[str, float]] = (),
+) -> str:
     """A build configuration like a given one, for some traits, one beta and k members.
 
     Args:
@@ -232,6 +260,7 @@ def plan_config(config: dict[str, Any], name: str, traits: list[str], beta: floa
         traits: to keep.
         beta: temperature.
         k: number of members.
+        members: weights to train at, whatever the build's own plan finds; none where it may choose.
 
     Returns:
         TOML.
@@ -263,7 +292,7 @@ def plan_config(config: dict[str, Any], name: str, traits: list[str], beta: floa
     changed.pop("value", None)
     if isinstance(training := changed.get("training"), dict):
         changed["training"] = {k: v for k, v in training.items() if k != "pairs"}
-    changed["plan"] = {**config.get("plan", {}), "betas": [beta]}
+    changed["plan"] = {**config.get("plan", {}), "betas": [beta], "members": list(members)}
     if len(kept) < len(known):
         changed["plan"]["resolution"] = RESOLUTION[len(kept)]
     changed["selection"] = {**config.get("selection", {}), "k": k}

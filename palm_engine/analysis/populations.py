@@ -105,6 +105,45 @@ def serve(
     )
 
 
+def within(places: Floats, outlines: Sequence[Floats]) -> NDArray[np.intp]:
+    """Which places lie inside one of some outlines, by the even-odd rule; their rows.
+
+    Args:
+        places: shape (n, 2).
+        outlines: polygons, shape (corners, 2) each.
+    """
+    inside = np.zeros(len(places), dtype=bool)
+    for outline in outlines:
+        odd = np.zeros(len(places), dtype=bool)
+        for (x, y), (u, v) in zip(outline, np.roll(outline, -1, axis=0), strict=True):
+            if y == v:
+                continue
+            crosses = (y > places[:, 1]) != (v > places[:, 1])
+            odd ^= crosses & (places[:, 0] < x + (places[:, 1] - y) * (u - x) / (v - y))
+        inside |= odd
+    return np.flatnonzero(inside)
+
+
+def who(users: Users, some: NDArray[np.intp]) -> tuple[Floats, tuple[tuple[str, float], ...]]:
+    """Who some users are: their mean weights, and the share of them in each segment.
+
+    Args:
+        users: the population.
+        some: rows of the users, at least one.
+
+    Returns:
+        Weights, shape (d,), and segments with shares, the largest first; none without segments.
+    """
+    share = users.counts[some] / users.counts[some].sum()
+    codes, names = _segments(users)
+    if not names:
+        return share @ users.weights[some], ()
+    parts = np.bincount(codes[some], weights=share, minlength=len(names))
+    order = np.argsort(-parts, kind="stable")
+    found = tuple((names[i], float(parts[i])) for i in order if parts[i] > 0)
+    return share @ users.weights[some], found
+
+
 def _segments(users: Users) -> tuple[NDArray[np.intp], list[str]]:
     """The number of each row's segment, and their names."""
     numbers, names = pd.factorize(np.array(users.segments, dtype=object))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from palm_engine.analysis.aims import FIT
-from palm_engine.analysis.story import best_single, loss_text
+from palm_engine.analysis.story import best_single, expected_gap, loss_text
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.confidence import Bound
 from palm_engine.geometry.gap import worst_gap
@@ -41,6 +41,7 @@ class Promise:
         upper: its confidence bound, or None.
         confidence: of the bound, or None.
         single: the worst gap of the best single candidate, additive.
+        expected: mean additive gap of uniform users (scope: sampled).
     """
 
     sentence: str
@@ -49,6 +50,7 @@ class Promise:
     upper: float | None
     confidence: float | None
     single: float
+    expected: float
 
 
 def promise(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> Promise:
@@ -61,7 +63,8 @@ def promise(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> 
     """
     points = bundle.points
     exact = worst_gap(points[list(portfolio)], points, bundle.region)
-    single = best_single(bundle)
+    single = best_single(points, bundle.region)
+    average = expected_gap(points, portfolio, bundle.region)
     alone = worst_gap(points[[single]], points, bundle.region)
     who = "this one model" if len(portfolio) == 1 else f"one of these {len(portfolio)} models"
     best = f"the best of {len(points)}"
@@ -75,9 +78,10 @@ def promise(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> 
             "holds",
             "Every preference",
             f"Exact over all weights of {', '.join(bundle.traits)}"
-            f"{bundle.where_text}, not a sample of them.",
+            f"{bundle.where_text}, not a sample of them. On average users lose {average:.4f}, the"
+            f" worst-off {exact.additive:.4f}.",
         ),
-        _prompts(bound),
+        _prompts(bundle, bound),
         _one_model(bundle, single, exact.additive, alone.additive),
         _rewards(bundle),
         *_read(bundle),
@@ -95,16 +99,20 @@ def promise(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> 
         upper=None if bound is None else bound.upper,
         confidence=None if bound is None else bound.confidence,
         single=alone.additive,
+        expected=average,
     )
 
 
-def _prompts(bound: Bound | None) -> Check:
+def _prompts(bundle: Bundle, bound: Bound | None) -> Check:
     if bound is None:
-        return Check(
-            "missing",
-            "Other prompts",
-            "No bound: rewards are taken as they stand. A table with a row per prompt gives one.",
-        )
+        how = "A table with a row per prompt gives one."
+        if not bundle.samples.empty:
+            how = (
+                "These members were chosen on the same prompts that would bound them; palm import"
+                " and palm evaluate choose on one half and certify on the other."
+            )
+        text = f"No bound: rewards are taken as they stand. {how}"
+        return Check("missing", "Other prompts", text)
     return Check(
         "holds",
         "Other prompts",

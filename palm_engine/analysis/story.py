@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from palm_engine._types import Floats
-from palm_engine.bundle.folder import Bundle
+from palm_engine.geometry.envelope import upper_envelope
+from palm_engine.geometry.fields import users_of
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.region import Region
 
@@ -26,6 +27,7 @@ class Story:
         single: row of the best single candidate.
         single_loss: its worst gap.
         multiplicative: whether losses are shares of the best value; else they are additive.
+        expected: what uniform users lose on average, likewise (scope: sampled).
     """
 
     members: int
@@ -33,6 +35,7 @@ class Story:
     single: int
     single_loss: float
     multiplicative: bool
+    expected: float
 
     def in_words(self, unit: str, where: str = "") -> str:
         """The sentence; additive losses are counted in `unit`.
@@ -40,16 +43,20 @@ class Story:
         `where` says which preferences count, as in " with safety at least 0.2".
         """
         loss = loss_text(self.loss, self.multiplicative, unit)
+        average = f"{loss_text(self.expected, self.multiplicative, unit)} on average"
         if self.members == 1:
-            return f"This one model loses up to {loss} for some preferences{where}."
+            return f"This one model loses up to {loss} for some preferences{where}, {average}."
         together = f"These {self.members} together lose at most {loss}"
         alone = loss_text(self.single_loss, self.multiplicative, unit)
         single = f"the best single one loses up to {alone}"
         if self.single_loss < self.loss:
-            return f"{together} for any preference{where}; {single}: one model does better here."
+            words = "one model does better here"
+            return f"{together} for any preference{where}, {average}; {single}: {words}."
         if self.single_loss - self.loss <= NEARLY:
-            return f"{together} for any preference{where}, but {single}: one is nearly enough here."
-        return f"One model can't suit everyone. {together} for any preference{where}; {single}."
+            words = "one is nearly enough here"
+            return f"{together} for any preference{where}, {average}, but {single}: {words}."
+        sentence = f"{together} for any preference{where}, {average}; {single}."
+        return f"One model can't suit everyone. {sentence}"
 
 
 def loss_text(loss: float, multiplicative: bool, unit: str) -> str:
@@ -59,34 +66,55 @@ def loss_text(loss: float, multiplicative: bool, unit: str) -> str:
     return "less than 0.1 %" if 0 < loss < 0.001 else f"{100 * loss:.1f} %"
 
 
-def best_single(bundle: Bundle) -> int:
-    """Row of the best single candidate: of smallest additive worst gap.
+def best_single(points: Floats, region: Region | None = None, multiplicative: bool = False) -> int:
+    """Row of the best single candidate: of smallest worst gap on the numbers that are shown.
 
-    The certificate's, chosen on other prompts than it is measured on, where there is one.
+    Args:
+        points: candidates, shape (n, d).
+        region: the weights that count; None: all.
+        multiplicative: whether gaps are shares of the best value, which must be above 0.
     """
-    certificate = bundle.manifest.certificate
-    if certificate is not None:
-        return bundle.row(certificate.single_best)
-    points = bundle.points
-    corners = np.eye(points.shape[1]) if bundle.region is None else bundle.region.corners()
+    corners = np.eye(points.shape[1]) if region is None else region.corners()
     values = points @ corners.T
-    # A single candidate's gap is convex in the weights, so it is largest at a corner.
-    return int((values.max(axis=0) - values).max(axis=1).argmin())
+    best = values.max(axis=0)
+    # A single candidate's gap is (quasi-)convex in the weights, so it is largest at a corner.
+    gaps = 1 - values / best if multiplicative else best - values
+    return int(gaps.max(axis=1).argmin())
 
 
-def story(
-    points: Floats, portfolio: Sequence[int], single: int, region: Region | None = None
-) -> Story:
-    """Compare a portfolio with a single candidate.
+def story(points: Floats, portfolio: Sequence[int], region: Region | None = None) -> Story:
+    """Compare a portfolio with the best single candidate.
 
     Args:
         points: candidates, shape (n, d).
         portfolio: rows of the members.
-        single: row of the single candidate.
         region: the weights that count; None: all.
     """
     ours = worst_gap(points[list(portfolio)], points, region)
+    multiplicative = ours.multiplicative is not None
+    single = best_single(points, region, multiplicative)
     alone = worst_gap(points[[single]], points, region)
     if ours.multiplicative is None or alone.multiplicative is None:
-        return Story(len(portfolio), ours.additive, single, alone.additive, False)
-    return Story(len(portfolio), ours.multiplicative, single, alone.multiplicative, True)
+        average = expected_gap(points, portfolio, region)
+        return Story(len(portfolio), ours.additive, single, alone.additive, False, average)
+    best = upper_envelope(points, users_of(points.shape[1], region))
+    lost = float((uniform_gaps(points, portfolio, region) / best).mean())
+    return Story(len(portfolio), ours.multiplicative, single, alone.multiplicative, True, lost)
+
+
+def expected_gap(points: Floats, portfolio: Sequence[int], region: Region | None = None) -> float:
+    """Mean additive gap of uniform users (scope: sampled), the same wherever it is said.
+
+    Args:
+        points: candidates, shape (n, d).
+        portfolio: rows of the members.
+        region: the weights that count; None: all.
+    """
+    return float(uniform_gaps(points, portfolio, region).mean())
+
+
+def uniform_gaps(points: Floats, portfolio: Sequence[int], region: Region | None = None) -> Floats:
+    """Additive gap of each of 20,000 uniform users, shape (m,)."""
+    users = users_of(points.shape[1], region)
+    ours = upper_envelope(points[list(portfolio)], users)
+    return np.asarray(np.maximum(upper_envelope(points, users) - ours, 0.0))

@@ -10,8 +10,7 @@ import numpy as np
 
 from palm_engine._types import Floats
 from palm_engine.analysis.curves import CurveInfo
-from palm_engine.geometry.envelope import upper_envelope
-from palm_engine.geometry.fields import users_of
+from palm_engine.analysis.story import uniform_gaps
 from palm_engine.geometry.region import Region
 
 
@@ -92,12 +91,9 @@ def verdict(
         region: the weights that count; None: all.
     """
     row_of = {name: row for row, name in enumerate(names)}
-    users = users_of(points.shape[1], region)
-    best = upper_envelope(points, users)
     rows = []
     for i, size in enumerate(info.sizes):
-        ours = upper_envelope(points[[row_of[m] for m in info.members[i]]], users)
-        gaps = np.maximum(best - ours, 0.0)
+        gaps = uniform_gaps(points, [row_of[m] for m in info.members[i]], region)
         rows.append(
             SizeRow(
                 size=size,

@@ -295,7 +295,7 @@ def _print_report(summary: SelectionReport, rewards: RewardTable, json: bool) ->
             f"A grid of weights promises at most {summary.size_upper_bound:,} members for this"
             " tolerance, whatever the policies are (our bound, after PALM)."
         )
-    if summary.gap_lower_bound is not None:
+    if summary.gap_lower_bound is not None and summary.gap_lower_bound > 5e-5:
         lines.append(
             f"No portfolio of this size has a gap below {summary.gap_lower_bound:.4f} (proved)."
         )

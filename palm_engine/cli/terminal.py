@@ -134,7 +134,10 @@ def certificate_lines(bundle: Bundle) -> list[str]:
     certificate = bundle.manifest.certificate
     if certificate is None:
         if bundle.members:
-            return ["No certificate: the members were selected, and no prompts were kept for it."]
+            kept = " and no prompts were kept for it"
+            if not bundle.samples.empty:
+                kept = " on the same prompts that would certify them (palm import splits them)"
+            return [f"No certificate: the members were selected{kept}."]
         return ["No certificate: nothing was selected from these candidates yet."]
     bound = certificate.additive
     audit = bundle.manifest.reward_audit
@@ -142,7 +145,7 @@ def certificate_lines(bundle: Bundle) -> list[str]:
         *([] if audit is None or audit.passes else [audit_verdict(audit)]),
         (
             f"Worst gap {bound.estimate:.4f}, {bound.confidence:.0%} bound {bound.upper:.4f} "
-            f"(scope: {certificate.scope}, whole simplex; {certificate.certified_on})."
+            f"(scope: {certificate.scope}, {_over(bundle)}; {certificate.certified_on})."
         ),
         (
             f"Selected by {certificate.method} on {certificate.selected_on}: worst gap"
@@ -161,6 +164,10 @@ def _against_all(attack: Attack) -> str:
     if attack.lead_over_candidates is None:
         return ""
     return f"; {attack.lead_over_candidates:+.3f} against all candidates"
+
+
+def _over(bundle: Bundle) -> str:
+    return f"weights with {bundle.region_text}" if bundle.region_text else "whole simplex"
 
 
 def audit_lines(audit: RewardAudit) -> list[str]:

@@ -196,6 +196,11 @@ class Plan(Section):
         description="KL strengths that planned policies may have; corner adapters have the least",
     )
     adapters: int = Field(14, ge=1, description="adapters to train, the corners among them")
+    members: tuple[dict[Name, Annotated[float, Field(ge=0)]], ...] = Field(
+        (),
+        max_length=100,
+        description="weights by trait to train at, in place of the members that the plan finds",
+    )
     baseline_size: int = Field(
         5, ge=1, description="size of the uniform and random baselines, also trained"
     )
@@ -310,12 +315,14 @@ class BuildConfig(Section):
 
     @model_validator(mode="after")
     def _weights_of_its_traits(self) -> BuildConfig:
-        for policy in self.policies:
-            if policy.weights is not None:
+        given = {f"policies, {p.name}.weights": p.weights for p in self.policies}
+        given |= {f"plan.members.{i}": w for i, w in enumerate(self.plan.members)}
+        for field, weights in given.items():
+            if weights is not None:
                 try:
-                    weights_of(policy.weights, [t.name for t in self.traits])
+                    weights_of(weights, [t.name for t in self.traits])
                 except InvalidInputError as error:
-                    raise ValueError(f"policies, {policy.name}.weights: {error}") from None
+                    raise ValueError(f"{field}: {error}") from None
         return self
 
     @model_validator(mode="after")

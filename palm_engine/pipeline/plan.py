@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from palm_engine._types import Floats
-from palm_engine.analysis.plan import RESOLUTION, VirtualPolicies, plan
+from palm_engine.analysis.plan import RESOLUTION, VirtualPolicies, moved, plan
 from palm_engine.geometry.envelope import envelope_vertices, upper_envelope
-from palm_engine.geometry.simplex import random_design, uniform_design
+from palm_engine.geometry.simplex import random_design, uniform_design, weights_of
 from palm_engine.pipeline.config import BuildConfig
 from palm_engine.selection.result import Target
 
@@ -79,10 +79,15 @@ def plan_pool(rewards: Floats, config: BuildConfig) -> PoolPlan:
         resolution=settings.resolution,
     )
     chosen = _Chosen(info.policies, settings.betas)
+    traits = [t.name for t in config.traits]
+    planned = info.chosen
+    if settings.members:
+        rows = [chosen.nearest(weights_of(w, traits)) for w in settings.members]
+        planned = moved(info, rows)
     steps = settings.resolution or RESOLUTION[d]
     for corner in np.eye(d):
         chosen.add(chosen.nearest(corner), "corner")
-    for member in info.chosen.members:
+    for member in planned.members:
         chosen.add(member, "plan")
     for w in uniform_design(d, settings.baseline_size, steps):
         chosen.add(chosen.nearest(w), "uniform")
@@ -96,10 +101,10 @@ def plan_pool(rewards: Floats, config: BuildConfig) -> PoolPlan:
         chosen.add(chosen.nearest(w), "outside")
     return PoolPlan(
         adapters=tuple(chosen.planned.values()),
-        planned_gap=info.chosen.gap.additive,
-        planned_lower_bound=float(info.chosen.gap_lower_bound or 0.0),
-        planned_weights=info.policies.weights[list(info.chosen.members)],
-        proved=info.chosen.proved,
+        planned_gap=planned.gap.additive,
+        planned_lower_bound=float(planned.gap_lower_bound or 0.0),
+        planned_weights=info.policies.weights[list(planned.members)],
+        proved=planned.proved,
     )
 
 

@@ -120,12 +120,20 @@ function trainingDot(layer, scene, i, cx, cy) {
   const made = node("circle", {
     cx,
     cy,
-    r: 6,
+    r: scene.movable ? 10 : 6,
     fill: scene.colours[i],
-    class: "dot",
+    class: scene.movable ? "dot movable" : "dot",
     opacity: scene.dots[i].part,
   });
-  made.append(node("title", {}, `${scene.names[i]} was trained here`));
+  if (scene.movable) {
+    made.dataset.member = i;
+    made.setAttribute("tabindex", "0");
+    made.setAttribute("role", "button");
+    made.setAttribute("aria-label", `Member ${scene.names[i]}: drag it, or move it by arrow keys`);
+  }
+  made.append(
+    node("title", {}, `${scene.names[i]} ${scene.movable ? "(drag it)" : "was trained here"}`),
+  );
   layer.append(made);
 }
 

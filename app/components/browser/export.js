@@ -74,7 +74,7 @@ function mapAsCsv(panel) {
       "value",
       "best",
       "gap",
-      ...(kind === "member" ? [] : [data.field.unit]),
+      ...(kind === "member" || kind === "gap" ? [] : [data.field.unit]),
     ],
   ];
   const rows = data.traits.length > 2 ? steps : 0;
@@ -91,7 +91,7 @@ function mapAsCsv(panel) {
         pick.value.toFixed(6),
         pick.bestValue.toFixed(6),
         pick.gap.toFixed(6),
-        ...(kind === "member" ? [] : [panel.fieldAt(w).toFixed(6)]),
+        ...(kind === "member" || kind === "gap" ? [] : [panel.fieldAt(w).toFixed(6)]),
       ]);
     }
   }

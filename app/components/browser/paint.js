@@ -12,6 +12,8 @@ function legend(data) {
 class PaintedPanel extends PanelParts {
   // New data from the server. The sliders stay where the user has them, unless the server moved them.
   update(given) {
+    // A member that is being moved is ahead of what the server knows.
+    if (this.moving !== null) return;
     this.given = given;
     const data = this.chosen(given);
     if (JSON.stringify([data.traits, data.layout]) !== this.structure) {
@@ -112,7 +114,9 @@ class PaintedPanel extends PanelParts {
       corners: free.map((i) => data.traits[i]),
       unit: data.unit,
       rival: data.rival,
+      movable: data.grid.length > 0,
     });
+    this.focusMoved();
   }
 
   paint() {

@@ -1,3 +1,12 @@
+// Shares a step further in the direction of an arrow key.
+function shifted(share, key, step) {
+  const last = share.length - 1,
+    toward = { ArrowUp: 0, ArrowLeft: last > 1 ? 1 : last, ArrowRight: last > 1 ? 2 : 0 }[key];
+  if (key === "ArrowDown")
+    return normalise(share.map((s, i) => (i ? s + step / last : Math.max(s - step, 0))));
+  return share.map((s, i) => (i === toward ? s + step * (1 - s) : s * (1 - step)));
+}
+
 // The live panel: sliders, presets, map with its puck, picked member, gaps and trait bars. It repaints by itself, at
 // most once a frame; `send` tells the server afterwards.
 class Panel extends PaintedPanel {
@@ -9,6 +18,9 @@ class Panel extends PaintedPanel {
     this.moves = data.moves;
     this.mode = "";
     this.past = [];
+    this.moving = null;
+    this.touched = null;
+    this.sendMoved = () => {};
     this.free = data.traits.map((_, i) => i).slice(0, 3);
     this.build(data);
     this.update(data);
@@ -27,7 +39,10 @@ class Panel extends PaintedPanel {
       const x = Math.min(Math.max((at.x - 64) / 416, 0), 1);
       return [x, 1 - x];
     };
-    const move = (event) => this.setShare(point(event), false);
+    const move = (event) =>
+      this.moving === null
+        ? this.setShare(point(event), false)
+        : this.moveMember(this.moving, point(event), false);
     // A finger scrolls the page, unless it takes the mark; a tap sets it.
     svg.addEventListener("click", (event) => {
       if (event.pointerType !== "touch") return;
@@ -35,6 +50,15 @@ class Panel extends PaintedPanel {
       this.setShare(point(event), true);
     });
     svg.addEventListener("pointerdown", (event) => {
+      const member = event.target.dataset?.member;
+      if (member !== undefined) {
+        svg.setPointerCapture(event.pointerId);
+        this.moving = Number(member);
+        this.dragging = true;
+        this.parts.tip.hidden = true;
+        event.preventDefault();
+        return;
+      }
       if (event.pointerType === "touch" && !this.parts.puck.contains(event.target)) return;
       svg.setPointerCapture(event.pointerId);
       this.remember();
@@ -48,7 +72,11 @@ class Panel extends PaintedPanel {
       this.dragging ? move(event) : this.hover(event, point(event)),
     );
     const release = () => {
-      if (this.dragging) {
+      if (this.moving !== null) {
+        this.dragging = false;
+        this.moving = null;
+        this.tellMoved(true);
+      } else if (this.dragging) {
         this.dragging = false;
         this.changed(true);
       }
@@ -59,6 +87,54 @@ class Panel extends PaintedPanel {
       this.parts.tip.hidden = true;
     });
     this.parts.puck.addEventListener("keydown", (event) => this.key(event));
+    svg.addEventListener("keydown", (event) => {
+      const member = event.target.dataset?.member;
+      if (member === undefined || !event.key.startsWith("Arrow")) return;
+      const i = Number(member),
+        share = sharesOf(this.data.trained[i], this.free);
+      this.moveMember(i, shifted(share, event.key, event.shiftKey ? 0.1 : 0.04), true);
+      event.preventDefault();
+    });
+  }
+
+  // A member of a plan goes to the planned policy nearest to `share`; regions and gap follow at once.
+  moveMember(i, share, final) {
+    const { data } = this,
+      w = fullWeights(share, data.trained[i], this.free),
+      far = (v) => v.reduce((sum, x, t) => sum + (x - w[t]) ** 2, 0);
+    let row = 0;
+    data.grid.forEach((v, j) => {
+      if (far(v) < far(data.grid[row])) row = j;
+    });
+    data.trained = data.trained.map((v, j) => (j === i ? data.grid[row] : v));
+    data.members = data.members.map((v, j) => (j === i ? data.gridPoints[row] : v));
+    this.touched = i;
+    this.drawn = null;
+    this.paint();
+    this.tellMoved(final);
+  }
+
+  // Where the members are now: their places on the grid.
+  tellMoved(final) {
+    clearTimeout(this.telling);
+    const { data } = this,
+      now = Date.now(),
+      wait = final ? 0 : Math.max(200 - (now - (this.told || 0)), 0);
+    const rows = data.trained.map((v) =>
+      data.grid.findIndex((g) => g.every((x, t) => Math.abs(x - (v ? v[t] : -1)) < 1e-9)),
+    );
+    this.telling = setTimeout(() => {
+      this.told = Date.now();
+      this.sendMoved(rows);
+    }, wait);
+  }
+
+  // The drawing is made anew: a member that was moved by keys keeps the focus.
+  focusMoved() {
+    if (this.touched === null || this.dragging) return;
+    const dot = this.parts.svg.querySelector(`[data-member="${this.touched}"]`);
+    this.touched = null;
+    dot?.focus({ preventScroll: true });
   }
 
   set(raw) {
@@ -105,31 +181,15 @@ class Panel extends PaintedPanel {
   key(event) {
     if (event.key.startsWith("Arrow") || event.key === "Home") this.remember();
     const step = event.shiftKey ? 0.1 : 0.02,
-      share = sharesOf(this.weights, this.free),
-      last = share.length - 1;
-    const moves = {
-      ArrowUp: 0,
-      ArrowLeft: last > 1 ? 1 : last,
-      ArrowRight: last > 1 ? 2 : 0,
-      Home: -1,
-    };
-    if (event.key === "ArrowDown")
-      this.setShare(
-        normalise(share.map((s, i) => (i ? s + step / last : Math.max(s - step, 0)))),
-        true,
-      );
-    else if (moves[event.key] === -1)
+      share = sharesOf(this.weights, this.free);
+    if (event.key === "Home")
       this.setShare(
         share.map(() => 1 / share.length),
         true,
       );
-    else if (event.key in moves) {
-      const toward = moves[event.key];
-      this.setShare(
-        share.map((s, i) => (i === toward ? s + step * (1 - s) : s * (1 - step))),
-        true,
-      );
-    } else return;
+    else if (["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight"].includes(event.key))
+      this.setShare(shifted(share, event.key, step), true);
+    else return;
     event.preventDefault();
   }
 

@@ -126,14 +126,24 @@ def _tables(bundle: Bundle, portfolio: tuple[int, ...]) -> Iterable[dict[str, An
     }
     yield {
         "title": "Diversity of answers",
-        "head": ["portfolio", "embedding distance", "Vendi score", "usage perplexity", "worst gap"],
+        "head": [
+            "portfolio",
+            "members",
+            "embedding distance",
+            "Vendi score",
+            "usage perplexity",
+            "worst gap",
+            "where chosen",
+        ],
         "rows": [
             [
                 d.portfolio,
+                str(len(d.members)),
                 f"{d.distance:.3f}",
                 "" if d.vendi is None else f"{d.vendi:.2f}",
                 f"{d.usage_perplexity:.2f}",
                 f"{d.worst_gap:.4f}",
+                "" if d.chosen_gap is None else f"{d.chosen_gap:.4f}",
             ]
             for d in diversity(bundle)
         ],

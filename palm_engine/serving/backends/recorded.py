@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import InvalidInputError
@@ -52,9 +53,11 @@ class RecordedBackend:
         for policy in policies:
             for prompt in prompts:
                 if prompt not in table.index:
+                    near = get_close_matches(prompt, list(map(str, table.index)), 2, 0.4)
+                    hint = f" (near are {'; '.join(repr(p[:60]) for p in near)})" if near else ""
                     raise InvalidInputError(
-                        f"no answer to {prompt[:60]!r} was recorded; load the model to ask what"
-                        " is new"
+                        f"no answer to {prompt[:60]!r} was recorded{hint}; load the model to ask"
+                        " what is new"
                     )
                 answers = self.bundle.answers(str(table[prompt]), [policy])
                 if answers.empty:

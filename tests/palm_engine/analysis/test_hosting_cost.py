@@ -9,7 +9,7 @@ from palm_engine.errors import InvalidInputError
 
 
 def test_serving_is_paid_by_the_gpu_and_training_by_the_adapter() -> None:
-    assumed = Assumptions(base_gb=2, adapter_mb=512, train_hours=3, price_per_hour=4, gpu_gb=4)
+    assumed = Assumptions(base_gb=2, adapter_mb=500, train_hours=3, price_per_hour=4, gpu_gb=4)
     four = serving(4, assumed)
     assert (four.memory_gb, four.gpus, four.per_month) == (4, 1, 4 * HOURS_PER_MONTH)
     five = serving(5, assumed)

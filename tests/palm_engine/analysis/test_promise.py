@@ -58,7 +58,7 @@ def test_a_bound_and_an_audit_change_what_holds(bundles: Path) -> None:
 
 def test_one_model_is_not_better_than_itself(bundles: Path) -> None:
     bundle = read_bundle(bundles / "demo")
-    told = promise(bundle, (best_single(bundle),), None)
+    told = promise(bundle, (best_single(bundle.points),), None)
     assert {c.heading: c.state for c in told.checks}["Against one model"] == "missing"
     assert "this one model" in told.sentence
 

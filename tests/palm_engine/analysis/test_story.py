@@ -13,49 +13,59 @@ from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.simplex import grid
 from tests.support.bundles import sphere
 
+ROOT = Path(__file__).resolve().parents[3]
+
 
 @pytest.mark.parametrize("seed", range(4))
 def test_losses_are_the_exact_worst_ones(seed: int) -> None:
     points = sphere(9, 3, seed)
-    told = story(points, [0, 3, 5], 2)
+    told = story(points, [0, 3, 5])
     w = grid(3, 60)
     values = points @ w.T
     best = values.max(axis=0)
     loss = (1 - values[[0, 3, 5]].max(axis=0) / best).max()
-    alone = (1 - values[2] / best).max()
+    alone = (1 - values / best).max(axis=1)
     assert told.multiplicative
     assert loss - 1e-12 <= told.loss <= loss + 0.01
     # A single model's loss is largest at a corner, which the grid holds.
-    assert told.single_loss == pytest.approx(alone)
+    assert told.single_loss == pytest.approx(alone.min())
+    assert told.single == alone.argmin()
+    average = (1 - values[[0, 3, 5]].max(axis=0) / best).mean()
+    assert told.expected == pytest.approx(average, abs=0.01)
 
 
-def test_the_best_single_candidate_has_the_least_worst_gap(bundles: Path) -> None:
-    bundle = read_bundle(bundles / "demo")
-    gaps = [worst_gap(bundle.points[[i]], bundle.points).additive for i in range(7)]
-    assert best_single(bundle) == gaps.index(min(gaps))
+@pytest.mark.parametrize("name", ["fixture", "shipped"])
+def test_the_best_single_candidate_has_the_least_worst_gap(bundles: Path, name: str) -> None:
+    bundle = read_bundle(bundles / "demo" if name == "fixture" else ROOT / "portfolios" / "demo")
+    points = bundle.points
+    found = [worst_gap(points[[i]], points, bundle.region) for i in range(len(points))]
+    gaps = [g.additive for g in found]
+    shares = [g.multiplicative or 0.0 for g in found]
+    assert best_single(points, bundle.region) == gaps.index(min(gaps))
+    told = story(points, bundle.members, bundle.region)
+    assert told.single_loss == min(shares)
 
 
 def test_the_sentence_says_how_much_one_model_loses() -> None:
     points = np.eye(3) * 0.5 + 0.5
-    words = story(points, [0, 1, 2], 0).in_words("reward units")
+    words = story(points, [0, 1, 2]).in_words("reward units")
     assert words == (
-        "One model can't suit everyone. These 3 together lose at most 0.0 % for any preference; the"
-        " best single one loses up to 50.0 %."
+        "One model can't suit everyone. These 3 together lose at most 0.0 % for any preference,"
+        " 0.0 % on average; the best single one loses up to 50.0 %."
     )
-    assert (
-        story(points, [0], 0).in_words("x")
-        == "This one model loses up to 50.0 % for some preferences."
-    )
+    alone = story(points, [0]).in_words("x")
+    assert alone.startswith("This one model loses up to 50.0 % for some preferences, ")
+    assert alone.endswith(" % on average.")
 
 
 def test_where_one_model_is_nearly_enough_it_says_so() -> None:
     points = np.array([[0.9, 0.9], [0.905, 0.5], [0.5, 0.905]])
-    assert "one is nearly enough here" in story(points, [0, 1, 2], 0).in_words("x")
+    assert "one is nearly enough here" in story(points, [0, 1, 2]).in_words("x")
 
 
 def test_losses_that_are_no_shares_are_counted_in_units() -> None:
     points = np.array([[0.2, -0.3], [-0.3, 0.2]])
-    told = story(points, [0, 1], 0)
+    told = story(points, [0, 1])
     assert not told.multiplicative
     assert "reward minus KL cost" in told.in_words("reward minus KL cost")
 
@@ -69,7 +79,7 @@ def test_large_and_small_losses_are_said_rightly() -> None:
 
 def test_a_single_model_that_is_better_is_not_called_nearly_enough() -> None:
     points = np.array([[0.9, 0.2], [0.2, 0.8], [0.85, 0.75]])
-    assert "one model does better here" in story(points, [0, 1], 2).in_words("x")
-    assert "for any preference with a at least 0.2;" in story(points, [0, 1], 2).in_words(
+    assert "one model does better here" in story(points, [0, 1]).in_words("x")
+    assert "for any preference with a at least 0.2, " in story(points, [0, 1]).in_words(
         "x", " with a at least 0.2"
     )

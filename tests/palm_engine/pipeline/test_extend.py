@@ -290,7 +290,8 @@ def test_a_table_from_elsewhere_takes_a_further_trait_as_long_as_nothing_is_answ
     ]
     (tmp_path / "t.csv").write_text("\n".join(rows))
     out = tmp_path / "p" / "table"
-    arguments = ["import", str(tmp_path / "t.csv"), "--out", str(out), *traits]
+    arguments = ["import", str(tmp_path / "t.csv"), "--out", str(out)]
+    arguments += ["--trait", "helpful", "--trait", "kind"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     before = read_bundle(out)
