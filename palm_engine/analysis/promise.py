@@ -109,7 +109,7 @@ def _prompts(bundle: Bundle, bound: Bound | None) -> Check:
         if not bundle.samples.empty:
             how = (
                 "These members were chosen on the same prompts that would bound them; palm import"
-                " and palm evaluate choose on one half and certify on the other."
+                " and palm evaluate choose on one half and measure on the other."
             )
         text = f"No bound: rewards are taken as they stand. {how}"
         return Check("missing", "Other prompts", text)

@@ -46,6 +46,13 @@ def url(served: tuple[str, Any]) -> str:
     return served[0]
 
 
+@pytest.fixture(scope="session")
+def shipped() -> Iterator[str]:
+    """The dashboard on the demo that is shipped."""
+    with serve(ROOT / "app" / "main.py", "--portfolios", str(ROOT / "portfolios")) as running:
+        yield running[0]
+
+
 @pytest.fixture
 def server(served: tuple[str, Any]) -> Any:
     return served[1]

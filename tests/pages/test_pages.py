@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from palm_engine.bundle.schema import Attack, BaseInfo, RewardAudit
 from palm_engine.bundle.writing import rewrite_manifest, write_bundle
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.pick import pick_info
+from palm_engine.selection.result import Target
 from tests.support.bundles import make_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,7 +70,14 @@ def texts(app: AppTest) -> str:
         for kind in ("markdown", "caption", "text", "info", "error", "title")
         for e in app.get(kind)
     ]
-    return "\n".join([*map(str, parts), *(h.proto.body for h in app.get("html"))])
+    bodies = (re.sub(r"</?abbr[^>]*>", "", h.proto.body) for h in app.get("html"))
+    return "\n".join([*map(str, parts), *bodies])
+
+
+def expert(app: AppTest) -> AppTest:
+    """The same page with everything said."""
+    app.toggle(key="expert").set_value(True).run()
+    return settle(app)
 
 
 def test_answers_follow_the_weights(open_app: Any, bundles: Path) -> None:
@@ -93,8 +102,17 @@ def test_answers_follow_the_weights(open_app: Any, bundles: Path) -> None:
 
 def test_every_gap_shows_its_scope(open_app: Any) -> None:
     app = open_app()
-    assert "scope: candidates" in texts(app)
-    assert "scope: candidates" in panel(app)["worst"]["text"]
+    assert "scope" not in texts(app).lower().replace("scope**: what a gap is compared with", "")
+    assert "scope: candidates" in panel(app)["worst"]["text"], "one click away"
+    assert "scope: candidates" in texts(expert(app))
+    assert app.query_params["expert"] in ("1", ["1"])
+    for page, words in (
+        ("tradeoff", "Scope: candidates"),
+        ("coverage", "scope: sampled; standard error"),
+        ("plan", "Scope: pool"),
+    ):
+        app.switch_page(f"../pages/{page}.py").run()
+        assert words in texts(settle(app)), page
 
 
 def test_answers_are_escaped_never_markup(open_app: Any) -> None:
@@ -216,7 +234,7 @@ def test_every_page_shows_every_portfolio_or_says_what_to_do(
     if name == "no-texts" and page in ("generations", "guarantee"):
         assert "no recorded answers" in texts(app)
     if name == "no-texts" and page == "plan":
-        assert "has no pool" in texts(app)
+        assert "has no scored sample answers" in texts(app)
 
 
 def test_no_method_is_below_the_exact_one_where_it_chose(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,12 +263,12 @@ def test_the_trade_off_compares_methods_and_plans(open_app: Any) -> None:
     settle(app)
     assert {"greedy", "uniform weights", "exact best"} <= set(app.dataframe[0].value.columns)
     assert "a grid of weights promises" in texts(app)
-    app.segmented_control(key="gap.demo").set_value("Multiplicative (eps)").run()
+    app.segmented_control(key="gap.demo").set_value("In percent").run()
     settle(app)
     assert app.dataframe[0].value["exact best"].iloc[0] <= 1
     app.segmented_control(key="view.demo").set_value("Plan").run()
     settle(app)
-    assert "Scope: pool" in texts(app)
+    assert "before any training; trained ones fall short" in texts(app)
     assert "planned worst gap" in app.dataframe[0].value.columns
 
 
@@ -288,7 +306,7 @@ def test_the_verdict_follows_the_tolerance_and_is_used(open_app: Any, bundles: P
 
 
 @pytest.mark.parametrize(
-    "kind", ["Picked member", "Gap", "Multiplicative gap", "Best value", "A trait", "Difference"]
+    "kind", ["Picked member", "Gap", "Gap in percent", "Best value", "A trait", "Difference"]
 )
 def test_coverage_shows_every_field(open_app: Any, kind: str) -> None:
     app = open_app(page="coverage")
@@ -296,13 +314,13 @@ def test_coverage_shows_every_field(open_app: Any, kind: str) -> None:
     assert not app.exception
     expected = {
         "Picked member": "member",
-        "Multiplicative gap": "multiplicative",
+        "Gap in percent": "multiplicative",
         "Best value": "best",
         "A trait": "trait",
     }
     shown = panel(app)
     assert shown["field"]["kind"] == expected.get(kind, kind.lower())
-    assert (shown["threshold"] is not None) == (kind in ("Gap", "Multiplicative gap"))
+    assert (shown["threshold"] is not None) == (kind in ("Gap", "Gap in percent"))
     assert bool(shown["other"]) == (kind == "Difference")
 
 
@@ -316,10 +334,10 @@ def test_coverage_counts_what_is_within_the_threshold(open_app: Any, bundles: Pa
     assert app.metric[0].value != "100.0%"
 
 
-def test_populations_spread_over_the_members(open_app: Any) -> None:
+def test_populations_spread_over_the_members(open_app: Any, bundles: Path) -> None:
     app = open_app(page="coverage")
     uniform = [m.value for m in app.metric]
-    app.segmented_control(key="users.demo").set_value("Dirichlet").run()
+    app.segmented_control(key="users.demo").set_value("Around a mix").run()
     app.number_input(key="alpha.demo.safety").set_value(40.0).run()
     assert [m.value for m in app.metric] != uniform
     app.segmented_control(key="users.demo").set_value("Uploaded").run()
@@ -348,8 +366,20 @@ def test_populations_spread_over_the_members(open_app: Any) -> None:
     assert "1,500 users in 2 rows of users.csv" in texts(app)
     assert "1,500 users lose " in texts(settle(app))
     assert "With one model alone" in texts(app)
-    app.selectbox(key="after.demo").set_value(1).run()
-    assert len([m for m in app.metric if m.label == "Lost on average"]) == 2
+    assert "% of your users are within the threshold" in texts(app)
+    app.selectbox(key="after.demo").set_value("the best 1").run()
+    bundle = read_bundle(bundles / "demo")
+    users = np.array([[1.0, 0, 0], [0, 1.0, 0]])
+    best = (users @ bundle.points.T).max(axis=1)
+    info = best_of_every_size(bundle.points, bundle.policies)
+    alone = bundle.points[bundle.row(info.members[0][0])]
+    shares = np.array([1200, 300]) / 1500
+    lost = float(shares @ (best - users @ alone))
+    metric = next(m for m in app.metric if m.label == "Lost on average, with the best 1")
+    assert float(metric.value) == pytest.approx(lost, abs=5e-5)
+    ours = next(m for m in app.metric if m.label == "Lost on average")
+    assert float(metric.delta) == pytest.approx(lost - float(ours.value), abs=1e-4)
+    assert app.query_params["after"] in ("the best 1", ["the best 1"])
 
 
 def test_what_a_gateway_recorded_is_a_population(
@@ -413,6 +443,90 @@ def test_settings_are_kept_when_their_page_is_left(open_app: Any) -> None:
     assert app.select_slider(key="beta.demo").value == 0.1
     app.switch_page("../pages/coverage.py").run()
     assert app.segmented_control(key="field.demo").value == "Best value"
+    app.switch_page("../pages/tradeoff.py").run()
+    settle(app)
+    app.number_input(key="hours.demo").set_value(7.0).run()
+    settle(app)
+    app.switch_page("../pages/plan.py").run()
+    settle(app)
+    assert app.number_input(key="hours.demo").value == 7.0
+
+
+def test_a_link_opens_the_settings_that_it_was_copied_with(
+    open_app: Any, bundles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = settle(open_app(page="plan"))
+    assert not {"plan", "traits", "tolerate"} & set(app.query_params), "only what isn't usual"
+    app.slider(key="k.demo").set_value(2).run()
+    app.button_group(key="on.demo").set_value(["safety", "brevity"]).run()
+    settle(app)
+    app.switch_page("../pages/coverage.py").run()
+    app.segmented_control(key="field.demo").set_value("A trait").run()
+    app.selectbox(key="field.trait.demo").set_value("humor").run()
+    app.slider(key="tolerance.demo").set_value(0.033).run()
+    app.toggle(key="expert").set_value(True).run()
+    first = {k: v[0] if isinstance(v, list) else v for k, v in dict(app.query_params).items()}
+    assert first["map"] == "A trait"
+    again = app_on(bundles, monkeypatch, **first)
+    assert again.toggle(key="expert").value
+    again.switch_page("../pages/coverage.py").run()
+    assert again.segmented_control(key="field.demo").value == "A trait"
+    assert again.selectbox(key="field.trait.demo").value == "humor"
+    assert again.slider(key="tolerance.demo").value == 0.033
+    again.switch_page("../pages/plan.py").run()
+    settle(again)
+    assert again.slider(key="k.demo").value == 2
+    assert again.button_group(key="on.demo").value == ["safety", "brevity"]
+    # What makes no sense is what it is at first.
+    odd = app_on(bundles, monkeypatch, map="nonsense", tolerate="x", plan="99", traits="no,such")
+    odd.switch_page("../pages/coverage.py").run()
+    assert not odd.exception
+    assert odd.segmented_control(key="field.demo").value == "Gap"
+    odd.switch_page("../pages/plan.py").run()
+    assert not settle(odd).exception
+    assert odd.slider(key="k.demo").value == 8
+
+
+def test_weights_that_were_found_are_in_the_address(open_app: Any, bundles: Path) -> None:
+    from app import state
+
+    app = open_app()
+    bundle = read_bundle(bundles / "demo")
+    before = app.query_params["w"]
+    app.session_state["raw.demo"] = [10.0, 20.0, 70.0]
+    app.session_state[f"moved.{bundle.folder.name}"] = 1
+    app.run()
+    assert app.query_params["w"] != before
+    assert "10-20-70" in app.query_params["w"]
+    assert state.MAX_SLIDER == 100
+
+
+def test_planned_members_move_and_figures_follow(open_app: Any, bundles: Path) -> None:
+    from app import cache
+
+    app = settle(open_app(page="plan"))
+    shown = panel(app)
+    assert len(shown["grid"]) == len(shown["gridPoints"]) > 100
+    bundle = read_bundle(bundles / "demo")
+    beta = min(bundle.manifest.beta)
+    asked = Target(k=5)
+    assert app.slider(key="k.demo").value == 5
+    key = f"plan.demo.{cache.stamp(bundle)}.{bundle.traits}.{beta}.{asked}.False"
+    planned = [m.value for m in app.metric]
+    grid = np.array(shown["grid"])
+    corners = [int(((grid - c) ** 2).sum(axis=1).argmin()) for c in np.eye(3)]
+    rows = (corners * 3)[: len(shown["members"])]
+    app.session_state[f"planned_members.{key}"] = tuple(rows)
+    app.run()
+    moved = panel(app)
+    assert moved["trained"] == [shown["grid"][i] for i in rows]
+    assert app.metric[1].delta.endswith("to the plan")
+    assert float(app.metric[1].value) > float(planned[1])
+    table = next(d.value for d in app.dataframe if "member" in d.value)
+    assert table["weight of safety"].tolist() == pytest.approx(grid[rows][:, 0], abs=1e-6)
+    app.button(key="unmove.demo").click().run()
+    settle(app)
+    assert [m.value for m in app.metric] == planned
 
 
 def test_generations_order_members_by_value_and_search(open_app: Any, bundles: Path) -> None:
@@ -451,7 +565,6 @@ def test_a_plan_follows_its_settings(open_app: Any) -> None:
     app = settle(open_app(page="plan"))
     first = [m.value for m in app.metric]
     assert first[0] == "5"
-    assert "Scope: pool" in texts(app)
     app.slider(key="k.demo").set_value(2).run()
     settle(app)
     assert app.metric[0].value == "2"
@@ -569,6 +682,7 @@ def test_a_plan_says_pool_and_never_sends_weights(open_app: Any) -> None:
     assert (shown["scope"], shown["follow"]) == ("pool", False)
     assert "serving per month" in app.dataframe[0].value.columns
     app.slider(key="k.demo").set_value(1).run()
+    expert(app)
     app.toggle(key="cost.demo").set_value(True).run()
     settle(app)
     assert "can be looked at, not built" in texts(app)

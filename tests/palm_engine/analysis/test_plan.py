@@ -90,6 +90,9 @@ def test_the_planned_configuration_is_one_that_palm_build_reads() -> None:
     read = BuildConfig.model_validate(tomllib.loads(text))
     assert [t.name for t in read.traits] == ["safety", "brevity"]
     assert (read.name, read.plan.betas, read.selection.k) == ("mine", (0.05,), 4)
+    moved = [{"safety": 0.25, "brevity": 0.75}, {"safety": 1.0, "brevity": 0.0}]
+    text = plan_config(config, "mine", ["safety", "brevity"], 0.05, 2, moved)
+    assert BuildConfig.model_validate(tomllib.loads(text)).plan.members == tuple(moved)
     with pytest.raises(ConfigError, match="palm build"):
         plan_config({}, "mine", ["a", "b"], 0.05, 4)
 

@@ -11,6 +11,8 @@ from palm_engine.analysis.populations import (
     read_users,
     sample_table,
     serve,
+    who,
+    within,
 )
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.fields import population
@@ -29,6 +31,35 @@ def test_users_are_read_and_scaled(tmp_path: Path) -> None:
     assert users.weights.tolist() == [[0.75, 0.25], [1.0, 0.0]]
     assert users.counts.tolist() == [1, 1]
     assert users.segments == ()
+
+
+def test_an_outline_holds_what_lies_inside_it() -> None:
+    places = np.random.default_rng(0).random((400, 2))
+    box = np.array([[0.2, 0.3], [0.7, 0.3], [0.7, 0.9], [0.2, 0.9]])
+    inside = (
+        (places[:, 0] > 0.2) & (places[:, 0] < 0.7) & (places[:, 1] > 0.3) & (places[:, 1] < 0.9)
+    )
+    assert within(places, [box]).tolist() == np.flatnonzero(inside).tolist()
+    # A loop that bends inwards, against a slow reference: the winding of the angle.
+    loop = np.array([[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.5, 0.3], [0.1, 0.9]])
+    found = set(within(places, [loop]).tolist())
+    for row, place in enumerate(places):
+        rays = loop - place
+        angles = np.arctan2(rays[:, 1], rays[:, 0])
+        turns = (np.diff(np.append(angles, angles[0])) + np.pi) % (2 * np.pi) - np.pi
+        assert (row in found) == (abs(turns.sum()) > np.pi)
+    both = within(places, [box, loop])
+    assert set(both.tolist()) == set(np.flatnonzero(inside).tolist()) | found
+    assert len(within(places, [])) == 0
+
+
+def test_who_some_users_are_counts_them() -> None:
+    weights = np.array([[1.0, 0], [0, 1.0], [0.5, 0.5]])
+    users = Users(weights, np.array([1.0, 3.0, 4.0]), ("x", "y", "x"))
+    mean, parts = who(users, np.array([0, 1]))
+    assert mean == pytest.approx([0.25, 0.75])
+    assert parts == (("y", 0.75), ("x", 0.25))
+    assert who(uniform_users(weights), np.array([2]))[1] == ()
 
 
 def test_counts_segments_separators_and_decimal_commas_are_understood(tmp_path: Path) -> None:

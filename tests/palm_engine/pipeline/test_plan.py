@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from palm_engine.analysis.plan import plan
-from palm_engine.pipeline.config import load_config
+from palm_engine.pipeline.config import BuildConfig, load_config
 from palm_engine.pipeline.plan import plan_pool
 from palm_engine.selection.result import Target
 
@@ -32,6 +33,26 @@ def test_the_plan_holds_corners_and_both_baselines_and_is_the_same_every_time() 
     assert len({tuple(p.weights) for p in plan.adapters}) == len(plan.adapters)
     again = plan_pool(rewards, config)
     assert np.array_equal([p.weights for p in plan.adapters], [p.weights for p in again.adapters])
+
+
+def test_members_that_were_moved_by_hand_are_what_is_trained() -> None:
+    rewards = np.random.default_rng(1).random((6, 8, 3))
+    config = load_config(DEMO)
+    wanted = ({"safety": 3, "humor": 1}, {"brevity": 1}, {"safety": 0.5, "brevity": 0.5})
+    section = config.plan.model_copy(update={"resolution": 12, "members": wanted})
+    built = plan_pool(rewards, config.model_copy(update={"plan": section}))
+    weights = [[0.75, 0.25, 0], [0, 0, 1], [0.5, 0, 0.5]]
+    assert built.planned_weights == pytest.approx(np.array(weights), abs=1e-9)
+    trained = {tuple(np.round(p.weights, 6)) for p in built.adapters}
+    assert {tuple(w) for w in np.array(weights)} <= trained
+    free = config.plan.model_copy(update={"resolution": 12})
+    selection = config.selection.model_copy(update={"k": 3})
+    best = plan_pool(rewards, config.model_copy(update={"plan": free, "selection": selection}))
+    assert built.planned_gap > best.planned_gap
+    raw = config.model_dump(mode="json")
+    raw["plan"]["members"] = [{"wit": 1}]
+    with pytest.raises(ValidationError, match=r"plan.members.0: 'wit' isn't a trait"):
+        BuildConfig.model_validate(raw)
 
 
 def test_the_build_plans_what_the_plan_page_shows() -> None:
