@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import tempfile
+import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ from palm_engine._types import Floats, Progress
 from palm_engine.analysis import curves as explore
 from palm_engine.analysis.finding import Questions
 from palm_engine.analysis.finding import questions as find_questions
+from palm_engine.analysis.limits import options_of_limits
 from palm_engine.analysis.normalisation import GapsBySize, gaps_by_size
 from palm_engine.analysis.plan import PlanInfo, built_resolution, plan
 from palm_engine.analysis.story import Story, story
@@ -28,7 +31,7 @@ from palm_engine.geometry.gap import WorstGap, worst_gap
 from palm_engine.geometry.region import Region
 from palm_engine.selection.parts.cuts import comparator_rows
 from palm_engine.selection.result import Target
-from palm_engine.serving.host import ModelHost
+from palm_engine.serving.host import LoadOptions, ModelHost
 from palm_engine.tables.columns import Columns, recognise
 from palm_engine.tables.files import TableFile, read_table_file
 from palm_engine.tables.numbers import Decimal
@@ -320,11 +323,12 @@ def _computed_curve(of: Bundle) -> explore.CurveInfo:
     if key not in known:
         points = of.points
         names = tuple(of.policies)
+        limits = options_of_limits(of.limits, of.rewards, of.traits, of.row)
         info = jobs.result_of(
             f"curve.{key}",
             "Finding the best portfolio of every size",
             lambda report: explore.best_of_every_size(
-                points, names, MOST_SIZES, report=report, region=of.region
+                points, names, MOST_SIZES, report=report, limits=limits
             ),
         )
         if info is None:
@@ -378,6 +382,28 @@ def _own(of: Bundle) -> state.Portfolio:
         "the bundle's own members",
         certificate.additive if certificate else None,
     )
+
+
+def preload(root: Path, name: str | None) -> None:
+    """Begin to load the model of the first bundle that is opened, where the server is told to."""
+    if os.environ.get("PALM_LOAD") == "1" and name is not None:
+        _preload(str(root), name)
+
+
+@st.cache_resource(show_spinner=False)
+def _preload(root: str, name: str) -> threading.Thread:
+    """Once for all sessions, beside the pages; what fails is said where somebody asks for it."""
+    of = read_bundle(Path(root) / name)
+    members = [of.policies[i] for i in of.members if of.manifest.candidates[i].can_run]
+    model = host()
+
+    def work() -> None:
+        with suppress(PalmError):
+            model.load(of, members, LoadOptions())
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
 
 
 @st.cache_resource(show_spinner=False)

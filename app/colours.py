@@ -13,6 +13,17 @@ import streamlit as st
 if TYPE_CHECKING:
     from palm_engine.bundle.folder import Bundle
 
+# Of traits, which never look like members: greys from dark to light, in the traits' order.
+TRAIT_GREYS = (
+    "#37424D",
+    "#97A3AF",
+    "#5F6C79",
+    "#C3CCD4",
+    "#4B5763",
+    "#ADB8C2",
+    "#75828F",
+    "#D5DCE2",
+)
 FALLBACK_PALETTE = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#AA3377", "#66CCEE")
 
 

@@ -1,7 +1,7 @@
 """Takes the pictures of the documentation anew: `python -m docs.screenshots` (a minute or two).
 
-The demo in a real Chromium at 1440x900, every page; with the base model on this machine also live
-answers. Look at each before it is committed.
+The demo in a real Chromium at 1440x900 and 390x844, every page; with the base model on this machine
+also live answers. Look at each before it is committed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from tests.support.browser_tools import ROOT, chromium, find_chromium, open_page
 
 OUT = ROOT / "docs" / "images"
 TABLE = ROOT / "docs" / "examples" / "leaderboard.csv"
-SIZE = {"width": 1440, "height": 900}
+# What is added to a picture's name, and the size of the window.
+SIZES = {"": {"width": 1440, "height": 900}, "-phone": {"width": 390, "height": 844}}
 NAMES = {
     "": "explore",
     "find": "find",
@@ -26,7 +27,7 @@ NAMES = {
 }
 
 
-def take(page: Any, url: str) -> None:
+def take(page: Any, url: str, suffix: str) -> None:
     """A picture of every page."""
     for path, name in NAMES.items():
         open_page(page, url, path)
@@ -35,25 +36,27 @@ def take(page: Any, url: str) -> None:
             until(page.get_by_text("Win Rate", exact=False).first)
             page.wait_for_timeout(1500)
         page.mouse.move(5, 450)
-        page.screenshot(path=OUT / f"{name}.png")
-        print(f"Wrote {name}.png")
+        page.screenshot(path=OUT / f"{name}{suffix}.png")
+        print(f"Wrote {name}{suffix}.png")
 
 
-def take_live(page: Any, url: str) -> None:
+def take_live(page: Any, url: str, suffix: str) -> None:
     """A picture of live answers."""
     open_page(page, url, "generations")
     page.get_by_role("radio", name="Live").click()
-    button = page.get_by_role("button", name="Load the model")
-    until(button)
-    button.click()
     prompt = page.get_by_label("Your prompt")
+    if not suffix:
+        button = page.get_by_role("button", name="Load the model")
+        until(button)
+        button.click()
     until(prompt)
     prompt.fill("My old ladder wobbles. Can I still use it?")
     page.get_by_role("button", name="Ask").click()
     until(page.get_by_text("Best at your weights", exact=False).first)
+    page.locator("article").first.scroll_into_view_if_needed()
     page.wait_for_timeout(500)
-    page.screenshot(path=OUT / "live.png")
-    print("Wrote live.png")
+    page.screenshot(path=OUT / f"live{suffix}.png")
+    print(f"Wrote live{suffix}.png")
 
 
 def main() -> None:
@@ -66,9 +69,10 @@ def main() -> None:
     if path is None:
         raise SystemExit("no Chromium was found; name one in PALM_CHROMIUM")
     with serve(Path(ROOT / "app" / "main.py")) as (url, _), chromium(path) as browser:
-        page = browser.new_page(viewport=SIZE)
-        take(page, url)
-        take_live(page, url)
+        for suffix, size in SIZES.items():
+            page = browser.new_page(viewport=size)
+            take(page, url, suffix)
+            take_live(page, url, suffix)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from app.components import answers
 from app.components import panel as atlas
 from app.components.export.share import shared_page
 from app.components.guide import expert, explained, say
-from app.components.header import open_bundle, open_portfolio
+from app.components.header import lead_on, open_bundle, open_portfolio
 from app.errors import shows_errors
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.pick import PickInfo, pick_info
@@ -45,6 +45,7 @@ def show_answers(bundle: Bundle, portfolio: state.Portfolio, pick: PickInfo) -> 
             "This bundle has no recorded answers; it holds rewards only.",
             icon=":material/chat_bubble:",
         )
+        lead_on("tradeoff", "Trade-off", "show_chart")
         return
     prompt_id = state.open_prompt(bundle)
     colours = colours_of(bundle, portfolio.rows)

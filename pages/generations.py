@@ -7,7 +7,7 @@ import streamlit as st
 
 from app import settings, state
 from app.components import answers
-from app.components.header import open_bundle, open_portfolio
+from app.components.header import lead_on, open_bundle, open_portfolio
 from app.components.matrix import matrix
 from palm_engine.bundle.folder import Bundle
 
@@ -46,6 +46,7 @@ def recorded_answers(bundle: Bundle, portfolio: state.Portfolio) -> None:
             "This bundle has no recorded answers; it holds rewards only.",
             icon=":material/chat_bubble:",
         )
+        lead_on("tradeoff", "Trade-off", "show_chart")
         return
     texts = filtered(bundle)
     if texts.empty:

@@ -17,6 +17,7 @@ from app.components.export.report import report
 from app.components.header import open_bundle, open_portfolio
 from app.components.templates import fill
 from app.plain import inert
+from palm_engine._csv import csv_text
 from palm_engine.analysis import guarantee
 from palm_engine.analysis.promise import promise
 from palm_engine.analysis.verdict import tolerances
@@ -55,8 +56,17 @@ def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
             f"Worst gap {exact.additive:.4f} (scope: candidates, exact over all weights"
             f"{bundle.where_text})."
         )
-    left, right = st.columns(2)
+    left, middle, right = st.columns(3)
     name = bundle.manifest.name
+    middle.download_button(
+        "Candidates as CSV",
+        lambda: csv_text(bundle.candidates_table()),
+        f"{name}-candidates.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+        help="All evaluated policies with their rewards: palm select and palm import read it.",
+    )
     left.download_button(
         "Certificate as JSON",
         lambda: json.dumps(guarantee.as_json(bundle, portfolio.rows, bound), indent=1),

@@ -10,7 +10,7 @@ from app import cache, charts, jobs, settings, state
 from app.components import figure
 from app.components import panel as atlas
 from app.components.guide import expert, say
-from app.components.header import open_bundle
+from app.components.header import lead_on, open_bundle
 from app.components.hosting_cost import PLACES, ask, costs
 from app.components.panel_view import Field
 from app.errors import shows_errors
@@ -306,7 +306,7 @@ def show() -> None:
             " it. `palm build` makes them; the demo has some.",
             icon=":material/architecture:",
         )
-        st.page_link("../pages/tradeoff.py", label="Go to Trade-off", icon=":material/show_chart:")
+        lead_on("tradeoff", "Trade-off", "show_chart")
         return
     say(
         f"From {rewards.shape[0]} prompts with {rewards.shape[1]} scored sample answers each the"

@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from app import cache, charts, jobs, settings, state
 from app.components import figure
 from app.components.guide import expert
-from app.components.header import open_bundle
+from app.components.header import lead_on, open_bundle
 from app.components.hosting_cost import assumptions, cost_panel, served_adapters
 from app.components.rivals import interpolation_panel
 from app.components.sizes import decide, pick_size
@@ -268,6 +268,7 @@ def plan_view(bundle: Bundle) -> None:
             "This bundle has no pool to plan on; `palm build` makes one.",
             icon=":material/architecture:",
         )
+        lead_on("data", "Data", "upload_file")
         return
     with_kl_cost = bundle.with_cost
     info = jobs.result_of(

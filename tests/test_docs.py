@@ -15,6 +15,7 @@ from typer.main import get_command
 
 from palm_engine.cli.main import app
 from palm_engine.pipeline.config import BuildConfig, load_config
+from tests.support.browser_tools import PAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 PLACE = ROOT / "docs" / "hooks.py"
@@ -111,6 +112,15 @@ def test_every_command_that_is_shown_exists_with_its_options(page: str, line: st
         option = word.partition("=")[0]
         if option.startswith("--"):
             assert option in known | {"--help"}, f"{page}: {line}: no option {option}"
+
+
+def test_every_page_is_pictured_at_both_sizes() -> None:
+    text = (ROOT / "docs" / "pages.md").read_text(encoding="utf-8")
+    for path in (*PAGES, "live"):
+        for suffix in ("", "-phone"):
+            name = f"{path or 'explore'}{suffix}.png"
+            assert f"images/{name})" in text
+            assert (ROOT / "docs" / "images" / name).read_bytes()[:4] == b"\x89PNG", name
 
 
 def test_what_an_answer_says_of_its_member_is_what_the_demo_says() -> None:

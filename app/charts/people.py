@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from app.charts.parts import CORNERS, LIMIT, OURS, axes, in_triangle, ring, triangle
+from app.colours import TRAIT_GREYS
 from palm_engine._types import Floats
 
 
@@ -58,6 +59,7 @@ def worst_places(
                 x=weights[:, i].tolist(),
                 y=[f"{n + 1}: loses {gap:.4f}" for n, gap in enumerate(gaps)],
                 name=trait,
+                marker={"color": TRAIT_GREYS[i % len(TRAIT_GREYS)]},
                 orientation="h",
                 hovertemplate=f"{trait} %{{x:.2f}}<extra></extra>",
             )

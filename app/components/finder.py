@@ -15,6 +15,7 @@ import streamlit as st
 from app import cache, charts, state
 from app.colours import colours_of
 from app.components import figure
+from app.components.header import lead_on
 from palm_engine._csv import csv_text
 from palm_engine.analysis.finding import Questions
 from palm_engine.bundle.folder import Bundle
@@ -42,6 +43,7 @@ def finder(bundle: Bundle, portfolio: state.Portfolio, key: str, shortcuts: bool
         asked = cache.questions(bundle, portfolio.rows)
     except InvalidInputError as error:
         st.info(f"There is nothing to ask about here: {error}.", icon=":material/quiz:")
+        lead_on("tradeoff", "Trade-off", "show_chart")
         return
     answers = state.said(bundle, portfolio)
     finding = asked.find([Answered(a.question, a.outcome) for a in answers])

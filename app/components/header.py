@@ -59,7 +59,7 @@ def open_bundle(title: str) -> Bundle:
             " `palm app DIR`.",
             icon=":material/folder_open:",
         )
-        st.page_link("../pages/data.py", label="Go to Data", icon=":material/upload_file:")
+        lead_on("data", "Data", "upload_file")
         st.stop()
     try:
         bundle = cache.bundle(root, name)
@@ -73,6 +73,11 @@ def open_bundle(title: str) -> Bundle:
     return bundle
 
 
+def lead_on(page: str, title: str, icon: str) -> None:
+    """Where to go from a page that has nothing to show."""
+    st.page_link(f"../pages/{page}.py", label=f"Go to {title}", icon=f":material/{icon}:")
+
+
 def open_portfolio(bundle: Bundle) -> state.Portfolio:
     """The portfolio in use; says what to do and stops the page where nothing is selected yet."""
     portfolio = cache.portfolio(bundle)
@@ -81,13 +86,13 @@ def open_portfolio(bundle: Bundle) -> state.Portfolio:
             "Nothing is selected in this bundle yet. Choose a size on the Trade-off page.",
             icon=":material/show_chart:",
         )
-        st.page_link("../pages/tradeoff.py", label="Go to Trade-off")
+        lead_on("tradeoff", "Trade-off", "show_chart")
         st.stop()
     base = bundle.manifest.base
     st.container(key="who").caption(
         f"{len(portfolio.rows)} member{'s' if len(portfolio.rows) > 1 else ''}: {portfolio.label}."
         f" {len(bundle.policies)} candidates, {len(bundle.traits)} traits"
         + (f", base model {inert(base.source)}." if base is not None else ".")
-        + (f" Only weights with {bundle.region_text} count." if bundle.region_text else "")
+        + (f" {inert(bundle.limits_text)}" if bundle.limits_text else "")
     )
     return portfolio

@@ -16,7 +16,7 @@ import streamlit as st
 from numpy.typing import ArrayLike
 
 from app import cache, state
-from app.colours import colours_of, palette
+from app.colours import TRAIT_GREYS, colours_of, palette
 from app.components.panel_view import Field, Layout, Other, PanelView, Worst
 from palm_engine.analysis.plan import PlanInfo
 from palm_engine.bundle.folder import Bundle
@@ -26,16 +26,6 @@ from palm_engine.selection.result import Selection
 
 HERE = Path(__file__).resolve().parent
 ENGINE = ("dom.js", "geometry.js", "draw.js", "build.js", "paint.js", "panel.js", "export.js")
-TRAIT_COLOURS = (
-    "#2f5d8a",
-    "#c96f4a",
-    "#6b8f3c",
-    "#8a5a9e",
-    "#b8973d",
-    "#3d8f8a",
-    "#a34d5f",
-    "#7a7a7a",
-)
 
 
 def script(*last: str) -> str:
@@ -148,7 +138,7 @@ def _view(
         title=title,
         traits=bundle.trait_labels,
         trait_ids=bundle.traits,
-        trait_colours=list(TRAIT_COLOURS[: len(bundle.traits)]),
+        trait_colours=list(TRAIT_GREYS[: len(bundle.traits)]),
         unit=bundle.unit,
         scope=_portfolio.scope,
         rival="best candidate",

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from palm_engine._types import Floats, Progress, no_progress
 from palm_engine.analysis import plan as planner
+from palm_engine.analysis.limits import options_of_limits
 from palm_engine.analysis.plan import PlanInfo
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import InvalidInputError
@@ -55,7 +56,7 @@ def select(
         delta: additive tolerance, in reward units: the fewest members that keep it.
         method: a name of `METHODS`.
         gap: what `k` minimises the worst of.
-        where: weights that count: `{trait: (least, most)}`.
+        where: weights that count, `{trait: (least, most)}`; None: a bundle's own, {}: all.
         floors: least reward that a member must have, by trait.
         include: policies that must be members.
         exclude: policies that may not be members.
@@ -82,12 +83,15 @@ def select(
     """
     points = _points(source, split)
     traits = source.traits
+    own = Options()
+    if isinstance(source, Bundle):
+        own = options_of_limits(source.limits, source.rewards, traits, source.row)
     excluded = [*below_floors(source.rewards, floors or {}, traits), *_rows(source, exclude)]
     limits = replace(
         options or Options(),
-        region=region_of(where, traits),
-        include=tuple(_rows(source, include)),
-        exclude=tuple(excluded),
+        region=own.region if where is None else region_of(where, traits),
+        include=tuple(dict.fromkeys([*own.include, *_rows(source, include)])),
+        exclude=tuple(dict.fromkeys([*own.exclude, *excluded])),
     )
     target = None
     if share is None:
@@ -116,7 +120,7 @@ def certify(
     Args:
         source: a bundle with recorded scores, or a table with one row per policy and prompt.
         portfolio: a selection, or names of policies.
-        where: weights that count: `{trait: (least, most)}`.
+        where: weights that count, `{trait: (least, most)}`; None: a bundle's own, {}: all.
         confidence: of each side of the bound by itself, between 0.5 and 1.
         resamples: bootstrap samples of whole prompts.
         seed: of the resampling.
@@ -131,7 +135,8 @@ def certify(
             "with a column prompt_id"
         )
     names = portfolio.policies if isinstance(portfolio, Selection) else portfolio
-    region = region_of(where, source.traits)
+    own = source.region if isinstance(source, Bundle) else None
+    region = own if where is None else region_of(where, source.traits)
     rows = _rows(source, names)
     clusters = source.clusters if isinstance(source, RewardTable) else source.clusters_on("certify")
     return worst_gap_bound(scores, rows, confidence, resamples, seed, region, clusters, source.span)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from numpy.typing import ArrayLike
 
 from palm_engine._types import Progress, no_progress
-from palm_engine.geometry.region import Region
 from palm_engine.selection.minimum import size_curve
 from palm_engine.selection.options import Options
 
@@ -47,7 +46,7 @@ def best_of_every_size(
     most: int = 8,
     seconds: float = 10.0,
     report: Progress = no_progress,
-    region: Region | None = None,
+    limits: Options | None = None,
 ) -> CurveInfo:
     """The exact best portfolio of every size up to `most`.
 
@@ -57,9 +56,9 @@ def best_of_every_size(
         most: the largest size; the curve ends earlier at a size whose worst gap is 0.
         seconds: time limit for each size.
         report: gets the share done and what is being done.
-        region: the weights that count; None: all.
+        limits: the weights that count, and who may and must be a member.
     """
-    options = Options(time_limit=seconds, region=region)
+    options = replace(limits or Options(), time_limit=seconds)
     curve = size_curve(points, most, options, report=report)
     return CurveInfo(
         sizes=tuple(len(s.members) for s in curve),

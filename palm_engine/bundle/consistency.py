@@ -38,6 +38,26 @@ def require_traits(traits: list[str], where: Mapping[str, tuple[float, float]]) 
             raise ValueError(f"where.{trait}: {low} to {high} are no bounds of a weight")
 
 
+def require_known_traits(field: str, named: Collection[str], traits: Collection[str]) -> None:
+    """Check that what is named is a trait.
+
+    Raises:
+        ValueError: names the field.
+    """
+    for trait in named:
+        if trait not in traits:
+            raise ValueError(f"{field}: {trait!r} is not a trait")
+
+
+def require_policies(field: str, named: Sequence[str], known: Collection[str]) -> None:
+    """Check that what is named is a candidate.
+
+    Raises:
+        ValueError: names the field.
+    """
+    _require_known(field, named, known)
+
+
 def require_candidates(
     candidates: Sequence[Candidate], outside: Sequence[Candidate], traits: Collection[str]
 ) -> None:

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from palm_engine._json import read_json
 from palm_engine._types import Floats
+from palm_engine.bundle.limits import Limits
 from palm_engine.bundle.manifest import FORMAT_VERSION, Manifest
 from palm_engine.bundle.schema import Candidate
 from palm_engine.bundle.tables import (
@@ -79,6 +80,24 @@ class Bundle:
         """
         where = self.manifest.where
         return Region.from_bounds(where, self.traits) if where else None
+
+    @property
+    def limits(self) -> Limits:
+        """What counts in a choice from this bundle."""
+        m = self.manifest
+        return Limits(dict(m.where), dict(m.floors), m.required, m.ruled_out)
+
+    @property
+    def limits_text(self) -> str:
+        """What is asked of weights and members, in sentences; "" where nothing is."""
+        told = [f"Only weights with {self.region_text} count."] if self.region_text else []
+        floors = ", ".join(f"{t} at least {x:g}" for t, x in self.manifest.floors.items())
+        told += [f"Members have {floors}."] if floors else []
+        names = ", ".join(map(self.label, self.manifest.required))
+        told += [f"Must be members: {names}."] if names else []
+        names = ", ".join(map(self.label, self.manifest.ruled_out))
+        told += [f"May not be members: {names}."] if names else []
+        return " ".join(told)
 
     @property
     def region_text(self) -> str:
@@ -202,6 +221,14 @@ class Bundle:
             BundleError: there is no such candidate.
         """
         return self.candidate(policy).label
+
+    def candidates_table(self) -> pd.DataFrame:
+        """All candidates as a reward table: policy, a column per trait, cost where it counts."""
+        frame = pd.DataFrame(self.rewards, columns=self.traits)
+        frame.insert(0, "policy", self.policies)
+        if self.with_cost:
+            frame["cost"] = [c.kl_cost for c in self.manifest.candidates]
+        return frame
 
     @property
     def members(self) -> list[int]:

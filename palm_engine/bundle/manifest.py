@@ -58,6 +58,11 @@ class Manifest(Part):
     cost_name: str = Field("KL cost", pattern=r"^[A-Za-z0-9 ._-]{1,40}$")
     # Bounds on the weights that count, by trait; a trait that isn't named has none.
     where: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    # What was asked of members besides: least rewards by trait, and policies that must be or may
+    # not be members.
+    floors: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
+    required: tuple[Name, ...] = ()
+    ruled_out: tuple[Name, ...] = ()
 
     @property
     def with_cost(self) -> bool:
@@ -68,10 +73,13 @@ class Manifest(Part):
     def _consistent(self) -> Manifest:
         traits = [t.name for t in self.traits]
         consistency.require_traits(traits, self.where)
+        consistency.require_known_traits("floors", self.floors, traits)
         consistency.require_candidates(self.candidates, self.outside, traits)
         known = {c.policy for c in self.candidates}
         outside = {c.policy for c in self.outside}
         consistency.require_members(self.members, traits, known)
+        consistency.require_policies("required", self.required, known)
+        consistency.require_policies("ruled_out", self.ruled_out, known)
         if self.certificate is not None:
             consistency.require_certificate(self.certificate, traits, known, outside)
         if self.reward_audit is not None:

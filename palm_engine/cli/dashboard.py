@@ -73,6 +73,10 @@ def app(
             " answered; it is sent prompts. May be repeated."
         ),
     ] = None,
+    load: Annotated[
+        bool,
+        typer.Option("--load", help="Load the first bundle's model at once, for live answers."),
+    ] = False,
     rewards: Rewards = None,
     project: Project = Path("."),
 ) -> None:
@@ -92,6 +96,8 @@ def app(
         from palm_engine.serving.servers import VARIABLE
 
         os.environ[VARIABLE] = ",".join(server)
+    if load:
+        os.environ["PALM_LOAD"] = "1"
     words = command_line(home, served, port)
     if os.name == "posix":
         # In its place, so that whatever ends this process ends the server.

@@ -128,6 +128,7 @@ def select(
 
     palm select scores.csv --objective coverage --share .95 --threshold .02 --population users.csv
     """
+    from palm_engine.bundle.limits import Limits
     from palm_engine.bundle.names import NAME_RULE, is_name
     from palm_engine.bundle.writing import check_target
     from palm_engine.cli.report import report
@@ -185,9 +186,14 @@ def select(
     if out is not None:
         members = {m: summary.weights[m] for m in summary.members}
         lower, upper = parse_bounds(where, "--where")
-        bounds = {t: (lower.get(t, 0.0), upper.get(t, 1.0)) for t in {**lower, **upper}}
+        limits = Limits(
+            {t: (lower.get(t, 0.0), upper.get(t, 1.0)) for t in {**lower, **upper}},
+            parse_bounds(floor, "--floor")[0],
+            tuple(rewards.policies[rewards.row(p)] for p in include or []),
+            tuple(rewards.policies[rewards.row(p)] for p in exclude or []),
+        )
         title = f"{summary.method} on {table.name}"
-        save_table(rewards, members, out, title, where=bounds, replace=replace)
+        save_table(rewards, members, out, title, limits=limits, replace=replace)
         if not json:
             write(f"Wrote {out}. Open it with: palm app {out.parent}")
     if interrupted:

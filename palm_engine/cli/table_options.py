@@ -100,7 +100,7 @@ def options_of(
     exclude: list[str] | None = None,
     **limits: Any,
 ) -> Options:
-    """Guardrails on a table, from the words of the command line.
+    """Guardrails on a table, from the words of the command line and a bundle's own.
 
     Args:
         rewards: the table.
@@ -113,6 +113,7 @@ def options_of(
     Raises:
         InvalidInputError: names the option.
     """
+    from palm_engine.analysis.limits import options_of_limits
     from palm_engine.geometry.region import Region
     from palm_engine.selection.options import Options, below_floors
 
@@ -120,16 +121,20 @@ def options_of(
     floors, ceilings = parse_bounds(floor, "--floor")
     if ceilings:
         raise InvalidInputError('--floor takes "TRAIT>=NUMBER" only')
-    region = Region.from_mappings(lower, upper, rewards.traits) if where else None
+    own = Options()
+    if rewards.limits is not None:
+        own = options_of_limits(rewards.limits, rewards.rewards, rewards.traits, rewards.row)
+    region = Region.from_mappings(lower, upper, rewards.traits) if where else own.region
     ruled_out = [
+        *own.exclude,
         *below_floors(rewards.rewards, floors, rewards.traits),
         *(rewards.row(p) for p in exclude or []),
     ]
     both = [p for p in include or [] if p in (exclude or [])]
     if both:
         raise InvalidInputError(f"--include and --exclude both name {both[0]!r}; choose one")
-    kept = tuple(rewards.row(p) for p in include or [])
-    return Options(region, kept, tuple(ruled_out), **limits)
+    kept = dict.fromkeys([*own.include, *(rewards.row(p) for p in include or [])])
+    return Options(region, tuple(kept), tuple(dict.fromkeys(ruled_out)), **limits)
 
 
 def users_of_text(text: str, traits: Sequence[str]) -> tuple[Users | None, str]:

@@ -88,4 +88,5 @@ def table_of(bundle: Bundle, traits: Sequence[str] = ()) -> RewardTable:
         warnings={c.policy: c.warning for c in candidates if c.warning},
         prompts=None if scores is None else prompts,
         trait_labels={t.name: t.display_name for t in bundle.manifest.traits if t.display_name},
+        limits=bundle.limits if names == bundle.traits else None,
     )

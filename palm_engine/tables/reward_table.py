@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from palm_engine._types import Floats
+from palm_engine.bundle.limits import Limits
 from palm_engine.bundle.schema import ImportRecord
 from palm_engine.bundle.tables import clusters_of
 from palm_engine.errors import InvalidInputError
@@ -26,6 +27,7 @@ class RewardTable:
         scores: by prompt, rewards less costs, (prompts, n, d); None without prompts.
         labels: names for people, by policy, where they differ.
         trait_labels: names for people, by trait, where they differ.
+        limits: what counts in a choice from a bundle's candidates; None of a table.
         warnings: what is odd about a policy's answers, by policy.
         prompts: prompt_id, split, text, and cluster where it is known; None without prompts.
         samples: policy, prompt_id, sample_id, text, tokens and a column per trait; None without
@@ -44,6 +46,7 @@ class RewardTable:
     samples: pd.DataFrame | None = None
     record: ImportRecord | None = None
     trait_labels: dict[str, str] = field(default_factory=dict)
+    limits: Limits | None = None
 
     @property
     def points(self) -> Floats:

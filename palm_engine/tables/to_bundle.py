@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 
 from palm_engine.bundle.folder import Bundle
+from palm_engine.bundle.limits import Limits
 from palm_engine.bundle.manifest import Manifest
 from palm_engine.bundle.schema import Certificate
 from palm_engine.bundle.writing import write_bundle
@@ -21,7 +23,7 @@ def save_table(
     title: str,
     certificate: Certificate | None = None,
     prompts: pd.DataFrame | None = None,
-    where: dict[str, tuple[float, float]] | None = None,
+    limits: Limits | None = None,
     replace: bool = False,
 ) -> Bundle:
     """Write a bundle.
@@ -33,7 +35,7 @@ def save_table(
         title: what people read.
         certificate: of the members, where prompts were split for it.
         prompts: the table's, with the split that each is in; as in the table if not given.
-        where: bounds on the weights that count, by trait.
+        limits: what counted in the choice of the members.
         replace: take the place of a bundle that holds more, and keep that one beside it.
 
     Raises:
@@ -71,7 +73,7 @@ def save_table(
             "imported": table.record,
             # Of a table it isn't known what its costs are.
             "cost_name": "cost",
-            "where": where or {},
+            **asdict(limits or Limits()),
         }
     )
     tables = {}

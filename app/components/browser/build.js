@@ -215,7 +215,7 @@ class PanelParts {
         [0, 1, 2].map(() => {
           const bar = element("div", { class: "bar" }),
             number = element("div", { class: "number" });
-          box.append(element("div", {}, bar), number);
+          box.append(element("div", { class: "row" }, bar, number));
           return [bar, number];
         }),
       );
@@ -279,7 +279,12 @@ class PanelParts {
           this.raw.map((_, j) => (i === j ? 100 : 0)),
         ),
       ),
-      ...saved.map((raw, i) => chip(`Saved ${i + 1}`, raw)),
+      ...saved.map((raw) => {
+        const w = normalise(raw);
+        const made = chip(w.map((x) => Math.round(100 * x)).join(" · "), raw);
+        made.setAttribute("aria-label", `Saved: ${inPercent(this.data.traits, w)}`);
+        return made;
+      }),
       element("button", {
         text: "Save",
         "aria-label": "Save these weights as a preset",
@@ -298,6 +303,7 @@ class PanelParts {
       return;
     }
     if (this.parts.held.childElementCount) return;
+    this.parts.heldAt = element("span", { class: "held-at" });
     this.parts.held.append(
       "Triangle over",
       ...this.free.map((chosen, corner) => {
@@ -320,7 +326,7 @@ class PanelParts {
         pick.value = chosen;
         return pick;
       }),
-      "the other traits held",
+      this.parts.heldAt,
     );
   }
 }

@@ -10,6 +10,10 @@ function element(name, attributes = {}, ...children) {
   return made;
 }
 
+function inPercent(traits, w) {
+  return traits.map((t, i) => `${t} ${Math.round(100 * w[i])} %`).join(", ");
+}
+
 function named(traits, w) {
   return traits.map((t, i) => `${t} ${w[i].toFixed(2)}`).join(", ");
 }

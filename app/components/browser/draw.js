@@ -141,16 +141,37 @@ function centroid(polygon) {
   return [0, 1, 2].map((i) => polygon.reduce((sum, p) => sum + p[i], 0) / polygon.length);
 }
 
-function areaOf(polygon) {
-  const p = polygon.map(toXY);
-  return (
-    Math.abs(
-      p.reduce((s, [x, y], i) => {
-        const [u, v] = p[(i + 1) % p.length];
-        return s + x * v - u * y;
-      }, 0),
-    ) / 2
-  );
+// Whether (x, y) lies in a polygon of points, by the even-odd rule.
+function holds(points, x, y) {
+  let inside = false;
+  points.forEach(([u, v], i) => {
+    const [s, t] = points[(i + 1) % points.length];
+    if (v > y !== t > y && x < u + ((y - v) * (s - u)) / (t - v)) inside = !inside;
+  });
+  return inside;
+}
+
+// The middle of a line of text, `half` as long to each side, that lies in a polygon and hides no dot: the place nearest
+// to the polygon's middle; null where none fits.
+function roomFor(polygon, half, dots) {
+  const points = polygon.map(toXY),
+    [mx, my] = toXY(centroid(polygon));
+  let best = null;
+  for (let y = TOP[1] + 14; y < LEFT[1] - 2; y += 6) {
+    for (let x = LEFT[0] + half; x < RIGHT[0] - half; x += 6) {
+      const fits = [-half, 0, half].every((dx) =>
+        [-11, 3].every((dy) => holds(points, x + dx, y + dy)),
+      );
+      const hides = dots.some((d) => {
+        if (!d) return false;
+        const [u, v] = toXY(d.at);
+        return Math.abs(u - x) < half + 8 && Math.abs(v - y + 4) < 14;
+      });
+      const far = (x - mx) ** 2 + (y - my) ** 2;
+      if (fits && !hides && (!best || far < best.far)) best = { at: [x, y], far };
+    }
+  }
+  return best?.at ?? null;
 }
 
 // The least and the largest number of a lattice.
@@ -207,7 +228,15 @@ function drawTriangle(layer, scene) {
     image.setAttribute("clip-path", "url(#inside)");
     layer.append(hole, image);
     colourBar(layer, low, high, scene.field.unit, shades);
-    drawLines(layer, rows, roundLevels(low, high), "on-field");
+    // No label beside the threshold's line, which says itself where it is.
+    const near = (level) =>
+      scene.threshold != null && Math.abs(level - scene.threshold) < 0.02 * (high - low);
+    drawLines(
+      layer,
+      rows,
+      roundLevels(low, high).filter((level) => !near(level)),
+      "on-field",
+    );
     if (scene.threshold != null) drawLines(layer, rows, [scene.threshold], "threshold");
   }
   regions.forEach((polygon, i) => {
@@ -225,13 +254,10 @@ function drawTriangle(layer, scene) {
     if (dot_) trainingDot(layer, scene, i, ...toXY(dot_.at));
   });
   regions.forEach((polygon, i) => {
-    if (polygon.length < 3 || areaOf(polygon) < 2500) return;
-    const [x, middle] = toXY(centroid(polygon));
-    // A name doesn't hide where a member was trained.
-    const hides = scene.dots.some(
-      (d) => d && Math.abs(toXY(d.at)[0] - x) < 60 && Math.abs(toXY(d.at)[1] - middle + 4) < 14,
-    );
-    const y = middle + (hides ? 24 : 0);
+    if (polygon.length < 3) return;
+    const place = roomFor(polygon, 3.6 * scene.names[i].length + 4, scene.dots);
+    if (!place) return; // the legend has it
+    const [x, y] = place;
     layer.append(node("text", { x, y, class: "name", "text-anchor": "middle" }, scene.names[i]));
   });
   [

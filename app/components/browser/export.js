@@ -66,16 +66,9 @@ function mapAsCsv(panel) {
   const { data, free } = panel,
     now = panel.weights,
     steps = 40,
-    kind = data.field.kind;
+    ownColumn = !["member", "gap"].includes(data.field.kind);
   const lines = [
-    [
-      ...data.traitIds,
-      "picked",
-      "value",
-      "best",
-      "gap",
-      ...(kind === "member" || kind === "gap" ? [] : [data.field.unit]),
-    ],
+    [...data.traitIds, "picked", "value", "best", "gap", ...(ownColumn ? [data.field.unit] : [])],
   ];
   const rows = data.traits.length > 2 ? steps : 0;
   for (let a = 0; a <= steps; a++) {
@@ -91,7 +84,7 @@ function mapAsCsv(panel) {
         pick.value.toFixed(6),
         pick.bestValue.toFixed(6),
         pick.gap.toFixed(6),
-        ...(kind === "member" || kind === "gap" ? [] : [panel.fieldAt(w).toFixed(6)]),
+        ...(ownColumn ? [panel.fieldAt(w).toFixed(6)] : []),
       ]);
     }
   }

@@ -41,6 +41,7 @@ class PaintedPanel extends PanelParts {
       ...data.names.map((name, i) =>
         element("span", { text: name, style: `--c:${data.colours[i]}` }),
       ),
+      ...this.never(data),
       ...(data.layout === "full"
         ? [
             element("span", {
@@ -58,6 +59,17 @@ class PaintedPanel extends PanelParts {
     }
     this.fillHeld();
     this.paint();
+  }
+
+  // Members that nobody's weights pick; only where the whole simplex is on the map.
+  never(data) {
+    if (data.traits.length !== 3) return [];
+    const none = regionsOf(data.members)
+      .map((polygon, i) => (polygon.length < 3 ? data.names[i] : ""))
+      .filter(Boolean);
+    return none.length
+      ? [element("span", { text: `never picked: ${none.join(", ")}`, style: "--c:transparent" })]
+      : [];
   }
 
   // The data with what the switch says in place of the portfolio.
@@ -141,6 +153,12 @@ class PaintedPanel extends PanelParts {
     this.saying = setTimeout(() => {
       parts.live.textContent = sentence;
     }, 700);
+    if (parts.heldAt) {
+      const rest = data.traits.map((_, i) => i).filter((i) => !this.free.includes(i));
+      parts.heldAt.textContent = `held: ${rest
+        .map((i) => `${data.traits[i]} ${Math.round(100 * w[i])} %`)
+        .join(", ")}`;
+    }
     if (data.layout === "full") this.paintNumbers(w, pick);
   }
 
@@ -197,10 +215,6 @@ class PaintedPanel extends PanelParts {
 
 // Over the card: whose answer it is, for the portfolio and for what stands in its place.
 const WHO = ["Picked for you", "The best single model", "The best there is for you"];
-
-function inPercent(traits, w) {
-  return traits.map((t, i) => `${t} ${Math.round(100 * w[i])} %`).join(", ");
-}
 
 function shareInWords(pick) {
   if (pick.multiplicative === null) {

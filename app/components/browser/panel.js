@@ -197,7 +197,11 @@ class Panel extends PaintedPanel {
     const full = fullWeights(share, this.weights, this.free),
       box = this.parts.svg.parentElement.getBoundingClientRect();
     const pick = pickAt(this.data.members, this.data.candidates, full);
-    let text = `${named(this.data.traits, full)}\npicked: ${this.data.names[pick.member]}\ngap ${pick.gap.toFixed(4)} (scope: ${this.data.scope})`;
+    const lost =
+      pick.multiplicative === null
+        ? `gap ${pick.gap.toFixed(4)}`
+        : `loses ${percent(pick.multiplicative)}`;
+    let text = `${inPercent(this.data.traits, full)}\npicked: ${this.data.names[pick.member]}\n${lost}`;
     if (this.data.field.kind !== "member")
       text += `\n${this.data.field.unit}: ${this.fieldAt(full).toFixed(4)}`;
     this.parts.tip.textContent = text;

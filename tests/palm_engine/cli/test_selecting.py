@@ -15,9 +15,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import palm_engine
+from palm_engine.analysis.curves import best_of_every_size
+from palm_engine.analysis.limits import options_of_limits
 from palm_engine.bundle.folder import read_bundle
+from palm_engine.bundle.limits import Limits
 from palm_engine.cli import main as cli
-from palm_engine.errors import InvalidInputError
+from palm_engine.errors import BundleError, InvalidInputError
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.selection.minimum import minimum
 from palm_engine.selection.result import Target
@@ -278,6 +282,41 @@ def test_every_method_runs_and_prints_a_table(palm, table: Path, method: str) ->
     assert "Worst gap" in out
     assert method in out
     assert method in palm("methods")[1]
+
+
+def test_what_was_asked_of_members_is_kept_in_the_bundle(palm, table: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    out = tmp_path / "portfolios" / "strict"
+    asked = ("--where", "safety>=.2", "--floor", "humor>=.3", "--exclude", "p2", "--include", "p5")
+    code, text = palm("select", table, "--k", "3", *asked, "--out", out)
+    assert code == 0, text
+    bundle = read_bundle(out)
+    assert bundle.limits == Limits({"safety": (0.2, 1.0)}, {"humor": 0.3}, ("p5",), ("p2",))
+    assert bundle.limits_text == (
+        "Only weights with safety at least 0.2 count. Members have humor at least 0.3. Must be"
+        " members: p5. May not be members: p2."
+    )
+    members = {bundle.policies[i] for i in bundle.members}
+    # Whatever is chosen from the bundle later keeps to it, by every door.
+    again = palm_engine.select(bundle, k=3)
+    assert set(again.policies) == members
+    code, text = palm("select", out, "--k", "3", "--json")
+    assert set(json.loads(text)["members"]) == members
+    options = options_of_limits(bundle.limits, bundle.rewards, bundle.traits, bundle.row)
+    curve = best_of_every_size(bundle.points, bundle.policies, 4, limits=options)
+    for size in curve.members:
+        assert "p5" in size
+        assert "p2" not in size
+        assert all(bundle.candidate(m).rewards["humor"] >= 0.3 for m in size)
+    free = palm_engine.select(bundle, k=3, where={})
+    assert free.gap.additive >= again.gap.additive - 1e-9
+    raw = json.loads((out / "portfolio.json").read_text())
+    for field, value, why in (
+        ("floors", {"wit": 0.1}, "floors: 'wit' is not a trait"),
+        ("required", ["nobody"], "required: 'nobody' is not a candidate"),
+    ):
+        (out / "portfolio.json").write_text(json.dumps(raw | {field: value}))
+        with pytest.raises(BundleError, match=why):
+            read_bundle(out)
 
 
 def test_guardrails(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
