@@ -27,6 +27,7 @@ IN_ADDRESS = {
     "users": "users",
     "after": "after",
     "order": "order",
+    "columns": "columns",
     "search": "search",
     "kind": "kind",
     "split": "split",
@@ -91,10 +92,9 @@ def for_address(bundle: str) -> dict[str, str]:
     """
     first: dict[str, Any] = st.session_state.get(_FIRST, {})
     found: dict[str, str] = dict(st.session_state.get(_NAMED, {}))
-    for prefix, name in IN_ADDRESS.items():
-        key = prefix if prefix == "expert" else f"{prefix}.{bundle}"
-        value = kept(key)
-        if key in first and value is not None and value != first[key]:
+    for key, usual in first.items():
+        name, value = _address_name(key), kept(key)
+        if name and _is_of(key, bundle) and value is not None and value != usual:
             found[name] = _written(value)
     return found
 
@@ -108,8 +108,13 @@ def take_from_address(query: Mapping[str, str], bundle: str) -> None:
     """
     named = {n: query[n] for n in IN_ADDRESS.values() if n in query}
     st.session_state[_NAMED] = named
-    for prefix in IN_ADDRESS:
-        forget(prefix if prefix == "expert" else f"{prefix}.{bundle}")
+    for key in list(st.session_state.get(_FIRST, {})):
+        if _is_of(key, bundle) and _address_name(key):
+            forget(key)
+
+
+def _is_of(key: str, bundle: str) -> bool:
+    return key == "expert" or key.endswith(f".{bundle}")
 
 
 def _address_name(key: str) -> str:

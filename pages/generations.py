@@ -30,7 +30,10 @@ def filtered(bundle: Bundle) -> pd.Series[str]:
         if len(found) > 1:
             # Not pills: their labels are markdown, and these words come from the bundle.
             wanted = place.multiselect(
-                label, found, key=settings.seed(f"{column}.{name}", []), placeholder="all"
+                label,
+                found,
+                key=settings.seed(f"{column}.{name}", [], among=found),
+                placeholder="all",
             )
             if wanted:
                 texts = texts[

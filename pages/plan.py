@@ -185,14 +185,14 @@ def _map(
         key=settings.seed(f"plan_map.{bundle.folder.name}", "Members"),
         required=True,
     )
-    if undo.button(
+    undo.button(
         "Back to the plan",
         icon=":material/undo:",
         disabled=not is_moved,
         key=f"unmove.{bundle.folder.name}",
-    ):
-        state.move_planned(key, None)
-        st.rerun(scope="fragment")
+        on_click=state.move_planned,
+        args=(key, None),
+    )
     # Places on the grid that the browser knows: the reference has no weights.
     at = np.flatnonzero(~np.isnan(policies.weights).any(axis=1))
 

@@ -28,7 +28,7 @@ def matrix(bundle: Bundle, portfolio: state.Portfolio, texts: pd.Series[str]) ->
     with left:
         policies = _policies(bundle, portfolio)
     order = right.segmented_control(
-        "Order", ORDERS, key=settings.seed(f"order.{name}", ORDERS[0]), required=True
+        "Order", ORDERS, key=settings.seed(f"order.{name}", ORDERS[0], among=ORDERS), required=True
     )
     if not policies:
         st.info("Choose a policy to see its answers.", icon=":material/forum:")
@@ -59,11 +59,12 @@ def _policies(bundle: Bundle, portfolio: state.Portfolio) -> list[str]:
     answered = set(bundle.samples["policy"].astype(str).unique())
     first = [p for p in own if p in answered]
     rows = "-".join(map(str, portfolio.rows))
+    options = [p for p in bundle.policies if p in answered]
     wanted = st.multiselect(
         "Policies",
-        [p for p in bundle.policies if p in answered],
+        options,
         format_func=bundle.label,
-        key=settings.seed(f"columns.{bundle.folder.name}.{rows}", first),
+        key=settings.seed(f"columns.{rows}.{bundle.folder.name}", first, among=options),
         placeholder="choose policies",
     )
     return list(wanted)

@@ -84,7 +84,10 @@ def show(
         bool, typer.Option("--markdown", help="Print the candidates as a Markdown table.")
     ] = False,
 ) -> None:
-    """Validate a bundle and show its candidates, members and certificate."""
+    """Validate a bundle and show its candidates, members and certificate.
+
+    Example: palm show portfolios/demo
+    """
     from palm_engine.analysis.account import markdown_table
     from palm_engine.bundle.folder import read_bundle
     from palm_engine.cli.terminal import bundle_table, certificate_lines
@@ -141,7 +144,10 @@ def answers(
     count: Annotated[int, typer.Option(min=1, help="How many answers.")] = 10,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Which random draw.")] = 0,
 ) -> None:
-    """Print recorded answers of a candidate to randomly drawn held-out prompts, with scores."""
+    """Print recorded answers of a candidate to randomly drawn held-out prompts, with scores.
+
+    Example: palm answers portfolios/demo base
+    """
     from palm_engine.bundle.folder import read_bundle
 
     found = read_bundle(bundle)
@@ -230,7 +236,10 @@ def base(
         str, typer.Argument(help="smollm2-135m-instruct, a Hugging Face id, or a local folder.")
     ] = "smollm2-135m-instruct",
 ) -> None:
-    """Fetch and convert a base model, once; later calls only say where it is."""
+    """Fetch and convert a base model, once; later calls only say where it is.
+
+    Examples: palm base; palm base Qwen/Qwen3-0.6B
+    """
     require_language_models("a base model")
     from palm_engine.lm.base_model.places import fingerprint
     from palm_engine.lm.base_model.source import is_ready, resolve_base

@@ -226,6 +226,8 @@ def certify(
     """The exact worst gap of a given portfolio.
 
     With a confidence bound where the table holds prompts.
+
+    Example: palm certify scores.csv --members a,b,c
     """
     from palm_engine.cli.report import report
     from palm_engine.geometry.gap import worst_gap

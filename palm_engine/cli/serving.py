@@ -117,7 +117,10 @@ def generate(
 
 @commands.command()
 def route(bundle: BundlePath, weights: Weights, json: Json = False) -> None:
-    """Say which member answers a user with these weights. No model is loaded."""
+    """Say which member answers a user with these weights. No model is loaded.
+
+    Example: palm route portfolios/demo --weights safety=.6,humor=.4
+    """
     from palm_engine.bundle.folder import read_bundle
     from palm_engine.serving.router import Router, parse_weights
 
@@ -143,7 +146,10 @@ def vllm(
     out: Annotated[Path, typer.Argument(help="The folder to write.")],
     download: Download = False,
 ) -> None:
-    """Base, adapters, licences, start command and routing file for vLLM. See docs/serving.md."""
+    """Base, adapters, licences, start command and routing file for vLLM. See docs/serving.md.
+
+    Example: palm export vllm portfolios/demo serving
+    """
     from palm_engine.bundle.folder import read_bundle
     from palm_engine.lm import require_language_models
     from palm_engine.serving.export_vllm import export_vllm

@@ -140,7 +140,10 @@ def _curve_table(
 
 @commands.command()
 def methods(json: Json = False) -> None:
-    """List the selection methods."""
+    """List the selection methods.
+
+    Example: palm methods
+    """
     import json as encoder
 
     from palm_engine.selection.methods import METHODS

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 import palm_engine
 from palm_engine.bundle.folder import read_bundle
 from palm_engine.cli import main as cli
+from palm_engine.cli.main import app
 
 Palm = Callable[..., tuple[int, str, str]]
 
@@ -82,3 +86,38 @@ def test_version_and_help_have_no_error(palm: Palm) -> None:
     assert code == 0
     for command in ("app", "show", "select", "certify", "generate", "build"):
         assert command in out
+    assert "Start here: palm app" in " ".join(out.split())
+
+
+def test_every_command_shows_an_example(palm: Palm) -> None:
+    group: Any = get_command(app)
+
+    def walk(command: Any, words: tuple[str, ...]) -> None:
+        if hasattr(command, "commands"):
+            for name, inner in command.commands.items():
+                walk(inner, (*words, name))
+            return
+        text = " ".join(palm(*words, "--help")[1].split())
+        assert "Example" in text, f"palm {' '.join(words)} --help has no example"
+        assert f"palm {' '.join(words)}" in text
+
+    walk(group, ())
+
+
+def test_the_dashboard_is_opened_on_a_folder_with_what_is_asked_for(
+    palm: Palm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+
+    def instead(program: str, words: list[str]) -> None:
+        started.append(words)
+        raise SystemExit(0)
+
+    monkeypatch.setattr("os.execv", instead)
+    monkeypatch.setattr("os.chdir", lambda folder: None)
+    monkeypatch.delenv("PALM_LOAD", raising=False)
+    (tmp_path / "mine").mkdir()
+    palm("app", tmp_path / "mine", "--port", 8600, "--load")
+    assert str(tmp_path / "mine") in started[0]
+    assert "8600" in started[0]
+    assert os.environ.pop("PALM_LOAD") == "1"

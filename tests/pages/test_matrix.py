@@ -1,0 +1,115 @@
+"""The matrix of answers: order, filters, win rates, and exports as a whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from palm_engine.bundle.folder import Bundle
+from palm_engine.bundle.writing import write_bundle
+from tests.pages.test_one_truth import numbers
+from tests.pages.test_pages import app_on, settle
+from tests.support.bundles import make_bundle
+
+# How far policies differ on each prompt: p4 most, then p1, p5, p0.
+SPREAD = {"p0": 0.1, "p1": 0.4, "p2": 0.0, "p3": 0.0, "p4": 0.6, "p5": 0.3}
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    made = make_bundle(tmp_path / "portfolios" / "demo")
+    prompts = made.prompts.assign(kind=["risky", "plain"] * 3)
+    samples = made.samples.copy()
+    half = samples["prompt_id"].map(SPREAD).astype(float) / 2
+    # m1 is ahead on even prompts, m2 on odd ones.
+    even = samples["prompt_id"].str[1].astype(int) % 2 == 0
+    sign = np.select(
+        [samples["policy"] == "m1", samples["policy"] == "m2"],
+        [np.where(even, 1, -1), np.where(even, -1, 1)],
+        0,
+    )
+    for trait in made.traits:
+        samples[trait] = 0.5 + half * sign
+    tables = {"prompts": prompts, "samples": samples}
+    return write_bundle(made.folder, made.manifest, tables, replace=True)
+
+
+@pytest.fixture
+def app(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    started = app_on(bundle.folder.parent, monkeypatch)
+    return started.switch_page("../pages/generations.py").run()
+
+
+def shown(app: AppTest) -> list[str]:
+    """Prompts of the matrix, from the top."""
+    table = next(d.value for d in app.dataframe if "prompt" in d.value)
+    return [str(text) for text in table["prompt"]]
+
+
+def questions(bundle: Bundle, *ids: str) -> list[str]:
+    texts = bundle.prompts.set_index("prompt_id")["text"]
+    return [str(texts[i]) for i in ids]
+
+
+def test_prompts_on_which_policies_differ_most_come_first(app: AppTest, bundle: Bundle) -> None:
+    assert shown(app)[:4] == questions(bundle, "p4", "p1", "p5", "p0")
+    app.segmented_control(key="order.demo").set_value("As in the bundle").run()
+    assert shown(app) == questions(bundle, *sorted(SPREAD))
+    app.segmented_control(key="order.demo").set_value("Best for you first").run()
+    assert shown(app)[:3] == questions(bundle, "p4", "p1", "p5")
+    assert app.query_params["order"] in ("Best for you first", ["Best for you first"])
+
+
+def test_kinds_and_splits_filter_and_win_rates_count_what_is_left(
+    app: AppTest, bundle: Bundle
+) -> None:
+    def wins() -> dict[str, float]:
+        for chart in app.get("plotly_chart"):
+            made: Any = json.loads(chart.proto.spec)
+            if "Whose answer is best" in str(made["layout"].get("title")):
+                bar = made["data"][0]
+                return dict(zip(bar["y"], numbers(bar["x"]), strict=True))
+        raise AssertionError("no win rates")
+
+    assert len(shown(app)) == 6
+    app.multiselect(key="kind.demo").set_value(["risky"]).run()
+    assert shown(app) == questions(bundle, "p4", "p0", "p2")
+    assert wins()["m1"] > wins()["m2"]
+    app.multiselect(key="kind.demo").set_value(["plain"]).run()
+    assert set(shown(app)) == set(questions(bundle, "p1", "p3", "p5"))
+    assert wins()["m2"] > wins()["m1"]
+    app.multiselect(key="kind.demo").set_value([]).run()
+    app.multiselect(key="split.demo").set_value(["certify"]).run()
+    held_out = bundle.prompts.loc[bundle.prompts["split"] == "certify", "prompt_id"]
+    assert set(shown(app)) == set(questions(bundle, *held_out))
+
+
+def test_columns_and_filters_are_in_the_address(
+    app: AppTest, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "columns.1-2-3.demo"
+    app.multiselect(key=key).set_value(["m1", "m5"]).run()
+    app.multiselect(key="kind.demo").set_value(["risky"]).run()
+    settle(app)
+    app.run()
+    query = {k: v[0] if isinstance(v, list) else v for k, v in dict(app.query_params).items()}
+    again = app_on(bundle.folder.parent, monkeypatch, **query)
+    again.switch_page("../pages/generations.py").run()
+    assert again.multiselect(key=key).value == ["m1", "m5"]
+    assert again.multiselect(key="kind.demo").value == ["risky"]
+    table = next(d.value for d in again.dataframe if "prompt" in d.value)
+    assert list(table.columns) == ["prompt", "m1", "m5"]
+
+
+def test_every_candidate_can_be_taken_along(bundle: Bundle) -> None:
+    table = bundle.candidates_table()
+    assert list(table.columns) == ["policy", *bundle.traits]
+    assert table["policy"].tolist() == bundle.policies
+    assert table[bundle.traits].to_numpy() == pytest.approx(bundle.rewards)
+    assert isinstance(table, pd.DataFrame)
