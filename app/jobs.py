@@ -35,6 +35,9 @@ class Job:
     share: float = 0.0
     note: str = ""
     started: float = field(default_factory=time.monotonic)
+    # When the share last grew, and how long the rest would take from there.
+    grown: float = 0.0
+    left: float | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
     result: Any = None
     error: BaseException | None = None
@@ -48,6 +51,10 @@ class Job:
         """
         if self.cancelled.is_set():
             raise CancelledError
+        if share > self.share:
+            self.grown = time.monotonic()
+            spent = self.grown - self.started
+            self.left = spent * (1 - share) / share if share > 0.02 else None
         self.share = share
         self.note = note
 
@@ -80,9 +87,13 @@ class Job:
         """What it does now, and about how long it will still take."""
         if self.cancelled.is_set():
             return "Stopping after this step"
-        spent = time.monotonic() - self.started
-        left = spent * (1 - self.share) / self.share if self.share > 0.02 else None
-        return self.note + ("" if left is None else f"; about {max(left, 1):.0f} s left")
+        if self.left is None:
+            return self.note
+        # It counts down; a step that takes longer than it should is said to.
+        left = self.left - (time.monotonic() - self.grown)
+        if left < 1:
+            return f"{self.note}; this step takes a little longer"
+        return f"{self.note}; about {left:.0f} s left"
 
 
 def result_of(key: str, label: str, work: Callable[[Progress], T]) -> T | None:

@@ -124,14 +124,14 @@ def rows() -> list[tuple[str, str, str]]:
         folder = Path(name)
         portfolios = folder / "portfolios"
         portfolios.mkdir()
-        for kind, write, options in (
-            ("leaderboard of 200 models", leaderboard, ()),
-            ("wide table, 3 of 10 columns", scenarios, tuple(_three())),
-            ("judge's scores, 1 to 10, 4,000 rows", judged, ()),
+        for write, kind, options in (
+            (leaderboard, "leaderboard of 200 models", ()),
+            (scenarios, "wide table, 3 of 10 columns", tuple(_three())),
+            (judged, "judge's scores, 1 to 10, 4,000 rows", ()),
         ):
             table = folder / "table.csv"
             write(table)
-            seconds, _ = imported(table, portfolios / kind.split()[0], *options)
+            seconds, _ = imported(table, portfolios / write.__name__, *options)
             found.append((f"{kind}: imported, members chosen", f"{seconds:.1f} s", ""))
         table = folder / "answers.csv"
         answers_of_models(table)

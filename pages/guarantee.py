@@ -14,6 +14,7 @@ from app import cache, charts, state
 from app.colours import colours_of
 from app.components import answers, figure
 from app.components.export.report import report
+from app.components.guide import say
 from app.components.header import open_bundle, open_portfolio
 from app.components.templates import fill
 from app.plain import inert
@@ -21,7 +22,13 @@ from palm_engine._csv import csv_text
 from palm_engine.analysis import guarantee
 from palm_engine.analysis.promise import promise
 from palm_engine.analysis.verdict import tolerances
-from palm_engine.analysis.worst_served import WorstServed, furthest_behind, worst_served
+from palm_engine.analysis.worst_served import (
+    WorstServed,
+    WorstUser,
+    furthest_behind,
+    worst_served,
+    worst_user,
+)
 from palm_engine.bundle.folder import Bundle
 
 MOST_PROMPTS = 5
@@ -47,6 +54,9 @@ def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
             alt="Worst gap, its bound, and the best single model's worst gap",
             config={"displayModeBar": False},
         )
+        user = worst_user(bundle, portfolio.rows)
+        if user is not None:
+            _worst(bundle, portfolio, user)
     with st.expander("In full, with every figure"):
         for statement in statements:
             if not statement.warns:
@@ -83,6 +93,23 @@ def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
         icon=":material/print:",
         on_click="ignore",
     )
+
+
+def _worst(bundle: Bundle, portfolio: state.Portfolio, user: WorstUser) -> None:
+    """The worst-served user on the card: what they want, and both answers."""
+    served = user.served
+    text = bundle.prompts.set_index("prompt_id")["text"][user.prompt_id]
+    say(
+        f"Served worst: who wants {bundle.weights_text(served.weights)}. Asked: {text}",
+        "worst-user",
+        "font-weight:600;margin:.6rem 0",
+    )
+    colours = dict(zip(portfolio.rows, colours_of(bundle, portfolio.rows), strict=True))
+    shown = [
+        (bundle.policies[served.member], "picked member", colours[served.member]),
+        (bundle.policies[served.best], "best candidate", "#6b7a8a"),
+    ]
+    answers.answer_cards(answers.recorded(bundle, user.prompt_id, shown))
 
 
 def cards(bundle: Bundle) -> None:

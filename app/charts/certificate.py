@@ -93,6 +93,6 @@ def reached(rows: Sequence[Reached]) -> go.Figure:
             text=[r.label for r in some],
             hovertemplate="%{text}<br>planned %{x:.3f}<br>reached %{y:.3f}<extra></extra>",
         )
-    title = "Planned and reached value of every trained candidate, at its own weights"
+    title = "Planned and reached value"
     axes(figure, title, "planned value (scope: pool)", "reached value (evaluated)")
     return figure.update_yaxes(rangemode="normal")

@@ -5,6 +5,7 @@ The weights that it serves worst, and the prompts where its answer falls behind.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from palm_engine._types import Floats
+from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.envelope import best_policy, envelope_vertices
 from palm_engine.geometry.policies import as_points
@@ -62,6 +64,47 @@ def worst_served(
                 row, WorstServed(vertices[i], float(gaps[i]), portfolio[int(member[i])], row)
             )
     return list(found.values())[:count]
+
+
+@dataclass(frozen=True)
+class WorstUser:
+    """The user who is served worst, on the prompt where the member is furthest behind.
+
+    Attributes:
+        served: where that is.
+        prompt_id: of the prompt.
+        member_text: the picked member's answer.
+        best_text: the best candidate's.
+    """
+
+    served: WorstServed
+    prompt_id: str
+    member_text: str
+    best_text: str
+
+
+def worst_user(bundle: Bundle, portfolio: Sequence[int]) -> WorstUser | None:
+    """The worst-served user with both answers; None where nothing is lost or no answers are kept.
+
+    Args:
+        bundle: that holds candidates and answers.
+        portfolio: rows of the members.
+    """
+    found = worst_served(bundle.points, list(portfolio), 1, bundle.region)
+    if not found or bundle.samples.empty:
+        return None
+    names = [bundle.policies[row] for row in (found[0].member, found[0].best)]
+    held_out = bundle.prompts.loc[bundle.prompts["split"] != "train", "prompt_id"]
+    rows = bundle.samples[bundle.samples["prompt_id"].isin(held_out)]
+    if not set(names) <= set(rows["policy"]):
+        return None
+    member, best = names
+    behind = furthest_behind(rows, member, best, found[0].weights, bundle.traits)
+    if behind.empty:
+        return None
+    prompt = str(behind["prompt_id"].iloc[0])
+    first = bundle.answers(prompt, names).drop_duplicates("policy").set_index("policy")["text"]
+    return WorstUser(found[0], prompt, str(first[member]), str(first[best]))
 
 
 def furthest_behind(

@@ -162,7 +162,7 @@ class ModelHost:
         """
         from palm_engine.lm import require_language_models
 
-        report(0.0, "Starting torch")
+        report(0.02, "Starting torch")
         require_language_models("live generation")
         from palm_engine.lm.base_model.load import load_base
         from palm_engine.lm.base_model.source import resolve_base

@@ -5,7 +5,25 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import pytest
+
 from app.jobs import Job
+
+
+def test_the_time_left_counts_down_and_a_slow_step_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    job = Job(started=now)
+    assert job.words == ""
+    now += 10
+    job.report(0.25, "reading")
+    assert job.words == "reading; about 30 s left"
+    now += 12
+    assert job.words == "reading; about 18 s left"
+    now += 18
+    assert job.words == "reading; this step takes a little longer"
+    job.report(0.5, "checking")
+    assert job.words == "checking; about 40 s left"
 
 
 def test_work_is_cancelled_between_its_steps() -> None:

@@ -39,7 +39,7 @@ def test_a_table_is_explored_a_few_clicks_after_it_was_dropped(page: Any, tmp_pa
         page.get_by_text(str(folder / "mine")).wait_for()
         page.get_by_role("button", name="Make the bundle").click()
         page.get_by_text("What matters to you?").wait_for()
-        page.get_by_role("slider", name="Win-Rate", exact=True).wait_for()
+        page.get_by_role("slider", name="Win Rate", exact=True).wait_for()
         assert "portfolio=mine" in page.url
         bundle = read_bundle(folder / "mine")
         assert bundle.traits == ["Win-Rate", "less-avg_length", "price-per-1M"]

@@ -24,6 +24,7 @@ class PaintedPanel extends PanelParts {
     }
     if (data.moves !== this.moves && !this.dragging) {
       this.moves = data.moves;
+      this.remember();
       this.raw = data.raw.slice();
     }
     // Most reruns bring nothing new: then nothing but the weights can have changed.

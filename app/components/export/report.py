@@ -12,7 +12,7 @@ from app.colours import colours_of
 from app.components.templates import fill
 from palm_engine.analysis.guarantee import diversity, planned_and_reached, statements
 from palm_engine.analysis.promise import promise
-from palm_engine.analysis.worst_served import worst_served
+from palm_engine.analysis.worst_served import worst_served, worst_user
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.confidence import Bound
 from palm_engine.geometry.regions import region_polygons
@@ -29,8 +29,9 @@ def report(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> s
         curve=_curve(bundle),
         statements=statements(bundle, portfolio, bound),
         members=_members(bundle, portfolio),
+        user=_user(bundle, portfolio),
         traits=[
-            {"name": t.label, "text": f"{t.normalisation}. {_card(t.card or {})}"}
+            {"name": t.label, "text": t.normalisation, "card": _card(t.card or {})}
             for t in bundle.manifest.traits
         ],
         tables=[t for t in _tables(bundle, portfolio) if t["rows"]],
@@ -87,8 +88,25 @@ def _curve(bundle: Bundle) -> dict[str, Any] | None:
     }
 
 
-def _card(card: dict[str, Any]) -> str:
-    return "; ".join(f"{key.replace('_', ' ')}: {value}" for key, value in card.items())
+def _card(card: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(key.replace("_", " "), str(value)) for key, value in card.items()]
+
+
+def _user(bundle: Bundle, portfolio: tuple[int, ...]) -> dict[str, str] | None:
+    """The worst-served user, with both answers."""
+    found = worst_user(bundle, portfolio)
+    if found is None:
+        return None
+    texts = bundle.prompts.set_index("prompt_id")["text"]
+    return {
+        "where": bundle.weights_text(found.served.weights),
+        "gap": f"{found.served.gap:.4f}",
+        "prompt": str(texts[found.prompt_id]),
+        "member": bundle.labels[found.served.member],
+        "member_text": found.member_text,
+        "best": bundle.labels[found.served.best],
+        "best_text": found.best_text,
+    }
 
 
 def _members(bundle: Bundle, portfolio: tuple[int, ...]) -> dict[str, Any]:

@@ -494,15 +494,18 @@ def test_averages_are_over_uniform_users_or_those_of_a_file(
     assert "no column 'brevity'" in out
 
 
-def test_bounds_on_one_trait_add_up_in_either_order(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("option", ["--where", "--floor"])
+def test_bounds_on_one_trait_add_up_in_either_order(palm, table: Path, option: str) -> None:  # type: ignore[no-untyped-def]
     found = set()
     for order in ([".4", ".2"], [".2", ".4"]):
-        bounds = [w for b in order for w in ("--where", f"safety>={b}")]
+        bounds = [w for b in order for w in (option, f"safety>={b}")]
         code, out = palm("select", table, "--k", "2", "--json", *bounds)
         assert code == 0
         found.add(json.loads(out)["worst_gap"]["additive"])
-    code, out = palm("select", table, "--k", "2", "--json", "--where", "safety>=.4")
+    code, out = palm("select", table, "--k", "2", "--json", option, "safety>=.4")
     assert found == {json.loads(out)["worst_gap"]["additive"]}
+    code, out = palm("select", table, "--k", "2", "--json", option, "safety>=.2")
+    assert found != {json.loads(out)["worst_gap"]["additive"]}
 
 
 def test_traits_are_named_where_other_columns_look_like_one(palm, table: Path) -> None:  # type: ignore[no-untyped-def]

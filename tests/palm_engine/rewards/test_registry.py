@@ -294,7 +294,13 @@ def test_functions_that_cannot_be_had_are_named(tmp_path: Path, entry: str, why:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{}", '{"features": ["answer"], "coefficients": [1], "intercept": 0}']
+    "content",
+    [
+        "",
+        "{}",
+        '{"features": ["answer"], "coefficients": [1], "intercept": 0}',
+        "[" * 100_000,
+    ],
 )
 def test_a_file_that_is_no_probe_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "p.json").write_text(content)

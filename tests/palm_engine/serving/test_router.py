@@ -56,6 +56,8 @@ def test_a_routing_file_gives_the_same_router(tmp_path: Path) -> None:
             '{"format_version": 1, "traits": ["a"], "members": [{"policy": "x", "model": "x",'
             ' "system": "", "point": {"a": "?"}}]}'
         ),
+        "[" * 100_000,
+        '{"format_version": ' + "9" * 5000 + "}",
     ],
 )
 def test_a_broken_routing_file_is_named(tmp_path: Path, text: str) -> None:
