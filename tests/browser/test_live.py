@@ -53,6 +53,11 @@ def ask(page: Any, prompt: str) -> None:
     page.get_by_role("button", name="Ask").click()
 
 
+def names(page: Any) -> list[str]:
+    """Whose the cards are, in their order."""
+    return [str(c).split("\n")[0] for c in cards(page)]
+
+
 def cards(page: Any) -> list[str]:
     return [c.strip() for c in page.locator("article").all_inner_texts()]
 
@@ -66,9 +71,12 @@ def test_type_stream_stop_and_stream_again(page: Any, live_url: str) -> None:
     page.wait_for_function(
         "(before) => document.querySelector('article').innerText.trim() !== before", arg=first[0]
     )
+    places = names(page)
     page.get_by_role("button", name="Stop").click()
     until(page.get_by_text("Stopped.").first)
     assert len(cards(page)) == 4
+    assert names(page) == places, "cards keep their places when they are done"
+    until(page.get_by_text("What was stopped is not scored: ask again", exact=False).first)
     assert page.get_by_role("button", name="Stop").count() == 0
 
     set_tokens(page, 12)

@@ -219,12 +219,13 @@ def serious_violations(page: Any) -> dict[str, str]:
     }
 
 
-def violations_of_bare_streamlit(browser: Any, folder: Path) -> set[str]:
+def violations_of_bare_streamlit(browser: Any, folder: Path, theme: str = "light") -> set[str]:
     """The rules that a page of Streamlit's own widgets breaks: what we can't mend."""
     script = folder / "bare.py"
     script.write_text(BARE)
     with serve(script) as (address, _):
         page = browser.new_page()
+        page.emulate_media(color_scheme=theme)
         page.goto(address)
         until(page.get_by_role("heading", name="bare"))
         page.wait_for_timeout(1500)

@@ -18,6 +18,8 @@ function named(traits, w) {
   return traits.map((t, i) => `${t} ${w[i].toFixed(2)}`).join(", ");
 }
 
+// As the sentences of the server have it (analysis/story.py, loss_text).
 function percent(x) {
+  if (x > 0 && x < 0.001) return "less than 0.1 %";
   return `${(100 * x).toFixed(x > 0.9995 || x < 0.0005 ? 0 : 1)} %`;
 }

@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from palm_engine.analysis.guarantee import as_json, planned_and_reached, statements
+from palm_engine.analysis.guarantee import as_json, diversity, planned_and_reached, statements
+from palm_engine.analysis.promise import promise
 from palm_engine.bundle.folder import read_bundle
+from palm_engine.cli.main import app
+from palm_engine.cli.terminal import certificate_lines
+from palm_engine.geometry.gap import worst_gap
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -31,3 +36,51 @@ def test_the_demo_says_its_own_numbers() -> None:
     )
     reached = {r.policy: r for r in planned_and_reached(bundle, bundle.members)}
     assert set(reached) == {c.policy for c in bundle.manifest.candidates if c.kind == "adapter"}
+    rows = {bundle.policies[i] for i in bundle.members}
+    assert {p for p, r in reached.items() if r.is_member} == rows & set(reached)
+
+
+def test_who_is_a_member_follows_the_portfolio() -> None:
+    bundle = read_bundle(DEMO)
+    adapters = [i for i, c in enumerate(bundle.manifest.candidates) if c.kind == "adapter"]
+    for portfolio in (adapters[:1], adapters[2:4]):
+        members = {r.policy for r in planned_and_reached(bundle, portfolio) if r.is_member}
+        assert members == {bundle.policies[i] for i in portfolio}
+
+
+def test_portfolios_of_the_diversity_table_are_said_to_be_chosen_elsewhere() -> None:
+    bundle = read_bundle(DEMO)
+    rows = diversity(bundle)
+    assert {r.portfolio for r in rows} & {"uniform", "random"} == set()
+    chosen, certify = bundle.points_on("choose"), bundle.points
+    assert chosen is not None
+    for row in rows:
+        members = [bundle.row(m) for m in row.members]
+        assert row.chosen_gap == pytest.approx(worst_gap(chosen[members], chosen).additive)
+        assert row.worst_gap == pytest.approx(
+            worst_gap(certify[members], certify).additive, abs=2e-6
+        )
+    # Where they were chosen, none of the same size is ahead of the exact one.
+    exact = next(r for r in rows if r.portfolio == "exact")
+    for row in rows:
+        if len(row.members) <= len(exact.members):
+            assert (row.chosen_gap or 0) >= (exact.chosen_gap or 0) - 0.05
+
+
+def test_members_chosen_on_their_own_prompts_are_not_called_without_prompts(tmp_path: Path) -> None:
+    rows = ["policy,prompt_id,care,fun"]
+    rows += [
+        f"m{i},q{j},{(i + j) % 5 / 5},{(3 * i + j) % 7 / 7}" for i in range(4) for j in range(30)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    out = tmp_path / "p" / "table"
+    done = CliRunner().invoke(
+        app, ["select", str(tmp_path / "t.csv"), "--k", "2", "--out", str(out)]
+    )
+    assert done.exit_code == 0, done.output
+    bundle = read_bundle(out)
+    told = promise(bundle, tuple(bundle.members), None)
+    check = next(c for c in told.checks if c.heading == "Other prompts")
+    assert "chosen on the same prompts" in check.text
+    assert "row per prompt gives one" not in check.text
+    assert "on the same prompts that would certify them" in certificate_lines(bundle)[0]
