@@ -1,6 +1,6 @@
 """Members' colours, the same in every figure.
 
-Apart from charts.py so that Explore needn't load plotly.
+Apart from the charts so that Explore needn't load plotly.
 """
 
 from __future__ import annotations

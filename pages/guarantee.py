@@ -206,7 +206,6 @@ def _places(
 
 def losses(bundle: Bundle, portfolio: state.Portfolio) -> None:
     """The worst-served weights, and the prompts where the member falls furthest behind there."""
-    st.subheader("What is lost")
     found = worst_served(bundle.points, list(portfolio.rows), region=bundle.region)
     if not found:
         st.success(
@@ -302,7 +301,8 @@ def show() -> None:
     bundle = open_bundle("What is guaranteed?")
     portfolio = open_portfolio(bundle)
     certificate(bundle, portfolio)
-    losses(bundle, portfolio)
+    with st.expander("What is lost"):
+        losses(bundle, portfolio)
     with st.expander("Planned and reached"):
         plans(bundle, portfolio)
     with st.expander("How differently members answer"):

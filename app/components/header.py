@@ -36,11 +36,11 @@ def pick_bundle(names: list[str]) -> None:
         guide()
     if names:
         right.selectbox(
-            "Portfolio",
+            "Bundle",
             names,
             key=state.open_key(),
             persist_state="session",
-            help="The folders of the dashboard's portfolios; add your own on the Data page.",
+            help="Evaluated models and their portfolio, a folder each; add yours on Data.",
         )
 
 
@@ -54,7 +54,7 @@ def open_bundle(title: str) -> Bundle:
     name = state.open_name()
     if not name:
         st.info(
-            f"There is no portfolio in {root}. Drop a table of your own models on the Data page,"
+            f"There is no bundle in {root}. Drop a table of your own models on the Data page,"
             " build the demo with `make demo`, or start the dashboard on a folder of bundles:"
             " `palm app DIR`.",
             icon=":material/folder_open:",

@@ -1,1 +1,1 @@
-"""The `palm` command: parses, calls, prints."""
+"""The `palm` command."""

@@ -1,4 +1,4 @@
-"""The `palm` command: parses, calls, prints."""
+"""The `palm` command, its groups, and the commands that belong to none."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""`palm build`: one file per stage, each resumable."""
+"""`palm build`, `add`, `evaluate` and what they are made of; every stage can be resumed."""

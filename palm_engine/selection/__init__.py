@@ -1,1 +1,1 @@
-"""Selection methods: one per file, one signature, one result; `parts/` is what they are made of."""
+"""Selection methods, all with one signature and one result; `parts/` is what they are made of."""

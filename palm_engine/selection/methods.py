@@ -1,6 +1,6 @@
 """Every selection method by name.
 
-`METHODS[name](candidates, target, options)` returns a `Selection`.
+`METHODS[name].select(candidates, target, options)` returns a `Selection`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ METHODS: dict[str, Method] = {
     "placement": Method(
         placement, "plans on interpolated policies, asks there", "its gap (certified)"
     ),
-    "palm": Method(palm, "as published (reconstructed): grid, oracle, prune", "its gap (exact)"),
+    "palm": Method(
+        palm, "reconstructed: a grid of weights, the oracle, pruning", "its gap (exact)"
+    ),
     "uniform": Method(uniform, "baseline: well-spread weights", "its gap (exact)"),
     "random": Method(random, "baseline: random weights", "its gap (exact)"),
     "hypervolume": Method(hypervolume, "baseline: most volume dominated", "its gap (exact)"),

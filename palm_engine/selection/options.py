@@ -16,7 +16,10 @@ from palm_engine.selection.result import Selection, Target
 
 @dataclass(frozen=True)
 class Options:
-    """Guardrails and limits that every method takes.
+    """Guardrails and limits of a search.
+
+    Every method keeps `region`, `include` and, but for `adaptive` and `placement`, `exclude`; what
+    else a method reads is said at the field.
 
     Attributes:
         region: the weights that count; None is the whole simplex.
@@ -24,9 +27,9 @@ class Options:
         exclude: candidate rows that may not; they still count as comparators: what they would give
             is part of the best value.
         time_limit: in seconds; then the best found is returned.
-        budget: of oracle calls.
-        batch: oracle calls made at once (several trainers).
-        seed: for methods that draw.
+        budget: of oracle calls (`palm`, `adaptive`, `placement` and the baselines).
+        batch: oracle calls made at once, for several trainers (`adaptive`, `placement`).
+        seed: for methods that draw (`random`).
         grid_eps: eps of the grid of `palm`.
         grid_delta: delta of the grid of `palm`.
         thin_grid: use the thin grid in its place (parts/grids.py): the same promise, about one of d

@@ -1,1 +1,1 @@
-"""Policies at work: backends, the loaded model, the queue, routing and export."""
+"""Policies at work: backends, the loaded model, the queue, routing, export, gateway, profiles."""

@@ -151,7 +151,7 @@ def guess_scaling(column: str, read: Numbers) -> Scaling:
     if not known.size:
         return Scaling(direction=direction)
     least, most = float(known.min()), float(known.max())
-    halves = bool((2 * known == np.round(2 * known)).all())
+    halves = bool((known % 0.5 == 0).all())
     percentage = read.percent or bool(
         re.search(r"%|pct|percent|rate|acc|score|win", column.lower())
     )

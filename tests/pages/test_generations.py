@@ -130,6 +130,10 @@ def test_the_same_seed_gives_the_same_answers_and_another_other_ones(app: AppTes
     assert answers() == first
     app.number_input(key="live.seed.demo").set_value(5).run()
     assert answers() != first
+    app.switch_page("../pages/explore.py").run()
+    app.switch_page("../pages/generations.py").run()
+    live(app, "demo")
+    assert app.number_input(key="live.seed.demo").value == 5, "kept while another page was open"
 
 
 def test_chosen_policies_answer_the_base_among_them(app: AppTest) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from app import cache, state
+from app import cache, settings, state
 from app.colours import colours_of
 from app.components import answers
 from app.components.live import model
@@ -90,11 +90,15 @@ def _question(bundle: Bundle, portfolio: state.Portfolio, running: bool) -> None
     left, middle, right = st.columns([3, 1, 1], vertical_alignment="bottom")
     with left:
         who = st.segmented_control(
-            "Who answers", WHO, default=WHO[0], key=f"live.who.{name}", required=True, wrap=True
+            "Who answers",
+            WHO,
+            key=settings.seed(f"live.who.{name}", WHO[0], among=WHO),
+            required=True,
+            wrap=True,
         )
         members = _members(bundle, portfolio, str(who))
     with middle.popover("Sampling", icon=":material/tune:"):
-        settings = _sampling(bundle)
+        sampling = _sampling(bundle)
     if right.button(
         "Ask",
         type="primary",
@@ -110,7 +114,7 @@ def _question(bundle: Bundle, portfolio: state.Portfolio, running: bool) -> None
         elif not members:
             st.warning("Nobody is chosen; choose at least one policy.")
         else:
-            _ask(bundle, prompt.strip(), members, settings)
+            _ask(bundle, prompt.strip(), members, sampling)
 
 
 def _members(bundle: Bundle, portfolio: state.Portfolio, who: str) -> list[str]:
@@ -121,9 +125,8 @@ def _members(bundle: Bundle, portfolio: state.Portfolio, who: str) -> list[str]:
         chosen = st.multiselect(
             "Policies",
             options,
-            default=first,
             format_func=bundle.label,
-            key=f"live.chosen.{bundle.folder.name}",
+            key=settings.seed(f"live.chosen.{bundle.folder.name}", first, among=options),
         )
         return [str(p) for p in chosen]
     rows = list(portfolio.rows)
@@ -143,24 +146,29 @@ def _sampling(bundle: Bundle) -> LiveSettings:
         "Temperature",
         0.0,
         2.0,
-        min(float(usual.temperature), 2.0),
-        0.05,
-        key=f"live.temperature.{name}",
+        step=0.05,
+        key=settings.seed(f"live.temperature.{name}", min(float(usual.temperature), 2.0)),
         help="0 is greedy: always the likeliest token.",
     )
     top_p = st.slider(
-        "Top-p", 0.05, 1.0, max(float(usual.top_p), 0.05), 0.05, key=f"live.top_p.{name}"
+        "Top-p",
+        0.05,
+        1.0,
+        step=0.05,
+        key=settings.seed(f"live.top_p.{name}", max(float(usual.top_p), 0.05)),
     )
     most = cache.host().limits.new_tokens
     tokens = st.number_input(
-        "New tokens, at most", 1, most, min(usual.max_new_tokens, most), key=f"live.tokens.{name}"
+        "New tokens, at most",
+        1,
+        most,
+        key=settings.seed(f"live.tokens.{name}", min(usual.max_new_tokens, most), 1, most),
     )
     seed = st.number_input(
         "Seed",
         0,
         2**31,
-        0,
-        key=f"live.seed.{name}",
+        key=settings.seed(f"live.seed.{name}", 0),
         help="The same seed gives a member the same answer, whoever else is asked.",
     )
     return live_settings(
@@ -168,7 +176,7 @@ def _sampling(bundle: Bundle) -> LiveSettings:
     )
 
 
-def _ask(bundle: Bundle, prompt: str, members: list[str], settings: LiveSettings) -> None:
+def _ask(bundle: Bundle, prompt: str, members: list[str], sampling: LiveSettings) -> None:
     host = cache.host()
     try:
         scorer = Scorer(bundle)
@@ -177,7 +185,7 @@ def _ask(bundle: Bundle, prompt: str, members: list[str], settings: LiveSettings
             host.answering(bundle)[0],
             [prompt],
             members,
-            settings,
+            sampling,
             None if scorer.missing else scorer,
         )
     except PalmError as error:
@@ -192,12 +200,12 @@ def _settle(bundle: Bundle, question: Ticket) -> bool:
     """Whether the question is over; its answers then go to the history, once."""
     if not question.look().ended:
         return False
-    settings = {k: float(v) for k, v in question.settings.model_dump().items()}
+    sampling = {k: float(v) for k, v in question.settings.model_dump().items()}
     _history(bundle).append(
         state.Asked(
             question.prompts[0],
             _so_far(question),
-            settings,
+            sampling,
             question.tokens_a_second,
             question.state != "done",
             question.error,
@@ -208,9 +216,7 @@ def _settle(bundle: Bundle, question: Ticket) -> bool:
 
 
 def _so_far(question: Ticket) -> tuple[LiveAnswer, ...]:
-    return tuple(
-        LiveAnswer(r.policy, r.text, r.tokens, dict(r.scores or {})) for r in question.rows
-    )
+    return tuple(row.answer() for row in question.rows)
 
 
 def _history(bundle: Bundle) -> list[state.Asked]:

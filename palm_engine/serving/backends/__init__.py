@@ -1,4 +1,4 @@
 """Where answers come from: recorded in the bundle, a local model, or a server.
 
-One interface (`base.Backend`).
+One interface (`interface.Backend`).
 """
