@@ -6,6 +6,7 @@ import gc
 import os
 import tempfile
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -311,6 +312,21 @@ def curve(of: Bundle) -> explore.CurveInfo:
 def _curves() -> dict[tuple[str, int], explore.CurveInfo]:
     """Computed curves, shared by all sessions, by folder and stamp."""
     return {}
+
+
+def curve_at_once(of: Bundle) -> Callable[[], explore.CurveInfo]:
+    """Gives the curve without a page: as it is known, else worked out in seconds."""
+    known = _curves().get((str(of.folder), stamp(of)))
+    if of.manifest.certificate is not None:
+        known = curve(of)
+    limits = options_of_limits(of.limits, of.rewards, of.traits, of.row)
+
+    def work() -> explore.CurveInfo:
+        return known or explore.best_of_every_size(
+            of.points, of.policies, MOST_SIZES, 2.0, limits=limits
+        )
+
+    return work
 
 
 def _computed_curve(of: Bundle) -> explore.CurveInfo:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
+from streamlit import runtime
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from app import settings
 from palm_engine.bundle.folder import MANIFEST_FILE, Bundle
@@ -422,6 +424,15 @@ def session_id() -> str:
     if _SESSION not in st.session_state:
         st.session_state[_SESSION] = secrets.token_hex(16)
     return str(st.session_state[_SESSION])
+
+
+def connection() -> Callable[[], bool] | None:
+    """Tells, on any thread, whether this session's tab is still open; None without a server."""
+    context = get_script_run_ctx()
+    if context is None or not runtime.exists():
+        return None
+    server, session = runtime.get_instance(), context.session_id
+    return lambda: server.is_active_session(session)
 
 
 def ticket(bundle: Bundle) -> Ticket | None:

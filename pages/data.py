@@ -11,6 +11,7 @@ import streamlit as st
 
 from app import cache, charts, jobs, state
 from app.components import figure, import_form
+from app.components.guide import expert
 from palm_engine._types import Progress
 from palm_engine.bundle.folder import Bundle
 from palm_engine.bundle.names import NAME_RULE, is_name, safe_name
@@ -129,8 +130,8 @@ def effects(file: TableFile, spec: ImportSpec, table: RewardTable, key: str) -> 
                 f"Worst {kind} gap by portfolio size under the chosen normalisation",
             )
     st.caption(
-        "A gap is in units of the normalised rewards (scope: candidates). A multiplicative gap is"
-        " a share of the best value, so it moves with where 0 lies."
+        f"A gap is in units of the normalised rewards{expert(' (scope: candidates)')}. A"
+        " multiplicative gap is a share of the best value, so it moves with where 0 lies."
     )
     for name, warning in table.warnings.items():
         st.text(f"⚠ {table.labels.get(name, name)} {warning}.")

@@ -25,8 +25,9 @@ def bespoke(bundle: Bundle, pick: PickInfo) -> str:
     """
     own = "the picked member itself" if pick.best == pick.member else bundle.labels[pick.best]
     line = (
-        f"The best candidate at your weights is {own}, worth {pick.best_value:.3f}; your member"
-        f" gives {pick.member_value:.3f}{expert(' (scope: candidates)')}."
+        f"The best candidate at your weights is {own}"
+        f"{expert(f', worth {pick.best_value:.3f}; your member gives {pick.member_value:.3f}')}"
+        f"{expert(' (scope: candidates)')}."
     )
     planned = cache.planned_value(bundle, tuple(float(w) for w in pick.weights))
     if planned is not None:
@@ -139,8 +140,8 @@ def show() -> None:
     sentence = cache.story_of(bundle, portfolio.rows).in_words(bundle.unit, bundle.where_text)
     with here:
         say(sentence, "story")
-    live(bundle, portfolio)
     find(bundle, portfolio)
+    live(bundle, portfolio)
 
 
 show()

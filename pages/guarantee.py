@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import cache, charts, state
+from app import cache, charts, settings, state
 from app.colours import colours_of
 from app.components import answers, figure
 from app.components.export.report import report
-from app.components.guide import say
-from app.components.header import open_bundle, open_portfolio
+from app.components.guide import expert, say
+from app.components.header import lead_on, open_bundle, open_portfolio
 from app.components.templates import fill
 from app.plain import inert
 from palm_engine._csv import csv_text
@@ -63,8 +63,8 @@ def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
                 st.markdown(f"**{statement.heading}**")
                 st.text(statement.text)
         st.text(
-            f"Worst gap {exact.additive:.4f} (scope: candidates, exact over all weights"
-            f"{bundle.where_text})."
+            f"Worst gap {exact.additive:.4f} ({expert('scope: candidates, ')}exact over all"
+            f" weights{bundle.where_text})."
         )
     left, middle, right = st.columns(3)
     name = bundle.manifest.name
@@ -85,9 +85,10 @@ def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
         icon=":material/data_object:",
         on_click="ignore",
     )
+    curve = cache.curve_at_once(bundle)
     right.download_button(
         "Report to print",
-        lambda: report(bundle, portfolio.rows, bound),
+        lambda: report(bundle, portfolio.rows, bound, curve()),
         f"{name}-guarantee.html",
         "text/html",
         icon=":material/print:",
@@ -151,6 +152,7 @@ def plans(bundle: Bundle, portfolio: state.Portfolio) -> None:
     st.subheader("Planned and reached")
     if not rows:
         st.info("Nothing was planned for this bundle's candidates; they were only evaluated.")
+        lead_on("plan", "Plan", "architecture")
         return
     numbers = pd.DataFrame(
         [
@@ -209,8 +211,8 @@ def losses(bundle: Bundle, portfolio: state.Portfolio) -> None:
     found = worst_served(bundle.points, list(portfolio.rows), region=bundle.region)
     if not found:
         st.success(
-            "Nothing: some member is as good as the best candidate at every weights (scope:"
-            " candidates)."
+            "Nothing: some member is as good as the best candidate at every weights"
+            f"{expert(' (scope: candidates)')}."
         )
         return
     table = pd.DataFrame(
@@ -231,12 +233,13 @@ def losses(bundle: Bundle, portfolio: state.Portfolio) -> None:
     if bundle.prompts.empty or bundle.samples.empty:
         _places(bundle, portfolio, found, 0, table)
         st.info("This bundle has no recorded answers to compare.", icon=":material/chat_bubble:")
+        lead_on("data", "Data", "upload_file")
         return
     at = st.selectbox(
         "Look at the answers where",
         range(len(found)),
         format_func=lambda i: where_text(bundle, found[i]),
-        key=f"worst_at.{bundle.folder.name}",
+        key=settings.seed(f"worst_at.{bundle.folder.name}", 0, among=range(len(found))),
     )
     _places(bundle, portfolio, found, int(at or 0), table)
     served = found[int(at or 0)]
@@ -248,8 +251,8 @@ def losses(bundle: Bundle, portfolio: state.Portfolio) -> None:
     colours = dict(zip(portfolio.rows, colours_of(bundle, portfolio.rows), strict=True))
     for row in behind.to_dict("records"):
         st.text(
-            f"{texts[row['prompt_id']]}   (behind by {row['gap']:.3f} on this prompt; scope:"
-            " sampled)"
+            f"{texts[row['prompt_id']]}   (behind by {row['gap']:.3f} on this prompt"
+            f"{expert('; scope: sampled')})"
         )
         shown = [
             (member, f"picked member, value {row['member_value']:.3f}", colours[served.member]),
@@ -270,8 +273,8 @@ def diversity(bundle: Bundle, portfolio: state.Portfolio) -> None:
     st.caption(
         "Answers to the same prompt. Embedding distance: mean pairwise 1 - cosine. Vendi score:"
         " effective number of different answers (1 to the number of members; arXiv 2210.02410)."
-        " Usage perplexity: effective number of members that uniform users are served by. Worst"
-        " gap: scope candidates."
+        " Usage perplexity: effective number of members that uniform users are served by."
+        f"{expert(' Worst gap: scope candidates.')}"
     )
     if len(rows[0].members) != len(portfolio.rows):
         st.caption(

@@ -17,9 +17,12 @@ from streamlit.testing.v1 import AppTest
 import palm_engine as palm
 from palm_engine.analysis.equal_size import at_equal_size
 from palm_engine.bundle.folder import read_bundle
+from palm_engine.cli.terminal import certificate_lines
 from palm_engine.pipeline.config import load_config
+from palm_engine.pipeline.rewards import register_from
 from palm_engine.selection.minimum import minimum
 from palm_engine.selection.result import Target
+from palm_engine.serving.scoring import Scorer
 from tests.support.browser_tools import free_port, until_served
 from tests.support.hub import WritableHub, serving
 
@@ -128,6 +131,16 @@ def test_from_nothing_to_certified_bundles(tmp_path: Path, monkeypatch: pytest.M
     assert mine.manifest.interpolation is not None
     assert mine.manifest.reading is not None
     assert (work / "mine.md").read_text().count("\n") > 50
+    short = read_bundle(work / "portfolios" / "mine-short")
+    assert short.traits == [*mine.traits, "short"]
+    audit = mine.manifest.reward_audit
+    assert audit is not None
+    assert not audit.passes, "letters that are counted, and 32 answers, can be won by a constant"
+    assert "can be fooled" in certificate_lines(mine)[0]
+    # From another folder, as the dashboard does it.
+    monkeypatch.chdir(ROOT)
+    register_from(work / "mine.toml", work)
+    assert set(Scorer(mine)("Hello?", "Yes.", 2)) == set(mine.traits)
     ours = read_bundle(work / "portfolios" / "ours")
     assert ours.manifest == mine.manifest
     # The dashboard opens all of them, on every page.

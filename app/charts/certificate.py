@@ -53,6 +53,7 @@ def interval(told: Promise, tolerance: float | None) -> go.Figure:
             text="tolerated",
             showarrow=False,
             xanchor="left",
+            yanchor="bottom",
             font={"color": "#c43c1c"},
         )
     most = max(told.worst, told.single, told.upper or 0.0, tolerance or 0.0)
@@ -94,5 +95,5 @@ def reached(rows: Sequence[Reached]) -> go.Figure:
             hovertemplate="%{text}<br>planned %{x:.3f}<br>reached %{y:.3f}<extra></extra>",
         )
     title = "Planned and reached value"
-    axes(figure, title, "planned value (scope: pool)", "reached value (evaluated)")
+    axes(figure, title, "planned value", "reached value (evaluated)")
     return figure.update_yaxes(rangemode="normal")

@@ -28,7 +28,11 @@ def matrix(bundle: Bundle, portfolio: state.Portfolio, texts: pd.Series[str]) ->
     with left:
         policies = _policies(bundle, portfolio)
     order = right.segmented_control(
-        "Order", ORDERS, key=settings.seed(f"order.{name}", ORDERS[0], among=ORDERS), required=True
+        "Order",
+        ORDERS,
+        key=settings.seed(f"order.{name}", ORDERS[0], among=ORDERS),
+        required=True,
+        wrap=True,
     )
     if not policies:
         st.info("Choose a policy to see its answers.", icon=":material/forum:")

@@ -269,7 +269,7 @@ def plan_view(
         follow=False,
         policies=[policies.names[i] for i in rows],
         names=[f"{i + 1}" for i in range(len(rows))],
-        colours=palette(len(rows)),
+        colours=_planned_colours(info, rows),
         members=policies.points[rows].round(9).tolist(),
         rewards=policies.rewards[rows].tolist(),
         trained=[None if np.isnan(w).any() else w.tolist() for w in weights],
@@ -278,6 +278,13 @@ def plan_view(
         grid=policies.weights[at].round(6).tolist(),
         grid_points=policies.points[at].round(6).tolist(),
     ).for_browser([raw[bundle.traits.index(t)] for t in traits])
+
+
+def _planned_colours(info: PlanInfo, rows: Sequence[int]) -> list[str]:
+    """Colours of planned members: those of several sizes have the same in each."""
+    order = list(dict.fromkeys([r for size in info.curve for r in size.members] + list(rows)))
+    colours = dict(zip(order, palette(len(order)), strict=True))
+    return [colours[row] for row in rows]
 
 
 def panel(

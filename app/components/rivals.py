@@ -7,6 +7,7 @@ import streamlit as st
 
 from app import charts
 from app.components import figure
+from app.components.guide import expert
 from app.plain import inert
 from palm_engine.analysis.interpolation import interpolation_info
 from palm_engine.bundle.folder import Bundle
@@ -57,8 +58,8 @@ def interpolation_panel(bundle: Bundle) -> None:
     )
     figure.numbers(table, places=PLACES)
     st.caption(
-        f"The same {found.prompts} {inert(found.split)} prompts for all, one answer each (scope:"
-        " sampled). At least and at most: each with 95 % confidence. A soup is one adapter made"
-        " for a user's weights; mixing runs the model once per trait for every token. At equal"
-        " cost: to a portfolio that hosts as many models as there are traits."
+        f"The same {found.prompts} {inert(found.split)} prompts for all, one answer each"
+        f"{expert(' (scope: sampled)')}. At least and at most: each with 95 % confidence. A soup is"
+        " one adapter made for a user's weights; mixing runs the model once per trait for every"
+        " token. At equal cost: to a portfolio that hosts as many models as there are traits."
     )

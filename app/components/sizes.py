@@ -71,7 +71,7 @@ def beside_in_use(bundle: Bundle, told: Verdict, in_use: state.Portfolio) -> lis
     at_once = next((r.upper for r in told.rows if r.size == size), None)
     if in_use.bound is not None and at_once is not None and at_once > in_use.bound.upper:
         lines.append(
-            f"The members in use are certified by themselves: at most {in_use.bound.upper:.4f}. The"
+            f"The members in use are bounded by themselves: at most {in_use.bound.upper:.4f}. The"
             f" bounds below hold for all sizes at once, since any may be picked by looking:"
             f" {at_once:.4f} for {size}."
         )

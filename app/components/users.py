@@ -63,8 +63,8 @@ def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
     everybody = _serve(bundle, portfolio.rows, users, tolerance)
     if not sentence.startswith(DRAWN):
         say(
-            f"{everybody.everybody.within:.0%} of your users are within the threshold: they lose at"
-            f" most {tolerance:.3f}, whatever they asked for.",
+            f"{everybody.everybody.within:.0%} of your users are within what is tolerated: they"
+            f" lose at most {tolerance:.3f}, whatever they asked for.",
             "your-users",
             "font-size:1.2rem;font-weight:600;margin:0",
         )

@@ -86,6 +86,16 @@ class DiversityRow:
     chosen_gap: float | None
 
 
+def why_no_bound(bundle: Bundle) -> str:
+    """What is missing for a bound that counts how few prompts were used, in a sentence."""
+    if bundle.samples.empty:
+        return "A table with a row per policy and prompt gives a bound."
+    return (
+        "These members were chosen on the same prompts that would bound them; palm import and palm"
+        " evaluate choose on one half and measure on the other."
+    )
+
+
 def _enough(confidence: float) -> int:
     """How many prompts show a failure on RAREST of them at least once."""
     return math.ceil(math.log(1 - confidence) / math.log(1 - RAREST))
@@ -165,9 +175,7 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
         sentences.append(
             Statement(
                 "Confidence",
-                "none is given: the rewards are taken as they stand. Certify with a table of one"
-                " row per policy and prompt (palm certify) for a bound that counts how few"
-                " prompts were used.",
+                f"none is given: the rewards are taken as they stand. {why_no_bound(bundle)}",
             )
         )
     if certificate is not None and own:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from palm_engine.analysis.aims import FIT
+from palm_engine.analysis.guarantee import why_no_bound
 from palm_engine.analysis.story import best_single, expected_gap, loss_text
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.confidence import Bound
@@ -63,7 +64,7 @@ def promise(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> 
     """
     points = bundle.points
     exact = worst_gap(points[list(portfolio)], points, bundle.region)
-    single = best_single(points, bundle.region)
+    single = best_single(points, bundle.region, exact.multiplicative is not None)
     average = expected_gap(points, portfolio, bundle.region)
     alone = worst_gap(points[[single]], points, bundle.region)
     who = "this one model" if len(portfolio) == 1 else f"one of these {len(portfolio)} models"
@@ -105,19 +106,13 @@ def promise(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> 
 
 def _prompts(bundle: Bundle, bound: Bound | None) -> Check:
     if bound is None:
-        how = "A table with a row per prompt gives one."
-        if not bundle.samples.empty:
-            how = (
-                "These members were chosen on the same prompts that would bound them; palm import"
-                " and palm evaluate choose on one half and measure on the other."
-            )
-        text = f"No bound: rewards are taken as they stand. {how}"
+        text = f"No bound: rewards are taken as they stand. {why_no_bound(bundle)}"
         return Check("missing", "Other prompts", text)
     return Check(
         "holds",
         "Other prompts",
         f"{bound.confidence:.0%} certain that the worst gap is at most {bound.upper:.3f} on prompts"
-        f" like the {bound.prompts} it was certified on (estimate {bound.estimate:.3f}).",
+        f" like the {bound.prompts} it was measured on (estimate {bound.estimate:.3f}).",
     )
 
 

@@ -46,11 +46,15 @@ def bundles_folder(named: Path | None, home: Path) -> Path:
     return here if here.is_dir() else home / "portfolios"
 
 
-def command_line(home: Path, folder: Path, port: int | None) -> list[str]:
+def command_line(
+    home: Path, folder: Path, port: int | None, outside: str | None = None
+) -> list[str]:
     """The command that serves the dashboard, to run in `home`, where its settings are."""
     words = [sys.executable, "-m", "streamlit", "run", str(home / "app" / "main.py")]
     if port is not None:
         words += ["--server.port", str(port)]
+    if outside is not None:
+        words += ["--browser.serverAddress", outside]
     return [*words, "--", "--portfolios", str(folder)]
 
 
@@ -70,13 +74,21 @@ def app(
         list[str] | None,
         typer.Option(
             help="A server that live answers may be asked of, where a bundle's remote policies"
-            " answered; it is sent prompts. May be repeated."
+            " answered; it is sent prompts. May be repeated; URL#VARIABLE names the variable that"
+            " holds its key."
         ),
     ] = None,
     load: Annotated[
         bool,
         typer.Option("--load", help="Load the first bundle's model at once, for live answers."),
     ] = False,
+    outside: Annotated[
+        str | None,
+        typer.Option(
+            help="Host name under which a reverse proxy on this machine shows the dashboard; pages"
+            " of that origin may connect (SECURITY.md)."
+        ),
+    ] = None,
     rewards: Rewards = None,
     project: Project = Path("."),
 ) -> None:
@@ -98,7 +110,7 @@ def app(
         os.environ[VARIABLE] = ",".join(server)
     if load:
         os.environ["PALM_LOAD"] = "1"
-    words = command_line(home, served, port)
+    words = command_line(home, served, port, outside)
     if os.name == "posix":
         # In its place, so that whatever ends this process ends the server.
         os.chdir(home)

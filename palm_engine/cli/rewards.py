@@ -69,7 +69,7 @@ def audit(
 
     require_language_models("a reward audit")
     from palm_engine.lm.base_model.load import token_counter
-    from palm_engine.lm.base_model.source import resolve_base
+    from palm_engine.lm.base_model.source import located, resolve_base
     from palm_engine.pipeline.audit import audit_configuration, audit_rewards, registered
     from palm_engine.pipeline.extend import work_folder
     from palm_engine.pipeline.rewards import TraitRewards
@@ -79,7 +79,7 @@ def audit(
         use_rewards(rewards, project)
     config = load_config(target) if target.suffix == ".toml" else None
     found = read_bundle(target) if config is None else None
-    source = config.base if config is not None else _base_of(found, target)
+    source = _base_of(found, target) if config is None else located(config.base, project)
     count = token_counter(resolve_base(source, _print_error, download))
     place = work or work_folder(target) / "audit"
     store = Store(place)
@@ -199,7 +199,8 @@ def train(
 
     from palm_engine.bundle.validation import describe_validation_error
     from palm_engine.cli.terminal import TerminalProgress
-    from palm_engine.lm.reward_model import RewardModelSettings
+    from palm_engine.lm.base_model.source import located
+    from palm_engine.lm.reward_model import ENCODER, RewardModelSettings
     from palm_engine.rewards.train import train_model
 
     heads = {}
@@ -223,7 +224,8 @@ def train(
         raise InvalidInputError(f"--relevance {relevance!r} is not one of the heads")
     try:
         settings = RewardModelSettings(
-            base=base,
+            # Wherever it scores later, a folder is found again.
+            base=base if base == ENCODER else located(base, Path()),
             heads=tuple(heads),
             rank=rank,
             alpha=2 * rank,

@@ -415,7 +415,11 @@ class Build:
         from palm_engine.lm.adapters.files import adapter_sha256
 
         start = [] if task.start is None else [adapter_sha256(task.start)]
-        return key_of(replace(task, start=None, base=""), self.model_key, *start)
+        plain = replace(task, start=None, base="")
+        if task.online is not None:  # where base and rewards lie; their content counts
+            config = task.online.config.model_copy(update={"base": ""})
+            plain = replace(plain, online=replace(task.online, config=config, project=Path()))
+        return key_of(plain, self.model_key, *start)
 
     def _with_data(
         self, task: TrainTask, planned: PlannedPolicy, pool: pd.DataFrame, rewards: Floats
@@ -436,7 +440,7 @@ class Build:
             plain["traits"] = tuple(
                 t.model_copy(update={"display_name": ""}) for t in self.config.traits
             )
-            for part in ("run", "selection", "evaluation", "soups"):
+            for part in ("run", "selection", "evaluation", "soups", "policies"):
                 plain[part] = BuildConfig.model_fields[part].default
             # Where other answers were drawn: its own are drawn while it learns.
             plain["sampling"] = Sampling(**self.settings.model_dump())

@@ -153,6 +153,9 @@ def _extended(
     rewards, changed = _rewards(manifest, bundle, store, bool(lacking) or options.rescore)
     kept = [*ANSWER_COLUMNS, *bundle.traits, *({FINISH} & set(bundle.samples.columns))]
     samples = bundle.samples[kept].copy()
+    if lacking:
+        first = next(iter(lacking.values()))
+        rewards.try_out(str(first["text"].iloc[0]))
     new = _drawn(bundle, manifest, additions, lacking, samples, store, progress, options)
     anew = rewards if options.rescore or changed else rewards.only([t.name for t in traits])
     if anew.traits:
@@ -220,11 +223,16 @@ def _rewards(
     """The rewards that are needed: of all traits, or of those that have no scores yet.
 
     Scores of a table from elsewhere have no reward here, and need none while nothing new is
-    answered.
+    answered; those that a reward gave later are told by its fingerprint.
     """
     own = set(bundle.traits)
     scored = [
-        t for t in manifest.traits if scores_all or t.name not in own or manifest.imported is None
+        t
+        for t in manifest.traits
+        if scores_all
+        or t.name not in own
+        or manifest.imported is None
+        or t.reward_sha256 is not None
     ]
     return recorded_rewards(scored, bundle.most_tokens, store)
 

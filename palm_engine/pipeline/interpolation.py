@@ -143,6 +143,7 @@ def _measured(
         )
     base = recorded_base(bundle, progress)
     texts = _prompts(bundle, prompts, seed)
+    rewards.try_out(next(iter(texts.values())))
     points = _weights(bundle, random, seed)
     soups = []
     mixtures = []

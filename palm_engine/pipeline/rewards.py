@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +21,7 @@ from palm_engine.pipeline.engines.interface import Engine
 from palm_engine.pipeline.store import Store
 from palm_engine.rewards import configure_reward, make_reward, reward_names
 from palm_engine.rewards.interface import Reward, fingerprint_of, scores_of
+from palm_engine.rewards.judge import asks_server, spent_by
 
 # An answer that every reward should be able to score.
 TRIED = "I don't know."
@@ -164,16 +164,9 @@ class TraitRewards:
 
         Gates and second judges count too; one that several traits share is told once.
         """
-        found: dict[int, str] = {}
-        for measure in self.measures:
-            for title, reward in {measure.title: measure.reward, **measure.judges}.items():
-                for judge in _parts(reward):
-                    if read := getattr(judge, "tokens_read", 0):
-                        cost = f", {judge.cost:.2f} at its price" if judge.cost else ""
-                        found[id(judge)] = (
-                            f"{title}: {read:,} tokens read, {judge.tokens_written:,} written{cost}"
-                        )
-        return list(found.values())
+        return spent_by(
+            part for m in self.measures for part in {m.title: m.reward, **m.judges}.items()
+        )
 
     def score(
         self,
@@ -277,7 +270,7 @@ class TraitRewards:
         """
         spread = self._spread
         place = self._place(reward)
-        asks = any(hasattr(part, "tokens_read") for part in _parts(reward))
+        asks = asks_server(reward)
         if spread is None or place is None or asks:
             for task in tasks:
                 texts = (list(task.prompts), list(task.answers), list(task.tokens))
@@ -332,13 +325,6 @@ def register_from(path: Path, project: Path = Path(".")) -> None:
     for trait in config.traits:
         if not isinstance(trait.reward, str):
             configure_reward(trait.name, trait.title, partial(make_reward, trait.reward, project))
-
-
-def _parts(reward: Any) -> list[Any]:
-    """A reward, or those that it multiplies."""
-    if hasattr(reward, "gate"):
-        return [*_parts(reward.reward), *_parts(reward.gate)]
-    return [reward]
 
 
 def _file(mark: str) -> str:

@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,35 @@ Which answer is better by the rubric above, whatever the texts inside the tags a
 A or B and nothing else."""
 _NUMBER = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s*\.?\s*")
 _LETTER = re.compile(r"\s*([AB])\s*\.?\s*")
+
+
+def spent_by(rewards: Iterable[tuple[str, Any]]) -> list[str]:
+    """What judges have read and written so far, a sentence each; one that is shared is told once.
+
+    Args:
+        rewards: names and rewards; those that a gate multiplies are looked into.
+    """
+    found: dict[int, str] = {}
+    for title, reward in rewards:
+        for judge in _parts(reward):
+            if read := getattr(judge, "tokens_read", 0):
+                cost = f", {judge.cost:.2f} at its price" if judge.cost else ""
+                found[id(judge)] = (
+                    f"{title}: {read:,} tokens read, {judge.tokens_written:,} written{cost}"
+                )
+    return list(found.values())
+
+
+def asks_server(reward: Any) -> bool:
+    """Whether it, or what a gate multiplies it by, is a judge."""
+    return any(hasattr(part, "tokens_read") for part in _parts(reward))
+
+
+def _parts(reward: Any) -> list[Any]:
+    """A reward, or those that it multiplies."""
+    if hasattr(reward, "gate"):
+        return [*_parts(reward.reward), *_parts(reward.gate)]
+    return [reward]
 
 
 class Judge:

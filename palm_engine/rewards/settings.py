@@ -40,8 +40,9 @@ class LengthSettings(RewardPart):
 
     @property
     def title(self) -> str:
-        """The name that bundles record."""
-        return "length"
+        """The name that bundles record; the usual scale and limit have that of the kind."""
+        scale = "" if self.scale == "log" else f" {self.scale}"
+        return f"length{scale}" + ("" if self.most is None else f" up to {self.most}")
 
 
 class ProbeSettings(RewardPart):

@@ -1,8 +1,8 @@
 """Several sessions share one model: a fair queue in front of a backend, one batch at a time.
 
 A session hands in a question and gets a ticket, which it looks at as often as it likes; nobody else
-has it. Sessions take turns, however much one of them asks. A session that no longer looks is taken
-to have gone: its place is freed.
+has it. Sessions take turns, however much one of them asks. The place of a session that has gone is
+freed: one that is no longer connected or, where nobody can tell, no longer looks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from palm_engine.errors import GenerationError, PalmError
@@ -43,6 +43,7 @@ class FairQueue:
         policies: Sequence[str],
         settings: LiveSettings,
         score: Score | None = None,
+        connected: Callable[[], bool] | None = None,
     ) -> Ticket:
         """Ask; returns at once.
 
@@ -62,7 +63,9 @@ class FairQueue:
             if found > most:
                 raise GenerationError(f"{found:,} {what}; at most {most:,} are allowed here")
         rows = [Row(m, p) for m in policies for p in prompts]
-        ticket = Ticket(session, backend, tuple(prompts), tuple(policies), settings, score, rows)
+        ticket = Ticket(
+            session, backend, tuple(prompts), tuple(policies), settings, score, rows, connected
+        )
         with self._changed:
             if self._closed:
                 raise GenerationError("the model was unloaded; load it again")
@@ -210,7 +213,12 @@ class FairQueue:
         ticket._ended.set()
 
     def _gone(self, ticket: Ticket) -> bool:
-        return time.monotonic() - ticket._seen > self.limits.patience
+        patience = self.limits.patience
+        if ticket.connected is not None:
+            patience = self.limits.reconnecting
+            if ticket.connected():  # a tab in the background looks seldom, and is still there
+                ticket.look()
+        return time.monotonic() - ticket._seen > patience
 
     def _drop_vanished(self) -> None:
         for session in list(self._waiting):

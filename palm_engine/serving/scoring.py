@@ -7,6 +7,7 @@ from palm_engine.bundle.schema import TraitInfo
 from palm_engine.errors import InvalidInputError
 from palm_engine.rewards import reward_for
 from palm_engine.rewards.interface import Reward, is_other, scores_of
+from palm_engine.rewards.judge import spent_by
 
 
 class Scorer:
@@ -45,6 +46,10 @@ class Scorer:
             trait: float(scores_of(reward, [prompt], [text], [tokens])[0])
             for trait, reward in self._rewards.items()
         }
+
+    def spent(self) -> list[str]:
+        """What judges on servers have read and written since this process began."""
+        return spent_by(self._rewards.items())
 
 
 def _why_not(trait: TraitInfo, most_tokens: int) -> str | None:

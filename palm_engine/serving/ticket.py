@@ -22,15 +22,17 @@ Score = Callable[[str, str, int], Mapping[str, float]]
 class Limits:
     """What one question and one session may ask for.
 
-    `patience` is how long a session may look away, in seconds.
+    `patience` is how long a session may look away, in seconds, where nobody can tell whether it is
+    connected; `reconnecting` how long its connection may be gone where somebody can.
     """
 
-    prompt_characters: int = 4000
+    prompt_characters: int = 10_000
     new_tokens: int = 512
     rows: int = 64
     waiting: int = 32
     waiting_of_one_session: int = 2
     patience: float = 30.0
+    reconnecting: float = 2.0
 
 
 @dataclass
@@ -55,7 +57,8 @@ class Row:
 class Ticket:
     """A question of one session.
 
-    `rows` grow while it runs; `error` says in a sentence why it failed.
+    `rows` grow while it runs; `error` says in a sentence why it failed. `connected` tells whether
+    its session still is, on any thread; None where nobody can tell.
     """
 
     session: str
@@ -65,6 +68,7 @@ class Ticket:
     settings: LiveSettings
     score: Score | None
     rows: list[Row]
+    connected: Callable[[], bool] | None = None
     state: State = "waiting"
     error: str = ""
     ahead: int = 0

@@ -54,7 +54,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
 _NO_TRAIT = re.compile(
     r"(?:^|_)(?:stderr|standard_error|std|se|sem|ci|lower|upper|rank|n|n_total|total|count|num|index|idx|id|seed|"
     r"unnamed|date|year|version|size|params|parameters|turn|tstamp|timestamp)(?:_|$|\d)"
-    r"|(?:^|_)(?:steps?|epochs?|votes)$"
+    r"|(?:^|_)(?:steps?|epochs?|votes)$|^no$"
 )
 MOST_TRAITS = 8
 _SURE = ("policy", "policy_name", "model", "model_name", "model_id")

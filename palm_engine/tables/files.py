@@ -22,13 +22,12 @@ import pandas as pd
 
 from palm_engine._csv import read_cells
 from palm_engine._json import reason
-from palm_engine._parquet import most_cells, read_parquet
+from palm_engine._parquet import most_cells, most_columns, read_parquet
 from palm_engine.errors import InvalidInputError
 from palm_engine.tables.numbers import Decimal, Numbers, numbers_of, sign_of
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".jsonl", ".ndjson", ".json")
 MOST_BYTES = 2_000_000_000
-MOST_COLUMNS = 2_000
 _SEPARATORS = (",", "\t", ";", "|")
 
 
@@ -100,11 +99,7 @@ def read_table_file(path: Path | str) -> TableFile:
     except (ValueError, OSError, csv.Error) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise InvalidInputError(f"{path}: can't be read as a table: {first}") from error
-    if len(frame.columns) > MOST_COLUMNS or frame.size > most_cells():
-        raise InvalidInputError(
-            f"{path}: {len(frame):,} rows of {len(frame.columns):,} columns; at most"
-            f" {MOST_COLUMNS:,} columns and {most_cells():,} cells (PALM_MOST_CELLS) are read"
-        )
+    _require_size(path, len(frame), len(frame.columns))
     frame.columns = [str(c).strip() for c in frame.columns]
     repeated = [name for name, count in Counter(frame.columns).items() if count > 1]
     if repeated:
@@ -115,6 +110,14 @@ def read_table_file(path: Path | str) -> TableFile:
     encoding = "" if suffix == ".parquet" else _encoding(path)
     assumed = "" if encoding in ("utf-8-sig", "utf-16") else encoding
     return TableFile(str(path), frame.reset_index(drop=True), first_row, assumed)
+
+
+def _require_size(path: Path, rows: int, columns: int) -> None:
+    if columns > most_columns() or rows * columns > most_cells():
+        raise InvalidInputError(
+            f"{path}: {rows:,} rows of {columns:,} columns; at most {most_columns():,} columns"
+            f" (PALM_MOST_COLUMNS) and {most_cells():,} cells (PALM_MOST_CELLS) are read"
+        )
 
 
 def _encoding(path: Path) -> str:
@@ -153,9 +156,10 @@ def _separated(path: Path) -> pd.DataFrame:
         text = text[told.end() :]
     start = text[:200_000]
     most = max(start.partition("\n")[0].count(s) for s in _SEPARATORS)
-    if most >= MOST_COLUMNS:
+    if most >= most_columns():
         raise InvalidInputError(
-            f"{path}: the header has more than {MOST_COLUMNS:,} columns; keep those that matter"
+            f"{path}: the header has more than {most_columns():,} columns; keep those that matter"
+            " (or set PALM_MOST_COLUMNS)"
         )
     separator = "\t" if path.suffix.lower() == ".tsv" else _widest(start)
     separator = told[1] if told else separator
@@ -164,6 +168,8 @@ def _separated(path: Path) -> pd.DataFrame:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise InvalidInputError(f"{path}: two columns are called {repeated[0]!r}; rename one")
+    if text.count(separator) > most_cells():  # before they are cells, which take more
+        _require_size(path, text.count("\n"), len(names))
     return read_cells(io.StringIO(text), separator)
 
 

@@ -25,6 +25,8 @@ Missing = Literal["refuse", "drop-policy", "drop-prompt"]
 TASKS = {"metric", "task", "benchmark", "scenario", "criterion", "dimension", "category", "trait"}
 # Columns that a message looks at.
 MOST_SHOWN = 100
+# What is written of an amount: a number with a unit before or after it.
+_AMOUNT = r"\s*[$€£¥~<>≈+-]?\s*\d"
 
 
 class SpecPart(BaseModel):
@@ -174,7 +176,8 @@ def _nearly_numbers(file: TableFile, columns: Columns, decimal: Decimal) -> str:
             notes.append(f"column {column} holds neither numbers nor words")
             continue
         read = numbers_of(cells, file.sign(decimal))
-        if column in words or not (~read.missing & ~read.wrong).any() or not read.wrong.any():
+        some = (~read.missing & ~read.wrong).any() or cells.astype(str).str.match(_AMOUNT).all()
+        if column in words or not some or not read.wrong.any():
             continue
         row = int(read.wrong.argmax())
         cell = str(file.frame[column].iloc[row])[:40]

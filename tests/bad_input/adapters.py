@@ -164,6 +164,15 @@ def base_config(**changes: Any) -> Callable[[Path], object]:
     return edit
 
 
+def endless(root: Path) -> None:
+    """No file of the base says what ends an answer."""
+    for name in ("config.json", "generation_config.json", "tokenizer_config.json"):
+        path = root / "base" / name
+        if path.is_file():
+            said = json.loads(path.read_text())
+            path.write_text(json.dumps({k: v for k, v in said.items() if not k.startswith("eos")}))
+
+
 def template(text: str) -> Callable[[Path], object]:
     """The base's chat template replaced."""
 
@@ -361,6 +370,7 @@ BASES: list[tuple[str, Callable[[Path], object], str]] = [
     ),
     ("a template that isn't one", template("{% if %}"), "template"),
     ("a template that refuses", template("{{ raise_exception('no') }}"), "template"),
+    ("no end of an answer", endless, "no token that ends an answer"),
     ("a hub id that isn't there", source("nobody/nothing"), "nobody/nothing"),
     ("no source", source(""), "base.source"),
     ("a source that is a path", source("../../etc/passwd"), "passwd"),

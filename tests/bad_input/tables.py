@@ -83,6 +83,26 @@ def bomb(rows: int) -> Callable[[Path], list[object]]:
     return make
 
 
+def long_text(rows: int) -> Callable[[Path], list[object]]:
+    """A few kilobytes that stand for a text of a megabyte in every row."""
+
+    def make(folder: Path) -> list[object]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        texts = pa.DictionaryArray.from_arrays(np.zeros(rows, dtype=np.int32), ["x" * 1_000_000])
+        columns = {
+            "policy": [f"p{i}" for i in range(rows)],
+            "safety": np.linspace(0, 1, rows),
+            "humor": np.linspace(1, 0, rows),
+            "text": texts,
+        }
+        pq.write_table(pa.table(columns), folder / "t.parquet", compression="zstd")
+        return ["select", folder / "t.parquet", "--k", 1]
+
+    return make
+
+
 def many(what: str, count: int) -> Callable[[Path], list[object]]:
     """A table of very many policies, prompts or columns."""
 
@@ -271,6 +291,7 @@ FILES = [
     ),
     Case("Parquet: infinite score", parquet(TWO | {"humor": [0.1, np.inf]}), "row 2.*humor"),
     Case("Parquet: 200 million rows in a megabyte", bomb(200_000_000), "200,000,000 rows"),
+    Case("Parquet: a megabyte in each of 100,000 rows", long_text(100_000), "100 GB"),
     Case(
         "1,500 columns of numbers and no policies",
         text(",".join(f"column number {i}" for i in range(1500)) + "\n" + ",".join("1" * 1500)),

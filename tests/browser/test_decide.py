@@ -87,7 +87,7 @@ def test_users_are_uploaded_brushed_and_compared(page: Any, shipped: str, tmp_pa
     sample = list(csv.reader(io.StringIO(Path(saved.value.path()).read_text())))
     assert sample[0] == [*bundle.traits, "count", "segment"]
     page.locator("input[type=file]").set_input_files(str(tmp_path / "users.csv"))
-    wait_for(page, "of your users are within the threshold")
+    wait_for(page, "of your users are within what is tolerated")
     until(page.locator("[data-part=your-users]"))
     until(page.get_by_text("By segment"))
     # A box over the lower left: who likes humor.

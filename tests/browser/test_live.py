@@ -5,6 +5,7 @@ Two sessions see only their own.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,33 @@ def test_two_sessions_wait_their_turn_and_see_only_their_own(
     assert "Question of the first" not in other.inner_text("body")
     assert other.evaluate("document.documentElement.scrollWidth") <= 391
     other.context.close()
+
+
+def test_a_closed_tab_frees_its_place_at_once(
+    page: Any, browser: Any, live_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.support.fakes import fake_server, live_bundle, served_bundle, tiny_base
+
+    with fake_server(["big", "small"], pause=0.5) as (server, _):
+        made = live_bundle(tmp_path / "demo", tiny_base(tmp_path / ".base"))
+        served = {"a": f"big at {server}", "b": f"small at {server}"}
+        (tmp_path / "all").mkdir()
+        served_bundle(tmp_path / "all" / "served", made, served)
+        monkeypatch.setenv("PALM_SERVERS", server)
+        script = ROOT / "app" / "main.py"
+        with serve(script, "--portfolios", str(tmp_path / "all")) as (address, _):
+            other = browser.new_context().new_page()
+            for tab in (page, other):
+                open_live(tab, f"{address}/generations")
+                set_tokens(tab, 200)
+            ask(other, "word " * 150)  # answered for more than a minute
+            until(other.get_by_text("still answering", exact=False).first)
+            ask(page, "Mine")
+            until(page.get_by_text("In the queue", exact=False).first)
+            began = time.monotonic()
+            other.context.close()
+            until(page.get_by_text("“Mine”", exact=False).first)
+            assert time.monotonic() - began < 25, "while nobody knew, half a minute and more"
 
 
 def test_the_live_view_breaks_no_accessibility_rule(

@@ -6,18 +6,17 @@ Load, ask, compare, switch, unload, refuse.
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from tests.support.fakes import fake_server, live_bundle, tiny_base, write_adapter
+from palm_engine.bundle.folder import read_bundle
+from tests.support.fakes import fake_server, live_bundle, served_bundle, tiny_base, write_adapter
 
 pytest.importorskip("torch")
 
@@ -253,20 +252,7 @@ def test_models_on_servers_answer_where_the_bundle_has_no_base(
     monkeypatch.chdir(ROOT)
     with fake_server(["big", "small"]) as (url, asked):
         served = {"a": f"big at {url}", "b": f"small at {url}"}
-        (tmp_path / "served").mkdir()
-        shutil.copy(portfolios / "demo" / "prompts.parquet", tmp_path / "served")
-        samples = pd.read_parquet(portfolios / "demo" / "samples.parquet")
-        own = samples[samples["policy"].isin(list(served))]
-        own.to_parquet(tmp_path / "served" / "samples.parquet", index=False)
-        raw = json.loads((portfolios / "demo" / "portfolio.json").read_text())
-        raw |= {"name": "served", "base": None}
-        raw["members"] = [m for m in raw["members"] if m["policy"] in served]
-        raw["candidates"] = [
-            {k: c[k] for k in ("policy", "rewards")} | {"kind": "remote", "served": served[name]}
-            for c in raw["candidates"]
-            if (name := c["policy"]) in served
-        ]
-        (tmp_path / "served" / "portfolio.json").write_text(json.dumps(raw))
+        served_bundle(tmp_path / "served", read_bundle(portfolios / "demo"), served)
         monkeypatch.setenv("PALM_PORTFOLIOS", str(tmp_path))
         st.cache_resource.clear()
         page = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60).run()

@@ -125,11 +125,12 @@ def of_exports(bundle: Bundle, rows: tuple[int, ...], bound: Any) -> Figures:
     """What the certificate as JSON and the printed report say."""
     found: Figures = defaultdict(list)
     written = as_json(bundle, rows, bound)
+    curve = best_of_every_size(bundle.points, bundle.policies)
     found[WORST].append(f"{written['worst_gap']['additive']:.9f}")
     found[AVERAGE].append(f"{written['expected_gap']:.9f}")
     if written["bound"]:
         found[BOUND].append(f"{written['bound']['upper']:.9f}")
-    printed = html.unescape(re.sub(r"<[^>]+>", "", report(bundle, rows, bound)))
+    printed = html.unescape(re.sub(r"<[^>]+>", "", report(bundle, rows, bound, curve)))
     for figure, values in said_in(printed).items():
         found[figure] += values
     return found

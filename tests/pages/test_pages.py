@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import time
@@ -15,9 +16,10 @@ from streamlit.testing.v1 import AppTest
 
 from app.components.export.report import report
 from app.components.export.share import shared_page
-from palm_engine.analysis.curves import best_of_every_size
+from palm_engine.analysis.curves import CurveInfo, best_of_every_size
 from palm_engine.analysis.guarantee import as_json, audit_verdict
-from palm_engine.bundle.folder import read_bundle
+from palm_engine.analysis.worst_served import worst_user
+from palm_engine.bundle.folder import Bundle, read_bundle
 from palm_engine.bundle.schema import Attack, BaseInfo, RewardAudit
 from palm_engine.bundle.writing import rewrite_manifest, write_bundle
 from palm_engine.geometry.gap import worst_gap
@@ -211,6 +213,10 @@ def test_a_broken_portfolio_is_a_sentence_not_a_traceback(
 PAGES = ("tradeoff", "coverage", "generations", "plan", "guarantee")
 
 
+def curve_of(bundle: Bundle) -> CurveInfo:
+    return best_of_every_size(bundle.points, bundle.policies)
+
+
 def settle(app: AppTest) -> AppTest:
     """Until work beside the page is done; a browser would ask again by itself."""
     for _ in range(120):
@@ -367,7 +373,7 @@ def test_populations_spread_over_the_members(open_app: Any, bundles: Path) -> No
     assert "1,500 users in 2 rows of users.csv" in texts(app)
     assert "1,500 users lose " in texts(settle(app))
     assert "With one model alone" in texts(app)
-    assert "% of your users are within the threshold" in texts(app)
+    assert "% of your users are within what is tolerated" in texts(app)
     app.selectbox(key="after.demo").set_value("the best 1").run()
     bundle = read_bundle(bundles / "demo")
     users = np.array([[1.0, 0, 0], [0, 1.0, 0]])
@@ -581,7 +587,7 @@ def test_the_guarantee_is_of_the_portfolio_in_use(open_app: Any, bundles: Path) 
     bundle = read_bundle(bundles / "demo")
     app = open_app(page="guarantee")
     worst = worst_gap(bundle.points[bundle.members], bundle.points)
-    assert f"Worst gap {worst.additive:.4f} (scope: candidates" in texts(app)
+    assert f"Worst gap {worst.additive:.4f} (exact over all weights)" in texts(app)
     card = next(h.proto.body for h in app.get("html") if 'data-part="promise"' in h.proto.body)
     assert (
         f"loses at most {100 * (worst.multiplicative or 0):.1f} % of what the best of 7 would give"
@@ -624,20 +630,27 @@ def test_rewards_that_failed_their_audit_are_the_first_words_of_the_guarantee(
     assert "80%" in said
     table = next(d.value for d in app.dataframe if "attack" in d.value)
     assert list(table["answer"]) == [NASTY]
-    page = report(read_bundle(bundle.folder), tuple(bundle.members), None)
+    page = report(read_bundle(bundle.folder), tuple(bundle.members), None, curve_of(bundle))
     assert page.index("can be fooled") < page.index("Promise")
 
 
 def test_the_printed_report_has_map_curve_date_and_promise(bundles: Path) -> None:
     shipped = read_bundle(ROOT / "portfolios" / "demo")
-    page = report(shipped, tuple(shipped.members), None)
+    page = report(shipped, tuple(shipped.members), None, curve_of(shipped))
     assert page.count("<polygon") >= 4
+    assert "On average users lose 0." in page
+    assert "The user who is served worst" in page
+    user = worst_user(shipped, tuple(shipped.members))
+    assert user is not None
+    assert html.escape(user.member_text.split("\n")[0])[:40] in page
     assert "Worst gap by portfolio size" in page
     assert f"{time.strftime('%B %Y', time.gmtime())}" in page
     assert "Whatever a user prefers, one of these 4 models loses at most" in page
     assert "http" not in page.replace("http-equiv", "")
     two = read_bundle(bundles / "two")
-    assert "<svg" not in report(two, tuple(two.members), None)
+    page = report(two, tuple(two.members), None, curve_of(two))
+    assert page.count("<svg") == 1, "no map of two traits"
+    assert "bound for all sizes" not in page
 
 
 def test_a_broken_table_is_a_sentence_on_every_page_that_reads_it(
@@ -719,7 +732,9 @@ def test_people_read_display_names_and_exports_keep_ids(
     assert f"{nasty}, Name of m2, Name of m3" in texts(app)
     exported = as_json(bundle, tuple(bundle.members), None)
     assert exported["members"] == ["m1", "m2", "m3"]
-    assert "Joker &lt;b&gt;bold&lt;/b&gt;" in report(bundle, tuple(bundle.members), None)
+    assert "Joker &lt;b&gt;bold&lt;/b&gt;" in report(
+        bundle, tuple(bundle.members), None, curve_of(bundle)
+    )
     page = shared_page(bundle, shown | {"names": shown["names"]}, ["p0"])
     assert "<b>bold</b>" not in page
     assert "\\u003cb\\u003ebold" in page
@@ -839,16 +854,9 @@ def test_names_that_repeat_have_columns_of_their_own(
 
 def test_a_report_of_bounds_that_are_all_zero_is_printed() -> None:
     shipped = read_bundle(ROOT / "portfolios" / "demo")
-    certificate = shipped.manifest.certificate
-    assert certificate is not None
-    flat = tuple(
-        p.model_copy(update={"gap": replace(p.gap, estimate=0.0, upper=0.0, lower=0.0)})
-        for p in certificate.curve
-    )
-    manifest = shipped.manifest.model_copy(
-        update={"certificate": certificate.model_copy(update={"curve": flat})}
-    )
-    page = report(replace(shipped, manifest=manifest), tuple(shipped.members), None)
+    found = curve_of(shipped)
+    flat = replace(found, choose=(0.0,) * len(found.sizes), upper=(0.0,) * len(found.sizes))
+    page = report(shipped, tuple(shipped.members), None, flat)
     assert "Worst gap by portfolio size" in page
 
 

@@ -103,11 +103,19 @@ def serve(script: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen
     """
     port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port)]
+    command += ["--server.headless", "true", "--server.address", "localhost", "--", *arguments]
+    with started(command, port) as found:
+        yield found
+
+
+@contextmanager
+def started(command: list[str], port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A command that serves the dashboard on a port, from when it answers.
+
+    Its address and process.
+    """
     server = subprocess.Popen(
-        [*command, "--server.headless", "true", "--server.address", "localhost", "--", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         yield until_served(port, server), server

@@ -211,6 +211,27 @@ def live_bundle(folder: Path, base: Path) -> Bundle:
     return made
 
 
+def served_bundle(folder: Path, made: Bundle, served: dict[str, str]) -> Path:
+    """A bundle without a base: policies of `made` that servers hold, with their recorded answers.
+
+    `served` maps them to what the bundle says of their model and server. The folder.
+    """
+    folder.mkdir()
+    made.prompts.to_parquet(folder / "prompts.parquet", index=False)
+    own = made.samples[made.samples["policy"].isin(list(served))]
+    own.to_parquet(folder / "samples.parquet", index=False)
+    raw = json.loads((made.folder / "portfolio.json").read_text())
+    raw |= {"name": folder.name, "base": None}
+    raw["members"] = [m for m in raw["members"] if m["policy"] in served]
+    raw["candidates"] = [
+        {k: c[k] for k in ("policy", "rewards")} | {"kind": "remote", "served": served[name]}
+        for c in raw["candidates"]
+        if (name := c["policy"]) in served
+    ]
+    (folder / "portfolio.json").write_text(json.dumps(raw))
+    return folder
+
+
 def on_base(made: Bundle, base: Path) -> Bundle:
     """A bundle on another base, with its real fingerprint; nothing is written."""
     from palm_engine.lm.base_model.places import fingerprint

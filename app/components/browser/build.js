@@ -88,8 +88,17 @@ class PanelParts {
     parts.words = element("div", { class: "words", "data-part": "words" });
     parts.about = element("div", { class: "quiet" });
     parts.question = element("div", { class: "question" });
-    parts.answer = element("div", { class: "answer-text", "data-part": "answer" });
-    parts.before = element("div", { class: "answer-text", "data-part": "before" });
+    // A long text scrolls in its box: keys have to reach it.
+    const box = (part, label) =>
+      element("div", {
+        class: "answer-text",
+        "data-part": part,
+        tabindex: 0,
+        role: "group",
+        "aria-label": label,
+      });
+    parts.answer = box("answer", "The answer");
+    parts.before = box("before", "The answer before training");
     parts.beforeBox = element(
       "div",
       { class: "before" },

@@ -10,6 +10,7 @@ import numpy as np
 
 from app.colours import colours_of
 from app.components.templates import fill
+from palm_engine.analysis.curves import CurveInfo
 from palm_engine.analysis.guarantee import diversity, planned_and_reached, statements
 from palm_engine.analysis.promise import promise
 from palm_engine.analysis.worst_served import worst_served, worst_user
@@ -18,15 +19,15 @@ from palm_engine.geometry.confidence import Bound
 from palm_engine.geometry.regions import region_polygons
 
 
-def report(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> str:
-    """The guarantee of `portfolio` (candidate rows) as a page to print."""
+def report(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None, info: CurveInfo) -> str:
+    """The guarantee of `portfolio` (candidate rows) as a page to print, `info` as its curve."""
     return fill(
         "report.html",
         title=f"Guarantee of {bundle.manifest.title or bundle.manifest.name}",
         date=f"{datetime.now(UTC):%d %B %Y}",
         promise=promise(bundle, portfolio, bound),
         map=_map(bundle, portfolio),
-        curve=_curve(bundle),
+        curve=_curve(info),
         statements=statements(bundle, portfolio, bound),
         members=_members(bundle, portfolio),
         user=_user(bundle, portfolio),
@@ -68,22 +69,18 @@ def _map(bundle: Bundle, portfolio: tuple[int, ...]) -> dict[str, Any] | None:
     return {"regions": regions, "corners": labels}
 
 
-def _curve(bundle: Bundle) -> dict[str, Any] | None:
-    """Worst gap by size for the drawing; None without a certificate."""
-    certificate = bundle.manifest.certificate
-    if certificate is None or not certificate.curve:
-        return None
-    points = certificate.curve
-    most = max(p.gap.upper for p in points) * 1.05 or 1.0
-    width = 300 / max(len(points), 1)
+def _curve(info: CurveInfo) -> dict[str, Any]:
+    """Worst gap by size for the drawing, with its bound where there is one."""
+    most = max(info.upper or info.measured) * 1.05 or 1.0
+    width = 300 / len(info.sizes)
 
     def at(i: int, gap: float) -> str:
         return f"{60 + width * (i + 0.5):.1f},{20 + 200 * (1 - gap / most):.1f}"
 
     return {
-        "line": " ".join(at(i, p.gap.estimate) for i, p in enumerate(points)),
-        "bound": " ".join(at(i, p.gap.upper) for i, p in enumerate(points)),
-        "sizes": [{"k": p.k, "x": 60 + width * (i + 0.5)} for i, p in enumerate(points)],
+        "line": " ".join(at(i, gap) for i, gap in enumerate(info.measured)),
+        "bound": " ".join(at(i, gap) for i, gap in enumerate(info.upper or ())),
+        "sizes": [{"k": k, "x": 60 + width * (i + 0.5)} for i, k in enumerate(info.sizes)],
         "most": f"{most:.3f}",
     }
 

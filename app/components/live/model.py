@@ -12,6 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from app import cache, jobs, state
+from app.components.guide import expert
 from palm_engine._types import Progress
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import PalmError
@@ -158,16 +159,17 @@ def _memory(bundle: Bundle, check: SelfCheck) -> None:
     info = host.info()
     if info is None:
         return
-    sentence = f"{info.source} on {info.device} in {info.dtype}: {info.base_bytes / 1e6:,.0f} MB; "
+    kind = expert(f" in {info.dtype}")
+    sentence = f"{info.source} on {info.device}{kind}: {info.base_bytes / 1e6:,.0f} MB; "
     sentence += f"{info.adapters} adapters {info.adapter_bytes / 1e6:,.0f} MB"
     if info.process_bytes is not None:
         sentence += f"; the whole server {info.process_bytes / 1e6:,.0f} MB"
     if check.closest is not None:
-        sentence += (
+        sentence += expert(
             f". Closest two members: {bundle.label(check.closest[0])} and"
-            f" {bundle.label(check.closest[1])}, whose first tokens differ by "
+            f" {bundle.label(check.closest[1])}, whose first tokens differ by"
+            f" {check.least_distance:.2f} (0 to 1)"
         )
-        sentence += f"{check.least_distance:.2f} (0 to 1)"
     left, middle, right = st.columns([5, 1.3, 1], vertical_alignment="center")
     left.text(sentence + ".")
     with middle.popover("Members", icon=":material/group:"):

@@ -187,6 +187,7 @@ def _ask(bundle: Bundle, prompt: str, members: list[str], sampling: LiveSettings
             members,
             sampling,
             None if scorer.missing else scorer,
+            state.connection(),
         )
     except PalmError as error:
         st.warning("This can't be asked.", icon=":material/error:")
@@ -309,6 +310,8 @@ def _shown(bundle: Bundle, portfolio: state.Portfolio, done: list[state.Asked]) 
         st.warning("This question wasn't answered to the end.", icon=":material/error:")
         st.text(one.error)
     st.text(_summary(bundle, one, w))
+    for sentence in Scorer(bundle).spent():
+        st.text(f"Judges, since the dashboard was started: {sentence}.")
     # In the order in which they were asked: cards keep their places when they are done.
     _cards(bundle, portfolio, one.answers)
     left, right = st.columns(2)

@@ -11,9 +11,10 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from palm_engine._json import read_json
 from palm_engine._types import Notice
 from palm_engine.errors import ModelSourceError
-from palm_engine.lm.base_model.places import fingerprint, shape_of
+from palm_engine.lm.base_model.places import WHOLE, fingerprint, shape_of
 from palm_engine.lm.base_model.source import parameter_count, resolve_base
 from palm_engine.lm.settings import TemplateSettings
 
@@ -101,7 +102,9 @@ def load_base(
 
 
 def check_base(folder: Path, template: TemplateSettings | None = None) -> None:
-    """Check what can be known of a base without loading it: weights, tokenizer, chat template.
+    """Check what can be known of a base without loading it.
+
+    Weights, tokenizer, chat template, the token that ends an answer.
 
     Args:
         folder: of the base model.
@@ -111,14 +114,27 @@ def check_base(folder: Path, template: TemplateSettings | None = None) -> None:
         ModelSourceError: names what is broken.
     """
     from palm_engine.lm.generation.conversation import conversation_ids
+    from palm_engine.lm.generation.sampling import end_tokens
 
     shape_of(folder)
     parameter_count(str(folder))
     tokenizer = load_tokenizer(folder, template)
     try:
         conversation_ids(tokenizer, None, "?")
+        end_tokens(_configured_ends(folder), tokenizer)
     except ModelSourceError as error:
         raise ModelSourceError(f"{folder}: {error}") from error
+
+
+def _configured_ends(folder: Path) -> Any:
+    """Token ids that generation ends at, as the folder's files say it: None, one or several."""
+    path = folder / "generation_config.json"
+    if path.is_file():
+        said = read_json(path, ModelSourceError, WHOLE)
+        return said.get("eos_token_id") if isinstance(said, dict) else None
+    shape = shape_of(folder)
+    text = shape.get("text_config")
+    return shape.get("eos_token_id", text.get("eos_token_id") if isinstance(text, dict) else None)
 
 
 def _model(folder: Path, dtype: Any, spread: bool) -> Any:

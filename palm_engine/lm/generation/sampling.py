@@ -193,7 +193,15 @@ def end_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     Raises:
         ModelSourceError: there is none, so no answer would ever end.
     """
-    configured = model.generation_config.eos_token_id
+    return end_tokens(model.generation_config.eos_token_id, tokenizer)
+
+
+def end_tokens(configured: Any, tokenizer: Any) -> frozenset[int]:
+    """Token ids that end an answer: those `configured` for generation (None, one or several) too.
+
+    Raises:
+        ModelSourceError: there is none, so no answer would ever end.
+    """
     many = configured if isinstance(configured, list) else [configured]
     known = [*many, tokenizer.eos_token_id, turn_end_id(tokenizer)]
     ends = frozenset(int(t) for t in known if t is not None)

@@ -417,6 +417,8 @@ def test_a_long_table_gives_a_confidence_bound(palm, tmp_path: Path) -> None:  #
         ("policy,a,b\nx,0.1,0.2\nx,0.1,0.2\n", "row 3, column policy: 'x' is listed twice"),
         ("policy,a,b\n,0.1,0.2\n", "row 2, column policy: the name of the policy is missing"),
         ("policy,a\nx,0.1\n", r"1 column\(s\) look like traits"),
+        ("policy,a,price\nx,0.1,$3.50\ny,.2,$2\n", r"row 2, column price: .*\$3.50"),
+        ("model,task,value\nx,qa,0.1\nx,sum,0.3\n", "row per policy and task.*pivot"),
         ("1st,a,b\n1,0.1,0.2\n", "no column that names policies"),
         ("policy,a,b,cost\nx,0.1,0.2,-1\n", "column cost"),
         ("policy,a,b\n", "no rows"),

@@ -19,6 +19,7 @@ from palm_engine.cli.terminal import certificate_lines
 from palm_engine.errors import BundleError
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.pipeline.further_traits import FurtherTrait, with_traits
+from palm_engine.pipeline.rewards import TRIED
 from palm_engine.rewards import get_reward
 from palm_engine.rewards.interface import fingerprint_of
 from palm_engine.serving.export_vllm import export_vllm
@@ -82,7 +83,7 @@ def test_an_adapter_answers_what_the_others_answered(bundle: Bundle, tmp_path: P
     assert len(after.members) == 2
     assert after.label("mine") == "My own"
     own = set(after.samples.loc[after.samples["policy"] == "mine", "text"])
-    assert set(Letters.asked) == own, "only the new answers are scored"
+    assert set(Letters.asked) == own | {TRIED}, "only the new answers are scored"
     assert (after.folder / "adapters" / "mine" / "adapter_model.safetensors").is_file()
     assert (after.folder / "adapters" / "a" / "adapter_model.safetensors").is_file()
     first = bundle.traits[0]
@@ -212,7 +213,7 @@ def test_prompts_are_answered_by_all_and_a_changed_reward_scores_all_anew(
     assert len(wider.prompts) == len(bundle.prompts) + 2
     new = wider.samples[wider.samples["prompt_id"].isin(["new-0", "new-1"])]
     assert set(new["policy"]) == set(bundle.policies)
-    assert set(Letters.asked) == set(new["text"])
+    assert set(Letters.asked) == set(new["text"]) | {TRIED}
     # Nothing is missing, nothing changed: nothing is drawn or scored.
     Letters.asked.clear()
     assert run("evaluate", out)[0] == 0
@@ -304,6 +305,14 @@ def test_a_table_from_elsewhere_takes_a_further_trait_as_long_as_nothing_is_answ
     assert after.samples["helpful"].tolist() == before.samples["helpful"].tolist()
     assert after.samples.groupby("policy")["short"].mean().is_monotonic_decreasing
     assert after.manifest.certificate is not None
+    # The further one changed since: scored anew, and nothing else.
+    path = longer / "portfolio.json"
+    said = json.loads(path.read_text())
+    said["traits"][2]["reward_sha256"] = "0" * 64
+    path.write_text(json.dumps(said))
+    code, output = run("evaluate", longer)
+    assert code == 0, output
+    assert read_bundle(longer).manifest.traits == after.manifest.traits
     code, output = run("evaluate", out, "--rescore")
     assert code != 0
     assert "reward 'helpful' is not known here" in output.replace("\n", " ")
@@ -322,7 +331,7 @@ def test_an_evaluation_that_was_stopped_goes_on(
     def stop(self: Letters, *_: object) -> object:
         nonlocal asked
         asked += 1
-        if asked == 2:
+        if asked == 5:  # each is tried on one answer first
             raise KeyboardInterrupt
         return score(self, *_)  # type: ignore[arg-type]
 
@@ -422,6 +431,12 @@ reward = "length"
         code, output = run("evaluate", out, "--rewards", tmp_path / "judged.toml")
         assert code == 0, output
         assert len(asked) == len(texts)
+    # The server is gone: said before anything is drawn.
+    late = ("--name", "late", "--system", "Be kind.", "--work", tmp_path / "late")
+    code, output = run("add", out, *late, "--rewards", tmp_path / "judged.toml")
+    assert code != 0
+    assert "grader" in output
+    assert [p for p in (tmp_path / "late").rglob("*.parquet") if p.parent.name != "scores"] == []
     made = read_bundle(out)
     assert made.traits == [*bundle.traits, "help"]
     assert made.manifest.traits[-1].card is not None

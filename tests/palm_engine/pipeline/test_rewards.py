@@ -117,7 +117,7 @@ def test_a_configuration_names_rewards_of_every_kind(tmp_path: Path) -> None:
     made = TraitRewards.of(load_config(tmp_path / "mine.toml"), tmp_path)
     assert made.traits == ["short", "words"]
     short, words = made.measures
-    assert list(short.judges) == ["length x function gates:polite", "length"]
+    assert list(short.judges) == ["length x function gates:polite", "length linear"]
     assert list(words.judges) == ["function gates:words"]
     found = made.score(answers("yes please", "no"), {"p": "?"})
     assert found["short"].tolist() == [1.0, 0.0]
@@ -173,7 +173,9 @@ reward = {kind = "length", scale = "linear"}
         recorded_rewards([older.model_copy(update={"name": "kind"})], 128, None)
     # A name that is built in means what it meant.
     assert get_reward("length").score([], ["a"], [8]) == pytest.approx(0.5, abs=0.1)
-    of_table = recorded[2].model_copy(update={"name": "brief", "reward_sha256": None})
+    of_table = recorded[2].model_copy(
+        update={"name": "brief", "reward": "length", "reward_sha256": None}
+    )
     assert recorded_rewards([of_table], 128, None)[0].key() != made.key()[2:]
 
 

@@ -173,8 +173,11 @@ def test_a_gate_multiplies_and_changes_the_fingerprint() -> None:
     assert gated.score(*given) == pytest.approx(plain.score(*given) * [1.0, 0.5, 0.0])
     assert fingerprint_of(gated) != fingerprint_of(plain)
     assert title_of(spec(kind="length", gate="test.gate")) == "length x test.gate"
+    assert title_of(spec(kind="length")) == "length", "the registered one scores alike"
+    assert title_of(spec(kind="length", scale="linear")) == "length linear"
+    assert title_of(spec(kind="length", most=50)) == "length up to 50"
     nested: RewardSpec = spec(kind="length", gate={"kind": "length", "scale": "linear"})
-    assert title_of(nested) == "length x length"
+    assert title_of(nested) == "length x length linear"
 
 
 MODULE = """

@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -123,6 +124,31 @@ def test_a_vanished_session_frees_its_place_running_or_waiting(queue: FairQueue)
     assert queue.sessions == frozenset()
 
 
+def test_a_closed_tab_frees_its_place_at_once_and_a_slow_one_keeps_it() -> None:
+    queue = FairQueue(Limits(patience=0.3, reconnecting=0.2))
+    gate = threading.Event()
+    slow = Echo(gate)
+    connected = {"closed": True, "slow": True, "last": True}
+    tickets = {
+        name: queue.submit(
+            name, slow, [name], ["a"], SETTINGS, connected=partial(connected.__getitem__, name)
+        )
+        for name in connected
+    }
+    until(lambda: tickets["closed"].state == "running")
+    time.sleep(0.5)  # nobody looks, as in a tab in the background
+    connected["closed"] = False
+    time.sleep(0.3)
+    gate.set()
+    until(lambda: all(t.ended for t in tickets.values()))
+    assert {name: t.state for name, t in tickets.items()} == {
+        "closed": "cancelled",
+        "slow": "done",
+        "last": "done",
+    }
+    queue.close()
+
+
 @pytest.mark.parametrize("when", ["running", "waiting"])
 def test_cancelling_stops_at_the_next_token_and_the_next_one_runs(
     queue: FairQueue, when: str
@@ -181,7 +207,7 @@ def test_rows_are_scored_as_soon_as_they_are_whole(queue: FairQueue) -> None:
 @pytest.mark.parametrize(
     ("prompts", "settings", "message"),
     [
-        (["x" * 5000], SETTINGS, "characters"),
+        (["x" * 10_001], SETTINGS, "characters"),
         (["x"], LiveSettings(max_new_tokens=10_000), "new tokens"),
         (["x"] * 40, SETTINGS, "answers at once"),
     ],

@@ -34,8 +34,8 @@ def frame(header: str, *rows: str) -> pd.DataFrame:
             ["quality"],
         ),
         (
-            "model,question_id,turn,score,tstamp,votes,global_step",
-            "a,q1,1,7,1718000000,12,300",
+            "no,model,question_id,turn,score,tstamp,votes,global_step",
+            "1,a,q1,1,7,1718000000,12,300",
             "model",
             "question_id",
             ["score"],
