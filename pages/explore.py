@@ -140,8 +140,8 @@ def show() -> None:
     sentence = cache.story_of(bundle, portfolio.rows).in_words(bundle.unit, bundle.where_text)
     with here:
         say(sentence, "story")
-    find(bundle, portfolio)
     live(bundle, portfolio)
+    find(bundle, portfolio)
 
 
 show()

@@ -203,7 +203,7 @@ def _map(
 
     unit = "reward minus KL cost" if with_kl_cost else "reward units"
     on_map = Field(kind="gap", unit=f"gap ({unit})") if field == "Gap" else Field()
-    title = "Drag a member's dot: gap, value and cost follow"
+    title = "Drag a member's dot: gap and value follow"
     view = atlas.plan_view(bundle, traits, info, shown, title, with_kl_cost, on_map)
     atlas.panel(bundle, view, f"plan.{'-'.join(traits)}", take)
 
