@@ -25,6 +25,7 @@ IN_ADDRESS = {
     "threshold.gap": "covered",
     "threshold.multiplicative": "covered-share",
     "users": "users",
+    "look_at": "look-at",
     "after": "after",
     "order": "order",
     "columns": "columns",
@@ -45,6 +46,14 @@ IN_ADDRESS = {
     "gpu": "gpu",
     "base_gb": "base-gb",
     "adapter_mb": "adapter-mb",
+    "plan_map": "plan-map",
+    "find": "find",
+    "worst_at": "worst",
+    "live.who": "who",
+    "live.temperature": "temperature",
+    "live.top_p": "top-p",
+    "live.tokens": "tokens",
+    "live.seed": "seed",
 }
 
 

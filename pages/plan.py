@@ -30,6 +30,7 @@ from palm_engine.selection.result import Selection, Target
 
 BETAS = (0.003, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
 TARGETS = ("Number of members", "Tolerance")
+ON_MAP = ("Members", "Gap")
 LEAST = 6
 MOST = 8
 
@@ -181,8 +182,8 @@ def _map(
     what, undo = st.columns([3, 2], vertical_alignment="bottom")
     field = what.segmented_control(
         "On the map",
-        ["Members", "Gap"],
-        key=settings.seed(f"plan_map.{bundle.folder.name}", "Members"),
+        ON_MAP,
+        key=settings.seed(f"plan_map.{bundle.folder.name}", ON_MAP[0], among=ON_MAP),
         required=True,
     )
     undo.button(

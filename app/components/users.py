@@ -72,6 +72,7 @@ def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
     drawn = _drawn(users)
     left, right = st.columns([3, 2])
     with left:
+        listed = _listed(bundle, portfolio, users, everybody, tolerance)
         event = figure.draw(
             charts.users(
                 users.weights[drawn], everybody.gaps[drawn], bundle.trait_labels, tolerance
@@ -85,6 +86,8 @@ def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
     outlines = _outlines(event["selection"])
     # Of all users, not only of those that are drawn.
     brushed = within(charts.user_places(users.weights), outlines)
+    if not outlines and listed is not None:
+        brushed = listed
     with right:
         _usage(bundle, portfolio, users, everybody, tolerance, brushed)
     if everybody.segments:
@@ -93,6 +96,25 @@ def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
     if not sentence.startswith(DRAWN):
         _others(bundle, portfolio, users, tolerance)
     state.write_url(bundle)
+
+
+def _listed(
+    bundle: Bundle, portfolio: state.Portfolio, users: Users, found: Service, tolerance: float
+) -> NDArray[np.intp] | None:
+    """Rows of the users that are chosen from a list, as a brush can't be moved by keys."""
+    parts: dict[str, NDArray[np.bool_] | None] = {"nobody (or draw a box over the dots)": None}
+    parts["who loses more than is tolerated"] = found.gaps > tolerance
+    for place, row in enumerate(portfolio.rows):
+        parts[f"whom {bundle.labels[row]} answers"] = found.members == place
+    for segment in sorted(set(users.segments)):
+        parts[f"segment {segment}"] = np.array(users.segments) == segment
+    chosen = st.selectbox(
+        "Look at",
+        list(parts),
+        key=settings.seed(f"look_at.{bundle.folder.name}", next(iter(parts)), among=parts),
+    )
+    mask = parts[chosen]
+    return None if mask is None else np.flatnonzero(mask)
 
 
 def _outlines(selection: Any) -> list[Floats]:

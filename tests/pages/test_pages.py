@@ -374,6 +374,10 @@ def test_populations_spread_over_the_members(open_app: Any, bundles: Path) -> No
     assert "1,500 users lose " in texts(settle(app))
     assert "With one model alone" in texts(app)
     assert "% of your users are within what is tolerated" in texts(app)
+    # Without a brush: from a list.
+    app.selectbox(key="look_at.demo").set_value("segment support").run()
+    assert "Brushed: 1,200 of 1,500 users" in texts(app)
+    assert app.query_params["look-at"] in ("segment support", ["segment support"])
     app.selectbox(key="after.demo").set_value("the best 1").run()
     bundle = read_bundle(bundles / "demo")
     users = np.array([[1.0, 0, 0], [0, 1.0, 0]])
@@ -485,7 +489,15 @@ def test_a_link_opens_the_settings_that_it_was_copied_with(
     assert again.slider(key="k.demo").value == 2
     assert again.button_group(key="on.demo").value == ["safety", "brevity"]
     # What makes no sense is what it is at first.
-    odd = app_on(bundles, monkeypatch, map="nonsense", tolerate="x", plan="99", traits="no,such")
+    odd = app_on(
+        bundles,
+        monkeypatch,
+        map="nonsense",
+        tolerate="x",
+        plan="99",
+        traits="no,such",
+        **{"plan-map": "nonsense", "look-at": "nobody at all", "worst": "77", "find": "maybe"},
+    )
     odd.switch_page("../pages/coverage.py").run()
     assert not odd.exception
     assert odd.segmented_control(key="field.demo").value == "Gap"

@@ -147,7 +147,7 @@ def _sampling(bundle: Bundle) -> LiveSettings:
         0.0,
         2.0,
         step=0.05,
-        key=settings.seed(f"live.temperature.{name}", min(float(usual.temperature), 2.0)),
+        key=settings.seed(f"live.temperature.{name}", min(float(usual.temperature), 2.0), 0.0, 2.0),
         help="0 is greedy: always the likeliest token.",
     )
     top_p = st.slider(
@@ -155,7 +155,7 @@ def _sampling(bundle: Bundle) -> LiveSettings:
         0.05,
         1.0,
         step=0.05,
-        key=settings.seed(f"live.top_p.{name}", max(float(usual.top_p), 0.05)),
+        key=settings.seed(f"live.top_p.{name}", max(float(usual.top_p), 0.05), 0.05, 1.0),
     )
     most = cache.host().limits.new_tokens
     tokens = st.number_input(
@@ -168,7 +168,7 @@ def _sampling(bundle: Bundle) -> LiveSettings:
         "Seed",
         0,
         2**31,
-        key=settings.seed(f"live.seed.{name}", 0),
+        key=settings.seed(f"live.seed.{name}", 0, 0, 2**31),
         help="The same seed gives a member the same answer, whoever else is asked.",
     )
     return live_settings(
