@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import cache, settings, state
 from app.components import panel as atlas
-from app.components.guide import expert
+from app.components.guide import expert, say
 from app.components.header import open_bundle, open_portfolio
 from app.components.panel_view import Field, FieldKind
 from app.components.users import the_users
@@ -133,10 +133,11 @@ def choose_threshold(bundle: Bundle, portfolio: state.Portfolio, kind: str) -> f
             " threshold."
         ),
     )
-    st.caption(
+    say(
         f"Gaps to the candidates at {found.count:,} weights drawn uniformly"
         + expert(f" (scope: sampled; standard error {found.standard_error:.2%})")
-        + f". Worst anywhere, exact: {worst:.4f}."
+        + f". Worst anywhere, exact: {worst:.4f}.",
+        style="font-size:.875rem;margin:0",
     )
     return threshold
 

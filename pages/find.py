@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import state
 from app.components.finder import finder
+from app.components.guide import say
 from app.components.header import open_bundle, open_portfolio
 from app.errors import shows_errors
 from palm_engine.bundle.folder import Bundle
@@ -21,7 +22,7 @@ def ask(bundle: Bundle, portfolio: state.Portfolio) -> None:
 def show() -> None:
     """The page."""
     bundle = open_bundle("Find my model")
-    st.text("Nobody knows their weights. Say which answer you prefer, a few times.")
+    say("Nobody knows their weights. Say which answer you prefer, a few times.")
     portfolio = open_portfolio(bundle)
     ask(bundle, portfolio)
 

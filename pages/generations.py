@@ -7,6 +7,7 @@ import streamlit as st
 
 from app import settings, state
 from app.components import answers
+from app.components.guide import say
 from app.components.header import lead_on, open_bundle, open_portfolio
 from app.components.matrix import matrix
 from palm_engine.bundle.folder import Bundle
@@ -66,7 +67,7 @@ def show() -> None:
     bundle = open_bundle("What do they answer?")
     portfolio = open_portfolio(bundle)
     where = bundle.weights_text(state.weights(bundle))
-    st.text(f"Your weights: {where} (set on Explore).")
+    say(f"Your weights: {where} (set on Explore).")
     kind = st.segmented_control(
         "Answers",
         ["Recorded", "Live"],

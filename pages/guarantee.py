@@ -9,12 +9,13 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 import streamlit as st
+from markupsafe import Markup
 
 from app import cache, charts, settings, state
 from app.colours import colours_of
 from app.components import answers, figure
 from app.components.export.report import report
-from app.components.guide import expert, say
+from app.components.guide import expert, explained, say
 from app.components.header import lead_on, open_bundle, open_portfolio
 from app.components.templates import fill
 from app.plain import inert
@@ -46,7 +47,7 @@ def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
                 st.text(statement.text)
     told = promise(bundle, portfolio.rows, bound)
     with st.container(border=True):
-        st.html(fill("promise.html", promise=told))
+        st.html(fill("promise.html", promise=told, words=lambda text: Markup(explained(text))))
         tolerance = state.tolerance(bundle) or tolerances(cache.curve(bundle))[0]
         figure.draw(
             charts.interval(told, tolerance),

@@ -289,7 +289,9 @@ def test_words_explain_themselves_and_the_switch_says_everything(page: Any, url:
     word.focus()
     shown = word.evaluate("(e) => getComputedStyle(e, '::after').content")
     assert GLOSSARY["member"].meaning in shown
-    open_page(page, url, "coverage")
+    for path in ("find", "generations", "plan", "guarantee", "coverage"):
+        open_page(page, url, path)
+        until(page.locator("[data-testid=stMain] abbr[data-tip]").first)
     main = page.locator("[data-testid=stMain]")
     assert "scope" not in main.inner_text().lower()
     page.get_by_text("Expert", exact=True).click()
