@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
 
 from palm_engine.bundle.folder import Bundle
 from palm_engine.bundle.schema import Agreement, Reading, ReadPolicy, ReadPreference
@@ -203,6 +202,8 @@ def reading_result(
 
 def _agreement(bundle: Bundle, grades: pd.DataFrame) -> list[Agreement]:
     """Rank correlation of grades and recorded rewards, over all answers that were read."""
+    from scipy.stats import spearmanr  # takes 25 MB, which no page needs
+
     first = bundle.samples[bundle.samples["sample_id"] == bundle.samples["sample_id"].min()]
     joined = grades.merge(
         first[["policy", "prompt_id", *bundle.traits]],

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
+import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from scipy.special import expit
-from scipy.stats import rankdata
 
 from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
@@ -120,13 +119,15 @@ def scale(values: Floats, scaling: Scaling, column: str) -> Scaled:
     elif method == "quantile":
         ranks = np.full(values.shape, np.nan)
         finite = np.isfinite(values)
-        ranks[finite] = rankdata(values[finite])
+        ranks[finite] = pd.Series(values[finite]).rank()
         rewards = (ranks - 0.5) / finite.sum()
         words = f"rank among the {finite.sum():,} scores of the table"
     else:
         middle = float(np.median(known))
         quartiles = np.percentile(known, [25, 75])
         spread = float(quartiles[1] - quartiles[0]) / _IQR or float(known.std())
+        from scipy.special import expit
+
         rewards = expit((values - middle) / spread)
         words = f"logistic around {middle:g}, spread {spread:g}"
     if scaling.direction == "lower":
