@@ -13,6 +13,7 @@ from app import cache, charts, jobs, state
 from app.components import figure, import_form
 from app.components.guide import expert
 from palm_engine._types import Progress
+from palm_engine.analysis.guarantee import dropped_words
 from palm_engine.bundle.folder import Bundle
 from palm_engine.bundle.names import NAME_RULE, is_name, safe_name
 from palm_engine.bundle.writing import check_target, previous
@@ -133,6 +134,8 @@ def effects(file: TableFile, spec: ImportSpec, table: RewardTable, key: str) -> 
         f"A gap is in units of the normalised rewards{expert(' (scope: candidates)')}. A"
         " multiplicative gap is a share of the best value, so it moves with where 0 lies."
     )
+    if table.record is not None and (dropped := dropped_words(table.record)):
+        st.text(dropped)
     for name, warning in table.warnings.items():
         st.text(f"⚠ {table.labels.get(name, name)} {warning}.")
 

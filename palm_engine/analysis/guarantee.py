@@ -264,10 +264,15 @@ def import_words(record: ImportRecord) -> str:
     """Where imported rewards came from and what was done to them, in words."""
     words = f"Imported from {record.source} ({record.rows:,} rows). "
     words += ". ".join(f"{trait}: {done}" for trait, done in record.normalisation.items()) + "."
-    dropped = [f"{n:,} {what}" for what, n in record.dropped.items() if n]
-    if dropped:
-        words += f" Dropped for missing cells: {', '.join(dropped)}."
+    if dropped := dropped_words(record):
+        words += f" {dropped}"
     return words + (f" The command: {record.command}" if record.command else "")
+
+
+def dropped_words(record: ImportRecord) -> str:
+    """How many policies and prompts were left out, in a sentence; "" where none was."""
+    dropped = [f"{n:,} {what}" for what, n in record.dropped.items() if n]
+    return f"Dropped for missing cells: {', '.join(dropped)}." if dropped else ""
 
 
 def _odd(bundle: Bundle, odd: Sequence[Candidate], members: Sequence[int]) -> str:

@@ -197,6 +197,7 @@ def test_what_cannot_be_used_is_said_on_the_page(page: AppTest, folder: Path) ->
     drop(page, LEADERBOARD.replace("54.0%", ""), "holes.csv")
     assert "the score is missing" in said(page)
     widget(page, "radio", "Where a score is missing (1 cells)").set_value("drop-policy").run()
+    assert "Dropped for missing cells: 1 policies." in said(page), "before anything is written"
     made(page, folder / "holes")
     assert read_bundle(folder / "holes").policies == ["org-a", "c", "d"]
 

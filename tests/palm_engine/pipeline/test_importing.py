@@ -15,6 +15,9 @@ import palm_engine as palm
 from palm_engine.bundle.folder import read_bundle
 from palm_engine.cli.main import app
 from palm_engine.geometry.gap import worst_gap
+from palm_engine.tables.files import read_table_file
+from palm_engine.tables.importing import import_table
+from palm_engine.tables.spec import ImportSpec
 
 
 def run(*arguments: object) -> tuple[int, str]:
@@ -66,6 +69,14 @@ def test_a_long_table_is_certified_on_the_prompts_it_was_not_chosen_on(
     assert bundle.label("org-m-5") == "org/m 5 ⚠"
     assert bundle.candidate("org-m-5").warning
     assert bundle.manifest.imported is not None
+    # Settings are recorded whole: read again under them, the table is the same.
+    spec = ImportSpec.model_validate(bundle.manifest.imported.settings)
+    table = import_table(read_table_file(long), spec)
+    assert table.record is not None
+    assert table.record.settings == bundle.manifest.imported.settings
+    assert [t.name for t in spec.traits] == bundle.traits
+    assert table.scores is not None
+    assert table.scores[:, :, 1].mean(axis=0) == pytest.approx(every)
     # The recorded command, run as it stands, gives the same bundle.
     words = shlex.split(bundle.manifest.imported.command)
     words[words.index("--out") + 1] = str(tmp_path / "again" / "judged")
