@@ -532,9 +532,10 @@ def test_a_server_is_asked_again_as_it_was_asked_before(
         assert made.candidate("far").served_plainly
         before = len(asked)
         more = ("evaluate", made.folder, "--prompts", tmp_path / "more.csv", "--keep-members")
-        code, output = run(*more, "--server", url, "--key-variable", "MY_KEY")
+        code, output = run(*more, "--server", f"{url}#MY_KEY")
         assert code == 0, output
     assert len(asked) > before
+    assert {body["key"] for body in asked[before:]} == {"secret"}
     assert not any("top_k" in body for body in asked[before:])
 
 

@@ -95,6 +95,10 @@ def test_the_card_says_what_the_certificate_says_and_texts_stay_texts(bundle: Bu
     code, output = run("push", bundle.folder, "me/mine", "--card")
     assert code == 0
     assert "library_name: peft" in output
+    tables = tuple(c.model_copy(update={"adapter": None}) for c in bundle.manifest.candidates)
+    bare = bundle.manifest.model_copy(update={"candidates": tables})
+    assert "peft" not in model_card(Bundle(bundle.folder, bare))
+    assert "lora" not in model_card(Bundle(bundle.folder, bare)).partition("\n\n")[0]
     # A certified bundle promises its bound; rewards that can be fooled come before that.
     demo = read_bundle(ROOT / "portfolios" / "demo")
     certificate = demo.manifest.certificate
