@@ -503,7 +503,13 @@ class Build:
             )
             for p in policies
         ]
-        keys = {t.policy: key_of(t, self._adapter_hash(t.adapter), self.model_key) for t in tasks}
+        # Base and adapters are known by their content, wherever they lie.
+        keys = {
+            t.policy: key_of(
+                replace(t, base="", adapter=None), self._adapter_hash(t.adapter), self.model_key
+            )
+            for t in tasks
+        }
         missing = [
             t for t in tasks if not self.store.is_current(f"kl/{t.policy}.json", keys[t.policy])
         ]

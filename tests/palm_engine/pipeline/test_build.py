@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,7 +42,9 @@ def configured(project: Path, method: str, rounds: int = 1) -> BuildConfig:
 
 
 @pytest.mark.parametrize(("method", "rounds"), [("rwr", 2), ("dpo", 1), ("grpo", 1)])
-def test_every_method_builds_a_bundle_and_resumes(project: Path, method: str, rounds: int) -> None:
+def test_every_method_builds_a_bundle_and_resumes(
+    project: Path, method: str, rounds: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     from palm_engine.pipeline.build import build
 
     if method != "rwr":
@@ -82,6 +85,15 @@ def test_every_method_builds_a_bundle_and_resumes(project: Path, method: str, ro
     same = build(config, project, project / "out", again)
     assert again.stages == ["Select and certify"]
     assert same.manifest.candidates == bundle.manifest.candidates
+    if method == "grpo":
+        # Another place of base, rewards and work changes nothing that was learnt.
+        moved = tmp_path_factory.mktemp("moved") / "project"
+        shutil.copytree(project, moved)
+        text = (project / "tiny.toml").read_text().replace(str(project / "base"), "base")
+        (moved / "tiny.toml").write_text(text)
+        elsewhere = Recorder()
+        build(load_config(moved / "tiny.toml"), moved, moved / "out", elsewhere)
+        assert elsewhere.stages == ["Select and certify"]
 
 
 def test_without_training_what_is_given_is_evaluated(project: Path) -> None:
