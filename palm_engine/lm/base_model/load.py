@@ -15,7 +15,7 @@ from palm_engine._json import read_json
 from palm_engine._types import Notice
 from palm_engine.errors import ModelSourceError
 from palm_engine.lm.base_model.places import WHOLE, fingerprint, shape_of
-from palm_engine.lm.base_model.source import parameter_count, resolve_base
+from palm_engine.lm.base_model.source import resolve_base, tensor_shapes
 from palm_engine.lm.settings import TemplateSettings
 
 # What transformers raises over files that it can't make a model of.
@@ -116,14 +116,31 @@ def check_base(folder: Path, template: TemplateSettings | None = None) -> None:
     from palm_engine.lm.generation.conversation import conversation_ids
     from palm_engine.lm.generation.sampling import end_tokens
 
-    shape_of(folder)
-    parameter_count(str(folder))
+    _require_shapes(folder)
     tokenizer = load_tokenizer(folder, template)
     try:
         conversation_ids(tokenizer, None, "?")
         end_tokens(_configured_ends(folder), tokenizer)
     except ModelSourceError as error:
         raise ModelSourceError(f"{folder}: {error}") from error
+
+
+def _require_shapes(folder: Path) -> None:
+    """Check that tensors which files and configuration both name are of one shape.
+
+    Raises:
+        ModelSourceError: names one that isn't.
+    """
+    packed = "quantization_config" in shape_of(folder)
+    found = tensor_shapes(folder)
+    if packed:
+        return  # shapes are those of the storage
+    for name, tensor in empty_model(folder).state_dict().items():
+        if name in found and found[name] != tuple(tensor.shape):
+            raise ModelSourceError(
+                f"{folder}: {name} is {found[name]} in its safetensors and"
+                f" {tuple(tensor.shape)} by config.json: they are of another model; {WHOLE}"
+            )
 
 
 def _configured_ends(folder: Path) -> Any:

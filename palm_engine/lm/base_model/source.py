@@ -127,7 +127,18 @@ def resolve_base(source: str, report: Notice = print, download: bool = True) -> 
 
 def parameter_count(source: str) -> int:
     """How many parameters a base model on this machine has, from its safetensors headers."""
-    folder = resolve_base(source, lambda _: None, False)
+    return sum(map(math.prod, tensor_shapes(resolve_base(source, lambda _: None, False)).values()))
+
+
+def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of a base model's tensors by name, from its safetensors headers.
+
+    Args:
+        folder: of the base model.
+
+    Raises:
+        ModelSourceError: a file can't be read.
+    """
     index = folder / "model.safetensors.index.json"
     whole = folder / "model.safetensors"
     if index.is_file():
@@ -135,15 +146,16 @@ def parameter_count(source: str) -> int:
     else:
         # Beside these a folder may hold the same weights once more, in another form.
         files = [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
-    return sum(_parameters_in(file) for file in files)
+    return {name: shape for file in files for name, shape in _shapes_in(file)}
 
 
-def _parameters_in(file: Path) -> int:
+def _shapes_in(file: Path) -> list[tuple[str, tuple[int, ...]]]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(file, framework="numpy") as tensors:
-            return sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+            names = list(tensors.keys())
+            return [(name, tuple(tensors.get_slice(name).get_shape())) for name in names]
     except (OSError, SafetensorError) as error:
         raise ModelSourceError(
             f"{file}: no safetensors file that can be read ({error}); copy the model anew"

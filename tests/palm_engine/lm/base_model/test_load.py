@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from palm_engine.errors import ModelSourceError
-from tests.support.fakes import tiny_base, tiny_model
+from tests.support.fakes import ARCHITECTURES, tiny_base, tiny_model
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from palm_engine.lm.base_model.load import load_base, load_tokenizer
+from palm_engine.lm.base_model.load import check_base, load_base, load_tokenizer
 from palm_engine.lm.generation.conversation import conversation_ids, turn_end_id
 from palm_engine.lm.generation.sampling import answer_end_id, end_token_ids
 from palm_engine.lm.settings import TemplateSettings
@@ -136,3 +136,21 @@ def test_a_model_whose_forward_gives_no_single_logits_is_refused_by_name(
     monkeypatch.setattr(LlamaForCausalLM, "forward", forward)
     with pytest.raises(ModelSourceError, match=r"LlamaForCausalLM isn't supported.*logits_to_keep"):
         load(folder)
+
+
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, "Gemma3"])
+def test_whole_folders_of_every_architecture_pass_and_other_shapes_do_not(
+    tmp_path: Path, architecture: str
+) -> None:
+    folder = tiny_base(tmp_path / "base")
+    for weights in folder.glob("*.safetensors"):
+        weights.unlink()
+    model = tiny_model(architecture)
+    model.save_pretrained(tmp_path / "base")
+    check_base(tmp_path / "base")
+    path = tmp_path / "base" / "config.json"
+    said = json.loads(path.read_text())
+    said["vocab_size"] += 8
+    path.write_text(json.dumps(said))
+    with pytest.raises(ModelSourceError, match=r"by config\.json: they are of another model"):
+        check_base(tmp_path / "base")
