@@ -90,9 +90,16 @@ def why_no_bound(bundle: Bundle) -> str:
     """What is missing for a bound that counts how few prompts were used, in a sentence."""
     if bundle.samples.empty:
         return "A table with a row per policy and prompt gives a bound."
+    told = bundle.manifest.in_sample
+    biased = (
+        ""
+        if told is None
+        else f" Taken as if they weren't, it is {told.upper:.4f} ({told.confidence:.0%},"
+        f" {told.prompts} prompts), which is too low."
+    )
     return (
-        "These members were chosen on the same prompts that would bound them; palm import and palm"
-        " evaluate choose on one half and measure on the other."
+        f"These members were chosen on the same prompts that would bound them.{biased} palm import"
+        " and palm evaluate choose on one half and measure on the other."
     )
 
 

@@ -17,6 +17,7 @@ from palm_engine.bundle.schema import (
     Candidate,
     Certificate,
     ImportRecord,
+    InSampleBound,
     Interpolation,
     Member,
     Part,
@@ -48,6 +49,8 @@ class Manifest(Part):
     outside: tuple[Candidate, ...] = ()
     members: tuple[Member, ...] = ()
     certificate: Certificate | None = None
+    # Of the members, where no prompts were kept for a certificate.
+    in_sample: InSampleBound | None = None
     reward_audit: RewardAudit | None = None
     interpolation: Interpolation | None = None
     reading: Reading | None = None

@@ -230,6 +230,14 @@ class Certificate(Part):
     outside_test: tuple[OutsideTest, ...] = ()
 
 
+class InSampleBound(Part):
+    """A bound on the members' worst gap from the prompts that they were chosen on: biased down."""
+
+    upper: Finite
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    prompts: int = Field(ge=2)
+
+
 class OutsideTest(Part):
     """An adapter kept out of the candidates, at its own weights (scope: sampled).
 

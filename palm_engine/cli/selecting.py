@@ -130,6 +130,7 @@ def select(
     """
     from palm_engine.bundle.limits import Limits
     from palm_engine.bundle.names import NAME_RULE, is_name
+    from palm_engine.bundle.schema import InSampleBound
     from palm_engine.bundle.writing import check_target
     from palm_engine.cli.report import report
     from palm_engine.cli.search import leave, searched
@@ -193,7 +194,11 @@ def select(
             tuple(rewards.policies[rewards.row(p)] for p in exclude or []),
         )
         title = f"{summary.method} on {table.name}"
-        save_table(rewards, members, out, title, limits=limits, replace=replace)
+        known = summary.confidence
+        in_sample = None if known is None else InSampleBound(**known.model_dump())
+        save_table(
+            rewards, members, out, title, limits=limits, in_sample=in_sample, replace=replace
+        )
         if not json:
             write(f"Wrote {out}. Open it with: palm app {out.parent}")
     if interrupted:

@@ -10,7 +10,7 @@ import pandas as pd
 from palm_engine.bundle.folder import Bundle
 from palm_engine.bundle.limits import Limits
 from palm_engine.bundle.manifest import Manifest
-from palm_engine.bundle.schema import Certificate
+from palm_engine.bundle.schema import Certificate, InSampleBound
 from palm_engine.bundle.writing import write_bundle
 from palm_engine.geometry.simplex import named_weights
 from palm_engine.tables.reward_table import RewardTable
@@ -24,6 +24,7 @@ def save_table(
     certificate: Certificate | None = None,
     prompts: pd.DataFrame | None = None,
     limits: Limits | None = None,
+    in_sample: InSampleBound | None = None,
     replace: bool = False,
 ) -> Bundle:
     """Write a bundle.
@@ -36,6 +37,7 @@ def save_table(
         certificate: of the members, where prompts were split for it.
         prompts: the table's, with the split that each is in; as in the table if not given.
         limits: what counted in the choice of the members.
+        in_sample: the bound on their gap from the prompts that they were chosen on.
         replace: take the place of a bundle that holds more, and keep that one beside it.
 
     Raises:
@@ -70,6 +72,7 @@ def save_table(
                 for policy, weights in members.items()
             ],
             "certificate": certificate,
+            "in_sample": in_sample,
             "imported": table.record,
             # Of a table it isn't known what its costs are.
             "cost_name": "cost",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -83,4 +84,12 @@ def test_members_chosen_on_their_own_prompts_are_not_called_without_prompts(tmp_
     check = next(c for c in told.checks if c.heading == "Other prompts")
     assert "chosen on the same prompts" in check.text
     assert "row per prompt gives one" not in check.text
+    # What the command said, and what it is worth; on the card, in full, and in print.
+    said = re.search(
+        r"95% bound (0\.\d{4}) from 30 prompts; chosen on the same", " ".join(done.output.split())
+    )
+    assert said is not None, done.output
+    assert f"it is {said[1]} (95%, 30 prompts), which is too low" in check.text
+    full = statements(bundle, tuple(bundle.members), None)
+    assert any(said[1] in s.text for s in full if s.heading == "Confidence")
     assert "on the same prompts that would certify them" in certificate_lines(bundle)[0]
