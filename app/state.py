@@ -40,6 +40,7 @@ _WRITTEN = "written_url"
 MOMENT = 1.0
 _SESSION = "session"
 _RAW = "raw"
+_BEFORE = "raw_before"
 _SIZE = "size"
 _MEMBERS = "members"
 _PROMPT = "prompt"
@@ -235,13 +236,22 @@ def follow_weights(bundle: Bundle, raw: Sequence[float]) -> None:
     values = [float(x) if isinstance(x, int | float) else np.nan for x in raw]
     if len(values) == len(bundle.traits) and all(0 <= x <= MAX_SLIDER for x in values):
         st.session_state[_key(_RAW, bundle.folder.name)] = values
+        st.session_state.pop(_key(_BEFORE, bundle.folder.name), None)
 
 
 def move_weights(bundle: Bundle, raw: Sequence[float] | NDArray[np.float64]) -> None:
-    """Set the weights from here: the browser's sliders follow."""
+    """Set the weights from here: the browser's sliders follow, and can be put back."""
+    earlier = raw_weights(bundle)
     follow_weights(bundle, [round(float(x), 1) for x in raw])
+    st.session_state[_key(_BEFORE, bundle.folder.name)] = earlier
     key = _key(_MOVED, bundle.folder.name)
     st.session_state[key] = moves(bundle) + 1
+
+
+def weights_before(bundle: Bundle) -> list[float] | None:
+    """Slider positions that were left by `move_weights`, until one is moved by hand."""
+    found: list[float] | None = st.session_state.get(_key(_BEFORE, bundle.folder.name))
+    return found
 
 
 def moves(bundle: Bundle) -> int:

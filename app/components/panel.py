@@ -107,7 +107,11 @@ def view(
     shown = _view(
         key, layout, title, field or Field(), other, threshold, prompt_id, bundle, portfolio
     )
-    return shown | {"raw": state.raw_weights(bundle), "moves": state.moves(bundle)}
+    return shown | {
+        "raw": state.raw_weights(bundle),
+        "before": state.weights_before(bundle),
+        "moves": state.moves(bundle),
+    }
 
 
 # Kept: the weights are all that changes while a slider moves.

@@ -105,6 +105,7 @@ class PanelView(_Part):
         base_answer: the base model's, or None.
         others: what the map can show in place of the portfolio.
         raw: slider positions, 0 to 100.
+        before: those that the server set them from, where Undo goes on another page; or None.
         grid: weights that members of a plan can be moved to; empty where they can't be moved.
         grid_points: the points of the policies planned there.
         moves: how often `raw` was set by the server: the sliders follow when it grows.
@@ -144,14 +145,15 @@ class PanelView(_Part):
     grid: list[Vector] = []
     grid_points: list[Vector] = []
     raw: Vector = []
+    before: Vector | None = None
     moves: int = 0
 
     def for_browser(self, raw: Vector) -> dict[str, object]:
         """The view as JSON, with the slider positions of now.
 
-        `stamp` changes with everything but `raw`: the browser redraws only where it did.
+        `stamp` changes with everything but slider positions: the browser redraws only where it did.
         """
-        content = self.model_dump_json(by_alias=True, exclude={"raw", "moves"})
+        content = self.model_dump_json(by_alias=True, exclude={"raw", "before", "moves"})
         stamp = hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
         shown = self.model_dump(mode="json", by_alias=True)
         return shown | {"raw": raw, "stamp": stamp}

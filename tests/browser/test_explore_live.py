@@ -302,6 +302,7 @@ def test_weights_found_by_questions_move_the_sliders(page: Any, url: str) -> Non
     page.goto(f"{url}/find")
     asked = page.locator("[data-part=asked]")
     until(asked)
+    page.wait_for_timeout(1000)  # keys count from when the page has settled
     for number in range(1, 18):
         until(page.get_by_text(f"Question {number}:"))
         first = page.locator("[data-part=first]").inner_text()
@@ -318,6 +319,9 @@ def test_weights_found_by_questions_move_the_sliders(page: Any, url: str) -> Non
     page.get_by_role("link", name="Explore").first.click()
     until(page.locator("[data-part=picked]"))
     assert picked(page)[0] == "m1"
+    # What was found on another page can be taken back here.
+    page.get_by_role("button", name="Undo the last change of the weights").click()
+    page.wait_for_function("() => /w=50-50-50/.test(location.search)")
 
 
 def test_a_change_of_the_weights_can_be_undone(page: Any, url: str) -> None:

@@ -17,7 +17,7 @@ class Panel extends PaintedPanel {
     this.raw = data.raw.slice();
     this.moves = data.moves;
     this.mode = "";
-    this.past = [];
+    this.past = data.before ? [data.before.slice()] : [];
     this.moving = null;
     this.touched = null;
     this.sendMoved = () => {};
