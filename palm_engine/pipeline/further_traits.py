@@ -60,6 +60,9 @@ def with_traits(manifest: Manifest, traits: Sequence[FurtherTrait], most_tokens:
             "candidates": tuple(_candidate(c, names) for c in manifest.candidates),
             "outside": (),
             "reading": None,
+            # Attacks lead at weights of the traits of before.
+            "reward_audit": None,
+            "interpolation": None,
         }
     )
 

@@ -561,6 +561,12 @@ def test_rewards_that_can_be_fooled_stay_so_when_the_members_change(bundle: Bund
     assert "run palm rewards audit again" in " ".join(output.split())
     assert certificate_lines(after)[0].startswith("These rewards can be fooled")
     assert "ahead of every member of before by 0.400" in certificate_lines(after)[0]
+    # At weights of these traits: of others it tells nothing.
+    out = bundle.folder.parent / "longer"
+    code, output = run("evaluate", bundle.folder, "--trait", "short=length", "--out", out)
+    assert code == 0, output
+    assert "Not in a bundle with another trait: the reward audit" in " ".join(output.split())
+    assert read_bundle(out).manifest.reward_audit is None
     # One that passed tells nothing of other members.
     passed = audit.model_copy(update={"attacks": (attack.model_copy(update={"lead": 0.0}),)})
     rewrite_manifest(after, after.manifest.model_copy(update={"reward_audit": passed}))
