@@ -72,7 +72,7 @@ def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
     drawn = _drawn(users)
     left, right = st.columns([3, 2])
     with left:
-        listed = _listed(bundle, portfolio, users, everybody, tolerance)
+        rows = _listed(bundle, portfolio, users, everybody, tolerance)
         event = figure.draw(
             charts.users(
                 users.weights[drawn], everybody.gaps[drawn], bundle.trait_labels, tolerance
@@ -86,13 +86,13 @@ def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
     outlines = _outlines(event["selection"])
     # Of all users, not only of those that are drawn.
     brushed = within(charts.user_places(users.weights), outlines)
-    if not outlines and listed is not None:
-        brushed = listed
+    if not outlines and rows is not None:
+        brushed = rows
     with right:
         _usage(bundle, portfolio, users, everybody, tolerance, brushed)
     if everybody.segments:
         _segments(bundle, portfolio, everybody)
-    _before_and_after(bundle, portfolio, users, tolerance)
+    _before_and_after(bundle, portfolio, users, everybody, tolerance)
     if not sentence.startswith(DRAWN):
         _others(bundle, portfolio, users, tolerance)
     state.write_url(bundle)
@@ -102,19 +102,22 @@ def _listed(
     bundle: Bundle, portfolio: state.Portfolio, users: Users, found: Service, tolerance: float
 ) -> NDArray[np.intp] | None:
     """Rows of the users that are chosen from a list, as a brush can't be moved by keys."""
-    parts: dict[str, NDArray[np.bool_] | None] = {"nobody (or draw a box over the dots)": None}
-    parts["who loses more than is tolerated"] = found.gaps > tolerance
-    for place, row in enumerate(portfolio.rows):
-        parts[f"whom {bundle.labels[row]} answers"] = found.members == place
-    for segment in sorted(set(users.segments)):
-        parts[f"segment {segment}"] = np.array(users.segments) == segment
+    nobody, losing = "nobody (or draw a box over the dots)", "who loses more than is tolerated"
+    answered = {f"whom {bundle.labels[row]} answers": i for i, row in enumerate(portfolio.rows)}
+    segments = {f"segment {name}": name for name in sorted(set(users.segments))}
+    parts = (nobody, losing, *answered, *segments)
     chosen = st.selectbox(
         "Look at",
-        list(parts),
-        key=settings.seed(f"look_at.{bundle.folder.name}", next(iter(parts)), among=parts),
+        parts,
+        key=settings.seed(f"look_at.{bundle.folder.name}", nobody, among=parts),
     )
-    mask = parts[chosen]
-    return None if mask is None else np.flatnonzero(mask)
+    if chosen == nobody:
+        return None
+    if chosen == losing:
+        return np.flatnonzero(found.gaps > tolerance)
+    if chosen in answered:
+        return np.flatnonzero(found.members == answered[chosen])
+    return np.flatnonzero(np.array(users.segments) == segments[chosen])
 
 
 def _outlines(selection: Any) -> list[Floats]:
@@ -383,7 +386,7 @@ def _segments(bundle: Bundle, portfolio: state.Portfolio, found: Service) -> Non
 
 
 def _before_and_after(
-    bundle: Bundle, portfolio: state.Portfolio, users: Users, tolerance: float
+    bundle: Bundle, portfolio: state.Portfolio, users: Users, ours: Service, tolerance: float
 ) -> None:
     """The same users under another portfolio: figures, and both clouds on one scale."""
     others = _other_portfolios(bundle, portfolio)
@@ -400,7 +403,6 @@ def _before_and_after(
     if name is None:
         return
     rows = others[str(name)]
-    ours = _serve(bundle, portfolio.rows, users, tolerance)
     theirs = _serve(bundle, rows, users, tolerance)
     now, then = ours.everybody, theirs.everybody
     one, two, three = st.columns(3)
