@@ -40,8 +40,10 @@ def live(bundle: Bundle, portfolio: state.Portfolio) -> None:
         return
     question = state.ticket(bundle)
     running = question is not None and not _settle(bundle, question)
-    if missing := Scorer(bundle).missing:
-        st.text(f"Fresh answers can't be scored beside the recorded ones: {', '.join(missing)}.")
+    scorer = Scorer(bundle)
+    if scorer.missing:
+        listed = ", ".join(scorer.missing)
+        st.text(f"Fresh answers can't be scored beside the recorded ones: {listed}.")
     _question(bundle, portfolio, running)
     if running:
         _watch(bundle, portfolio)
@@ -50,7 +52,7 @@ def live(bundle: Bundle, portfolio: state.Portfolio) -> None:
     if not done:
         st.info("Write a prompt above, or take an example, and press Ask.", icon=":material/forum:")
         return
-    _shown(bundle, portfolio, done)
+    _shown(bundle, portfolio, done, scorer.spent())
 
 
 def _runnable(bundle: Bundle, rows: Sequence[int]) -> list[str]:
@@ -289,7 +291,9 @@ def _cards(
     )
 
 
-def _shown(bundle: Bundle, portfolio: state.Portfolio, done: list[state.Asked]) -> None:
+def _shown(
+    bundle: Bundle, portfolio: state.Portfolio, done: list[state.Asked], spent: list[str]
+) -> None:
     """A question of the history with its answers, and the winner beside the predicted one."""
     name = bundle.folder.name
     last = len(done) - 1
@@ -310,7 +314,7 @@ def _shown(bundle: Bundle, portfolio: state.Portfolio, done: list[state.Asked]) 
         st.warning("This question wasn't answered to the end.", icon=":material/error:")
         st.text(one.error)
     st.text(_summary(bundle, one, w))
-    for sentence in Scorer(bundle).spent():
+    for sentence in spent:
         st.text(f"Judges, since the dashboard was started: {sentence}.")
     # In the order in which they were asked: cards keep their places when they are done.
     _cards(bundle, portfolio, one.answers)
