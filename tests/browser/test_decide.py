@@ -15,7 +15,7 @@ from palm_engine.analysis.promise import promise
 from palm_engine.bundle.folder import read_bundle
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.simplex import grid
-from tests.support.browser_tools import ROOT, open_page, until, wait_for
+from tests.support.browser_tools import ROOT, download, open_page, until, wait_for
 
 pytestmark = pytest.mark.browser
 DEMO = ROOT / "portfolios" / "demo"
@@ -53,7 +53,7 @@ def test_a_planned_member_is_dragged_and_its_gap_value_and_build_follow(
     until(page.get_by_text(re.compile(r"to the plan$")).first)
     assert metric(page, "Predicted worst gap").inner_text() != before
     assert "trains at the weights above" in page.locator("[data-testid=stMain]").inner_text()
-    with page.expect_download() as saved:
+    with download(page) as saved:
         page.get_by_role("button", name="Configuration (TOML)").click()
     text = Path(saved.value.path()).read_text()
     assert "members = [" in text
@@ -82,7 +82,7 @@ def test_users_are_uploaded_brushed_and_compared(page: Any, shipped: str, tmp_pa
     (tmp_path / "users.csv").write_text("\n".join(rows))
     open_page(page, shipped, "coverage")
     page.get_by_text("Uploaded", exact=True).click()
-    with page.expect_download() as saved:
+    with download(page) as saved:
         page.get_by_role("button", name="A sample file").click()
     sample = list(csv.reader(io.StringIO(Path(saved.value.path()).read_text())))
     assert sample[0] == [*bundle.traits, "count", "segment"]
@@ -104,7 +104,7 @@ def test_users_are_uploaded_brushed_and_compared(page: Any, shipped: str, tmp_pa
     count = int(re.search(r"Brushed: ([\d,]+) of 861 users", told)[1].replace(",", ""))  # type: ignore[index]
     assert 0 < count < 861
     assert "left" in told
-    with page.expect_download() as saved:
+    with download(page) as saved:
         page.get_by_role("button", name="These users as CSV").click()
     brushed = list(csv.DictReader(io.StringIO(Path(saved.value.path()).read_text())))
     assert len(brushed) == count

@@ -16,6 +16,7 @@ import pytest
 from app.components.guide import GLOSSARY
 from tests.support.browser_tools import (
     PAGES,
+    download,
     open_page,
     open_panel,
     picked,
@@ -186,7 +187,8 @@ def test_a_cell_of_the_matrix_opens_its_prompt_beside_and_keys_step(page: Any, u
     page.wait_for_function("new URLSearchParams(location.search).get('prompt') === 'p3'")
     page.keyboard.press("k")
     page.wait_for_function("new URLSearchParams(location.search).get('prompt') === 'p2'")
-    with page.expect_download() as started:
+    until(page.locator("article", has_text="on p2").first)
+    with download(page) as started:
         page.get_by_role("button", name="As JSON Lines").click()
     lines = Path(started.value.path()).read_text().splitlines()
     # Every sample of the members and the base to every prompt.
@@ -196,7 +198,7 @@ def test_a_cell_of_the_matrix_opens_its_prompt_beside_and_keys_step(page: Any, u
 def test_downloads_are_what_they_say(page: Any, url: str, tmp_path: Path) -> None:
     open_page(page, url, "guarantee")
     for name, begin in (("Certificate as JSON", "{"), ("Report to print", "<!doctype html>")):
-        with page.expect_download() as started:
+        with download(page) as started:
             page.get_by_role("button", name=name).click()
         file = tmp_path / started.value.suggested_filename
         started.value.save_as(file)
@@ -207,7 +209,7 @@ def test_downloads_are_what_they_say(page: Any, url: str, tmp_path: Path) -> Non
     for summary in ("Download the map", "Download the bars"):
         unfold(page, summary)
     for figure, kind in product(("map", "trait bars"), ("SVG", "PNG", "CSV")):
-        with page.expect_download() as started:
+        with download(page) as started:
             page.get_by_role("button", name=f"Download the {figure} as {kind}").click()
         file = tmp_path / started.value.suggested_filename
         started.value.save_as(file)
@@ -325,7 +327,7 @@ def test_a_charts_image_is_saved_in_one_click(page: Any, url: str) -> None:
         if not button.is_visible():
             opener.click()
         until(button)
-        with page.expect_download() as saved:
+        with download(page) as saved:
             button.click()
         path = Path(saved.value.path())
         assert saved.value.suggested_filename.endswith(f".{kind.lower()}")

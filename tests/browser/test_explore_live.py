@@ -17,6 +17,7 @@ from palm_engine.analysis.story import story
 from palm_engine.bundle.folder import read_bundle
 from palm_engine.geometry.pick import pick_info
 from tests.support.browser_tools import (
+    download,
     drag,
     open_panel,
     picked,
@@ -104,7 +105,7 @@ def test_the_shared_file_is_alive_without_server_or_network(
     page.wait_for_function("new URLSearchParams(location.search).get('w') === '20-70-100'")
     wait_for_answer_of(page, picked(page)[0])
     page.wait_for_timeout(500)
-    with page.expect_download() as started:
+    with download(page) as started:
         page.get_by_role("button", name="Share this view").click()
     file = tmp_path / "shared.html"
     started.value.save_as(file)

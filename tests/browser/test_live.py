@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.browser_tools import ROOT, serve, until
+from tests.support.browser_tools import ROOT, download, serve, until
 
 pytestmark = pytest.mark.browser
 pytest.importorskip("torch")
@@ -85,7 +85,7 @@ def test_type_stream_stop_and_stream_again(page: Any, live_url: str) -> None:
     page.keyboard.press("Control+Enter")
     until(page.get_by_text("“Once more, shortly”").first)
     until(page.get_by_text("Best at your weights").first)
-    with page.expect_download() as started:
+    with download(page) as started:
         page.get_by_role("button", name="History as JSON").click()
     text = Path(started.value.path()).read_text()
     assert '"stopped": true' in text
@@ -141,7 +141,10 @@ def test_a_closed_tab_frees_its_place_at_once(
 def test_the_live_view_breaks_no_accessibility_rule(
     page: Any, browser: Any, live_url: str, tmp_path: Path, theme: str
 ) -> None:
-    from tests.support.browser_tools import serious_violations, violations_of_bare_streamlit
+    from tests.support.browser_tools import (
+        serious_violations,
+        violations_of_bare_streamlit,
+    )
 
     page.emulate_media(color_scheme=theme)
     open_live(page, live_url)

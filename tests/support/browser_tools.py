@@ -162,6 +162,17 @@ def wait_for(page: Any, text: str) -> None:
     until(page.get_by_text(text, exact=False).first)
 
 
+def settle(page: Any) -> None:
+    """Until no run of the script is under way."""
+    until(page.locator("[data-testid=stApp][data-test-script-state=notRunning]"))
+
+
+def download(page: Any) -> Any:
+    """`with download(page) as started: click`, once no run replaces what the click would send."""
+    settle(page)
+    return page.expect_download()
+
+
 def open_panel(page: Any, address: str) -> None:
     """Open an address whose page holds the live panel with its numbers, and wait for it."""
     page.goto(address)
@@ -172,10 +183,9 @@ def open_page(page: Any, url: str, path: str) -> None:
     """Open one of PAGES and wait until work beside it, where there is some, is done."""
     page.goto(f"{url}/{path}")
     until(page.get_by_role("heading", name=PAGES[path.partition("?")[0]]))
-    idle = page.locator("[data-testid=stApp][data-test-script-state=notRunning]")
-    until(idle)  # before that the button may not be there yet
+    settle(page)  # before that the button may not be there yet
     until(page.get_by_role("button", name="Cancel"), "detached")
-    until(idle)
+    settle(page)
     until(page.locator("[data-testid=stSkeleton]").first, "detached")  # charts come last
     page.wait_for_timeout(200)
 
