@@ -26,6 +26,7 @@ SCRIPTS = {
     "exact_gap": "Exact gaps",
     "agreement": "Exact gaps",
     "gap_field": "Exact gaps",
+    "bounded_region": "Exact gaps",
     "closed_form_oracle": "Exact gaps",
     "bootstrap": "Confidence",
     "bound_coverage": "Confidence",

@@ -21,6 +21,8 @@ from palm_engine.lm.adapters.files import read_adapter
 from palm_engine.lm.adapters.packed_weight import Weight, can_pack
 from palm_engine.lm.base_model.load import empty_model
 
+# Where a product into a slice of a tensor has been wrong without an error in the past.
+OUT_OF_PLACE = ("mps",)
 SHARED_INPUTS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 
 
@@ -199,7 +201,11 @@ class Group:
             )
             low.view(len(mask), -1, low.shape[1]).mul_(mask)
         out = out[:, : self.outputs]
-        if mask is not None:
+        if mask is not None and out.device.type in OUT_OF_PLACE:
+            own = [part.outputs for part in self.parts]
+            changes = [low[:, part.columns] @ part.up for part in self.parts]
+            out = torch.cat([out[:, at] + by for at, by in zip(own, changes, strict=True)], 1)
+        elif mask is not None:
             for part in self.parts:
                 if part.owners:
                     out[:, part.outputs].addmm_(low[:, part.columns], part.up)

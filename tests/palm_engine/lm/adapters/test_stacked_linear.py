@@ -15,11 +15,11 @@ from palm_engine.lm.adapters.stack import AdapterStack
 IDS = torch.tensor([[7, 9, 30, 4], [80, 2, 3, 200], [5, 5, 60, 7], [33, 90, 4, 11]])
 
 
-@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize(("packed", "in_place"), [(True, True), (False, True), (False, False)])
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
 def test_models_with_biases_tied_layers_and_unpacked_weights(
-    monkeypatch: pytest.MonkeyPatch, packed: bool, tied: bool, bias: bool
+    monkeypatch: pytest.MonkeyPatch, packed: bool, in_place: bool, tied: bool, bias: bool
 ) -> None:
     import transformers
 
@@ -49,7 +49,9 @@ def test_models_with_biases_tied_layers_and_unpacked_weights(
         monkeypatch.setattr(
             "palm_engine.lm.adapters.stacked_linear.can_pack", lambda device, dtype: False
         )
-    elif not can_pack("cpu", torch.float32):
+    if not in_place:
+        monkeypatch.setattr("palm_engine.lm.adapters.stacked_linear.OUT_OF_PLACE", ("cpu",))
+    if packed and not can_pack("cpu", torch.float32):
         pytest.skip("this processor's weights aren't packed")
     model = made()
     own = made()

@@ -131,6 +131,26 @@ def test_tiny_top_p_is_greedy_without_penalty(model: Any) -> None:
     assert narrow == texts(model, request, temperature=0, repetition_penalty=1.0)
 
 
+def test_what_serving_md_says_of_top_p_is_so() -> None:
+    """Its mass is of the whole vocabulary here; transformers counts it over what top-k has left."""
+    from transformers import TopKLogitsWarper, TopPLogitsWarper
+
+    from palm_engine.lm.generation.sampling import _choose
+
+    logits = torch.tensor([0.2, 0.18, 0.16] + [0.46 / 29] * 29).log()
+    draws = 4000
+    settings = SETTINGS.model_copy(update={"top_k": 3, "top_p": 0.5, "repetition_penalty": 1.0})
+    uniform = torch.linspace(0, 1, draws + 2, dtype=torch.float64)[1:-1]
+    chosen = _choose(logits.repeat(draws, 1), torch.empty(draws, 0).long(), uniform, settings)
+    ours = torch.bincount(chosen, minlength=32) / draws
+    # .2 and .18 don't reach half of the whole: all three stay, in proportion.
+    assert torch.allclose(ours[:3], torch.tensor([0.2, 0.18, 0.16]) / 0.54, atol=1e-3)
+    ids = torch.zeros(1, 1, dtype=torch.long)
+    theirs = TopPLogitsWarper(0.5)(ids, TopKLogitsWarper(3)(ids, logits[None])).softmax(-1)[0]
+    # Of the three that top-k leaves, the first two are more than half.
+    assert torch.allclose(theirs[:3], torch.tensor([0.2, 0.18, 0.0]) / 0.38, atol=1e-3)
+
+
 def greedy(model: Any, requests: list[Request], count: int) -> list[list[int]]:
     rows: list[list[int]] = [[] for _ in requests]
     chosen = SamplingSettings(max_new_tokens=count, temperature=0, repetition_penalty=1.0)
