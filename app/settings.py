@@ -123,12 +123,21 @@ def take_from_address(query: Mapping[str, str], bundle: str) -> None:
 
 
 def _is_of(key: str, bundle: str) -> bool:
-    return key == "expert" or key.endswith(f".{bundle}")
+    name = _setting(key)
+    own = key[len(name) + 1 :]
+    if name == "columns":  # which members are beside each other, by portfolio
+        own = own.partition(".")[2]
+    return key == "expert" or own == bundle
 
 
 def _address_name(key: str) -> str:
-    prefixes = [p for p in IN_ADDRESS if key == p or key.startswith(f"{p}.")]
-    return IN_ADDRESS[max(prefixes, key=len)] if prefixes else ""
+    return IN_ADDRESS.get(_setting(key), "")
+
+
+def _setting(key: str) -> str:
+    """The key of IN_ADDRESS that a widget's key begins with, or nothing."""
+    begins = (p for p in IN_ADDRESS if key == p or key.startswith(f"{p}."))
+    return max(begins, key=len, default="")
 
 
 def _written(value: Any) -> str:

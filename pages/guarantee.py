@@ -46,9 +46,9 @@ def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
                 st.markdown(f":material/warning: **{statement.heading}**")
                 st.text(statement.text)
     told = promise(bundle, portfolio.rows, bound)
+    tolerance = state.tolerance(bundle) or tolerances(cache.curve(bundle))[0]
     with st.container(border=True):
         st.html(fill("promise.html", promise=told, words=lambda text: Markup(explained(text))))
-        tolerance = state.tolerance(bundle) or tolerances(cache.curve(bundle))[0]
         figure.draw(
             charts.interval(told, tolerance),
             key=f"interval.{bundle.folder.name}",
@@ -89,7 +89,7 @@ def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
     curve = cache.curve_at_once(bundle)
     right.download_button(
         "Report to print",
-        lambda: report(bundle, portfolio.rows, bound, curve()),
+        lambda: report(bundle, portfolio.rows, bound, curve(), tolerance),
         f"{name}-guarantee.html",
         "text/html",
         icon=":material/print:",

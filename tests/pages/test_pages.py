@@ -656,12 +656,18 @@ def test_the_printed_report_has_map_curve_date_and_promise(bundles: Path) -> Non
     assert user is not None
     assert html.escape(user.member_text.split("\n")[0])[:40] in page
     assert "Worst gap by portfolio size" in page
+    assert 'class="interval"' in page
+    assert "tolerated" not in page.replace("is tolerated", "")
+    bound = shipped.manifest.certificate.additive if shipped.manifest.certificate else None
+    drawn = report(shipped, tuple(shipped.members), bound, curve_of(shipped), 0.05)
+    assert f"95% bound {bound.upper:.3f}" in drawn if bound else False
+    assert "tolerated 0.050" in drawn
     assert f"{time.strftime('%B %Y', time.gmtime())}" in page
     assert "Whatever a user prefers, one of these 4 models loses at most" in page
     assert "http" not in page.replace("http-equiv", "")
     two = read_bundle(bundles / "two")
     page = report(two, tuple(two.members), None, curve_of(two))
-    assert page.count("<svg") == 1, "no map of two traits"
+    assert page.count("<svg") == 2, "no map of two traits"
     assert "bound for all sizes" not in page
 
 

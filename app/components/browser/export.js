@@ -30,6 +30,28 @@ function inkAndPaper(panel) {
   };
 }
 
+// What stands under the map on the page: members with their colours, and what else is drawn.
+function legendOfMap(panel, ink) {
+  const nodes = [],
+    text = { "font-family": "sans-serif", "font-size": 11, fill: ink };
+  let x = 8,
+    y = 462;
+  for (const span of panel.parts.legend.children) {
+    const colour = span.style.getPropertyValue("--c"),
+      dot = colour === "transparent" ? 0 : 14,
+      width = dot + 6.2 * span.textContent.length + 14;
+    if (!span.textContent) continue;
+    if (x > 8 && x + width > 512) {
+      x = 8;
+      y += 17;
+    }
+    if (dot) nodes.push(node("rect", { x, y: y - 9, width: 10, height: 10, fill: colour }));
+    nodes.push(node("text", { ...text, x: x + dot, y }, span.textContent));
+    x += width;
+  }
+  return { nodes, height: nodes.length ? y - 436 : 0 };
+}
+
 function mapAsSvg(panel) {
   const copy = panel.parts.svg.cloneNode(true),
     from = [panel.parts.svg, ...panel.parts.svg.querySelectorAll("*")];
@@ -40,19 +62,22 @@ function mapAsSvg(panel) {
     }
     for (const name of ["tabindex", "role", "class"]) target.removeAttribute(name);
   });
+  const { ink, paper } = inkAndPaper(panel),
+    legend = legendOfMap(panel, ink),
+    height = 465 + legend.height;
   copy.setAttribute("width", 1040);
-  copy.setAttribute("height", 930);
-  copy.setAttribute("viewBox", "0 -20 520 465");
-  const { ink, paper } = inkAndPaper(panel);
+  copy.setAttribute("height", 2 * height);
+  copy.setAttribute("viewBox", `0 -20 520 ${height}`);
+  copy.append(...legend.nodes);
   copy.prepend(
-    node("rect", { x: 0, y: -20, width: 520, height: 465, fill: paper }),
+    node("rect", { x: 0, y: -20, width: 520, height, fill: paper }),
     node(
       "text",
       { x: 8, y: -6, "font-size": 13, "font-family": "sans-serif", fill: ink },
       panel.data.title,
     ),
   );
-  return new XMLSerializer().serializeToString(copy);
+  return [new XMLSerializer().serializeToString(copy), 2 * height];
 }
 
 // A cell that a spreadsheet would run as a formula gets a quote in front.
@@ -163,7 +188,7 @@ function download(panel, what, kind) {
     );
     return;
   }
-  const [svg, height] = what === "map" ? [mapAsSvg(panel), 930] : barsAsSvg(panel);
+  const [svg, height] = what === "map" ? mapAsSvg(panel) : barsAsSvg(panel);
   if (kind === "SVG") {
     saveBlob(new Blob([svg], { type: "image/svg+xml" }), name);
     return;

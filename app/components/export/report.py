@@ -12,20 +12,36 @@ from app.colours import colours_of
 from app.components.templates import fill
 from palm_engine.analysis.curves import CurveInfo
 from palm_engine.analysis.guarantee import diversity, planned_and_reached, statements
-from palm_engine.analysis.promise import promise
+from palm_engine.analysis.promise import Promise, promise
 from palm_engine.analysis.worst_served import worst_served, worst_user
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.confidence import Bound
 from palm_engine.geometry.regions import region_polygons
 
 
-def report(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None, info: CurveInfo) -> str:
-    """The guarantee of `portfolio` (candidate rows) as a page to print, `info` as its curve."""
+def report(
+    bundle: Bundle,
+    portfolio: tuple[int, ...],
+    bound: Bound | None,
+    info: CurveInfo,
+    tolerance: float | None = None,
+) -> str:
+    """The guarantee of a portfolio as a page to print.
+
+    Args:
+        bundle: where the portfolio is from.
+        portfolio: rows of its candidates.
+        bound: of its worst gap, or None.
+        info: the curve to draw.
+        tolerance: the largest loss that the user tolerates, to draw; None: no line.
+    """
+    told = promise(bundle, portfolio, bound)
     return fill(
         "report.html",
         title=f"Guarantee of {bundle.manifest.title or bundle.manifest.name}",
         date=f"{datetime.now(UTC):%d %B %Y}",
-        promise=promise(bundle, portfolio, bound),
+        promise=told,
+        interval=_interval(told, tolerance),
         map=_map(bundle, portfolio),
         curve=_curve(info),
         statements=statements(bundle, portfolio, bound),
@@ -67,6 +83,22 @@ def _map(bundle: Bundle, portfolio: tuple[int, ...]) -> dict[str, Any] | None:
         for t, (x, y) in zip(bundle.trait_labels, corners.tolist(), strict=True)
     ]
     return {"regions": regions, "corners": labels}
+
+
+def _interval(told: Promise, tolerance: float | None) -> dict[str, Any]:
+    """Worst gap, its bound, the best single model's and what is tolerated, on one axis."""
+    most = 1.15 * max(told.worst, told.single, told.upper or 0.0, tolerance or 0.0) or 1.0
+
+    def mark(gap: float | None) -> dict[str, str] | None:
+        return None if gap is None else {"x": f"{130 + 420 * gap / most:.1f}", "gap": f"{gap:.3f}"}
+
+    return {
+        "worst": mark(told.worst),
+        "upper": mark(told.upper),
+        "single": mark(told.single),
+        "tolerance": mark(tolerance),
+        "confidence": f"{told.confidence:.0%}" if told.confidence else "",
+    }
 
 
 def _curve(info: CurveInfo) -> dict[str, Any]:
