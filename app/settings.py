@@ -54,6 +54,9 @@ IN_ADDRESS = {
     "live.top_p": "top-p",
     "live.tokens": "tokens",
     "live.seed": "seed",
+    "live.chosen": "chosen",
+    # Users around a mix: a number for each trait.
+    **{f"mix-{i}": f"mix-{i}" for i in range(1, 21)},
 }
 
 

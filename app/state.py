@@ -321,7 +321,9 @@ def restore_from_url(names: Sequence[str]) -> None:
             st.session_state[_key(_RAW, name)] = raw
     if query.get("k"):
         # What it can't be is said by the page, which knows the sizes.
-        st.session_state[_key(_SIZE, name)] = int(query["k"]) if query["k"].isdecimal() else 0
+        st.session_state[_key(_SIZE, name)] = (
+            int(query["k"]) if query["k"].isdecimal() and len(query["k"]) < 6 else 0
+        )
     if query.get("members"):
         named = tuple(query["members"].split(","))
         st.session_state[_key(_MEMBERS, name)] = (named, "members that a link names")

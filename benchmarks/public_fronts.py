@@ -92,7 +92,7 @@ def row(name: str, points: np.ndarray) -> Row:
             {
                 "exact best": [s.gap.additive for s in curve],
                 "greedy": [g.gap.additive for g, _ in rival[: len(sizes)]],
-                "PALM's grid": [p.gap.additive for _, p in rival[: len(sizes)]],
+                "PALM's grid (reconstructed)": [p.gap.additive for _, p in rival[: len(sizes)]],
             },
         )
     best = minimum(points, target, limit)
@@ -109,7 +109,7 @@ def row(name: str, points: np.ndarray) -> Row:
         ", ".join(f"{s.gap.additive:.3f}" for s in curve) + f"; {len(best.members)} ({proved})",
         "greedy "
         + ", ".join(f"{g.gap.additive:.3f}" for g, _ in rival)
-        + f"; {len(other.members)}. PALM's grid "
+        + f"; {len(other.members)}. PALM's grid (reconstructed) "
         + ", ".join(f"{p.gap.additive:.3f}" for _, p in rival)
         + f"; {len(grid.members)}{miss}",
     )

@@ -34,6 +34,7 @@ SCRIPTS = {
     "smallest_portfolio": "Selection",
     "best_of_every_size": "Selection",
     "many_candidates": "Selection",
+    "hard_covers": "Selection",
     "public_fronts": "Selection on public fronts",
     "oracle_calls": "Oracle calls",
     "linear_support": "Oracle calls",

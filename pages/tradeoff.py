@@ -153,7 +153,7 @@ def candidates_view(
     )
     multiplicative = gap == MULTIPLICATIVE
     beside = beside_at.toggle(
-        "Beside PALM, greedy, uniform and random",
+        "Beside PALM (reconstructed), greedy, uniform and random",
         key=settings.seed(f"beside.{bundle.folder.name}", False),
     )
     others = compared(bundle, info, multiplicative, beside) if beside or multiplicative else []

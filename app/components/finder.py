@@ -16,6 +16,7 @@ from app import cache, charts, state
 from app.colours import colours_of
 from app.components import figure
 from app.components.header import lead_on
+from app.plain import inert
 from palm_engine._csv import csv_text
 from palm_engine.analysis.finding import Questions
 from palm_engine.bundle.folder import Bundle
@@ -42,7 +43,7 @@ def finder(bundle: Bundle, portfolio: state.Portfolio, key: str, shortcuts: bool
     try:
         asked = cache.questions(bundle, portfolio.rows)
     except InvalidInputError as error:
-        st.info(f"There is nothing to ask about here: {error}.", icon=":material/quiz:")
+        st.info(f"There is nothing to ask about here: {inert(str(error))}.", icon=":material/quiz:")
         lead_on("tradeoff", "Trade-off", "show_chart")
         return
     answers = state.said(bundle, portfolio)

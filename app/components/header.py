@@ -54,8 +54,8 @@ def open_bundle(title: str) -> Bundle:
     name = state.open_name()
     if not name:
         st.info(
-            f"There is no bundle in {root}. Drop a table of your own models on the Data page,"
-            " build the demo with `make demo`, or start the dashboard on a folder of bundles:"
+            f"There is no bundle in {inert(str(root))}. Drop a table of your own models on the Data"
+            " page, build the demo with `make demo`, or start the dashboard on a folder of bundles:"
             " `palm app DIR`.",
             icon=":material/folder_open:",
         )
@@ -68,7 +68,7 @@ def open_bundle(title: str) -> Bundle:
         st.text(str(error))
         st.stop()
     if state.is_newer(bundle, cache.stamp(bundle)):
-        st.toast(f"{name} was written anew; this is the new one.", icon=":material/update:")
+        st.toast(f"{inert(name)} was written anew; this is the new one.", icon=":material/update:")
     state.write_url(bundle)
     return bundle
 

@@ -18,6 +18,7 @@ from app.components import figure
 from app.components.guide import expert, say
 from app.components.tolerance import choose_tolerance
 from app.errors import shows_errors
+from app.plain import inert
 from palm_engine._csv import csv_text
 from palm_engine._types import Floats
 from palm_engine.analysis.populations import (
@@ -162,10 +163,10 @@ def _choose(bundle: Bundle) -> tuple[Users | None, str]:
         )
         alpha = [
             column.number_input(
-                label, 0.05, 50.0, step=0.5, key=settings.seed(f"alpha.{name}.{trait}", 2.0)
+                inert(label), 0.05, 50.0, step=0.5, key=settings.seed(f"mix-{i}.{name}", 2.0)
             )
-            for column, trait, label in zip(
-                st.columns(d), bundle.traits, bundle.trait_labels, strict=True
+            for i, (column, label) in enumerate(
+                zip(st.columns(d), bundle.trait_labels, strict=True), start=1
             )
         ]
         drawn = population(d, concentration=alpha)
@@ -257,7 +258,7 @@ def _figures(
         f"{answering} of {len(portfolio.rows)}",
         help=f"Counted by how evenly they are used: {found.perplexity:.2f}.",
     )
-    st.caption(f"{sentence}; gaps to the candidates{expert(' (scope: sampled)')}.")
+    st.caption(f"{inert(sentence)}; gaps to the candidates{expert(' (scope: sampled)')}.")
 
 
 def _others(bundle: Bundle, portfolio: state.Portfolio, users: Users, tolerance: float) -> None:

@@ -97,7 +97,7 @@ def compare_methods(
     labels = {
         "minimum": "exact best",
         "greedy": "greedy",
-        "palm": f"PALM (grid eps = delta = {side:g})",
+        "palm": f"PALM (reconstructed, grid eps = delta = {side:g})",
         "uniform": "uniform weights",
         "random": f"random weights, mean of {RANDOM_DRAWS}",
     }

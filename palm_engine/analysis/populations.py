@@ -195,6 +195,9 @@ def read_users(table: TableFile, traits: Sequence[str]) -> Users:
             f"{name}, column {grouped}: {distinct:,} different segments; at most {MOST_SEGMENTS}."
             " Rename the column if it is no segment"
         )
+    if not np.isfinite(totals).all() or not np.isfinite(counts.sum()):
+        row = table.row(int(np.argmax(np.maximum(weights.max(axis=1), counts))))
+        raise InvalidInputError(f"{row}: weights or counts are too large; give smaller numbers")
     return Users(weights / totals[:, None], counts, segments)
 
 

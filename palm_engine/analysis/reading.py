@@ -8,7 +8,7 @@ readers don't get says which policy answered.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -159,6 +159,8 @@ def reading_result(
         InvalidInputError: a grade is missing or out of range, or sheets and keys differ; names the
             item.
     """
+    answers_key = _key(bundle, answers_key, "answers-key", ("policy",))
+    pairs_key = _key(bundle, pairs_key, "pairs-key", ("adapter", "rival"))
     grades = answers_key.merge(_numbers(answers, [FIT, *bundle.traits], MOST_GRADE), on="item")
     if len(grades) < len(answers_key):
         raise InvalidInputError("answers: items of the key are missing")
@@ -225,6 +227,7 @@ def _numbers(sheet: pd.DataFrame, columns: Sequence[str], most: int) -> pd.DataF
         if column not in sheet:
             raise InvalidInputError(f"the sheet has no column {column!r}")
     made = sheet[["item", *columns]].apply(pd.to_numeric, errors="coerce")
+    _require_items(made["item"], sheet["item"], "the sheet")
     bad = ~(made[list(columns)].isin(range(most + 1)))
     if bad.to_numpy().any():
         row, column = np.argwhere(bad.to_numpy())[0]
@@ -233,6 +236,54 @@ def _numbers(sheet: pd.DataFrame, columns: Sequence[str], most: int) -> pd.DataF
             f" {sheet[columns[column]].iloc[row]!r} is none of 0 to {most}"
         )
     return pd.DataFrame(made.astype(int))
+
+
+def _key(bundle: Bundle, key: pd.DataFrame, name: str, policies: Sequence[str]) -> pd.DataFrame:
+    """A key whose items are whole numbers, each once, and which names what the bundle has.
+
+    Raises:
+        InvalidInputError: it isn't so; names the item.
+    """
+    known: dict[str, Collection[str]] = {
+        "prompt_id": set(bundle.prompts["prompt_id"].astype(str)),
+        **dict.fromkeys(policies, bundle.policies),
+    }
+    if "adapter" in policies:
+        known |= {"trait": bundle.traits, "adapter_is_first": ("True", "False")}
+    for column in ("item", *known):
+        if column not in key:
+            raise InvalidInputError(f"{name}: there is no column {column!r}")
+    if key.empty and "policy" in policies:
+        raise InvalidInputError(f"{name}: there are no rows")
+    items = pd.to_numeric(key["item"], errors="coerce")
+    _require_items(items, key["item"], name)
+    for column, values in known.items():
+        odd = ~key[column].astype(str).isin([str(v) for v in values])
+        if odd.any():
+            row = key[odd].iloc[0]
+            raise InvalidInputError(
+                f"{name}, item {row['item']}, {column}: {row[column]!r} isn't one of the bundle's;"
+                " the sheets belong to another bundle, or the key was changed"
+            )
+    made = key.assign(item=items.astype(int))
+    if "adapter" in policies:
+        made["adapter_is_first"] = key["adapter_is_first"].astype(str) == "True"
+    return made
+
+
+def _require_items(items: pd.Series[float], told: pd.Series[str], name: str) -> None:
+    """Check that items are whole numbers, each once.
+
+    Raises:
+        InvalidInputError: one isn't.
+    """
+    odd = items.isna() | (items % 1 != 0)
+    if odd.any():
+        raise InvalidInputError(f"{name}: item {told[odd].iloc[0]!r} is no whole number")
+    if items.duplicated().any():
+        raise InvalidInputError(
+            f"{name}: item {told[items.duplicated()].iloc[0]} stands there twice; keep one"
+        )
 
 
 def _prompts(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
 
 from palm_engine._files import whole_folder, write_whole
 from palm_engine.bundle.folder import MANIFEST_FILE, PREVIOUS, TABLES, Bundle, read_bundle
@@ -50,9 +51,24 @@ def check_target(folder: Path, keeps: Collection[str] = (), replace: bool = Fals
         lost.append(f"other files ({', '.join(foreign[:3])}{', ...' if foreign[3:] else ''})")
     if lost:
         raise BundleError(
-            f"{folder}: holds {', '.join(lost)}, which would be deleted; choose another folder, or"
-            f" replace it (--replace), which keeps it as {folder.name}{PREVIOUS}"
+            f"{folder}: holds {', '.join(lost)}, which would be deleted; choose another folder"
+            f" (--out), or move it away. Commands with --replace keep it as {folder.name}{PREVIOUS}"
         )
+
+
+def check_file(path: Path) -> None:
+    """Check that a file that is to be written is no part of a bundle.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        BundleError: it lies in a bundle, whose parts would no longer fit each other.
+    """
+    inside = [p for p in path.absolute().parents if (p / MANIFEST_FILE).is_file()]
+    within = inside and path.absolute().relative_to(inside[0]).parts[0] in OWN
+    if within or path.name == MANIFEST_FILE:
+        raise BundleError(f"{path}: is a bundle's own; name another file")
 
 
 def _holds(folder: Path, what: str) -> bool:
@@ -67,6 +83,21 @@ def _holds(folder: Path, what: str) -> bool:
     return any((folder / name).is_file() for name in TABLES)
 
 
+def _loses(folder: Path, manifest: Manifest) -> bool:
+    """Whether what lies in a folder says something that a new manifest doesn't."""
+    if not (folder / MANIFEST_FILE).exists():
+        return False
+    try:
+        old = read_bundle(folder).manifest
+    except BundleError:
+        return True
+    gone = {c.policy for c in old.candidates} - {c.policy for c in manifest.candidates}
+    parts = ("reading", "reward_audit", "interpolation")
+    return bool(gone) or any(
+        getattr(old, part) is not None and getattr(manifest, part) is None for part in parts
+    )
+
+
 def write_bundle(
     folder: Path,
     manifest: Manifest,
@@ -75,6 +106,9 @@ def write_bundle(
     replace: bool = False,
 ) -> Bundle:
     """Write a bundle whole: into a temporary folder beside it, read back, then put in its place.
+
+    One that has candidates, a reading, an audit or an interpolation that the new one lacks is kept
+    beside it.
 
     Args:
         folder: to write to.
@@ -95,12 +129,11 @@ def write_bundle(
         if there
     ]
     check_target(folder, keeps, replace)
-    kept = previous(folder)
-    if replace and kept.exists() and not (kept / MANIFEST_FILE).is_file():
-        raise BundleError(
-            f"{kept}: is no bundle, and the one that is replaced is kept there; move it away"
-        )
-    with whole_folder(folder, previous(folder) if replace else None) as part:
+    keep = replace or _loses(folder, manifest)
+    if keep:
+        check_previous(folder)
+    text = _as_text(manifest)
+    with whole_folder(folder, previous(folder) if keep else None) as part:
         for name, frame in tables.items():
             frame.to_parquet(part / f"{name}.parquet", index=False, compression="zstd")
         for policy, source in (adapters or {}).items():
@@ -108,7 +141,7 @@ def write_bundle(
             target.mkdir(parents=True)
             for file in ("adapter_config.json", "adapter_model.safetensors"):
                 shutil.copyfile(source / file, target / file)
-        (part / MANIFEST_FILE).write_text(_as_text(manifest), encoding="utf-8")
+        (part / MANIFEST_FILE).write_text(text, encoding="utf-8")
         read_bundle(part).read_tables()
     return read_bundle(folder)
 
@@ -122,6 +155,19 @@ def previous(folder: Path) -> Path:
     return folder.with_name(folder.name + PREVIOUS)
 
 
+def check_previous(folder: Path) -> None:
+    """Check that nothing but a bundle lies where the one in `folder` is kept when it is replaced.
+
+    Raises:
+        BundleError: something else does.
+    """
+    kept = previous(folder)
+    if kept.exists() and not (kept / MANIFEST_FILE).is_file():
+        raise BundleError(
+            f"{kept}: is no bundle, and the one that is replaced is kept there; move it away"
+        )
+
+
 def rewrite_manifest(bundle: Bundle, manifest: Manifest) -> Bundle:
     """Put another manifest in the place of a bundle's own; nothing else in the folder changes.
 
@@ -130,10 +176,12 @@ def rewrite_manifest(bundle: Bundle, manifest: Manifest) -> Bundle:
         manifest: the new content of its portfolio.json.
 
     Raises:
-        BundleError: the bundle was written anew since it was read, or the new content wouldn't be
-            read again; the old one stays.
+        BundleError: the bundle was written anew since it was read, its folder is a link, or the new
+            content wouldn't be read again; the old one stays.
         OSError: the file can't be written; the old one stays.
     """
+    if bundle.folder.is_symlink():
+        raise BundleError(f"{bundle.folder}: is a link; name the bundle's own folder")
     if read_bundle(bundle.folder).manifest != bundle.manifest:
         raise BundleError(
             f"{bundle.folder}: was written anew meanwhile, so nothing is put into it; run this"
@@ -150,4 +198,10 @@ def rewrite_manifest(bundle: Bundle, manifest: Manifest) -> Bundle:
 
 
 def _as_text(manifest: Manifest) -> str:
-    return manifest.model_dump_json(indent=1, exclude_none=True) + "\n"
+    try:
+        return manifest.model_dump_json(indent=1, exclude_none=True) + "\n"
+    except PydanticSerializationError as error:
+        raise BundleError(
+            f"{manifest.name}: a title, a name or the path of a file is no UTF-8, which a bundle is"
+            " written in; rename the file, or give another --title"
+        ) from error

@@ -95,6 +95,7 @@ def add(
     """
     from palm_engine.bundle.folder import read_bundle
     from palm_engine.bundle.names import NAME_RULE, is_name
+    from palm_engine.pipeline.store import Store
 
     if not is_name(name):
         raise InvalidInputError(f"--name {name!r}: a policy's name has {NAME_RULE}")
@@ -110,8 +111,11 @@ def add(
         raise InvalidInputError("a remote policy needs both --url and --model")
     if weights is not None and adapter is None:
         raise InvalidInputError("--weights say what an --adapter was trained for")
+    if name in found.policies:
+        raise InvalidInputError(f"--name {name!r} is in the bundle already; choose another name")
     target = out or bundle
-    folder = _work(work, target)
+    _check_target(found, target)
+    folder = Store(_work(work, target)).folder
     addition = _addition(
         found,
         name,
@@ -266,8 +270,9 @@ def _addition(
     source: Path | None = None
     if parts is not None:
         from palm_engine.lm.adapters.soup import write_soup
+        from palm_engine.pipeline.recorded import evaluated_adapter
 
-        source = write_soup(folder, {bundle.adapter_folder(p): w for p, w in parts.items()})
+        source = write_soup(folder, {evaluated_adapter(bundle, p): w for p, w in parts.items()})
     elif adapter is not None:
         # Refused before anything is drawn.
         source = resolve_adapter(adapter, report=lambda text: console.print(text))
@@ -352,6 +357,12 @@ def _with_remote(
     )
 
 
+def _check_target(bundle: Bundle, out: Path) -> None:
+    from palm_engine.bundle.writing import HOLDINGS, check_target
+
+    check_target(out, HOLDINGS if out.resolve() == bundle.folder.resolve() else ())
+
+
 def _run(
     bundle: Bundle,
     out: Path,
@@ -368,11 +379,10 @@ def _run(
     traits: Sequence[FurtherTrait] = (),
     key_variable: str = KEY_VARIABLE,
 ) -> None:
-    from palm_engine.bundle.writing import HOLDINGS, check_target
     from palm_engine.cli.terminal import TerminalProgress, certificate_lines
     from palm_engine.pipeline.extend import ExtendOptions, extend
 
-    check_target(out, HOLDINGS if out.resolve() == bundle.folder.resolve() else ())
+    _check_target(bundle, out)
     if rewards is not None:
         use_rewards(rewards, project)
     options = ExtendOptions(

@@ -300,8 +300,10 @@ def export_users(
 
     Example: palm users export --traffic --out traffic.parquet
     """
+    from palm_engine.bundle.writing import check_file
     from palm_engine.serving.profiles.export import traffic_table, users_table, write_table
 
+    check_file(out)
     profiles = _open(database)
     if traffic:
         table, left = traffic_table(profiles.traffic(), with_default, bundle)

@@ -29,6 +29,7 @@ from palm_engine.lm import require_language_models
 
 # Of an error: where it is stands at its beginning, how to fix it at its end.
 MOST_LETTERS = 2000
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="palm",
@@ -120,13 +121,17 @@ def account(
     Example: palm account portfolios/demo --notes data/notes.md --out docs/demo.md
     """
     from palm_engine._files import write_whole
+    from palm_engine._json import read_text
     from palm_engine.analysis.account import account as told
     from palm_engine.bundle.folder import read_bundle
+    from palm_engine.bundle.writing import check_file
 
+    if out is not None:
+        check_file(out)
     prose = ""
     if notes is not None:
         try:
-            prose = notes.read_text(encoding="utf-8")
+            prose = read_text(notes)
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidInputError(f"{notes}: can't be read as text ({error})") from error
     text = told(read_bundle(bundle), prose)
@@ -266,6 +271,11 @@ def main() -> None:
         # Whoever reads has enough; nothing is left to say, at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
+    except (KeyboardInterrupt, SystemExit) as error:
+        if isinstance(error, SystemExit) and error.code != INTERRUPTED:
+            raise
+        _say("stopped. Builds, evaluations and training go on when the same command is run again.")
+        raise SystemExit(INTERRUPTED) from None
     except PalmError as error:
         _say(str(error))
         raise SystemExit(3 if isinstance(error, InfeasibleError) else 2) from error

@@ -133,8 +133,10 @@ def fit(
     Example: palm rewards fit labelled.csv --trait formal --out formal.json
     """
     require_language_models("fitting a reward")
+    from palm_engine.bundle.writing import check_file
     from palm_engine.rewards.fit import fit_probe
 
+    check_file(out)
     parts = tuple(part.strip() for part in features.split(",") if part.strip())
     card = fit_probe(labelled, trait, out, parts, outputs, meaning)
     text = (

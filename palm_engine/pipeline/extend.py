@@ -40,6 +40,7 @@ from palm_engine.pipeline.progress import Progress
 from palm_engine.pipeline.recorded import (
     RecordedBase,
     drawn,
+    evaluated_adapter,
     recorded_base,
     recorded_rewards,
 )
@@ -290,7 +291,7 @@ def _drawn(
             continue
         adapter = addition.adapter if addition is not None else None
         if adapter is None and candidate.adapter is not None:
-            adapter = bundle.adapter_folder(policy)
+            adapter = evaluated_adapter(bundle, policy, base.folder)
         elif adapter is None and candidate.soup:
             adapter = _soup(bundle, candidate, store)
         tasks[policy] = DrawTask(
@@ -307,7 +308,7 @@ def _drawn(
         )
     for policy in [p for p in tasks if _candidate(manifest, p).mixture]:
         weights = _candidate(manifest, policy).mixture or {}
-        parts = {p: (w, bundle.adapter_folder(p)) for p, w in weights.items()}
+        parts = {p: (w, evaluated_adapter(bundle, p, base.folder)) for p, w in weights.items()}
         mixtures.append(MixTask(tasks.pop(policy), parts))
     stage = partial(progress.stage, "Draw answers")
     engine = LocalEngine(options.workers)
@@ -369,7 +370,7 @@ def _soup(bundle: Bundle, candidate: Candidate, store: Store) -> Path:
     """
     from palm_engine.lm.adapters.soup import write_soup
 
-    parts = {bundle.adapter_folder(p): w for p, w in (candidate.soup or {}).items()}
+    parts = {evaluated_adapter(bundle, p): w for p, w in (candidate.soup or {}).items()}
     return write_soup(store.path(f"soups/{candidate.policy}"), parts)
 
 

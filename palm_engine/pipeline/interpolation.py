@@ -30,7 +30,7 @@ from palm_engine.pipeline.engines.local import LocalEngine
 from palm_engine.pipeline.evaluate import prompt_means
 from palm_engine.pipeline.mixture import MixTask, draw_mixture, mixture_key
 from palm_engine.pipeline.progress import Progress
-from palm_engine.pipeline.recorded import drawn, recorded_base, recorded_rewards
+from palm_engine.pipeline.recorded import drawn, evaluated_adapter, recorded_base, recorded_rewards
 from palm_engine.pipeline.sample import DrawTask, draw, draw_key
 from palm_engine.pipeline.store import Store
 
@@ -144,13 +144,12 @@ def _measured(
     base = recorded_base(bundle, progress)
     texts = _prompts(bundle, prompts, seed)
     rewards.try_out(next(iter(texts.values())))
+    adapters = {p: evaluated_adapter(bundle, p, base.folder) for p in corners}
     points = _weights(bundle, random, seed)
     soups = []
     mixtures = []
     for i, w in enumerate(points):
-        parts = {
-            p: (float(x), bundle.adapter_folder(p)) for p, x in zip(corners, w, strict=True) if x
-        }
+        parts = {p: (float(x), adapters[p]) for p, x in zip(corners, w, strict=True) if x}
         soup = DrawTask(
             base.info.source,
             bundle.manifest.template,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -56,4 +56,4 @@ def mixture_key(task: MixTask, model_key: list[str]) -> str:
     from palm_engine.lm.adapters.files import adapter_sha256
 
     parts = {name: (w, adapter_sha256(folder)) for name, (w, folder) in task.parts.items()}
-    return key_of(task.asked, parts, model_key)
+    return key_of(replace(task.asked, batch_size=1), parts, model_key)

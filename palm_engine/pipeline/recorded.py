@@ -41,6 +41,29 @@ class RecordedBase:
     key: list[str]
 
 
+def evaluated_adapter(bundle: Bundle, policy: str, base: Path | None = None) -> Path:
+    """The folder of a bundle's own adapter, to answer like it did when it was evaluated.
+
+    Args:
+        bundle: that has it.
+        policy: whose adapter.
+        base: folder of the base model that it is to run on; None: its layers aren't looked at.
+
+    Raises:
+        BundleError: it has none.
+        ModelSourceError: it isn't the one that was evaluated, is damaged, or is for other layers.
+    """
+    from palm_engine.lm.adapters.files import require_evaluated
+    from palm_engine.lm.adapters.stacked_linear import require_fits
+
+    folder = bundle.adapter_folder(policy)
+    candidate = bundle.candidate(policy)
+    require_evaluated(folder, candidate.adapter_sha256, candidate.adapter_weights_sha256)
+    if base is not None:
+        require_fits(folder, base)
+    return folder
+
+
 def recorded_base(bundle: Bundle, progress: Progress) -> RecordedBase:
     """The base model that a bundle's answers came from.
 

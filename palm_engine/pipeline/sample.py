@@ -55,7 +55,8 @@ def draw_key(task: DrawTask, model_key: list[str]) -> str:
     from palm_engine.lm.adapters.files import adapter_sha256
 
     # The model is known by its content, wherever it lies.
-    task = replace(task, base="")
+    # How many are drawn at once changes no answer.
+    task = replace(task, base="", batch_size=1)
     return key_of(task, "" if task.adapter is None else adapter_sha256(task.adapter), model_key)
 
 

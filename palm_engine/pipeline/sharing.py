@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from palm_engine.analysis.account import plain
 from palm_engine.analysis.guarantee import statements
 from palm_engine.bundle.folder import TABLES, Bundle, read_bundle
 from palm_engine.bundle.schema import Candidate
-from palm_engine.bundle.writing import check_target, previous
+from palm_engine.bundle.writing import check_previous, check_target, previous
 from palm_engine.errors import BundleError, DependencyError, InvalidInputError
 from palm_engine.geometry.confidence import Bound
 from palm_engine.geometry.simplex import weights_text
@@ -92,8 +93,12 @@ def pull(repo: str, out: Path, report: Notice = lambda _: None, replace: bool = 
         BundleError: it isn't there, is no valid bundle, or would replace another.
         DependencyError: the extra 'lm' isn't installed.
     """
+    from palm_engine.lm.adapters.files import NotPlainLoraError, read_adapter
+
     _require_repo(repo)
     check_target(out, replace=replace)
+    if replace:
+        check_previous(out)
     api, errors = _hub()
     report(f"Fetching {repo} from {endpoint()}")
     try:
@@ -106,7 +111,12 @@ def pull(repo: str, out: Path, report: Notice = lambda _: None, replace: bool = 
         raise BundleError(f"{repo}: holds no portfolio.json, so it is no bundle")
     with whole_folder(out, previous(out) if replace else None) as part:
         _copy(found, part)
-        read_bundle(part)
+        fetched = read_bundle(part)
+        fetched.read_tables()
+        for candidate in fetched.manifest.candidates:
+            if candidate.adapter is not None:
+                with suppress(NotPlainLoraError):
+                    read_adapter(fetched.adapter_folder(candidate.policy))
     return read_bundle(out)
 
 
@@ -177,10 +187,15 @@ def _require_repo(repo: str) -> None:
 def _hub() -> tuple[Any, tuple[type[Exception], ...]]:
     try:
         from huggingface_hub import HfApi
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub.errors import (
+            HfHubHTTPError,
+            HFValidationError,
+            LocalEntryNotFoundError,
+        )
     except ImportError as error:
         raise DependencyError("sharing needs the extra 'lm': pip install -e '.[lm]'") from error
-    return HfApi(endpoint=endpoint()), (HfHubHTTPError, LocalEntryNotFoundError, OSError)
+    failures = (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError)
+    return HfApi(endpoint=endpoint()), failures
 
 
 def _first_line(error: Exception) -> str:

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
+from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.users import Users
 from palm_engine.selection.methods import get_method
 from palm_engine.selection.options import DEFAULT, Options
@@ -26,6 +27,8 @@ from palm_engine.selection.result import Selection, Target
 Objective = Literal["worst", "expected", "coverage"]
 SLACK = 0.05
 EXACT = "minimum"
+# Gaps and values that differ by less are equal.
+EQUAL = 1e-12
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,9 @@ def choose(
         method: a name of `METHODS`, for the objective worst.
         aim: the objective, the population and the slack.
 
+    Returns:
+        Of a budget k, fewer than k where the others change neither gap: the smallest of equal ones.
+
     Raises:
         InvalidInputError: a target, method or population that doesn't go with the objective.
         InfeasibleError: no portfolio meets the target.
@@ -91,6 +97,8 @@ def choose(
         if method == EXACT and not target.multiplicative and (left is None or left > 0):
             rest = replace(options, time_limit=left)
             found = with_least_expected_gap(points, found, aim.slack, rest, aim.users, target)
+        if method == EXACT and target.k is not None and not target.multiplicative:
+            found = _without_idle(points, found, users, options)
         return found.averaged(average_of(points, found, users, aim.tolerance))
     if method != EXACT:
         raise InvalidInputError(
@@ -110,3 +118,23 @@ def choose(
     if aim.objective == "coverage":
         return most_within(points, target.k, aim.tolerance, users, options)
     return best_on_average(points, target.k, users, options, aim.tolerance)
+
+
+def _without_idle(points: Floats, found: Selection, users: Users, options: Options) -> Selection:
+    """The selection without members that change neither its worst nor its expected gap."""
+    kept = list(found.members)
+    costs = users.weights @ points[kept].T
+    for member in found.members[::-1]:
+        rest = [m for m in kept if m != member]
+        if not rest or member in options.include:
+            continue
+        columns = [found.members.index(m) for m in rest]
+        own = [found.members.index(m) for m in kept]
+        if (costs[:, columns].max(axis=1) < costs[:, own].max(axis=1) - EQUAL).any():
+            continue
+        if worst_gap(points[rest], points, options.region).additive <= found.gap.additive + EQUAL:
+            kept = rest
+    if len(kept) == len(found.members):
+        return found
+    gap = worst_gap(points[kept], points, options.region)
+    return replace(found, members=tuple(kept), points=points[kept], gap=gap)

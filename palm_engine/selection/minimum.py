@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from palm_engine._types import Progress, no_progress
@@ -24,10 +25,17 @@ from palm_engine.selection.greedy import best_at_worst, complete
 from palm_engine.selection.options import DEFAULT, Options
 from palm_engine.selection.parts.cover import Cover
 from palm_engine.selection.parts.cuts import TOLERANCE, Cuts, worst_first
+from palm_engine.selection.parts.dense import Dense, fewest, narrowed
 from palm_engine.selection.result import PROVED, Selection, Target
 
 INTERRUPTED = "interrupted"
 TIGHTER = (0.8, 0.9, 0.95, 0.98)
+# Seconds that an easy selection takes. A hard one gets weights all over the region, for a share of
+# the time that is left, and at most for so many seconds.
+EASY_SECONDS = 0.7
+HARD_SHARE = 0.6
+HARD_SECONDS = 40.0
+MOST_COLUMNS = 2_000
 
 
 def minimum(
@@ -58,7 +66,7 @@ def minimum(
         k = min(target.k, len(cuts.rows))
         return _best_of_size(cuts, k, target.multiplicative, tell, deadline)
     require_target(q, target.eps, target.delta, options.region)
-    return _fewest(cuts, target.eps, target.delta, tell, deadline)
+    return _Fewest(cuts, target.eps, target.delta, tell, deadline).run()
 
 
 class _Teller:
@@ -122,71 +130,133 @@ def size_curve(
     return curve
 
 
-def _fewest(
-    cuts: Cuts, eps: float, delta: float, tell: _Teller, deadline: float | None
-) -> Selection:
-    bound = max(1, len(cuts.require))
-    incumbent: list[int] | None = None
-    # A cover that just holds on the finite set mostly fails between its weights. So the size proved
-    # necessary is
-    # first tried at a tighter tolerance; only where that is impossible (it stays so: cuts only
-    # grow) at a looser one.
-    tightness = 0
-    tried = bound
+class _Fewest:
+    """The search for the fewest members that keep a tolerance."""
 
-    def late() -> bool:
-        return deadline is not None and time.perf_counter() > deadline
+    def __init__(
+        self, cuts: Cuts, eps: float, delta: float, tell: _Teller, deadline: float | None
+    ) -> None:
+        self.cuts = cuts
+        self.eps = eps
+        self.delta = delta
+        self.tell = tell
+        self.deadline = deadline
+        self.bound = max(1, len(cuts.require))
+        self.incumbent: list[int] | None = None
+        self.missing: list[int] = []  # what time ran out on
+        # What isn't settled soon is hard: it gets weights all over the region, once.
+        self.hard_from = time.perf_counter() + EASY_SECONDS if Dense.has_room(cuts) else None
 
-    def better(columns: list[int]) -> list[int]:
-        """Those that they are completed to, where they are fewer than the best so far."""
-        completed = complete(columns, cuts, eps, delta, late)
-        if incumbent is None or len(completed) < len(incumbent):
-            # What time ran out on may miss the target: only where there is nothing else.
-            met = not late() or cuts.gaps(completed, eps, delta)[1].max() <= 10 * TOLERANCE
-            return completed if met or incumbent is None else incumbent
-        return incumbent
+    def late(self) -> bool:
+        """Whether the time limit has passed."""
+        return self.deadline is not None and time.perf_counter() > self.deadline
 
-    while True:
-        left = None if deadline is None else deadline - time.perf_counter()
-        if bound > tried:
-            tightness = 0
-            tried = bound
-        if tightness < len(TIGHTER):
-            share = TIGHTER[tightness]
-            cover = cuts.smallest(
-                cuts.covers(eps * share, delta * share), at_most=bound, time_limit=left
-            )
-            if cover.columns is None and not cover.timed_out:
-                tightness += 1
-                continue
-            cover = Cover(cover.columns, bound, cover.timed_out)
-        else:
-            cover = cuts.smallest(cuts.covers(eps, delta), at_least=bound, time_limit=left)
-        bound = max(bound, cover.lower_bound)
+    def is_hard(self) -> bool:
+        """Whether it took longer than easy ones do, and nothing was done about it yet."""
+        return self.hard_from is not None and time.perf_counter() > self.hard_from
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until one of these."""
+        ends = [t for t in (self.deadline, self.hard_from) if t is not None]
+        return min(ends) - time.perf_counter() if ends else None
+
+    @property
+    def ends_with_search(self) -> bool:
+        """Whether no integer program comes after: of many columns, none keeps its time limit."""
+        return self.deadline is not None and len(self.cuts.rows) > MOST_COLUMNS
+
+    @property
+    def proved(self) -> bool:
+        """Whether the best so far is as small as must be."""
+        return self.incumbent is not None and len(self.incumbent) <= self.bound
+
+    def take(self, columns: list[int] | None, bound: int) -> None:
+        """Take columns that keep the tolerance, where they are fewer, and a bound."""
+        self.bound = max(self.bound, bound)
+        if columns is not None and (self.incumbent is None or len(columns) < len(self.incumbent)):
+            self.incumbent = columns
+        self.tell.so_far(self.incumbent, size_lower_bound=self.bound)
+
+    def run(self) -> Selection:
+        """The result, whatever ends the search."""
+        # A cover that just holds on the finite set mostly fails between its weights. So the size
+        # proved necessary is first tried at a tighter tolerance; only where that is impossible (it
+        # stays so: cuts only grow) at a looser one. Of hard ones, the bound is too low for that.
+        tighter = list(TIGHTER)
+        while True:
+            if self.is_hard():
+                self._spread()
+                tighter = []
+                if self.ends_with_search:
+                    break
+            elif tighter:
+                share = tighter[0]
+                at = self.bound
+                covers = self.cuts.covers(self.eps * share, self.delta * share)
+                cover = self.cuts.smallest(covers, at_most=at, time_limit=self.left)
+                if cover.columns is None and not cover.timed_out:
+                    tighter = tighter[1:]
+                    continue
+                self._check(Cover(cover.columns, at, cover.timed_out))
+            else:
+                at = self.bound
+                covers = self.cuts.covers(self.eps, self.delta)
+                self._check(self.cuts.smallest(covers, at_least=at, time_limit=self.left))
+                if self.bound > at and self.hard_from is not None:
+                    tighter = list(TIGHTER)
+            if self.proved or self.late():
+                break
+        stopped = PROVED if self.proved else "time limit"
+        members = self.incumbent or self.missing or self._completed([])
+        return self.tell.result(members, stopped, size_lower_bound=self.bound)
+
+    def _spread(self) -> None:
+        self.hard_from = None
+        seconds = HARD_SECONDS
+        last = self.ends_with_search
+        if self.deadline is not None:
+            left = self.deadline - time.perf_counter()
+            seconds = left if last else min(HARD_SHARE * left, HARD_SECONDS)
+        self.take(
+            *fewest(self.cuts, self.eps, self.delta, self.bound, self.take, seconds, patient=last)
+        )
+
+    def _check(self, cover: Cover) -> None:
+        """Look between the weights of a cover, and complete it.
+
+        Raises:
+            InfeasibleError: there is none, whatever the time.
+        """
+        self.bound = max(self.bound, cover.lower_bound)
         if cover.columns is None:
             if not cover.timed_out:
-                reach = cuts.reach()
+                reach = self.cuts.reach()
                 raise InfeasibleError(
-                    f"no portfolio of the eligible candidates meets eps {eps:g}, delta {delta:g}:"
-                    f" even all of them together have an additive worst gap of {max(reach, 0):.4g};"
-                    " loosen the target or the limits"
+                    f"no portfolio of the eligible candidates meets eps {self.eps:g}, delta"
+                    f" {self.delta:g}: even all of them together have an additive worst gap of"
+                    f" {max(reach, 0):.4g}; loosen the target or the limits"
                 )
-            incumbent = incumbent or better([])
+            members = []
         else:
             members = list(cover.columns)
-            vertices, violation = cuts.gaps(members, eps, delta)
+            vertices, violation = self.cuts.gaps(members, self.eps, self.delta)
             if violation.max() <= 10 * TOLERANCE:
-                stopped = "time limit" if len(members) > bound else PROVED
-                return tell.result(members, stopped, size_lower_bound=bound)
-            cuts.add(worst_first(vertices, violation, 10 * TOLERANCE))
-            incumbent = better(members)
-        tell.so_far(incumbent, size_lower_bound=bound)
-        over = late()
-        if incumbent is not None and (len(incumbent) <= bound or over):
-            # What time ran out on may have as few members because it misses the target.
-            met = cuts.gaps(incumbent, eps, delta)[1].max() <= 10 * TOLERANCE
-            stopped = PROVED if met and len(incumbent) <= bound else "time limit"
-            return tell.result(incumbent, stopped, size_lower_bound=bound)
+                self.take(members, self.bound)
+                return
+            self.cuts.add(worst_first(vertices, violation, 10 * TOLERANCE))
+        if self.incumbent is None or 0 < len(members) < len(self.incumbent):
+            completed = self._completed(members)
+            whole = not (self.late() or self.is_hard())
+            if whole or self.cuts.gaps(completed, self.eps, self.delta)[1].max() <= 10 * TOLERANCE:
+                self.take(completed, self.bound)
+            else:
+                self.missing = completed
+
+    def _completed(self, columns: list[int]) -> list[int]:
+        return complete(
+            columns, self.cuts, self.eps, self.delta, lambda: self.late() or self.is_hard()
+        )
 
 
 def _best_of_size(
@@ -201,19 +271,34 @@ def _best_of_size(
         # What not even all eligible candidates together can serve, no k of them can.
         lower = min(max(cuts.reach(multiplicative=multiplicative), 0.0), upper)
     stopped = PROVED
+    # What isn't settled soon is hard: it gets weights all over the region, once.
+    hard_from = time.perf_counter() + EASY_SECONDS if Dense.has_room(cuts) else np.inf
+
+    def better(columns: list[int], least: float, gap: float) -> None:
+        nonlocal members, upper
+        members, upper = columns, gap
+        tell.so_far(columns, gap_lower_bound=least)
+
     # Within two tolerances a cover may neither lower the bound nor be cut off: stop there.
     while upper - lower > 2 * TOLERANCE:
         tell.so_far(members, gap_lower_bound=min(lower, upper))
         if deadline is not None and time.perf_counter() > deadline:
             stopped = "time limit"
             break
+        if time.perf_counter() > hard_from:
+            hard_from = np.inf
+            rest = np.inf if deadline is None else HARD_SHARE * (deadline - time.perf_counter())
+            seconds = min(HARD_SECONDS, rest)
+            lower = min(narrowed(cuts, k, multiplicative, (lower, upper), better, seconds), upper)
+            continue
         level = (lower + upper) / 2
-        left = None if deadline is None else deadline - time.perf_counter()
+        ends = min(np.inf if deadline is None else deadline, hard_from)
+        left = max(ends - time.perf_counter(), 0.01) if ends < np.inf else None
         deficit = cuts.deficit / cuts.best[:, None] if multiplicative else cuts.deficit
         cover = cuts.smallest(deficit <= level + TOLERANCE, at_most=k, time_limit=left)
         if cover.timed_out:
-            stopped = "time limit"
-            break
+            hard_from = min(hard_from, time.perf_counter())
+            continue
         if cover.columns is None:
             # No k candidates do at this level, nor at any below the next deficit that occurs.
             above = deficit[deficit > level + TOLERANCE]

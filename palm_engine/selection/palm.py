@@ -69,7 +69,8 @@ def palm(
     weights = weights[region.contains(weights)] if options.region else weights
     if not len(weights):
         weights = region.corners()
-    if not isinstance(oracle, TableOracle) if lazy is None else lazy:
+    searches = not isinstance(oracle, TableOracle) if lazy is None else lazy
+    if searches:
         eps, delta = LAZY if target.k is not None else (target.eps / 2, target.delta / 2)
         searched = sandwich(oracle, eps, delta, options, at=weights)
         calls = searched.calls
@@ -95,7 +96,12 @@ def palm(
         return sorted({*forced, *greedy_cover(rest)})
 
     if target.k is None:
-        chosen = cover(target.eps * best + target.delta)
+        eps, delta = target.eps, target.delta
+        if searches and pool.comparators is pool.points:
+            # The best is known up to the half that the search left open: what composes with it.
+            eps = 0.5 * eps / (1 - 0.5 * eps)
+            delta -= 0.5 * (1 - eps) * delta
+        chosen = cover(eps * best + delta)
     else:
         low = 0.0
         high = float(deficit.min(axis=1).max() + deficit.max())

@@ -84,8 +84,8 @@ def test_every_step_of_the_tour_does_what_it_says(page: Any, shipped: str) -> No
         "link", name="Trade-off"
     ).first.click()
     until(page.locator("[data-part=verdict]"))
-    until(page.get_by_text("Beside PALM, greedy, uniform and random"))
-    done.add("Beside PALM, greedy, uniform and random")
+    until(page.get_by_text("Beside PALM (reconstructed), greedy, uniform and random"))
+    done.add("Beside PALM (reconstructed), greedy, uniform and random")
     button("Use 3 members on every page").click()
     page.wait_for_url(re.compile("k=3"))
     page.get_by_text("bundle's own", exact=True).first.click()

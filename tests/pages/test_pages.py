@@ -345,7 +345,7 @@ def test_populations_spread_over_the_members(open_app: Any, bundles: Path) -> No
     app = open_app(page="coverage")
     uniform = [m.value for m in app.metric]
     app.segmented_control(key="users.demo").set_value("Around a mix").run()
-    app.number_input(key="alpha.demo.safety").set_value(40.0).run()
+    app.number_input(key="mix-1.demo").set_value(40.0).run()
     assert [m.value for m in app.metric] != uniform
     app.segmented_control(key="users.demo").set_value("Uploaded").run()
     assert "Upload a table" in texts(app)
@@ -826,7 +826,9 @@ def test_a_soup_and_a_mixture_are_told_from_the_base(tmp_path: Path) -> None:
     assert about["base"].startswith("The base model, not trained")
 
 
-@pytest.mark.parametrize("query", [{"k": "99"}, {"k": "x"}, {"members": "m1,nobody"}])
+@pytest.mark.parametrize(
+    "query", [{"k": "99"}, {"k": "x"}, {"k": "9" * 5_000}, {"members": "m1,nobody"}]
+)
 def test_a_link_that_names_what_is_not_there_says_so(
     bundles: Path, monkeypatch: pytest.MonkeyPatch, query: dict[str, str]
 ) -> None:

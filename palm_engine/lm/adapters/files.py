@@ -41,6 +41,10 @@ _UNSUPPORTED = (
 _RESIDUAL = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
+class NotPlainLoraError(ModelSourceError):
+    """An adapter that is sound, as far as that is looked at, but no plain LoRA: peft runs it."""
+
+
 @dataclass(frozen=True)
 class LoraWeights:
     """An adapter as read: layer path to (A (rank, in), B (out, rank), scale).
@@ -110,7 +114,8 @@ def read_adapter(folder: Path) -> LoraWeights:
     """Read a LoRA adapter; the base path inside adapter_config.json is ignored.
 
     Raises:
-        ModelSourceError: the files are damaged, or the adapter is no plain LoRA.
+        ModelSourceError: the files are damaged.
+        NotPlainLoraError: the adapter is no plain LoRA.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -137,14 +142,14 @@ def read_adapter(folder: Path) -> LoraWeights:
         )
     if config.get("peft_type") != "LORA" or odd or config.get("bias", "none") != "none":
         what = odd[0] if odd else f"peft_type {config.get('peft_type')}, bias {config.get('bias')}"
-        raise ModelSourceError(
+        raise NotPlainLoraError(
             f"{folder / CONFIG_FILE}: {what}: only plain LoRA adapters can be stacked"
         )
     parts: dict[str, dict[str, Any]] = {}
     for key, tensor in tensors.items():
         match = _KEY.fullmatch(key)
         if match is None:
-            raise ModelSourceError(
+            raise NotPlainLoraError(
                 f"{folder / WEIGHTS_FILE}: tensor {key!r} isn't part of a plain LoRA adapter"
             )
         if tensor.ndim != 2 or not tensor.is_floating_point() or not tensor.isfinite().all():

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from palm_engine.errors import ModelSourceError
-from palm_engine.lm.adapters.files import read_adapter
+from palm_engine.lm.adapters.files import NotPlainLoraError, read_adapter
 from palm_engine.lm.adapters.packed_weight import Weight, can_pack
 from palm_engine.lm.base_model.load import empty_model
 
@@ -303,11 +303,11 @@ def require_fits(folder: Path, base: Path) -> None:
         base: folder of the base model.
 
     Raises:
-        ModelSourceError: names the layer that doesn't fit.
+        ModelSourceError: it can't be read; or names the layer that doesn't fit.
     """
     try:
         weights = read_adapter(folder)
-    except ModelSourceError:
+    except NotPlainLoraError:
         return
     shape = empty_model(base)
     for path, (a, b, _) in weights.layers.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -104,5 +105,7 @@ def _end_with_parent() -> None:
 
 
 def _start_worker(amounts: Any) -> None:
+    # Ctrl-C is for the process that was asked, which ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent()
     begin(amounts)

@@ -51,10 +51,9 @@ def smallest_cover(
     columns = covers.shape[1]
     if not covers.any(axis=1).all():
         return Cover(None, columns + 1)
-    # A row whose columns include another row's is implied by it; equal columns need one
-    # representative.
     kept_columns = representatives(covers)
-    matrix = np.unique(covers[:, kept_columns], axis=0).astype(float)
+    kept = covers[:, kept_columns]
+    matrix = kept[minimal_rows(kept)].astype(float)
     most = float(at_most) if at_most is not None else float(len(kept_columns))
     if at_least > most:
         return Cover(None, at_least)
@@ -95,22 +94,45 @@ def smallest_cover(
 
 def representatives(covers: Booleans) -> NDArray[np.intp]:
     """One column of each distinct non-empty set of rows that is not part of another, ascending."""
-    packed = np.ascontiguousarray(np.packbits(covers, axis=0).T)
+    kept = _distinct(covers.T)
+    kept = kept[covers[:, kept].any(axis=0)]
+    return np.sort(kept[_maximal(covers[:, kept].T)])
+
+
+def minimal_rows(covers: Booleans) -> NDArray[np.intp]:
+    """Rows that imply the others: a row is implied by one whose columns are among its own.
+
+    Args:
+        covers: which column covers which row, (rows, columns).
+
+    Returns:
+        Rows, ascending.
+    """
+    kept = _distinct(covers)
+    return np.sort(kept[_maximal(~covers[kept])])
+
+
+def _distinct(sets: Booleans) -> NDArray[np.intp]:
+    """The first of each kind of row of `sets`."""
+    packed = np.ascontiguousarray(np.packbits(sets, axis=1))
     kinds = packed.view(np.dtype((np.void, packed.shape[1])))[:, 0]
-    kept = np.unique(kinds, return_index=True)[1]
-    sets = covers[:, kept].T.astype(np.float32)
-    sizes = sets.sum(axis=1)
+    return np.asarray(np.unique(kinds, return_index=True)[1])
+
+
+def _maximal(sets: Booleans) -> NDArray[np.intp]:
+    """Those of distinct sets (rows, of elements) that are no part of another, in any order."""
+    real = sets.astype(np.float32)
+    sizes = real.sum(axis=1)
     # Large sets first: whatever is part of a set is part of one that is kept, so only those are
     # compared with.
     order = np.argsort(-sizes, kind="stable")
-    order = order[sizes[order] > 0]
     maximal = np.empty(0, dtype=np.intp)
     for start in range(0, len(order), COMPARED):
         block = order[start : start + COMPARED]
-        block = block[~_within(sets[block], sizes[block], sets[maximal])]
-        inside = _within(sets[block], sizes[block], sets[block], own=True)
+        block = block[~_within(real[block], sizes[block], real[maximal])]
+        inside = _within(real[block], sizes[block], real[block], own=True)
         maximal = np.concatenate([maximal, block[~inside]])
-    return np.sort(kept[maximal])
+    return maximal
 
 
 def _within(

@@ -48,10 +48,15 @@ class Cuts:
 
     def add(self, weights: Floats) -> None:
         """Add weights, shape (m, d)."""
-        best = upper_envelope(self.comparators, weights)
+        best, deficit = self.measured(weights)
         self.weights = np.vstack([self.weights, weights])
         self.best = np.concatenate([self.best, best])
-        self.deficit = np.vstack([self.deficit, best[:, None] - weights @ self.points.T])
+        self.deficit = np.vstack([self.deficit, deficit])
+
+    def measured(self, weights: Floats) -> tuple[Floats, Floats]:
+        """V_Q at weights (m, d), and V_Q(w) - w·u of each column there, (m, columns)."""
+        best = upper_envelope(self.comparators, weights)
+        return best, best[:, None] - weights @ self.points.T
 
     def covers(self, eps: float, delta: float) -> Booleans:
         """Which column keeps a tolerance at which weight, (m, columns)."""

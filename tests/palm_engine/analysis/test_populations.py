@@ -88,6 +88,8 @@ def test_a_trait_is_no_count_and_an_id_no_segment(tmp_path: Path) -> None:
         ("a,b\n1,-1\n", "row 2, column b: '-1'"),
         ("a,b\n0,0\n", "row 2: all weights are 0"),
         ("a,b,count\n1,1,0\n", "row 2, column count"),
+        ("a,b\n1,1\n1e308,1e308\n", "row 3: weights or counts are too large"),
+        ("a,b,count\n1,1,1e308\n1,1,1e308\n", "row 2: weights or counts are too large"),
     ],
 )
 def test_a_wrong_table_of_users_is_refused_by_row_and_column(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -115,6 +116,63 @@ def test_a_grade_that_is_missing_is_named(bundle: Bundle) -> None:
     few = graded(sheets, bundle)[0].iloc[1:]
     with pytest.raises(InvalidInputError, match="items of the key are missing"):
         reading_result(bundle, few, sheets.answers_key, pairs, sheets.pairs_key, "x")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "why"),
+    [
+        ("item", "x", "answers-key: item 'x' is no whole number"),
+        ("item", 1.5, "no whole number"),
+        ("item", 2, "item 2 stands there twice"),
+        ("policy", "nobody", "policy: 'nobody' isn't one of the bundle's"),
+        ("prompt_id", "p999", "prompt_id: 'p999' isn't"),
+        (None, None, "there is no column 'policy'"),
+        ("all", None, "there are no rows"),
+    ],
+)
+def test_a_changed_key_of_answers_is_refused(
+    bundle: Bundle, column: str | None, value: Any, why: str
+) -> None:
+    sheets = reading_sheets(bundle, prompts=2)
+    answers, pairs = graded(sheets, bundle)
+    key = sheets.answers_key.astype(object)
+    if column is None:
+        key = key.drop(columns="policy")
+    elif column == "all":
+        key = key.iloc[:0]
+    else:
+        key.loc[0, column] = value
+    with pytest.raises(InvalidInputError, match=why):
+        reading_result(bundle, answers, key, pairs, sheets.pairs_key, "x")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "why"),
+    [
+        ("item", "", "pairs-key: item '' is no whole number"),
+        ("trait", "depth", "trait: 'depth' isn't"),
+        ("adapter", "nobody", "adapter: 'nobody' isn't"),
+        ("rival", "nobody", "rival: 'nobody' isn't"),
+        ("adapter_is_first", "perhaps", "adapter_is_first: 'perhaps' isn't"),
+    ],
+)
+def test_a_changed_key_of_pairs_is_refused(
+    bundle: Bundle, column: str, value: Any, why: str
+) -> None:
+    sheets = reading_sheets(bundle, prompts=2)
+    answers, pairs = graded(sheets, bundle)
+    key = sheets.pairs_key.astype(object)
+    key.loc[0, column] = value
+    with pytest.raises(InvalidInputError, match=why):
+        reading_result(bundle, answers, sheets.answers_key, pairs, key, "x")
+
+
+def test_an_answer_that_was_graded_twice_is_refused(bundle: Bundle) -> None:
+    sheets = reading_sheets(bundle, prompts=2)
+    answers, pairs = graded(sheets, bundle)
+    twice = pd.concat([answers, answers.iloc[:1]])
+    with pytest.raises(InvalidInputError, match="the sheet: item 0 stands there twice"):
+        reading_result(bundle, twice, sheets.answers_key, pairs, sheets.pairs_key, "x")
 
 
 def test_the_command_writes_sheets_once_and_records_the_result(

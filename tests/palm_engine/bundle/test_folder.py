@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from palm_engine.bundle.folder import list_bundles, read_bundle
-from palm_engine.bundle.writing import rewrite_manifest, write_bundle
+from palm_engine.bundle.writing import check_file, rewrite_manifest, write_bundle
+from palm_engine.cli.main import app
 from palm_engine.errors import BundleError
 from tests.support.bundles import make_bundle
 
@@ -194,6 +196,56 @@ def test_a_linked_manifest_is_refused(bundles: Path, tmp_path: Path) -> None:
     (tmp_path / "linked" / "portfolio.json").symlink_to(bundles / "demo" / "portfolio.json")
     with pytest.raises(BundleError, match="is a link"):
         read_bundle(tmp_path / "linked")
+
+
+def test_a_bundle_of_other_candidates_or_without_a_reading_keeps_the_old_one(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "demo"
+    made = make_bundle(tmp_path / "rich")
+    plain = made.manifest.model_copy(update={"certificate": None})
+    write_bundle(folder, plain, {})
+    write_bundle(folder, plain, {})
+    assert not (tmp_path / "demo.previous").exists(), "the same again"
+    last = plain.candidates[-1].policy
+    gone = last not in [m.policy for m in plain.members]
+    assert gone
+    fewer = plain.model_copy(update={"candidates": plain.candidates[:-1]})
+    write_bundle(folder, fewer, {})
+    kept = read_bundle(tmp_path / "demo.previous").manifest
+    assert last in [c.policy for c in kept.candidates]
+
+
+def test_no_file_is_written_over_a_part_of_a_bundle(tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "demo").folder
+    for inside in ("portfolio.json", "samples.parquet", "adapters/a/adapter_config.json"):
+        with pytest.raises(BundleError, match="is a bundle's own"):
+            check_file(folder / inside)
+    check_file(folder / "notes.csv")
+    check_file(tmp_path / "demo.md")
+    before = (folder / "portfolio.json").read_bytes()
+    done = CliRunner().invoke(
+        app, ["account", str(folder), "--out", str(folder / "portfolio.json")]
+    )
+    assert isinstance(done.exception, BundleError)
+    assert (folder / "portfolio.json").read_bytes() == before
+
+
+def test_nothing_is_written_through_a_link_to_a_bundle(tmp_path: Path) -> None:
+    made = make_bundle(tmp_path / "demo")
+    (tmp_path / "link").symlink_to(tmp_path / "demo")
+    linked = read_bundle(tmp_path / "link")
+    with pytest.raises(BundleError, match="is a link"):
+        rewrite_manifest(linked, linked.manifest.model_copy(update={"title": "changed"}))
+    assert read_bundle(made.folder).manifest == made.manifest
+
+
+def test_a_title_that_is_no_text_is_one_sentence(tmp_path: Path) -> None:
+    made = make_bundle(tmp_path / "demo")
+    odd = made.manifest.model_copy(update={"title": "caf\udce9"})
+    with pytest.raises(BundleError, match="is no UTF-8"):
+        write_bundle(tmp_path / "other", odd, {})
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_replaced_bundle_is_kept_until_the_next(tmp_path: Path) -> None:

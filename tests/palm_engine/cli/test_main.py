@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,3 +122,23 @@ def test_the_dashboard_is_opened_on_a_folder_with_what_is_asked_for(
     assert str(tmp_path / "mine") in started[0]
     assert "8600" in started[0]
     assert os.environ.pop("PALM_LOAD") == "1"
+
+
+def test_ctrl_c_is_one_sentence_and_says_what_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for ended in (KeyboardInterrupt(), SystemExit(130)):
+
+        def stopped(error: BaseException = ended) -> None:
+            raise error
+
+        monkeypatch.setattr("palm_engine.cli.main.app", stopped)
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        assert left.value.code == 130
+        told = capsys.readouterr().err
+        assert "go on when the same command is run again" in told.replace("\n", " ")
+    monkeypatch.setattr("palm_engine.cli.main.app", lambda: sys.exit(1))
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 1

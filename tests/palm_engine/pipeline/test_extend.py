@@ -484,6 +484,79 @@ def test_what_cannot_be_completed_is_said_before_anything_is_drawn(
     assert read_bundle(bundle.folder).policies == bundle.policies
 
 
+def test_a_soup_never_takes_the_place_of_a_trained_adapter(bundle: Bundle, tmp_path: Path) -> None:
+    before = (bundle.adapter_folder("a") / "adapter_model.safetensors").read_bytes()
+    for name, why in (("a", "is in the bundle already"), ("half", "is a bundle; name another")):
+        code, output = run(
+            "add", bundle.folder, "--name", name, "--soup", "b=1", "--work", bundle.folder
+        )
+        assert code != 0
+        assert why in output.replace("\n", " "), output
+        assert (bundle.adapter_folder("a") / "adapter_model.safetensors").read_bytes() == before
+    assert sorted(p.name for p in (bundle.folder / "adapters").iterdir()) == ["a", "b", "c"]
+
+
+def _alpha(folder: Path) -> None:
+    config = folder / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"lora_alpha": 99}))
+
+
+def _numbers(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "adapter_model.safetensors")
+    first = next(iter(weights))
+    weights[first] = torch.full_like(weights[first], float("nan"))
+    save_file(weights, folder / "adapter_model.safetensors")
+
+
+def _elsewhere(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "adapter_model.safetensors")
+    moved = {k.replace("layers.0", "layers.7"): v for k, v in weights.items()}
+    save_file(moved, folder / "adapter_model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "recorded", "why"),
+    [
+        (_alpha, True, "is not the one that was evaluated"),
+        (_numbers, True, "is not the one that was evaluated"),
+        (_numbers, False, "no matrix of finite numbers"),
+        (_elsewhere, False, "layers.7"),
+    ],
+)
+def test_an_adapter_that_was_changed_since_answers_nothing(
+    bundle: Bundle, tmp_path: Path, change: Any, recorded: bool, why: str
+) -> None:
+    change(bundle.adapter_folder("a"))
+    if not recorded:
+        bundle = rewrite_manifest(
+            bundle,
+            bundle.manifest.model_copy(
+                update={
+                    "candidates": tuple(
+                        c.model_copy(
+                            update={"adapter_sha256": None, "adapter_weights_sha256": None}
+                        )
+                        for c in bundle.manifest.candidates
+                    )
+                }
+            ),
+        )
+    more = tmp_path / "more.csv"
+    more.write_text("prompt_id,kind,split,text\nnew1,plain,certify,One more question?\n")
+    work = tmp_path / "work"
+    code, output = run(
+        "evaluate", bundle.folder, "--prompts", more, "--out", tmp_path / "x", "--work", work
+    )
+    assert code != 0
+    assert why in output.replace("\n", " "), output
+    assert not (tmp_path / "x").exists()
+    assert not list(work.glob("draws/*")), "nothing was drawn"
+
+
 def test_a_soup_without_its_adapter_is_made_again_to_answer_and_where_it_is_a_member(
     bundle: Bundle, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from palm_engine.bundle.folder import Bundle, read_bundle
 from palm_engine.bundle.schema import Attack, RewardAudit
 from palm_engine.cli.main import app
+from palm_engine.errors import PalmError
 from palm_engine.pipeline.sharing import model_card
 from tests.support.fakes import tiny_bundle
 from tests.support.hub import WritableHub, serving
@@ -82,6 +83,38 @@ def test_what_is_no_bundle_leaves_nothing(hub: type[WritableHub], tmp_path: Path
     assert "me/other: could not be pulled" in output.replace("\n", " ")
     code, output = run("push", tmp_path, "mine")
     assert code != 0
+
+
+def test_what_is_pulled_is_looked_at_whole_and_deletes_nothing_else(
+    hub: type[WritableHub], bundle: Bundle, tmp_path: Path
+) -> None:
+    assert run("push", bundle.folder, "me/mine")[0] == 0
+    out = tmp_path / "tiny"
+    assert run("pull", "me/mine", "--out", out)[0] == 0
+    kept = tmp_path / "tiny.previous"
+    kept.mkdir()
+    (kept / "thesis.txt").write_text("years of work")
+    code, output = run("pull", "me/mine", "--out", out, "--replace")
+    assert code != 0
+    assert "is no bundle, and the one that is replaced is kept there" in output.replace("\n", " ")
+    assert (kept / "thesis.txt").read_text() == "years of work"
+    whole = dict(hub.files)
+    for file in ("samples.parquet", "adapters/a/adapter_model.safetensors"):
+        hub.files.update(whole)
+        hub.files[file] = b"noise"
+        code, output = run("pull", "me/mine", "--out", tmp_path / "y")
+        assert code != 0, file
+        assert not (tmp_path / "y").exists()
+
+
+@pytest.mark.parametrize("repo", ["a--b/c", "a..b/c", "-a/b", "a/b.git"])
+def test_a_name_that_no_hub_takes_is_one_sentence(
+    hub: type[WritableHub], bundle: Bundle, tmp_path: Path, repo: str
+) -> None:
+    for arguments in (("push", bundle.folder, repo), ("pull", repo, "--out", tmp_path / "x")):
+        done = CliRunner().invoke(app, [str(a) for a in arguments])
+        assert isinstance(done.exception, PalmError | SystemExit), done.exception
+        assert not (tmp_path / "x").exists()
 
 
 def test_the_card_says_what_the_certificate_says_and_texts_stay_texts(bundle: Bundle) -> None:

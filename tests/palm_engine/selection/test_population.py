@@ -71,6 +71,18 @@ def test_each_objective_is_the_best_of_all_portfolios(seed: int, d: int, k: int)
         )
 
 
+def test_members_that_change_neither_gap_are_left_out() -> None:
+    points = np.vstack([sphere(4, 3, 1), np.full((3, 3), 0.1)])
+    found = choose(points, Target(k=6))
+    assert set(found.members) == {0, 1, 2, 3}
+    assert found.gap.additive == pytest.approx(0, abs=1e-12)
+    assert found.average is not None
+    assert found.average.expected == pytest.approx(0, abs=1e-12)
+    kept = choose(points, Target(k=6), Options(include=(5,)))
+    assert set(kept.members) == {0, 1, 2, 3, 5}
+    assert len(choose(sphere(12, 3, 0), Target(k=4)).members) == 4
+
+
 def test_all_users_within_a_loss_is_the_worst_case_on_listed_weights() -> None:
     points = sphere(20, 3, 4)
     users = uniform_users(population(3, 3_000))
