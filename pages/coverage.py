@@ -9,7 +9,7 @@ import streamlit as st
 from app import cache, settings, state
 from app.components import panel as atlas
 from app.components.guide import expert, say
-from app.components.header import open_bundle, open_portfolio
+from app.components.header import lead_on, open_bundle, open_portfolio
 from app.components.panel_view import Field, FieldKind
 from app.components.users import the_users
 from app.errors import shows_errors
@@ -92,6 +92,7 @@ def _difference(bundle: Bundle, portfolio: state.Portfolio) -> Shown:
             options[f"best {k}"] = members
     if not options:
         st.info("There is no other portfolio to compare with.")
+        lead_on("tradeoff", "Trade-off", "show_chart")
         return Shown(Field(), "Which member is picked")
     other_key = f"field.other.{bundle.folder.name}"
     name = str(

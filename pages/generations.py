@@ -24,7 +24,8 @@ def filtered(bundle: Bundle) -> pd.Series[str]:
         placeholder="a word or part of one",
     )
     kinds = bundle.prompts.drop_duplicates("prompt_id").set_index("prompt_id")
-    for place, (column, label) in zip(right, (("kind", "Kinds"), ("split", "Splits")), strict=True):
+    by = (("kind", "Kinds"), ("split", "Splits"))[: 2 if state.is_expert() else 1]
+    for place, (column, label) in zip(right, by, strict=False):
         found = (
             sorted({str(x) for x in kinds[column].reindex(texts.index)}) if column in kinds else []
         )

@@ -114,7 +114,7 @@ def results(
         _map(bundle, traits, info, shown, with_kl_cost, key, is_moved)
     with right:
         _curve(bundle, info, shown)
-    _costs(bundle, info, len(shown.members), len(traits))
+    _costs(bundle, info, shown, len(traits))
     st.subheader("What to train")
     table = [
         {"member": number}
@@ -123,7 +123,11 @@ def results(
             for t, w in zip(traits, map(float, policies.weights[i]), strict=True)
         }
         | {f"planned {t}": v for t, v in zip(traits, map(float, policies.rewards[i]), strict=True)}
-        | {"KL cost (beta KL)": float(policies.kl_cost[i])}
+        | {
+            "KL cost (beta KL)" if state.is_expert() else "cost of leaving the base": float(
+                policies.kl_cost[i]
+            )
+        }
         for number, i in enumerate(shown.members, start=1)
     ]
     figure.table(
@@ -204,7 +208,7 @@ def _map(
 
     unit = "reward minus KL cost" if with_kl_cost else "reward units"
     on_map = Field(kind="gap", unit=f"gap ({unit})") if field == "Gap" else Field()
-    title = "Drag a member's dot: gap and value follow"
+    title = "Drag a member's dot: gap, value and cost follow"
     view = atlas.plan_view(bundle, traits, info, shown, title, with_kl_cost, on_map)
     atlas.panel(bundle, view, f"plan.{'-'.join(traits)}", take)
 
@@ -233,11 +237,11 @@ def _curve(bundle: Bundle, info: PlanInfo, shown: Selection) -> None:
     )
 
 
-def _costs(bundle: Bundle, info: PlanInfo, k: int, d: int) -> None:
+def _costs(bundle: Bundle, info: PlanInfo, shown: Selection, d: int) -> None:
     st.subheader("What it costs")
     st.caption(f"Planned gaps{expert(' (scope: pool)')}; assumptions, to be edited.")
     assumed, currency = ask(bundle)
-    built = adapters_built(dict(bundle.manifest.built.config), k, d)
+    built = adapters_built(dict(bundle.manifest.built.config), len(shown.members), d)
     if built:
         once = training(built, assumed)
         st.text(
@@ -245,10 +249,12 @@ def _costs(bundle: Bundle, info: PlanInfo, k: int, d: int) -> None:
             f" among them, so that there is something to choose from: {once.hours:,.1f} GPU hours,"
             f" {once.price:,.2f} {currency}."
         )
+    # Of its size, the plan that is shown, which may have been moved by hand.
+    plans = [shown if len(s.members) == len(shown.members) else s for s in info.curve]
     table = costs(
-        [len(s.members) for s in info.curve],
-        [s.gap.additive for s in info.curve],
-        [sum(info.policies.names[i] != REFERENCE for i in s.members) for s in info.curve],
+        [len(s.members) for s in plans],
+        [s.gap.additive for s in plans],
+        [len({info.policies.names[i] for i in s.members} - {REFERENCE}) for s in plans],
         assumed,
     )
     figure.table(

@@ -16,6 +16,7 @@ from app.components.hosting_cost import assumptions, cost_panel, served_adapters
 from app.components.rivals import interpolation_panel
 from app.components.sizes import decide, pick_size
 from app.components.tolerance import drag_tolerance
+from app.plain import inert
 from palm_engine._types import Floats, Progress
 from palm_engine.analysis.comparison import RANDOM_DRAWS, MethodCurve, compare_methods
 from palm_engine.analysis.curves import CurveInfo
@@ -316,6 +317,8 @@ def show() -> None:
         else ""
     )
     told = decide(bundle, info)
+    if bundle.limits_text:
+        st.caption(inert(bundle.limits_text))
     pick_size(bundle, info)
     with st.expander("Other ways to look"):
         st.caption(
@@ -327,12 +330,11 @@ def show() -> None:
                 else " taken over the whole simplex of weights."
             )
         )
+        views = ("Candidates", "Plan") if bundle.pool_rewards is not None else ("Candidates",)
         view = st.segmented_control(
             "Show",
-            ["Candidates", "Plan"],
-            key=settings.seed(
-                f"view.{bundle.folder.name}", "Candidates", among=("Candidates", "Plan")
-            ),
+            views,
+            key=settings.seed(f"view.{bundle.folder.name}", "Candidates", among=views),
             required=True,
         )
         options = st.container()

@@ -38,6 +38,7 @@ def ring(figure: go.Figure, x: float, y: float) -> None:
         mode="markers",
         showlegend=False,
         hoverinfo="skip",
+        cliponaxis=False,
         marker={"size": 22, "color": "rgba(0,0,0,0)", "line": {"color": "#EE6677", "width": 3}},
     )
 

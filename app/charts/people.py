@@ -123,7 +123,7 @@ def users(
         most: the loss at the end of the scale; theirs, or the tolerance, if that is larger.
     """
     figure = go.Figure()
-    title = title or "Users by what matters to them, coloured by what they lose"
+    title = title or "Users by what matters to them,<br>coloured by what they lose"
     three = len(traits) == 3
     if three:
         triangle(figure, traits)

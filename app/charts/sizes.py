@@ -136,31 +136,35 @@ def multiples(
     """
     sizes = [r.size for r in told.rows]
     parts = (
-        ("worst gap that can be promised", [r.promised for r in told.rows], ".4f"),
-        ("expected gap of uniform users", [r.expected for r in told.rows], ".4f"),
-        ("users who lose no more than tolerated", [r.covered for r in told.rows], ".0%"),
-        (f"serving per month ({currency})", list(monthly), ",.0f"),
+        ("worst gap, promised", [r.promised for r in told.rows], ".4f"),
+        ("average loss", [r.expected for r in told.rows], ".4f"),
+        ("within tolerance", [r.covered for r in told.rows], ".0%"),
+        (f"per month ({currency})", list(monthly), ",.0f"),
     )
     figure = make_subplots(
-        rows=1, cols=len(parts), subplot_titles=[p[0] for p in parts], horizontal_spacing=0.07
+        rows=2,
+        cols=2,
+        subplot_titles=[p[0] for p in parts],
+        horizontal_spacing=0.16,
+        vertical_spacing=0.28,
     )
     enough = None if told.enough is None else told.enough.size
     colours = ["#228833" if s == enough else OURS for s in sizes]
     outline = [3 if s == in_use else 0 for s in sizes]
-    for column, (title, values, form) in enumerate(parts, start=1):
+    for place, (title, values, form) in enumerate(parts):
+        at = {"row": 1 + place // 2, "col": 1 + place % 2}
         figure.add_bar(
             x=sizes,
             y=values,
             marker={"color": colours, "line": {"color": "#EE6677", "width": outline}},
             hovertemplate=f"%{{x}} members: %{{y:{form}}}<extra>{title}</extra>",
             showlegend=False,
-            row=1,
-            col=column,
+            **at,
         )
-        figure.update_yaxes(tickformat=form, fixedrange=True, row=1, col=column)
-        figure.update_xaxes(dtick=1, fixedrange=True, title="members", row=1, col=column)
+        figure.update_yaxes(tickformat=form, fixedrange=True, **at)
+        figure.update_xaxes(dtick=1, fixedrange=True, title="members", **at)
     figure.update_annotations(font={"size": 12})
-    return figure.update_layout(height=230, margin={"l": 8, "r": 8, "t": 34, "b": 40})
+    return figure.update_layout(height=400, margin={"l": 8, "r": 8, "t": 34, "b": 40})
 
 
 def plan_curve(

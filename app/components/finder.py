@@ -52,6 +52,7 @@ def finder(bundle: Bundle, portfolio: state.Portfolio, key: str, shortcuts: bool
         _settled(bundle, portfolio, finding, len(answers), key)
     if finding.question is None:
         st.info("Every question has been asked.", icon=":material/done_all:")
+        lead_on("explore", "Explore", "explore")
     elif not finding.settled or st.session_state.get(f"find.more.{key}.{bundle.folder.name}"):
         _question(bundle, portfolio, asked, finding, key, shortcuts)
     _steps(bundle, portfolio, asked, answers, key, shortcuts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
@@ -10,20 +11,29 @@ import streamlit as st
 
 from app import cache, settings
 from app.components import figure
+from app.components.guide import expert
 from palm_engine.analysis.curves import CurveInfo
 from palm_engine.analysis.hosting_cost import Assumptions, serving, training
 from palm_engine.bundle.folder import Bundle
+from palm_engine.errors import BundleError
+from palm_engine.lm.adapters.files import adapter_parameters
 
 CURRENCIES = ("EUR", "USD", "GBP", "CHF", "JPY")
 PLACES = {"GPU memory (GB)": 3, "serving per month": 0}
 
 
 def adapter_megabytes(bundle: Bundle) -> float | None:
-    """Mean size of the bundle's own adapters in MB; None where it ships none."""
-    inside = bundle.folder.resolve()
-    files = [f.resolve() for f in (bundle.folder / "adapters").glob("*/adapter_model.safetensors")]
-    sizes = [f.stat().st_size for f in files if f.is_relative_to(inside)]
-    return sum(sizes) / len(sizes) / 1e6 if sizes else None
+    """Mean size on a GPU of the members' adapters in MB; None where none is in the bundle.
+
+    Two bytes a parameter, as for the base: files may be larger.
+    """
+    own = [bundle.manifest.candidates[i] for i in bundle.members] or bundle.manifest.candidates
+    folders = []
+    for candidate in own:
+        with suppress(BundleError):
+            folders.append(bundle.adapter_folder(candidate.policy))
+    sizes = [n for n in map(adapter_parameters, folders) if n]
+    return 2 * sum(sizes) / len(sizes) / 1e6 if sizes else None
 
 
 # What is assumed of a bundle until somebody says otherwise; a base and adapters are measured.
@@ -80,7 +90,7 @@ def ask(bundle: Bundle) -> tuple[Assumptions, str]:
         step=1.0,
         key=key("adapter_mb"),
         help=(
-            f"Measured: mean of this bundle's files, {measured:.1f} MB."
+            f"Measured: mean of the members, {measured:.1f} MB at two bytes a parameter."
             if measured
             else "An assumption."
         ),
@@ -156,4 +166,7 @@ def cost_panel(bundle: Bundle, info: CurveInfo, in_use: int | None) -> None:
             f" {month:+,.2f} {currency} per month."
         )
     figure.table(table, f"{bundle.manifest.name}-costs", f"costs.{bundle.folder.name}", PLACES)
-    st.caption(f"Serving: {currency} for GPUs that run all month (730 hours). Scope: candidates.")
+    st.caption(
+        f"Serving: {currency} for GPUs that run all month (730 hours)."
+        + expert(" Scope: candidates.")
+    )

@@ -163,7 +163,7 @@ def _wins(bundle: Bundle, made: AnswerMatrix) -> None:
     figure.draw(
         charts.usage_bars(
             _columns(bundle, made.policies), made.wins.tolist(), colours_of(bundle, rows)
-        ).update_layout(title="Whose answer is best for you, by share of these prompts"),
+        ).update_layout(title="Whose answer is best for you,<br>by share of these prompts"),
         key=f"wins.{bundle.folder.name}",
         alt="Share of prompts where each policy's answer is best",
         config={"displayModeBar": False},

@@ -19,6 +19,7 @@ from app import cache, state
 from app.colours import TRAIT_GREYS, colours_of, palette
 from app.components.panel_view import Field, Layout, Other, PanelView, Worst
 from palm_engine.analysis.plan import PlanInfo
+from palm_engine.analysis.story import expected_gap
 from palm_engine.bundle.folder import Bundle
 from palm_engine.bundle.schema import Candidate
 from palm_engine.selection.parts.cuts import comparator_rows
@@ -210,6 +211,7 @@ def _worst(bundle: Bundle, portfolio: state.Portfolio) -> Worst:
     exact = cache.exact_gap(bundle, portfolio.rows)
     return Worst(
         additive=exact.additive,
+        average=expected_gap(bundle.points, portfolio.rows, bundle.region),
         at=[round(float(w), 4) for w in exact.at_weights_additive],
         text=worst_text(bundle, portfolio, exact.at_weights_additive),
     )
@@ -285,10 +287,16 @@ def plan_view(
 
 
 def _planned_colours(info: PlanInfo, rows: Sequence[int]) -> list[str]:
-    """Colours of planned members: those of several sizes have the same in each."""
-    order = list(dict.fromkeys([r for size in info.curve for r in size.members] + list(rows)))
+    """Colours of planned members: those of several sizes have the same in each, moved ones keep it.
+
+    Args:
+        info: the plan.
+        rows: of what is shown: the plan's members, each perhaps moved.
+    """
+    planned = info.chosen.members if len(rows) == len(info.chosen.members) else rows
+    order = list(dict.fromkeys([r for size in info.curve for r in size.members] + list(planned)))
     colours = dict(zip(order, palette(len(order)), strict=True))
-    return [colours[row] for row in rows]
+    return [colours[row] for row in planned]
 
 
 def panel(

@@ -31,9 +31,13 @@ class Field(_Part):
 
 
 class Worst(_Part):
-    """The worst gap, the weights where it is (d), and a sentence with scope and bound."""
+    """The worst gap, the average one, where the worst is (d), and a sentence with scope and bound.
+
+    The average is that of uniform users.
+    """
 
     additive: float
+    average: float
     at: Vector
     text: str
 

@@ -21,6 +21,7 @@ from tests.support.browser_tools import (
     open_panel,
     picked,
     serious_violations,
+    settle,
     unfold,
     until,
     violations_of_bare_streamlit,
@@ -28,6 +29,9 @@ from tests.support.browser_tools import (
 )
 
 pytestmark = pytest.mark.browser
+
+
+MENU = "(document.querySelector('[data-testid=stSidebar]')?.getBoundingClientRect().right ?? 0)"
 
 
 @pytest.fixture(scope="module")
@@ -321,7 +325,29 @@ def test_the_menu_of_a_phone_closes_when_a_page_was_chosen(browser: Any, url: st
         " return !menu || menu.getBoundingClientRect().right <= 0; })()",
         timeout=20_000,
     )
+    page.locator("[data-testid=stExpandSidebarButton]").click()
+    page.wait_for_function(f"{MENU} > 0", timeout=20_000)
+    page.wait_for_timeout(500)
+    page.reload()
+    until(page.get_by_role("heading", name=PAGES["coverage"]))
+    page.wait_for_function(f"{MENU} <= 0", timeout=20_000)
     phone.close()
+
+
+def test_a_slider_is_one_step_of_the_history(page: Any, url: str) -> None:
+    open_page(page, url, "coverage")
+    before = page.evaluate("history.length")
+    slider = page.get_by_role("slider", name=re.compile("Threshold"))
+    slider.focus()
+    for _ in range(5):
+        at = page.url
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("at => location.href !== at", arg=at, timeout=20_000)
+    assert page.evaluate("history.length") == before + 1
+    settle(page)
+    page.go_back()
+    page.wait_for_function("!location.search.includes('covered=')", timeout=20_000)
+    until(page.get_by_role("heading", name=PAGES["coverage"]))
 
 
 def test_a_charts_image_is_saved_in_one_click(page: Any, url: str) -> None:

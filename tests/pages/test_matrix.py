@@ -85,6 +85,8 @@ def test_kinds_and_splits_filter_and_win_rates_count_what_is_left(
     assert set(shown(app)) == set(questions(bundle, "p1", "p3", "p5"))
     assert wins()["m2"] > wins()["m1"]
     app.multiselect(key="kind.demo").set_value([]).run()
+    assert not any(m.key == "split.demo" for m in app.multiselect), "of no use to most"
+    app.toggle(key="expert").set_value(True).run()
     app.multiselect(key="split.demo").set_value(["certify"]).run()
     held_out = bundle.prompts.loc[bundle.prompts["split"] == "certify", "prompt_id"]
     assert set(shown(app)) == set(questions(bundle, *held_out))

@@ -541,6 +541,10 @@ def test_planned_members_move_and_figures_follow(open_app: Any, bundles: Path) -
     assert moved["trained"] == [shown["grid"][i] for i in rows]
     assert app.metric[1].delta.endswith("to the plan")
     assert float(app.metric[1].value) > float(planned[1])
+    assert moved["colours"] == shown["colours"], "a moved member stays the same one"
+    costs = next(d.value for d in app.dataframe if "GPU memory (GB)" in d.value)
+    own = costs[costs["members"] == len(rows)]
+    assert own["worst gap"].iloc[0] == pytest.approx(float(app.metric[1].value), abs=1e-4)
     table = next(d.value for d in app.dataframe if "member" in d.value)
     assert table["weight of safety"].tolist() == pytest.approx(grid[rows][:, 0], abs=1e-6)
     app.button(key="unmove.demo").click().run()
@@ -774,6 +778,7 @@ def test_bounds_on_the_weights_of_a_table_hold_on_every_page(
     table.write_text("\n".join(["policy,helpful,harmless,cost", *rows]) + "\n")
     out = tmp_path / "portfolios" / "mine"
     arguments = ["select", str(table), "--k", "1", "--where", "harmless>=.3", "--json"]
+    arguments += ["--floor", "harmless>=.1"]
     done = CliRunner().invoke(command, [*arguments, "--out", str(out)])
     assert done.exit_code == 0, done.output
     said = json.loads(done.output)["worst_gap"]["additive"]
@@ -786,11 +791,13 @@ def test_bounds_on_the_weights_of_a_table_hold_on_every_page(
     assert panel(app)["worst"]["additive"] == exact.additive
     assert panel(app)["unit"] == "reward minus cost"
     assert "Only weights with harmless at least 0.3 count" in texts(app)
+    assert "Members have harmless at least 0.1" in texts(app)
     for page in ("tradeoff", "coverage", "guarantee"):
         app.switch_page(f"../pages/{page}.py").run()
         settle(app)
         assert not app.exception, [e.value for e in app.exception]
         assert "harmless at least 0.3" in texts(app)
+        assert "harmless at least 0.1" in texts(app), page
         assert "KL cost" not in texts(app)
     assert f"{exact.additive:.4f}" in texts(app)
     lost = next(d.value for d in app.dataframe if "best candidate" in d.value)

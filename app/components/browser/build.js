@@ -78,6 +78,7 @@ class PanelParts {
     const { parts } = this;
     this.parts.gap = element("b", { "data-part": "gap" });
     this.parts.worst = element("b", { "data-part": "worst" });
+    this.parts.average = element("b", { "data-part": "average" });
     this.parts.where = element("div", { class: "quiet" });
     this.parts.goWorst = element("button", {
       text: "Go there",
@@ -137,6 +138,13 @@ class PanelParts {
             this.parts.worst,
             this.parts.where,
             this.parts.goWorst,
+          ),
+          element(
+            "div",
+            {},
+            "Lost on average",
+            this.parts.average,
+            element("div", { class: "quiet", text: "by uniform users (scope: sampled)" }),
           ),
         ),
       ),

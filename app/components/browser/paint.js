@@ -54,6 +54,7 @@ class PaintedPanel extends PanelParts {
     );
     if (data.layout === "full") {
       this.parts.worst.textContent = data.worst.additive.toFixed(4);
+      this.parts.average.textContent = data.worst.average.toFixed(4);
       this.parts.where.textContent = data.worst.text;
       this.fillSwitch();
       this.fillPresets();
@@ -148,7 +149,7 @@ class PaintedPanel extends PanelParts {
       `Weights on the map. Arrow keys move between ${data.traits.join(", ")}`,
     );
     parts.puck.setAttribute("aria-valuenow", Math.round(100 * w[this.free[0]]));
-    const sentence = `${named(data.traits, w)}; picked ${data.names[pick.member]}, gap ${pick.gap.toFixed(4)}`;
+    const sentence = `${named(data.traits, w)}; picked ${data.names[pick.member]}. ${shareInWords(pick)}`;
     parts.puck.setAttribute("aria-valuetext", sentence);
     clearTimeout(this.saying);
     this.saying = setTimeout(() => {

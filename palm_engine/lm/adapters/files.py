@@ -73,6 +73,22 @@ def check_adapter_folder(folder: Path) -> None:
             )
 
 
+def adapter_parameters(folder: Path) -> int | None:
+    """How many numbers an adapter's file has, by its header alone; None where that can't be read.
+
+    The header: eight bytes with its length, then JSON (the format of safetensors).
+    """
+    try:
+        with (folder / WEIGHTS_FILE).open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > MOST_BYTES:
+                return None
+            header = json.loads(file.read(length))
+        return sum(math.prod(t["shape"]) for n, t in header.items() if n != "__metadata__")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
 def adapter_sha256(folder: Path) -> str:
     """Hash of an adapter: its configuration, but for the path of its base, and its weights.
 

@@ -16,7 +16,7 @@ from palm_engine.errors import (
     BundleError,
     ModelSourceError,
 )
-from palm_engine.lm.adapters.files import read_adapter
+from palm_engine.lm.adapters.files import adapter_parameters, read_adapter
 from palm_engine.lm.adapters.stack import AdapterStack
 from palm_engine.serving.backends.interface import live_settings
 
@@ -103,3 +103,14 @@ def test_the_base_path_in_an_adapters_config_is_never_followed(
     stack = AdapterStack(tiny_llama())
     stack.add({"x": read_adapter(folder)})
     assert stack.names == ["x"]
+
+
+def test_how_many_numbers_a_file_has_is_in_its_header(tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path / "a", 4)
+    assert adapter_parameters(folder) == read_adapter(folder).parameters
+    file = folder / "adapter_model.safetensors"
+    for content in (b"", b"\x00" * 8, b"\xff" * 40, b"\x02\0\0\0\0\0\0\0[]"):
+        file.write_bytes(content)
+        assert not adapter_parameters(folder)
+    file.unlink()
+    assert adapter_parameters(folder) is None
