@@ -24,6 +24,7 @@ from palm_engine.cli.selecting import commands as select_commands
 from palm_engine.cli.serving import commands as serving_commands
 from palm_engine.cli.sharing import commands as sharing_commands
 from palm_engine.cli.sizes import commands as size_commands
+from palm_engine.cli.utility import commands as utility_commands
 from palm_engine.errors import InfeasibleError, InvalidInputError, PalmError
 from palm_engine.lm import require_language_models
 
@@ -46,6 +47,7 @@ app = typer.Typer(
 app.add_typer(dashboard_commands)
 app.add_typer(select_commands)
 app.add_typer(size_commands)
+app.add_typer(utility_commands)
 app.add_typer(recommend_commands)
 app.add_typer(import_commands)
 app.add_typer(extend_commands)

@@ -84,7 +84,7 @@ def adapter_parameters(folder: Path) -> int | None:
             if length > MOST_BYTES:
                 return None
             header = json.loads(file.read(length))
-        return sum(math.prod(t["shape"]) for n, t in header.items() if n != "__metadata__")
+        return int(sum(math.prod(t["shape"]) for n, t in header.items() if n != "__metadata__"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
