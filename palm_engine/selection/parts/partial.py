@@ -79,18 +79,23 @@ def fewest_serving(
     reachable = float(shares[serves.any(axis=1)].sum())
     if reachable < share - ROUNDING:
         return Partial(None, reachable, float(serves.shape[1] + 1))
+    quick = _greedy(serves, shares, serves.shape[1], fixed, share)
     columns, value, bound, late = _solve(serves, shares, fixed, time_limit, share=share)
+    if columns is None or len(columns) > len(quick.columns or ()):
+        columns, value = quick.columns, quick.share
     least = 1.0 if bound is None else float(np.ceil(bound - 1e-6))
     return Partial(columns, value, max(least, len(fixed), 1), late)
 
 
-def _greedy(serves: Booleans, shares: Floats, k: int, fixed: tuple[int, ...]) -> Partial:
-    """The column that adds most, one after another; stops where none adds anything."""
+def _greedy(
+    serves: Booleans, shares: Floats, k: int, fixed: tuple[int, ...], enough: float = 1.0
+) -> Partial:
+    """The column that adds most, one after another; stops at `enough`, or where none adds more."""
     chosen = list(fixed)
     left = np.where(serves[:, chosen].any(axis=1), 0.0, shares)
     while len(chosen) < k:
         gains = left @ serves
-        if gains.max() <= 0 and chosen:
+        if (gains.max() <= 0 or left.sum() <= 1 - enough + ROUNDING) and chosen:
             break
         chosen.append(int(np.argmax(gains)))
         left = np.where(serves[:, chosen[-1]], 0.0, left)

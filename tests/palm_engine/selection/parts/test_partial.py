@@ -41,3 +41,17 @@ def test_both_are_the_best_of_all(seed: int, k: int, with_fixed: bool, share: fl
     assert fewest.columns is not None
     assert len(fewest.columns) == min(enough) == fewest.bound
     assert fewest.share >= share - 1e-9
+
+
+def test_where_time_runs_out_there_is_still_an_answer_that_serves_the_share() -> None:
+    rng = np.random.default_rng(1)
+    serves = rng.random((4_000, 300)) < 0.05
+    shares = np.full(4_000, 1 / 4_000)
+    fewest = fewest_serving(serves, shares, 0.95, (3,), time_limit=0.01)
+    assert fewest.columns is not None
+    assert 3 in fewest.columns
+    assert served(serves, shares, fewest.columns) >= 0.95 - 1e-9
+    assert fewest.bound <= len(fewest.columns)
+    most = most_served(serves, shares, 20, (), time_limit=0.01)
+    assert most.columns is not None
+    assert len(most.columns) <= 20
