@@ -13,6 +13,7 @@ from palm_engine.geometry.gap import worst_violation
 from palm_engine.geometry.region import Region
 from palm_engine.geometry.simplex import named_weights
 from palm_engine.geometry.users import Users
+from palm_engine.selection.parts.cuts import comparators
 from palm_engine.selection.parts.grids import promised_size, size_upper_bound
 from palm_engine.selection.population import average_of, users_where
 from palm_engine.selection.result import Selection, Target
@@ -122,7 +123,8 @@ def report(
     population that averages are over, called `population`; uniform ones if not given.
     """
     members = [table.policies[m] for m in found.members]
-    share = coverage(found.points, table.points, threshold, region=region).share
+    others = comparators(table.points)
+    share = coverage(found.points, others, threshold, region=region).share
     users = users or users_where(len(table.traits), region)
     average = found.average or average_of(table.points, found, users, threshold)
     multiplicative = found.gap.at_weights_multiplicative

@@ -151,6 +151,7 @@ def select(
             raise InvalidInputError(f"--out {str(out)!r}: a bundle's name has {NAME_RULE}")
         check_target(out, replace=replace)
     rewards = read_reward_table(table, trait or ())
+    _require_room(rewards, out)
     users = users_of_text(population, rewards.traits)
     options = options_of(
         rewards,
@@ -205,6 +206,21 @@ def select(
         leave()
     if summary.missed_by is not None:
         raise typer.Exit(3)
+
+
+def _require_room(rewards: RewardTable, out: Path | None) -> None:
+    """Check that a bundle can hold a table.
+
+    Raises:
+        InvalidInputError: it has too many policies.
+    """
+    from palm_engine.bundle.manifest import MOST_CANDIDATES
+
+    if out is not None and len(rewards.policies) > MOST_CANDIDATES:
+        raise InvalidInputError(
+            f"--out: {len(rewards.policies):,} policies, and a bundle holds {MOST_CANDIDATES:,}:"
+            " keep the best in the table, or leave --out out"
+        )
 
 
 def _best_found(selection: Selection | None) -> Selection:

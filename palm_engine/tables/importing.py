@@ -29,12 +29,15 @@ from palm_engine.tables.spec import ImportSpec
 MOST_PROMPTS = 200_000
 
 
-def import_table(file: TableFile, spec: ImportSpec) -> RewardTable:
+def import_table(
+    file: TableFile, spec: ImportSpec, most_policies: int = MOST_CANDIDATES
+) -> RewardTable:
     """Read rewards, and where there are any prompts and answers, from a table.
 
     Args:
         file: the table.
         spec: what its columns are, and what becomes of them.
+        most_policies: that it may have; more than a bundle holds can only be selected from.
 
     Returns:
         Rewards of all policies, with labels, warnings, answers and the record of what was done.
@@ -47,7 +50,7 @@ def import_table(file: TableFile, spec: ImportSpec) -> RewardTable:
             raise InvalidInputError(
                 f"{file.name}: no column {column!r}; it has {', '.join(file.frame.columns)}"
             )
-    frame = _named(file, spec)
+    frame = _named(file, spec, most_policies)
     values, counts = _values(file, spec, frame)
     frame, values, dropped = _without_missing(file, spec, frame, values)
     words = {}
@@ -83,7 +86,7 @@ def _columns_of(spec: ImportSpec) -> list[str]:
     return [*columns, *(t.column for t in spec.traits)]
 
 
-def _named(file: TableFile, spec: ImportSpec) -> pd.DataFrame:
+def _named(file: TableFile, spec: ImportSpec, most: int) -> pd.DataFrame:
     """Policies, prompts and texts under our names, with each row's place in the file.
 
     Raises:
@@ -103,9 +106,9 @@ def _named(file: TableFile, spec: ImportSpec) -> pd.DataFrame:
             f"{file.row(int(empty.argmax()))}, column {spec.policy}: the name of the policy is"
             " missing"
         )
-    if (count := frame["policy"].nunique()) > MOST_CANDIDATES:
+    if (count := frame["policy"].nunique()) > most:
         raise InvalidInputError(
-            f"{file.name}: {count:,} policies, more than {MOST_CANDIDATES:,}; keep the best"
+            f"{file.name}: {count:,} policies, more than {most:,}; keep the best"
         )
     for ours, column in (
         ("prompt", spec.prompt),

@@ -16,7 +16,10 @@ from palm_engine.tables.reward_table import RewardTable
 from palm_engine.tables.scaling import Scaling
 from palm_engine.tables.spec import default_spec
 
+# More than a bundle holds; averages over users of more would take minutes.
+MOST_POLICIES = 200_000
 # Options of `palm import` that its messages name, and what else they are called elsewhere.
+
 _IMPORT_OPTIONS = re.compile(r"--(?:missing|policy|prompt|cluster|decimal)")
 
 
@@ -42,7 +45,7 @@ def read_reward_table(path: Path | str, traits: Sequence[str] = ()) -> RewardTab
     try:
         spec = default_spec(file, tuple(traits))
         plain = tuple(t.model_copy(update={"scaling": Scaling()}) for t in spec.traits)
-        return import_table(file, spec.model_copy(update={"traits": plain}))
+        return import_table(file, spec.model_copy(update={"traits": plain}), MOST_POLICIES)
     except InvalidInputError as error:
         text = str(error)
         if "is not in [0, 1]" in text:

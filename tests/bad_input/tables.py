@@ -306,7 +306,9 @@ FILES = [
         "two rows of a policy: whose option", text(GOOD + "a,0.3,0.3\n"), "palm import that has --p"
     ),
     Case("traits that were measured on prompts of their own", text(BLOCKS), "no prompt has all"),
-    Case("a million policies", many("policies", 1_000_000), "1,000,000 policies"),
+    Case(
+        "a million policies", many("policies", 1_000_000), "1,000,000 policies, more than 200,000"
+    ),
     Case("a million columns", many("columns", 1_000_000), "columns"),
     Case("a million prompts of one policy", many("prompts", 1_000_000), "1,000,000 prompts"),
 ]

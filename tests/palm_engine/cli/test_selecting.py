@@ -568,3 +568,20 @@ def test_recommend_for_users_needs_a_bundle_and_says_whether_to_change(  # type:
     code, error = palm("recommend", str(table), "--users", str(users))
     assert code == 2
     assert "--users goes with the bundle" in error
+
+
+def test_more_policies_than_a_bundle_holds_can_be_selected_from(palm, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    rng = np.random.default_rng(0)
+    many = pd.DataFrame(rng.random((20_050, 2)) ** 2, columns=["a", "b"]).round(4)
+    many.insert(0, "policy", [f"p{i}" for i in range(len(many))])
+    many.to_csv(tmp_path / "many.csv", index=False)
+    code, output = palm("select", tmp_path / "many.csv", "--k", 2, "--json")
+    assert code == 0, output
+    found = json.loads(output)
+    points = many[["a", "b"]].to_numpy()
+    rows = [int(name[1:]) for name in found["members"]]
+    assert found["worst_gap"]["additive"] == pytest.approx(worst_gap(points[rows], points).additive)
+    code, output = palm("select", tmp_path / "many.csv", "--k", 2, "--out", tmp_path / "mine")
+    assert code == 2
+    assert "a bundle holds 20,000" in " ".join(output.split())
+    assert not (tmp_path / "mine").exists()
