@@ -131,7 +131,9 @@ def extend(
     options = options or ExtendOptions()
     store = Store(work)
     with store.held():
-        return _extended(bundle, out, store, progress, additions, prompts, options, traits)
+        made = _extended(bundle, out, store, progress, additions, prompts, options, traits)
+        store.say(progress.note)
+        return made
 
 
 def _extended(

@@ -109,7 +109,7 @@ def measure_interpolation(
         raise InvalidInputError(f"{bundle.folder}: there are no members to compare with")
     store = Store(work)
     with store.held():
-        return _measured(
+        found = _measured(
             bundle,
             corners,
             store,
@@ -120,6 +120,8 @@ def measure_interpolation(
             LocalEngine(workers),
             batch_size,
         )
+        store.say(progress.note)
+        return found
 
 
 def _measured(

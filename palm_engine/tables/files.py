@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -190,7 +191,7 @@ def _json_lines(path: Path) -> pd.DataFrame:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = json.loads(line, object_pairs_hook=_each_once)
         except json.JSONDecodeError as error:
             raise InvalidInputError(
                 f"{path}, row {number}: not valid JSON ({error.msg})"
@@ -198,17 +199,18 @@ def _json_lines(path: Path) -> pd.DataFrame:
         if not isinstance(record, dict):
             raise InvalidInputError(f"{path}, row {number}: not an object of columns")
         records.append(record)
-    return pd.json_normalize(records)
+    return _frame(path, records)
 
 
 def _json(path: Path) -> pd.DataFrame:
-    content = json.loads(_text(path))
+    content = json.loads(_text(path), object_pairs_hook=_each_once)
     if isinstance(content, dict):
         # {"data": [...]}, {column: [...]}, or {policy: {column: cell}}.
         lists = [v for v in content.values() if isinstance(v, list)]
         if len(content) == 1 and lists and all(isinstance(r, dict) for r in lists[0]):
             content = lists[0]
         elif len(lists) == len(content):
+            _require_size(path, max(map(len, lists), default=0), len(content))
             return pd.DataFrame(content)
         elif content and all(isinstance(v, dict) for v in content.values()):
             content = [{"policy": k, **v} for k, v in content.items()]
@@ -216,7 +218,34 @@ def _json(path: Path) -> pd.DataFrame:
         raise InvalidInputError(
             f"{path}: a JSON table is a list of objects, one per row, or an object of columns"
         )
-    return pd.json_normalize(content)
+    return _frame(path, content)
+
+
+def _frame(path: Path, records: list[dict[str, Any]]) -> pd.DataFrame:
+    """A row per record; its size is looked at before it is made, since each name is a column."""
+    names: set[str] = set()
+    for record in records:
+        _gather(record, "", names)
+        if len(names) > most_columns():
+            break
+    _require_size(path, len(records), len(names))
+    return pd.json_normalize(records)
+
+
+def _gather(record: dict[str, Any], inside: str, names: set[str]) -> None:
+    for name, value in record.items():
+        if isinstance(value, dict) and value:
+            _gather(value, f"{inside}{name}.", names)
+        else:
+            names.add(inside + name)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(n for n, count in Counter(n for n, _ in pairs).items() if count > 1)
+        raise ValueError(f"{twice!r} stands twice in one row; rename one")
+    return found
 
 
 def _parquet(path: Path) -> pd.DataFrame:

@@ -121,6 +121,27 @@ def many(what: str, count: int) -> Callable[[Path], list[object]]:
     return make
 
 
+def wide_lines(count: int) -> Callable[[Path], list[object]]:
+    """A column of its own for each row: every row has a cell in each."""
+
+    def make(folder: Path) -> list[object]:
+        rows = "".join(f'{{"policy": "p{i}", "c{i}": 0.5}}\n' for i in range(count))
+        (folder / "t.jsonl").write_text(rows)
+        return ["select", folder / "t.jsonl", "--k", 1]
+
+    return make
+
+
+def lines(*rows: str) -> Callable[[Path], list[object]]:
+    """A table of JSON Lines."""
+
+    def make(folder: Path) -> list[object]:
+        (folder / "t.jsonl").write_text("\n".join(rows) + "\n")
+        return ["select", folder / "t.jsonl", "--k", 1]
+
+    return make
+
+
 def special(kind: str) -> Callable[[Path], list[object]]:
     """Something at the table's place that is no file."""
 
@@ -308,6 +329,10 @@ FILES = [
     Case("traits that were measured on prompts of their own", text(BLOCKS), "no prompt has all"),
     Case(
         "a million policies", many("policies", 1_000_000), "1,000,000 policies, more than 200,000"
+    ),
+    Case("JSON Lines: a column for each row", wide_lines(20_000), "20,000 rows of 2,001 columns"),
+    Case(
+        "JSON Lines: a column twice", lines('{"policy": "a", "x": 1, "x": 2}'), "'x' stands twice"
     ),
     Case("a million columns", many("columns", 1_000_000), "columns"),
     Case("a million prompts of one policy", many("prompts", 1_000_000), "1,000,000 prompts"),
