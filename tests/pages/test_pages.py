@@ -909,3 +909,50 @@ def test_what_a_bundle_says_is_no_markdown(tmp_path: Path, monkeypatch: pytest.M
         for element in (*app.caption, *app.markdown):
             assert "![x](" not in element.value, page
             assert "<b>" not in element.value.replace(r"\<b\>", ""), page
+
+
+def on_the_shipped_demo(monkeypatch: pytest.MonkeyPatch, page: str) -> AppTest:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PALM_PORTFOLIOS", str(ROOT / "portfolios"))
+    monkeypatch.setenv("PALM_PUBLIC", "1")  # AppTest has no server address to check
+    app = AppTest.from_file(MAIN, default_timeout=120).run()
+    app = settle(app.switch_page(f"../pages/{page}.py").run())
+    assert not app.exception, [e.value for e in app.exception]
+    return app
+
+
+def test_what_was_and_what_will_be_trained_is_said_of_the_demo(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shipped = read_bundle(ROOT / "portfolios" / "demo")
+    trained = sum(c.kind == "adapter" for c in shipped.manifest.candidates)
+    said = texts(on_the_shipped_demo(monkeypatch, "tradeoff"))
+    assert f"{trained} adapters were trained to choose from" in said
+    own = len(shipped.members)
+    assert f"{own} are in use: the same worst gap, average loss" in said
+    certificate = shipped.manifest.certificate
+    assert certificate is not None
+    assert certificate.additive is not None
+    assert f"bounded by themselves: at most {certificate.additive.upper:.4f}" in said
+    assert f"the configuration below trains {trained} adapters" in texts(
+        on_the_shipped_demo(monkeypatch, "plan")
+    )
+
+
+@pytest.mark.parametrize("page", ["tradeoff", "coverage", "plan", "generations", "find"])
+def test_plain_mode_names_no_scope_and_no_symbols(
+    monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    app = on_the_shipped_demo(monkeypatch, page)
+    said = texts(app).lower()
+    for word in ("scope: ", "(beta", "beta 0", "standard error"):
+        assert word not in said, word
+    for table in app.dataframe:
+        assert not [c for c in map(str, table.value.columns) if "KL" in c or "beta" in c]
+
+
+def test_a_plan_is_offered_where_there_is_a_pool(open_app: Any) -> None:
+    for name, offered in (("demo", ["Candidates", "Plan"]), ("no-texts", ["Candidates"])):
+        app = settle(open_app(name, "tradeoff"))
+        view = app.segmented_control(key=f"view.{name}")
+        assert list(view.options) == offered
