@@ -59,7 +59,7 @@ def told(found: Selection, target: Target) -> str:
 def compared(name: str, points: np.ndarray, target: Target) -> Row:
     """Both ways with the same limit."""
     ours = minimum(points, target, Options(time_limit=LIMIT))
-    with patch.object(module, "EASY_SECONDS", inf):
+    with patch.multiple(module, EASY_SECONDS=inf, EASY_LEVELS_SECONDS=inf):
         cuts = minimum(points, target, Options(time_limit=LIMIT))
     goal = "for (.05, .01)" if target.k is None else ""
     return (

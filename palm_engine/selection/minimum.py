@@ -30,9 +30,11 @@ from palm_engine.selection.result import PROVED, Selection, Target
 
 INTERRUPTED = "interrupted"
 TIGHTER = (0.8, 0.9, 0.95, 0.98)
-# Seconds that an easy selection takes. A hard one gets weights all over the region, for a share of
-# the time that is left, and at most for so many seconds.
-EASY_SECONDS = 0.7
+# Seconds that an easy selection takes, and one whose levels are bisected. A hard one gets weights
+# all over the region, for a share of the time that is left, and at most for so many seconds; with
+# more columns no integer program keeps a time limit.
+EASY_SECONDS = 1.0
+EASY_LEVELS_SECONDS = 2.5
 HARD_SHARE = 0.6
 HARD_SECONDS = 40.0
 MOST_COLUMNS = 2_000
@@ -272,7 +274,7 @@ def _best_of_size(
         lower = min(max(cuts.reach(multiplicative=multiplicative), 0.0), upper)
     stopped = PROVED
     # What isn't settled soon is hard: it gets weights all over the region, once.
-    hard_from = time.perf_counter() + EASY_SECONDS if Dense.has_room(cuts) else np.inf
+    hard_from = time.perf_counter() + EASY_LEVELS_SECONDS if Dense.has_room(cuts) else np.inf
 
     def better(columns: list[int], least: float, gap: float) -> None:
         nonlocal members, upper

@@ -31,6 +31,7 @@ def test_a_planned_member_is_dragged_and_its_gap_value_and_build_follow(
     page: Any, shipped: str
 ) -> None:
     open_page(page, shipped, "plan")
+    until(metric(page, "Predicted worst gap"))
     before = metric(page, "Predicted worst gap").inner_text()
     page.get_by_text("Gap", exact=True).last.click()
     until(page.locator("svg.map image"))
@@ -149,9 +150,9 @@ def test_a_size_is_taken_where_it_is_enough_and_all_four_figures_are_beside_each
     page.get_by_role("button", name=re.compile("Use 3 members on every page")).click()
     page.wait_for_url(re.compile(r"k=3"))
     charts = page.locator(".js-plotly-plot")
-    until(charts.filter(has_text="serving per month").first)
-    text = charts.filter(has_text="serving per month").first.text_content()
-    for title in ("worst gap that can be promised", "expected gap", "users who lose no more"):
+    until(charts.filter(has_text="per month (").first)
+    text = charts.filter(has_text="per month (").first.text_content()
+    for title in ("worst gap, promised", "average loss", "within tolerance"):
         assert title in text
     open_page(page, shipped, "?k=3")
     assert "These 3 together" in page.locator("[data-part=story]").inner_text()

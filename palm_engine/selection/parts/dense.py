@@ -34,6 +34,8 @@ FIRST_CELLS = 2_000_000
 A_ROUND = 300
 STEPS = 5_000
 SLOW_RISE = 0.02
+# So many weights at most are left to the integer programs of a level: each makes them slower.
+MOST_ADDED = 400
 # Without anything better for this share of its time, a search gives up.
 PATIENCE = 0.25
 ROUNDING = 1e-6
@@ -50,12 +52,14 @@ class Relaxed:
 
     Attributes:
         size: a bound from below on the size of any cover; a fraction.
-        rows: of the lattice, which hold that bound.
+        rows: of the lattice, that it came to.
+        tight: those of them that hold the bound: few.
         late: whether time ran out on it.
     """
 
     size: float
     rows: NDArray[np.intp]
+    tight: NDArray[np.intp]
     late: bool
 
 
@@ -108,6 +112,7 @@ class Dense:
         first = min(FIRST, FIRST_CELLS // len(columns), len(covers))
         rows = np.linspace(0, len(covers) - 1, first).astype(np.intp) if start is None else start
         size = 0.0
+        tight = rows[:0]
         while True:
             rows = rows[minimal_rows(kept[rows])]
             solved = linprog(
@@ -119,9 +124,10 @@ class Dense:
                 options={"time_limit": max(ends - time.perf_counter(), 0.01)},
             )
             if solved.x is None or solved.fun is None:
-                return Relaxed(size, rows, late=True)
+                return Relaxed(size, rows, tight, late=True)
             rise = float(solved.fun) - size
             size = max(size, float(solved.fun))
+            tight = rows[solved.ineqlin.marginals < -ROUNDING]
             served = real @ solved.x.astype(np.float32)
             worst = np.argsort(served)[:A_ROUND]
             worst = worst[served[worst] < 1 - 1e-4]
@@ -129,7 +135,7 @@ class Dense:
             settled = settled and rise < SLOW_RISE
             late = time.perf_counter() > ends
             if not len(worst) or settled or size > enough or late:
-                return Relaxed(size, rows, late)
+                return Relaxed(size, rows, tight, late)
             rows = np.union1d(rows, worst)
 
 
@@ -250,6 +256,7 @@ class _Narrowing:
         self.reach = float(self._deficit.min(axis=1).max())
         self._own = np.empty((0, len(cuts.rows)))
         self._start: list[int] | None = None
+        self._added = 0
 
     def _of(self, best: Floats, deficit: Floats) -> Floats:
         return deficit / best[:, None] if self.multiplicative else deficit
@@ -257,6 +264,7 @@ class _Narrowing:
     def bisected(self, lower: float, upper: float, seconds: float, clock: _Clock) -> float:
         """The bound, raised by linear programs."""
         rows: NDArray[np.intp] | None = None
+        tight = np.empty(0, dtype=np.intp)
         enough = self.k + ROUNDING
         while upper - lower > CLOSE * upper and not clock.late(0.4):
             level = (lower + upper) / 2
@@ -265,11 +273,12 @@ class _Narrowing:
             rows = relaxed.rows if rows is None else np.union1d(rows, relaxed.rows)
             if relaxed.size > enough:
                 lower = level
+                tight = relaxed.tight
             else:
                 upper = level
         if rows is not None:
             self._own = self._deficit[rows]
-            self.cuts.add(self._dense.weights[rows])
+            self.cuts.add(self._dense.weights[tight])
         return lower
 
     def searched(
@@ -303,7 +312,9 @@ class _Narrowing:
             fresh = worst_first(vertices, gaps, level + TOLERANCE)
             more = self._of(*self.cuts.measured(fresh))
             self._own = np.vstack([self._own, more])
-            self.cuts.add(fresh)
+            if self._added < MOST_ADDED:
+                self._added += len(fresh)
+                self.cuts.add(fresh)
             if not (more <= level + TOLERANCE).any(axis=1).all():
                 break
             search.add(more <= level + TOLERANCE)

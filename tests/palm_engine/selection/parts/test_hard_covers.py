@@ -95,6 +95,7 @@ def hard(
 ) -> Selection:
     with monkeypatch.context() as patch:
         patch.setattr(module, "EASY_SECONDS", -1.0)
+        patch.setattr(module, "EASY_LEVELS_SECONDS", -1.0)
         return minimum(q, target, options)
 
 
