@@ -21,6 +21,9 @@ from palm_engine.errors import InvalidInputError
 SPLIT = "certify"
 MOST_GRADE = 2
 PAIR_COLUMNS = ["item", "trait", "prompt", "first", "second", "better"]
+# As spreadsheets write them.
+TRUE = frozenset({"true", "1", "1.0"})
+FALSE = frozenset({"false", "0", "0.0"})
 PAIR_KEY_COLUMNS = ["item", "trait", "adapter", "rival", "prompt_id", "adapter_is_first"]
 # With a space, so that no trait has the name.
 FIT = "fits prompt"
@@ -249,7 +252,7 @@ def _key(bundle: Bundle, key: pd.DataFrame, name: str, policies: Sequence[str]) 
         **dict.fromkeys(policies, bundle.policies),
     }
     if "adapter" in policies:
-        known |= {"trait": bundle.traits, "adapter_is_first": ("True", "False")}
+        known |= {"trait": bundle.traits, "adapter_is_first": TRUE | FALSE}
     for column in ("item", *known):
         if column not in key:
             raise InvalidInputError(f"{name}: there is no column {column!r}")
@@ -258,7 +261,9 @@ def _key(bundle: Bundle, key: pd.DataFrame, name: str, policies: Sequence[str]) 
     items = pd.to_numeric(key["item"], errors="coerce")
     _require_items(items, key["item"], name)
     for column, values in known.items():
-        odd = ~key[column].astype(str).isin([str(v) for v in values])
+        told = key[column].astype(str)
+        told = told.str.casefold() if column == "adapter_is_first" else told
+        odd = ~told.isin([str(v) for v in values])
         if odd.any():
             row = key[odd].iloc[0]
             raise InvalidInputError(
@@ -267,7 +272,7 @@ def _key(bundle: Bundle, key: pd.DataFrame, name: str, policies: Sequence[str]) 
             )
     made = key.assign(item=items.astype(int))
     if "adapter" in policies:
-        made["adapter_is_first"] = key["adapter_is_first"].astype(str) == "True"
+        made["adapter_is_first"] = key["adapter_is_first"].astype(str).str.casefold().isin(TRUE)
     return made
 
 

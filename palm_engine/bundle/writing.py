@@ -57,18 +57,18 @@ def check_target(folder: Path, keeps: Collection[str] = (), replace: bool = Fals
 
 
 def check_file(path: Path) -> None:
-    """Check that a file that is to be written is no part of a bundle.
+    """Check that a file that is to be written lies in no bundle.
 
     Args:
         path: of the file.
 
     Raises:
-        BundleError: it lies in a bundle, whose parts would no longer fit each other.
+        BundleError: it does: parts would no longer fit each other, or a foreign file would bar
+            commands that write the bundle anew.
     """
-    inside = [p for p in path.absolute().parents if (p / MANIFEST_FILE).is_file()]
-    within = inside and path.absolute().relative_to(inside[0]).parts[0] in OWN
-    if within or path.name == MANIFEST_FILE:
-        raise BundleError(f"{path}: is a bundle's own; name another file")
+    inside = any((p / MANIFEST_FILE).is_file() for p in path.absolute().parents)
+    if inside or path.name == MANIFEST_FILE:
+        raise BundleError(f"{path}: lies in a bundle, which holds its own files only; name another")
 
 
 def _holds(folder: Path, what: str) -> bool:
@@ -92,10 +92,8 @@ def _loses(folder: Path, manifest: Manifest) -> bool:
     except BundleError:
         return True
     gone = {c.policy for c in old.candidates} - {c.policy for c in manifest.candidates}
-    parts = ("reading", "reward_audit", "interpolation")
-    return bool(gone) or any(
-        getattr(old, part) is not None and getattr(manifest, part) is None for part in parts
-    )
+    # An audit and an interpolation can be measured again; readers' work can't.
+    return bool(gone) or (old.reading is not None and manifest.reading is None)
 
 
 def write_bundle(
@@ -107,8 +105,7 @@ def write_bundle(
 ) -> Bundle:
     """Write a bundle whole: into a temporary folder beside it, read back, then put in its place.
 
-    One that has candidates, a reading, an audit or an interpolation that the new one lacks is kept
-    beside it.
+    One that has candidates or a reading that the new one lacks is kept beside it.
 
     Args:
         folder: to write to.
@@ -168,6 +165,16 @@ def check_previous(folder: Path) -> None:
         )
 
 
+def check_own(folder: Path) -> None:
+    """Check that a bundle that is to be changed isn't reached by a link.
+
+    Raises:
+        BundleError: it is.
+    """
+    if folder.is_symlink():
+        raise BundleError(f"{folder}: is a link; name the bundle's own folder")
+
+
 def rewrite_manifest(bundle: Bundle, manifest: Manifest) -> Bundle:
     """Put another manifest in the place of a bundle's own; nothing else in the folder changes.
 
@@ -180,8 +187,7 @@ def rewrite_manifest(bundle: Bundle, manifest: Manifest) -> Bundle:
             content wouldn't be read again; the old one stays.
         OSError: the file can't be written; the old one stays.
     """
-    if bundle.folder.is_symlink():
-        raise BundleError(f"{bundle.folder}: is a link; name the bundle's own folder")
+    check_own(bundle.folder)
     if read_bundle(bundle.folder).manifest != bundle.manifest:
         raise BundleError(
             f"{bundle.folder}: was written anew meanwhile, so nothing is put into it; run this"

@@ -63,7 +63,7 @@ def audit(
     Examples: palm rewards audit portfolios/demo --tries 50; palm rewards audit configs/demo.toml
     """
     from palm_engine.bundle.folder import read_bundle
-    from palm_engine.bundle.writing import rewrite_manifest
+    from palm_engine.bundle.writing import check_own, rewrite_manifest
     from palm_engine.cli.terminal import TerminalProgress, audit_lines
     from palm_engine.pipeline.config import load_config
 
@@ -78,6 +78,8 @@ def audit(
     if rewards is not None:
         use_rewards(rewards, project)
     config = load_config(target) if target.suffix == ".toml" else None
+    if config is None and not dry_run:
+        check_own(target)
     found = read_bundle(target) if config is None else None
     source = _base_of(found, target) if config is None else located(config.base, project)
     count = token_counter(resolve_base(source, _print_error, download))

@@ -43,7 +43,7 @@ def interpolate(
     """
     from palm_engine.analysis.interpolation import interpolation_lines
     from palm_engine.bundle.folder import read_bundle
-    from palm_engine.bundle.writing import rewrite_manifest
+    from palm_engine.bundle.writing import check_own, rewrite_manifest
     from palm_engine.cli.terminal import TerminalProgress
     from palm_engine.pipeline.extend import work_folder
     from palm_engine.pipeline.interpolation import measure_interpolation
@@ -51,6 +51,8 @@ def interpolate(
     require_language_models("a comparison with interpolation")
     if rewards is not None:
         use_rewards(rewards, project)
+    if not dry_run:
+        check_own(bundle)
     found = read_bundle(bundle)
     with TerminalProgress(error_console if json else console) as progress:
         place = work or work_folder(bundle) / "interpolation"

@@ -79,7 +79,6 @@ def utility(
     import json as encoder
 
     from palm_engine.cli.terminal import print_warnings
-    from palm_engine.geometry.envelope import best_somewhere
     from palm_engine.selection.by_utility import best_for, candidates_never_linear
     from palm_engine.tables.read import read_reward_table
 
@@ -96,7 +95,7 @@ def utility(
     else:
         rows = tuple(sorted({rewards.row(name.strip()) for name in str(members).split(",")}))
         worst = wanted.worst(points[list(rows)], points, limits.region)
-    never = candidates_never_linear(wanted, points, best_somewhere(points, limits.region))
+    never = candidates_never_linear(wanted, points, limits.region)
     names = [rewards.policies[i] for i in rows]
     if json:
         output: dict[str, Any] = dataclasses.asdict(worst)

@@ -30,6 +30,7 @@ from palm_engine.geometry.simplex import grid
 MOST_WEIGHTS = 60_000
 MOST_CELLS = 20_000_000
 MOST_P = 20.0
+LEAST_P = 1e-3
 
 Unit = Literal["share", "reward units"]
 
@@ -78,6 +79,11 @@ class PMean:
     def __post_init__(self) -> None:
         if not 0 <= self.p <= MOST_P:
             raise InvalidInputError(f"a p-mean has p from 0 to {MOST_P:g}, got {self.p:g}")
+        if 0 < self.p < LEAST_P:
+            raise InvalidInputError(
+                f"p = {self.p:g} can't be told from 0, the geometric mean; give 0 or at least"
+                f" {LEAST_P:g}"
+            )
 
     def values(self, points: Floats, weights: Floats) -> Floats:
         """See Utility."""
@@ -103,7 +109,9 @@ class PMean:
 
         Additive for p = 0, else multiplicative.
         """
-        return 1 - math.exp(-gap) if self.p == 0 else 1 - (1 - gap) ** (1 / self.p)
+        if self.p == 0:
+            return 1 - math.exp(-gap)
+        return float(1 - (1 - min(max(gap, 0.0), 1.0)) ** (1 / self.p))
 
     def worst(self, members: Floats, candidates: Floats, region: Region | None) -> WorstLoss:
         """See Utility; exact.
@@ -111,7 +119,9 @@ class PMean:
         Raises:
             InvalidInputError: rewards that it isn't defined for.
         """
-        found = worst_gap(self.changed(members), self.changed(candidates), region)
+        # A p-mean grows with its rewards: shares are those of rewards up to 1.
+        most = candidates.max() if candidates.max() > 0 else 1.0
+        found = worst_gap(self.changed(members / most), self.changed(candidates / most), region)
         if self.p == 0:
             loss = self.share(found.additive)
             return WorstLoss(loss, loss, found.at_weights_additive, "share", "candidates")

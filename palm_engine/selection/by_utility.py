@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from palm_engine._types import Booleans, Floats
+from palm_engine._types import Floats
+from palm_engine.geometry.envelope import best_somewhere
+from palm_engine.geometry.region import Region
 from palm_engine.geometry.simplex import grid
 from palm_engine.geometry.utilities import (
     AtLeast,
@@ -61,8 +63,9 @@ def best_for(utility: Utility, points: Floats, k: int, options: Options = DEFAUL
     """
     if isinstance(utility, PMean):
         target = Target(k=k, multiplicative=utility.p > 0)
-        found = minimum(utility.changed(points), target, options)
-        lower = utility.share(min(max(found.gap_lower_bound or 0.0, 0.0), 1.0))
+        most = points.max() if points.max() > 0 else 1.0
+        found = minimum(utility.changed(points / most), target, options)
+        lower = utility.share(found.gap_lower_bound or 0.0)
     elif isinstance(utility, AtLeast):
         found = minimum(utility.changed(points), Target(k=k), options)
         lower = max(found.gap_lower_bound or 0.0, 0.0)
@@ -73,16 +76,21 @@ def best_for(utility: Utility, points: Floats, k: int, options: Options = DEFAUL
     return ByUtility(members, worst, min(lower, worst.loss))
 
 
-def candidates_never_linear(utility: Utility, points: Floats, linear: Booleans) -> list[int]:
-    """Candidates that are best for some users of a utility, and for no linear weights.
+def candidates_never_linear(
+    utility: Utility, points: Floats, region: Region | None = None
+) -> list[int]:
+    """Candidates that are best for some users of a utility, and for no linear weights at all.
 
     Args:
         utility: of the users; on a lattice of weights (scope: sampled).
         points: candidates, (n, d).
-        linear: which are best for some linear weights, (n,).
+        region: the users' weights; None: all.
     """
     weights = grid(points.shape[1], _steps(points))
+    if region is not None and not region.is_whole:
+        weights = np.vstack([weights[region.contains(weights)], region.corners()])
     best = np.unique(utility.values(points, weights).argmax(axis=1))
+    linear = best_somewhere(points)
     return [int(i) for i in best if not linear[i]]
 
 
@@ -92,6 +100,7 @@ def _steps(points: Floats) -> int:
 
 def _on_lattice(utility: Utility, points: Floats, k: int, options: Options) -> ByUtility:
     options.check(len(points), points.shape[1], Target(k=k))
+    utility.worst(points[:1], points[:1], options.region)  # refuses what it can't look at
     started = time.perf_counter()
     weights = grid(points.shape[1], _steps(points))
     values = utility.values(points, weights)

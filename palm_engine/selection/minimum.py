@@ -37,6 +37,7 @@ EASY_SECONDS = 1.0
 EASY_LEVELS_SECONDS = 2.5
 HARD_SHARE = 0.6
 HARD_SECONDS = 40.0
+LEAST_SECONDS = 0.3
 MOST_COLUMNS = 2_000
 
 
@@ -148,6 +149,8 @@ class _Fewest:
         self.missing: list[int] = []  # what time ran out on
         # What isn't settled soon is hard: it gets weights all over the region, once.
         self.hard_from = time.perf_counter() + EASY_SECONDS if Dense.has_room(cuts) else None
+        self.spread = False
+        self.stuck = False  # a program gave up without being asked to
 
     def late(self) -> bool:
         """Whether the time limit has passed."""
@@ -190,7 +193,7 @@ class _Fewest:
             if self.is_hard():
                 self._spread()
                 tighter = []
-                if self.ends_with_search:
+                if self.ends_with_search and self.incumbent is not None:
                     break
             elif tighter:
                 share = tighter[0]
@@ -205,9 +208,9 @@ class _Fewest:
                 at = self.bound
                 covers = self.cuts.covers(self.eps, self.delta)
                 self._check(self.cuts.smallest(covers, at_least=at, time_limit=self.left))
-                if self.bound > at and self.hard_from is not None:
+                if self.bound > at and not self.spread:
                     tighter = list(TIGHTER)
-            if self.proved or self.late():
+            if self.proved or self.late() or self.stuck:
                 break
         stopped = PROVED if self.proved else "time limit"
         members = self.incumbent or self.missing or self._completed([])
@@ -215,11 +218,14 @@ class _Fewest:
 
     def _spread(self) -> None:
         self.hard_from = None
+        self.spread = True
         seconds = HARD_SECONDS
         last = self.ends_with_search
         if self.deadline is not None:
             left = self.deadline - time.perf_counter()
             seconds = left if last else min(HARD_SHARE * left, HARD_SECONDS)
+        if seconds < LEAST_SECONDS:
+            return
         self.take(
             *fewest(self.cuts, self.eps, self.delta, self.bound, self.take, seconds, patient=last)
         )
@@ -231,6 +237,7 @@ class _Fewest:
             InfeasibleError: there is none, whatever the time.
         """
         self.bound = max(self.bound, cover.lower_bound)
+        self.stuck = cover.timed_out and self.left is None
         if cover.columns is None:
             if not cover.timed_out:
                 reach = self.cuts.reach()
@@ -291,7 +298,10 @@ def _best_of_size(
             hard_from = np.inf
             rest = np.inf if deadline is None else HARD_SHARE * (deadline - time.perf_counter())
             seconds = min(HARD_SECONDS, rest)
-            lower = min(narrowed(cuts, k, multiplicative, (lower, upper), better, seconds), upper)
+            if seconds >= LEAST_SECONDS:
+                between = lower, upper
+                lower = narrowed(cuts, k, multiplicative, between, better, seconds)
+                lower = min(lower, upper)
             continue
         level = (lower + upper) / 2
         ends = min(np.inf if deadline is None else deadline, hard_from)
@@ -299,8 +309,11 @@ def _best_of_size(
         deficit = cuts.deficit / cuts.best[:, None] if multiplicative else cuts.deficit
         cover = cuts.smallest(deficit <= level + TOLERANCE, at_most=k, time_limit=left)
         if cover.timed_out:
-            hard_from = min(hard_from, time.perf_counter())
-            continue
+            if hard_from < np.inf:
+                hard_from = min(hard_from, time.perf_counter())
+                continue
+            stopped = "time limit"
+            break
         if cover.columns is None:
             # No k candidates do at this level, nor at any below the next deficit that occurs.
             above = deficit[deficit > level + TOLERANCE]

@@ -38,10 +38,14 @@ function joinSteps() {
       here = next.pathname === now.pathname;
     const completes = here && now.search === "",
       goesOn = here && isSameSetting(now.searchParams, next.searchParams);
+    if (!here) last = { name: "", at: 0 };
     if (completes || goesOn) window.history.replaceState(state, title, url);
     else push.call(window.history, state, title, url);
   };
   joined.joins = true;
+  window.addEventListener("popstate", () => {
+    last = { name: "", at: 0 };
+  });
   window.history.pushState = joined;
 }
 

@@ -28,6 +28,8 @@ A_COLUMN = 100
 MOST_CELLS = 15_000_000
 # With fewer there is nothing dense about them.
 FEWEST_WEIGHTS = 1_000
+# Weights by which it is timed what one takes.
+TIMED = 200
 # Weights that a linear program begins with, at most so many cells of it, and what it takes a round.
 FIRST = 2_000
 FIRST_CELLS = 2_000_000
@@ -72,18 +74,20 @@ class Dense:
         deficit: V_Q(w) - w·u of each column, (m, columns).
     """
 
-    def __init__(self, cuts: Cuts) -> None:
-        """As many weights as the columns leave room for."""
+    def __init__(self, cuts: Cuts, seconds: float) -> None:
+        """As many weights as columns and time leave room for: a fifth of `seconds`."""
         self.cuts = cuts
-        columns = len(cuts.rows)
-        most = min(MOST_WEIGHTS, A_COLUMN * columns, MOST_CELLS // columns)
-        self.weights = _weights(cuts, most)
+        began = time.perf_counter()
+        cuts.measured(np.repeat(cuts.region.centre()[None], TIMED, axis=0))
+        one = (time.perf_counter() - began) / TIMED
+        most = min(MOST_WEIGHTS, A_COLUMN * len(cuts.rows), MOST_CELLS // _width(cuts))
+        self.weights = _weights(cuts, max(min(most, int(0.2 * seconds / one)), TIMED))
         self.best, self.deficit = cuts.measured(self.weights)
 
     @staticmethod
     def has_room(cuts: Cuts) -> bool:
         """Whether there are few enough columns for it."""
-        return MOST_CELLS // len(cuts.rows) >= FEWEST_WEIGHTS
+        return MOST_CELLS // _width(cuts) >= FEWEST_WEIGHTS
 
     def relaxed(
         self,
@@ -125,9 +129,13 @@ class Dense:
             )
             if solved.x is None or solved.fun is None:
                 return Relaxed(size, rows, tight, late=True)
-            rise = float(solved.fun) - size
-            size = max(size, float(solved.fun))
-            tight = rows[solved.ineqlin.marginals < -ROUNDING]
+            # Not what the solver says, which is right up to its tolerance: what its prices prove.
+            price = np.maximum(-solved.ineqlin.marginals, 0.0)
+            worth = 1 - price @ kept[rows]
+            proved = float(price.sum() + np.minimum(least * worth, worth).sum())
+            rise = proved - size
+            size = max(size, proved)
+            tight = rows[price > ROUNDING]
             served = real @ solved.x.astype(np.float32)
             worst = np.argsort(served)[:A_ROUND]
             worst = worst[served[worst] < 1 - 1e-4]
@@ -164,7 +172,7 @@ def fewest(
     """
     clock = _Clock(seconds)
 
-    dense = Dense(cuts)
+    dense = Dense(cuts, seconds)
     covers = dense.deficit <= (eps * dense.best + delta)[:, None] + TOLERANCE
     if not covers.any(axis=1).all():
         cuts.add(dense.weights[~covers.any(axis=1)][:1])  # nobody is good enough there
@@ -178,6 +186,8 @@ def fewest(
     while True:
         if members is not None and len(search.chosen) >= len(members):
             search.drop()
+        if len(search.chosen) <= len(cuts.require) and not search.covered:
+            break  # nothing is left to exchange
         if not search.run(STEPS, clock.late):
             waited = time.perf_counter() - improved
             if clock.late() or (waited > PATIENCE * seconds and not patient):
@@ -225,7 +235,7 @@ def narrowed(
         seconds: that this may take.
     """
     clock = _Clock(seconds)
-    narrowing = _Narrowing(cuts, k, multiplicative)
+    narrowing = _Narrowing(cuts, k, multiplicative, seconds)
     lower, upper = between
     lower = min(max(lower, narrowing.reach), upper)
     lower = narrowing.bisected(lower, upper, seconds, clock)
@@ -247,11 +257,11 @@ class _Narrowing:
     `reach`: what no columns are better than, as nobody is.
     """
 
-    def __init__(self, cuts: Cuts, k: int, multiplicative: bool) -> None:
+    def __init__(self, cuts: Cuts, k: int, multiplicative: bool, seconds: float) -> None:
         self.cuts = cuts
         self.k = k
         self.multiplicative = multiplicative
-        self._dense = Dense(cuts)
+        self._dense = Dense(cuts, seconds)
         self._deficit = self._of(self._dense.best, self._dense.deficit)
         self.reach = float(self._deficit.min(axis=1).max())
         self._own = np.empty((0, len(cuts.rows)))
@@ -341,6 +351,11 @@ class _Clock:
         began = time.perf_counter()
         yield
         self._slowest = max(self._slowest, time.perf_counter() - began)
+
+
+def _width(cuts: Cuts) -> int:
+    """Numbers that a weight takes: one for each column, or each that these are compared with."""
+    return max(len(cuts.rows), len(cuts.comparators))
 
 
 def _weights(cuts: Cuts, most: int) -> Floats:

@@ -102,8 +102,11 @@ def test_chebyshev_makes_policies_best_that_no_linear_weights_do() -> None:
     points = np.array([[1.0, 0.0], [0.0, 1.0], [0.45, 0.45], [0.2, 0.2]])
     linear = best_somewhere(points, None)
     assert linear.tolist() == [True, True, False, False]
-    assert candidates_never_linear(Chebyshev.of(points), points, linear) == [2]
-    assert candidates_never_linear(PMean(1.0), points, linear) == []
+    assert candidates_never_linear(Chebyshev.of(points), points) == [2]
+    assert candidates_never_linear(PMean(1.0), points) == []
+    kind = np.array([[1, 0.1], [0.8, 0.8], [0.2, 1.0]])
+    bounded = Region(np.array([0.7, 0.0]), np.array([1.0, 1.0]))
+    assert candidates_never_linear(PMean(1.0), kind, bounded) == []
     # Who wants both alike loses much by the linear best two, nothing by three.
     two = Chebyshev.of(points).worst(points[:2], points, None)
     assert two.loss > 0.2
@@ -130,6 +133,12 @@ def test_what_a_utility_is_not_defined_for_is_refused() -> None:
         PMean(0.5).worst(points - 0.1, points, None)
     with pytest.raises(InvalidInputError, match="p from 0 to 20"):
         PMean(-1)
+    with pytest.raises(InvalidInputError, match="can't be told from 0"):
+        PMean(1e-9)
+    small = np.random.default_rng(0).random((6, 3)) * 0.01 + 0.01
+    for p in (0.0, 0.5, 10.0, 20.0):
+        large = PMean(p).worst(50 * small[:2], 50 * small, None)
+        assert PMean(p).worst(small[:2], small, None).loss == pytest.approx(large.loss, abs=1e-9)
     region = Region(np.array([0.2, 0.0]), np.array([1.0, 1.0]))
     with pytest.raises(InvalidInputError, match="over all weights"):
         Chebyshev.of(points).worst(points, points, region)

@@ -81,7 +81,7 @@ def test_the_search_keeps_fixed_columns_and_goes_on_after_rows_came() -> None:
 def test_the_program_is_below_every_cover(seed: int, d: int, required: bool) -> None:
     q = np.random.default_rng(seed).random((7, d))
     options = Options(include=(3,) if required else ())
-    spread = dense.Dense(Cuts(q, options))
+    spread = dense.Dense(Cuts(q, options), 30.0)
     assert len(spread.weights) >= 500
     covers = spread.deficit <= 0.05 + 1e-10
     size = spread.relaxed(covers, 10.0).size
