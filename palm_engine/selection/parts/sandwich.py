@@ -119,6 +119,7 @@ def sandwich(
     delta: float,
     options: Options = DEFAULT,
     at: Floats | None = None,
+    known: Calls | None = None,
 ) -> Sandwich:
     """Call the oracle where the certified gap is worst, until the target is certified.
 
@@ -131,16 +132,18 @@ def sandwich(
         delta: additive tolerance, at least 0.
         options: region, budget, time limit, and `batch` worst weights to ask at once.
         at: the only weights that must be served, (m, d); the gap is then about them alone.
+        known: calls to `oracle` that were made before, to go on from; they count.
     """
     region = options.region or Region.whole(oracle.d)
     started = time.perf_counter()
     budget = options.budget or 10_000
-    calls = Calls(oracle)
+    calls = known or Calls(oracle)
     corners = region.corners()
-    # Fewer calls than corners: one in the middle, so that every trait has some bound from above.
-    calls.ask(
-        corners if budget >= len(corners) else np.vstack([region.centre(), corners[: budget - 1]])
-    )
+    if known is None:
+        # Fewer calls than corners: one in the middle, so that every trait has some bound from
+        # above.
+        few = np.vstack([region.centre(), corners[: budget - 1]])
+        calls.ask(corners if budget >= len(corners) else few)
     history: list[tuple[int, float]] = []
     while True:
         upper = upper_points(calls)

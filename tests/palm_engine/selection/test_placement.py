@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from palm_engine.selection.methods import METHODS
 from palm_engine.selection.options import Options
 from palm_engine.selection.result import Target
-from tests.support.bundles import NoisyTable
+from tests.support.bundles import CountingTable, NoisyTable
 
 
 def sampled_gap(portfolio: np.ndarray, points: np.ndarray) -> float:
@@ -31,6 +32,21 @@ def test_what_few_calls_do_not_certify_is_the_best_found_and_misses_its_target()
     # Without a budget it goes on until the target is certified.
     met = METHODS["placement"].select(points, target, Options())
     assert met.gap.additive <= 0.01 + 1e-9
+
+
+def test_what_no_placement_certifies_is_certified_by_further_calls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    points = np.abs(np.random.default_rng(0).normal(size=(60, 3)))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    # As on a machine that is so busy that no plan is finished.
+    monkeypatch.setattr("palm_engine.selection.placement.MOST_MEMBERS", 2)
+    oracle = CountingTable(points)
+    met = METHODS["placement"].select(oracle, Target(delta=0.01), Options())
+    assert met.stopped == "target certified"
+    assert met.gap.additive <= 0.01 + 1e-8
+    assert met.gap.additive >= sampled_gap(met.points, points) - 1e-9
+    assert met.oracle_calls == oracle.calls
 
 
 @settings(max_examples=8, deadline=None)
