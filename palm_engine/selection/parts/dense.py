@@ -264,7 +264,7 @@ class _Narrowing:
         self._dense = Dense(cuts, seconds)
         self._deficit = self._of(self._dense.best, self._dense.deficit)
         self.reach = float(self._deficit.min(axis=1).max())
-        self._own = np.empty((0, len(cuts.rows)))
+        self._own = self._of(cuts.best, cuts.deficit)
         self._start: list[int] | None = None
         self._added = 0
 
@@ -287,7 +287,7 @@ class _Narrowing:
             else:
                 upper = level
         if rows is not None:
-            self._own = self._deficit[rows]
+            self._own = np.vstack([self._own, self._deficit[rows]])
             self.cuts.add(self._dense.weights[tight])
         return lower
 

@@ -161,3 +161,22 @@ def test_what_time_runs_out_on_meets_the_target_with_a_proved_bound() -> None:
     # On a quiet machine 39, at least 37; cuts alone give 49, at least 30.
     assert found.size_lower_bound >= 31
     assert len(found.members) <= 48
+
+
+@pytest.mark.parametrize("seconds", [1e-9, 1e-3, 0.05])
+def test_however_little_time_there_is_what_is_told_of_is_a_portfolio(seconds: float) -> None:
+    q = sphere(80, 3, 2)
+    cuts = Cuts(q, Options())
+    worst = [worst_additive_gap(q[[i]], q) for i in range(80)]
+    told: list[tuple[list[int], float]] = []
+    lower = dense.narrowed(
+        cuts, 1, False, (0.0, 1.0), lambda c, least, gap: told.append((c, gap)), seconds
+    )
+    assert lower <= min(worst) + 1e-9
+    for columns, gap in told:
+        assert len(columns) == 1
+        assert gap == pytest.approx(worst[columns[0]], abs=1e-9)
+    members, bound = dense.fewest(cuts, 0.05, 0.01, 1, lambda c, least: None, seconds, False)
+    assert bound >= 1
+    if members is not None:
+        assert worst_violation(q[members], q, 0.05, 0.01)[0] <= 1e-8
