@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
@@ -116,6 +117,14 @@ def grid(d: int, resolution: int) -> Floats:
         [np.full((len(bars), 1), -1.0), bars, np.full((len(bars), 1), resolution + d - 1.0)]
     )
     return (np.diff(edges, axis=1) - 1) / resolution
+
+
+def lattice_steps(d: int, most: int) -> int:
+    """Steps along an edge of the finest lattice of at most `most` weights (of d), at least 1."""
+    steps = 1
+    while math.comb(steps + d, d - 1) <= most:
+        steps += 1
+    return steps
 
 
 def sample_uniform(d: int, count: int, rng: np.random.Generator) -> Floats:

@@ -25,7 +25,7 @@ from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.region import Region
-from palm_engine.geometry.simplex import grid
+from palm_engine.geometry.simplex import grid, lattice_steps
 
 MOST_WEIGHTS = 60_000
 MOST_CELLS = 20_000_000
@@ -217,11 +217,3 @@ class Chebyshev:
         d = len(self.ideal)
         farthest = float((np.array(self.ideal) - candidates).max())
         return 2 * farthest * (d - 1) / (d * steps)
-
-
-def lattice_steps(d: int, most: int) -> int:
-    """Steps along an edge of the finest lattice of at most `most` weights (of d), at least 1."""
-    steps = 1
-    while math.comb(steps + d, d - 1) <= most:
-        steps += 1
-    return steps

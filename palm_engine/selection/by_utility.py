@@ -15,13 +15,12 @@ import numpy as np
 from palm_engine._types import Floats
 from palm_engine.geometry.envelope import best_somewhere
 from palm_engine.geometry.region import Region
-from palm_engine.geometry.simplex import grid
+from palm_engine.geometry.simplex import grid, lattice_steps
 from palm_engine.geometry.utilities import (
     AtLeast,
     PMean,
     Utility,
     WorstLoss,
-    lattice_steps,
 )
 from palm_engine.selection.minimum import minimum
 from palm_engine.selection.options import DEFAULT, Options
@@ -118,9 +117,7 @@ def _on_lattice(utility: Utility, points: Floats, k: int, options: Options) -> B
     while high - low > CLOSE and not options.late(started):
         level = (low + high) / 2
         open_rows = losses[~(losses[:, fixed] <= level).any(axis=1)] if fixed else losses
-        left = None
-        if options.time_limit is not None:
-            left = max(options.time_limit - (time.perf_counter() - started), 0.01)
+        left = options.left(started)
         cover = smallest_cover(open_rows <= level, at_most=k - len(fixed), time_limit=left)
         if cover.timed_out:
             break

@@ -61,6 +61,12 @@ class Options:
         """Whether the time limit has passed since `started` (time.perf_counter())."""
         return self.time_limit is not None and time.perf_counter() - started > self.time_limit
 
+    def left(self, started: float) -> float | None:
+        """Seconds until the time limit, a little at least; None without one."""
+        if self.time_limit is None:
+            return None
+        return max(self.time_limit - (time.perf_counter() - started), 0.01)
+
     def eligible(self, count: int) -> NDArray[np.intp]:
         """Rows of `count` candidates that may be members, ascending, shape (m,)."""
         allowed = np.ones(count, dtype=bool)

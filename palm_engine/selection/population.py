@@ -111,7 +111,7 @@ def most_within(
     started = time.perf_counter()
     _require_tolerance(tolerance)
     q, rows, part, costs, fixed = _prepared(candidates, users, options, Target(k=k))
-    left = _left(options, started)
+    left = options.left(started)
     found = most_served(costs <= tolerance + ROUNDING, part.shares, k, fixed, left)
     size = min(k, len(rows))
     if found.columns and len(found.columns) < size:
@@ -151,7 +151,7 @@ def fewest_within(
     target = Target(delta=max(tolerance, ROUNDING))
     q, rows, part, costs, fixed = _prepared(candidates, users, options, target)
     serves = costs <= tolerance + ROUNDING
-    found = fewest_serving(serves, part.shares, share, fixed, _left(options, started))
+    found = fewest_serving(serves, part.shares, share, fixed, options.left(started))
     if found.columns is None and not found.timed_out:
         raise InfeasibleError(
             f"no portfolio of the eligible candidates keeps the loss of {share:.1%} of the users"
@@ -160,13 +160,6 @@ def fewest_within(
     made = _covered(q, rows, found, tolerance, users, part, options, started)
     whole = len(part.weights) == len(users.weights)
     return made.bounded(int(found.bound) if whole else None)
-
-
-def _left(options: Options, started: float) -> float | None:
-    """Seconds that are left of the time limit."""
-    if options.time_limit is None:
-        return None
-    return max(options.time_limit - (time.perf_counter() - started), 0.01)
 
 
 def average_of(

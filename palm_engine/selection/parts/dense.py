@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palm_engine._types import Booleans, Floats
-from palm_engine.geometry.simplex import grid
+from palm_engine.geometry.simplex import grid, lattice_steps
 from palm_engine.selection.parts.cover import minimal_rows, representatives
 from palm_engine.selection.parts.cuts import TOLERANCE, Cuts, worst_first
 from palm_engine.selection.parts.local_search import CoverSearch
@@ -364,7 +364,4 @@ def _weights(cuts: Cuts, most: int) -> Floats:
     if not cuts.region.is_whole:
         drawn = cuts.region.sample(most, np.random.default_rng(0))
         return np.vstack([drawn, cuts.region.corners()])
-    steps = 1
-    while math.comb(steps + d, d - 1) <= most:
-        steps += 1
-    return grid(d, steps)
+    return grid(d, lattice_steps(d, most))
