@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 
 from palm_engine._json import read_text, reason
+from palm_engine._limits import most_bytes
 
-MOST_BYTES = 2_000_000_000
 # A cell that begins so is a formula to a spreadsheet.
 RISKY = ("=", "+", "-", "@", "\t", "\r")
 
@@ -46,7 +46,7 @@ def read_cells(source: Path | io.StringIO, separator: str = ",", types: Any = st
     """
     if isinstance(source, Path):
         try:
-            source = io.StringIO(read_text(source, MOST_BYTES))
+            source = io.StringIO(read_text(source, most_bytes()))
         except OSError as error:
             raise ValueError(reason(error)) from error
     with warnings.catch_warnings():

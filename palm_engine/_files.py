@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import shutil
@@ -38,6 +39,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         with part.open("rb") as written:
             os.fsync(written.fileno())
         part.replace(path)
+        _sync_folder(path.parent)
     finally:
         part.unlink(missing_ok=True)
 
@@ -46,8 +48,9 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(folder: Path, previous: Path | None = None) -> Iterator[Path]:
     """A temporary folder beside `folder`, put in its place at the end of the block.
 
-    On an error it is removed, and the old folder stays. What `folder` held before is deleted only
-    once the new one is in its place, or kept as `previous`, in the place of an earlier one.
+    On an error it is removed, and the old folder stays. Where the system can, the two change places
+    in one step, so that there is one of them at every moment. What `folder` held before is deleted
+    only then, or kept as `previous`, in the place of an earlier one.
 
     Raises:
         OSError: the new folder could not be put in its place, or that is a link, which would be
@@ -63,21 +66,66 @@ def whole_folder(folder: Path, previous: Path | None = None) -> Iterator[Path]:
             if file.is_file():
                 with file.open("rb") as written:
                     os.fsync(written.fileno())
+        _put(part, folder)
+        if previous is not None and part.exists():
+            _put(part, previous)
+        _sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _put(part: Path, folder: Path) -> None:
+    """Give a folder its final name; what had that name before gets the temporary one."""
+    if not folder.exists():
+        part.rename(folder)
+    elif not _exchange(part, folder):
         old = part.with_suffix(".old")
-        if folder.exists():
-            folder.rename(old)
+        folder.rename(old)
         try:
             part.rename(folder)
         except BaseException:  # Ctrl-C between the two, for one
-            if old.exists() and not folder.exists():
+            if not folder.exists():
                 old.rename(folder)
             raise
-        if previous is not None and old.exists():
-            shutil.rmtree(previous, ignore_errors=True)
-            old.rename(previous)
-        shutil.rmtree(old, ignore_errors=True)
+        old.rename(part)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change names in one step; false where the system or file system can't.
+
+    By renameat2(2) with RENAME_EXCHANGE on Linux, renamex_np(2) with RENAME_SWAP on macOS.
+    """
+    if os.name != "posix":
+        return False
+    system = ctypes.CDLL(None, use_errno=True)
+    paths = os.fsencode(one), os.fsencode(other)
+    exchange = 2
+    if hasattr(system, "renameat2"):
+        here = -100  # AT_FDCWD
+        status = system.renameat2(here, paths[0], here, paths[1], exchange)
+    elif hasattr(system, "renamex_np"):
+        status = system.renamex_np(*paths, exchange)
+    else:
+        return False
+    return bool(status == 0)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a folder's new names to the disk, where the system lets a folder be opened.
+
+    Raises:
+        OSError: they could not be written.
+    """
+    if os.name != "posix":
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems
+            raise
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        os.close(opened)
 
 
 def _require_no_link(path: Path) -> None:

@@ -6,7 +6,6 @@ once may stand in every one of them.
 
 from __future__ import annotations
 
-import os
 import stat
 from itertools import product
 from pathlib import Path
@@ -15,29 +14,11 @@ from typing import Any
 import pandas as pd
 
 from palm_engine._json import reason
+from palm_engine._limits import most_cells, most_columns, most_text
 from palm_engine.errors import PalmError
 
-# Of a table; the environment allows more, under these names, where there is memory for them.
-MOST_CELLS = 100_000_000
-MOST_TEXT = 2_000_000_000
-MOST_COLUMNS = 2_000
 # A column of texts that can't take more than this is read as it is, in bytes.
 _PLAIN = 100_000_000
-
-
-def _most(name: str, usual: int) -> int:
-    named = os.environ.get(name, "")
-    return int(named) if named.isdecimal() and len(named) < 16 else usual
-
-
-def most_cells() -> int:
-    """How many cells a table may have: PALM_MOST_CELLS, or MOST_CELLS."""
-    return _most("PALM_MOST_CELLS", MOST_CELLS)
-
-
-def most_columns() -> int:
-    """How many columns a table may have: PALM_MOST_COLUMNS, or MOST_COLUMNS."""
-    return _most("PALM_MOST_COLUMNS", MOST_COLUMNS)
 
 
 def read_parquet(path: Path, error: type[PalmError], hint: str) -> pd.DataFrame:
@@ -84,7 +65,7 @@ def _require_room(path: Path, meta: Any, error: type[PalmError]) -> None:
             f"{path}: {meta.num_rows:,} rows of {meta.num_columns:,} columns, {cells:,} cells; more"
             f" than {most_cells():,} need PALM_MOST_CELLS, and memory for them"
         )
-    most = _most("PALM_MOST_TEXT", MOST_TEXT)
+    most = most_text()
     size = sum(c.total_uncompressed_size for c in chunks)
     # In a column of texts every row may have the longest one, which is stored once.
     repeating = {

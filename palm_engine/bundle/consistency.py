@@ -21,6 +21,8 @@ from palm_engine.geometry.confidence import Bound
 
 # Of weights that must sum to 1, and of estimates beside their bounds: rounding in files.
 ROUNDING = 1e-6
+# Of a certificate's gap beside that of the rewards, both rounded in files.
+FIT = 1e-4
 
 
 def require_traits(traits: list[str], where: Mapping[str, tuple[float, float]]) -> None:
@@ -186,6 +188,38 @@ def require_certificate(
         place = f"{field}.outside_test.{i}"
         _require_known(f"{place}.policy", [left_out.policy], outside)
         _require_weights(f"{place}.weights", left_out.weights, traits)
+
+
+def require_fit(
+    certificate: Certificate,
+    members: Sequence[Member],
+    candidates: Sequence[Candidate],
+    with_cost: bool,
+) -> None:
+    """Check that a certificate is of these members: at its weights they have the gap that it says.
+
+    Args:
+        certificate: of the bundle; its names exist.
+        members: of the bundle; their names exist.
+        candidates: with their rewards on the prompts that the certificate was made on.
+        with_cost: whether values count the KL cost.
+
+    Raises:
+        ValueError: there are no members, or they have another gap there.
+    """
+    if not members:
+        raise ValueError("certificate: there are no members that it could be of")
+    at = certificate.at_weights
+    values = {
+        c.policy: sum(w * c.rewards[t] for t, w in at.items()) - with_cost * c.kl_cost
+        for c in candidates
+    }
+    gap = max(values.values()) - max(values[m.policy] for m in members)
+    if abs(gap - certificate.additive.estimate) > FIT + certificate.tolerance:
+        raise ValueError(
+            f"certificate.additive.estimate: is {certificate.additive.estimate:.6g}, but the"
+            f" members' gap at its weights is {gap:.6g}; it was made of other members or rewards"
+        )
 
 
 def require_audit(audit: RewardAudit, traits: Collection[str]) -> None:

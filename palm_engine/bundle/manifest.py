@@ -85,6 +85,7 @@ class Manifest(Part):
         consistency.require_policies("ruled_out", self.ruled_out, known)
         if self.certificate is not None:
             consistency.require_certificate(self.certificate, traits, known, outside)
+            consistency.require_fit(self.certificate, self.members, self.candidates, self.with_cost)
         if self.reward_audit is not None:
             consistency.require_audit(self.reward_audit, traits)
         if self.interpolation is not None:

@@ -77,6 +77,14 @@ class Build:
                     f"{project / config.data.prompts}: no prompt has split {split!r}; every split"
                     " needs some"
                 )
+        held_out = set(self.prompts.loc[self.prompts["split"] != "train", "prompt_id"])
+        for field in ("curated_prompts", "never_curated"):
+            strange = [p for p in getattr(config, field) if p not in held_out]
+            if strange:
+                raise ConfigError(
+                    f"{field}: {strange[0]!r} is no prompt_id of choose or certify in"
+                    f" {project / config.data.prompts}"
+                )
         self.written: pd.DataFrame | None = None
         if config.train and config.data.demonstrations is not None:
             train = self.prompts.loc[self.prompts["split"] == "train", "prompt_id"]
@@ -106,12 +114,13 @@ class Build:
             raise ConfigError(
                 f"{out} holds the bundle {held!r}, not {self.config.name!r}; choose another --out"
             )
+        trains = self.config.train or any(p.adapter for p in self.config.policies)
+        check_target(out, [h for h in HOLDINGS if trains or h != "trained adapters"])
         base_folder = resolve_base(self.config.base, self.progress.note)
         check_base(base_folder, self.config.template)
         if self.config.train and self.config.training.method != "rwr":
             require_plain_end(load_tokenizer(base_folder, self.config.template))
         if self.servers is not None:
-            trains = self.config.train or any(p.adapter for p in self.config.policies)
             self.servers.require(adapters=trains)
         require_context(self.config, self.prompts, base_folder)
         room = Room(self.config, self.prompts, base_folder, alone=self.engine.scores)

@@ -23,12 +23,12 @@ import pandas as pd
 
 from palm_engine._csv import read_cells
 from palm_engine._json import reason
-from palm_engine._parquet import most_cells, most_columns, read_parquet
+from palm_engine._limits import JSON_SHARE, most_bytes, most_cells, most_columns
+from palm_engine._parquet import read_parquet
 from palm_engine.errors import InvalidInputError
 from palm_engine.tables.numbers import Decimal, Numbers, numbers_of, sign_of
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".jsonl", ".ndjson", ".json")
-MOST_BYTES = 2_000_000_000
 _SEPARATORS = (",", "\t", ";", "|")
 
 
@@ -86,10 +86,12 @@ def read_table_file(path: Path | str) -> TableFile:
         raise InvalidInputError(f"{path}: no such file")
     if suffix not in SUFFIXES:
         raise InvalidInputError(f"{path}: a table is a file of {', '.join(SUFFIXES)}")
-    if path.stat().st_size > MOST_BYTES:
+    size = path.stat().st_size
+    if suffix != ".parquet" and size > most_bytes():
         raise InvalidInputError(
-            f"{path}: {path.stat().st_size:,} bytes, more than {MOST_BYTES:,}; Parquet takes a"
-            " tenth of that"
+            f"{path}: {size:,} bytes, which take {8 * size / 1e9:,.0f} GB when they are read; more"
+            f" than {most_bytes():,} need PALM_MOST_BYTES, and memory for them. Parquet takes a"
+            " tenth"
         )
     try:
         frame = _READERS[suffix](path)
@@ -118,6 +120,24 @@ def _require_size(path: Path, rows: int, columns: int) -> None:
         raise InvalidInputError(
             f"{path}: {rows:,} rows of {columns:,} columns; at most {most_columns():,} columns"
             f" (PALM_MOST_COLUMNS) and {most_cells():,} cells (PALM_MOST_CELLS) are read"
+        )
+
+
+def _require_few(path: Path, text: str) -> None:
+    """Refuse JSON of more cells than there is room for: counted before they are made.
+
+    Raises:
+        InvalidInputError: it has more.
+    """
+    most = most_cells() // JSON_SHARE
+    cells = text.count(":")
+    if cells > most:  # some may stand in texts
+        cells = sum(1 for _ in re.finditer(r'(?<!\\)"\s*:', text))
+    cells = max(cells, text.count("{"), text.count("["))
+    if cells > most:
+        raise InvalidInputError(
+            f"{path}: some {cells:,} cells; more than {most:,} in JSON need PALM_MOST_CELLS (ten"
+            " times as many), and memory for them. CSV and Parquet take less"
         )
 
 
@@ -186,8 +206,10 @@ def _widest(start: str) -> str:
 
 def _json_lines(path: Path) -> pd.DataFrame:
     records = []
+    text = _text(path)
+    _require_few(path, text)
     # Not splitlines: JSON ends lines nowhere else.
-    for number, line in enumerate(_text(path).split("\n"), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -203,7 +225,9 @@ def _json_lines(path: Path) -> pd.DataFrame:
 
 
 def _json(path: Path) -> pd.DataFrame:
-    content = json.loads(_text(path), object_pairs_hook=_each_once)
+    text = _text(path)
+    _require_few(path, text)
+    content = json.loads(text, object_pairs_hook=_each_once)
     if isinstance(content, dict):
         # {"data": [...]}, {column: [...]}, or {policy: {column: cell}}.
         lists = [v for v in content.values() if isinstance(v, list)]

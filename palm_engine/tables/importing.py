@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from palm_engine._parquet import most_cells
+from palm_engine._limits import most_cells
 from palm_engine._types import Floats
 from palm_engine.bundle.manifest import MOST_CANDIDATES
 from palm_engine.bundle.names import MOST_LABEL, safe_name

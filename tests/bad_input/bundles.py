@@ -29,7 +29,9 @@ def good() -> Path:
 
     bundle = make_bundle(Path(mkdtemp(prefix="palm-good-")) / "good")
     weights = dict(zip(bundle.traits, (0.2, 0.3, 0.5), strict=True))
-    bound = {"estimate": 0.1, "lower": 0.05, "upper": 0.2}
+    values = bundle.points @ list(weights.values())
+    gap = float(values.max() - values[bundle.members].max())
+    bound = {"estimate": gap, "lower": gap / 2, "upper": gap + 0.1}
     bound |= {"confidence": 0.95, "prompts": 3, "resamples": 100}
     certificate = {
         "scope": "certified",
@@ -205,6 +207,7 @@ def samples_bomb(folder: Path) -> list[object]:
 NAN = float("nan")
 INF = float("inf")
 BOUND = ("certificate", "additive")
+SAME = {"safety": 0.2, "humor": 0.3, "brevity": 0.5}
 CASES = [
     Case("nothing there", lambda f: ["show", f / "none"], "no such file"),
     Case("an empty folder", lambda f: ["show", f], "no such file"),
@@ -456,6 +459,17 @@ CASES = [
         entry("certificate", "at_weights", value={"speed": 1}),
         "at_weights",
     ),
+    Case(
+        "certificate: of other members",
+        entry("members", value=[{"policy": "base", "weights": dict(SAME)}]),
+        "made of other members",
+    ),
+    Case(
+        "certificate: of other rewards",
+        entry("candidates", 5, "rewards", value={"safety": 1, "humor": 1, "brevity": 1}),
+        "made of other members or rewards",
+    ),
+    Case("certificate: of no members", entry("members", value=[]), "no members"),
     Case(
         "certificate: single best nobody",
         entry("certificate", "single_best", value="ghost"),

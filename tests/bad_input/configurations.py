@@ -136,6 +136,21 @@ def wider(folder: Path) -> None:
     save_file(twice, path)
 
 
+def over_adapters(folder: Path) -> list[object]:
+    """A build that trains nothing, over a bundle of its name that holds an adapter."""
+    from tests.support.bundles import make_bundle
+    from tests.support.fakes import write_adapter
+
+    plain = line("[data]", "train = false\n[data]")(folder)
+    path = edit_config(folder / "c.toml", ("count = 2", "count = 0"), ('adapter = "mine"', ""))
+    text = path.read_text()
+    start, end = text.index("[[policies]]"), text.index("[[traits]]")
+    path.write_text(text[:start] + text[end:].replace('lora-100-00 = "Low"', ""))
+    write_adapter(make_bundle(folder / "tiny").folder / "adapters" / "m1", 0)
+    (folder / "tiny").rename(folder / "out")
+    return plain
+
+
 def elsewhere(folder: Path) -> None:
     """The project's own adapter names layers that the base doesn't have."""
     from safetensors.torch import load_file, save_file
@@ -179,6 +194,24 @@ CASES = [
     Case("an unknown key", line("seed = 0", "sede = 0"), "sede: unknown key"),
     Case("an unknown section", line("[pool]", "[pol]"), "pol: unknown key"),
     Case("a name missing", line('name = "tiny"\n', ""), "name"),
+    Case(
+        "a display name of nobody",
+        line("lora-100-00 = ", "ghost = "),
+        "display_names: there is no policy 'ghost'",
+    ),
+    *(
+        Case(
+            f"{field} of nowhere",
+            line("seed = 0", f'seed = 0\n{field} = ["ghost"]'),
+            f"{field}: 'ghost' is no prompt_id of choose or certify",
+        )
+        for field in ("curated_prompts", "never_curated")
+    ),
+    Case(
+        "nothing trained in the place of adapters",
+        over_adapters,
+        "holds trained adapters, which would be deleted",
+    ),
     Case("name ..", line('name = "tiny"', 'name = ".."'), "name"),
     Case("name .hidden", line('name = "tiny"', 'name = ".hidden"'), "name"),
     Case("name -rf", line('name = "tiny"', 'name = "-rf"'), "name"),

@@ -61,6 +61,17 @@ def importing(*more: object) -> Callable[[Path], list[object]]:
     return options("--out", "{}/made", *more, command="import")
 
 
+def holes(name: str) -> Callable[[Path], list[object]]:
+    """A large file that takes no room on the disk."""
+
+    def make(folder: Path) -> list[object]:
+        with (folder / name).open("wb") as file:
+            file.truncate(600_000_000)
+        return ["select", folder / name]
+
+    return make
+
+
 def bomb(rows: int) -> Callable[[Path], list[object]]:
     """Two megabytes that stand for a table of so many rows."""
 
@@ -311,6 +322,13 @@ FILES = [
         "Parquet: scores of lists", parquet(TWO | {"humor": [[0.1], [0.2]]}), "humor|trait|number"
     ),
     Case("Parquet: infinite score", parquet(TWO | {"humor": [0.1, np.inf]}), "row 2.*humor"),
+    Case("a CSV file of 600 MB", holes("t.csv"), "which take 5 GB.*PALM_MOST_BYTES"),
+    Case("a JSON file of 600 MB", holes("t.json"), "which take 5 GB.*PALM_MOST_BYTES"),
+    Case(
+        "JSON: 11 million rows of nothing",
+        text(b"[" + b"{}," * 11_000_000 + b"{}]", "t.json"),
+        "some 11,000,001 cells.*PALM_MOST_CELLS",
+    ),
     Case("Parquet: 200 million rows in a megabyte", bomb(200_000_000), "200,000,000 rows"),
     Case("Parquet: a megabyte in each of 100,000 rows", long_text(100_000), "100 GB"),
     Case(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from palm_engine import _files
 from palm_engine._files import whole_file, whole_folder, write_whole
 
 
@@ -47,11 +50,54 @@ def test_ctrl_c_between_two_renames_leaves_the_old_folder(
             raise KeyboardInterrupt
         return rename(self, target)
 
+    monkeypatch.setattr(_files, "_exchange", lambda one, other: False)  # a system that can't
     monkeypatch.setattr(Path, "rename", pressed)
     with pytest.raises(KeyboardInterrupt), whole_folder(folder) as part:
         (part / "x").write_text("new")
     assert (folder / "x").read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["demo"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="two renames there")
+def test_a_replaced_folder_is_there_at_every_moment(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    with whole_folder(folder) as part:
+        (part / "x").write_text("0")
+    seen: list[str] = []
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.is_set():
+            try:
+                seen.append((folder / "x").read_text())
+            except FileNotFoundError:
+                seen.append("nothing")
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for count in range(1, 101):
+        with whole_folder(folder) as part:
+            (part / "x").write_text(str(count))
+    ended.set()
+    watcher.join()
+    assert len(set(seen)) > 10
+    assert "nothing" not in seen
+    assert [p.name for p in tmp_path.iterdir()] == ["demo"]
+
+
+@pytest.mark.parametrize("in_one_step", [True, False])
+def test_a_replaced_folder_is_kept_in_the_place_of_an_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_one_step: bool
+) -> None:
+    if not in_one_step:
+        monkeypatch.setattr(_files, "_exchange", lambda one, other: False)
+    folder, kept = tmp_path / "demo", tmp_path / "demo.previous"
+    for count in range(3):
+        with whole_folder(folder, kept) as part:
+            (part / "x").write_text(str(count))
+    assert (folder / "x").read_text() == "2"
+    assert (kept / "x").read_text() == "1"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["demo", "demo.previous"]
 
 
 def test_a_cut_folder_leaves_the_old_one(tmp_path: Path) -> None:

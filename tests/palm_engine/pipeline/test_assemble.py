@@ -12,7 +12,7 @@ from palm_engine.bundle.writing import write_bundle
 from palm_engine.geometry.envelope import best_policy
 from palm_engine.lm.adapters.files import adapter_sha256
 from palm_engine.pipeline.assemble import assemble_manifest, package_versions
-from palm_engine.pipeline.certify import certify
+from palm_engine.pipeline.certify import certify, select_and_certify
 from palm_engine.pipeline.evaluate import KlEstimate
 from palm_engine.pipeline.rewards import TraitRewards
 from tests.support.build import ADAPTERS, OUTSIDE, evaluated, no_encoder, policies, small_config
@@ -70,12 +70,13 @@ def test_a_member_stands_for_its_weights_or_for_where_it_is_picked(tmp_path: Pat
     config = small_config()
     data = evaluated()
     rewards = TraitRewards.of(config)
-    _, certificate = certify(data, config, rewards, None)
+    chosen = ["base", "lora-100-00"]
+    _, certificate = select_and_certify(data, config.selection, config.seed, members=chosen)
     manifest = assemble_manifest(
         config,
         policies(tmp_path),
         data,
-        ["base", "lora-100-00"],
+        chosen,
         certificate,
         {},
         rewards=rewards,
