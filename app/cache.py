@@ -23,7 +23,8 @@ from palm_engine.analysis.finding import questions as find_questions
 from palm_engine.analysis.limits import options_of_limits
 from palm_engine.analysis.normalisation import GapsBySize, gaps_by_size
 from palm_engine.analysis.plan import PlanInfo, built_resolution, plan
-from palm_engine.analysis.story import Story, story
+from palm_engine.analysis.story import Story
+from palm_engine.analysis.story import story_of as story
 from palm_engine.analysis.verdict import Verdict, verdict
 from palm_engine.bundle.folder import MANIFEST_FILE, Bundle, list_bundles, read_bundle
 from palm_engine.errors import BundleError, PalmError
@@ -249,17 +250,12 @@ def shares(points: np.ndarray, portfolio: tuple[int, ...]) -> np.ndarray:
 
 def story_of(of: Bundle, portfolio: tuple[int, ...]) -> Story:
     """The portfolio beside the best single model."""
-    return _story(of.points, portfolio, _bounds(of), of.region)
+    return _story(str(of.folder), stamp(of), portfolio, of)
 
 
-@st.cache_data(show_spinner=False, max_entries=64)
-def _story(
-    points: np.ndarray,
-    portfolio: tuple[int, ...],
-    bounds: Bounds,
-    _region: Region | None,
-) -> Story:
-    return story(points, portfolio, _region)
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _story(folder: str, stamp: int, portfolio: tuple[int, ...], _of: Bundle) -> Story:
+    return story(_of, portfolio)
 
 
 def verdict_of(of: Bundle, info: explore.CurveInfo, tolerance: float) -> Verdict:

@@ -11,17 +11,17 @@ from app.components import figure
 from app.components import panel as atlas
 from app.components.guide import expert, say
 from app.components.header import lead_on, open_bundle
-from app.components.hosting_cost import PLACES, ask, costs
+from app.components.hosting_cost import PLACES, ask, costs, rounds_text
 from app.components.panel_view import Field
 from app.errors import shows_errors
 from palm_engine.analysis.hosting_cost import training
 from palm_engine.analysis.plan import (
     REFERENCE,
     PlanInfo,
-    adapters_built,
     average_value,
     moved,
     plan_config,
+    trainings_planned,
 )
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import ConfigError
@@ -241,13 +241,14 @@ def _costs(bundle: Bundle, info: PlanInfo, shown: Selection, d: int) -> None:
     st.subheader("What it costs")
     st.caption(f"Planned gaps{expert(' (scope: pool)')}; assumptions, to be edited.")
     assumed, currency = ask(bundle)
-    built = adapters_built(dict(bundle.manifest.built.config), len(shown.members), d)
-    if built:
-        once = training(built, assumed)
+    planned = trainings_planned(dict(bundle.manifest.built.config), len(shown.members), d)
+    if planned:
+        last, before = planned
+        once = training(last + before, assumed)
         st.text(
-            f"Training, once: the configuration below trains {built} adapters, the planned members"
-            f" among them, so that there is something to choose from: {once.hours:,.1f} GPU hours,"
-            f" {once.price:,.2f} {currency}."
+            f"Training, once: the configuration below trains {last} adapters, the planned members"
+            f" among them, so that there is something to choose from{rounds_text(last, before)}:"
+            f" {once.hours:,.1f} GPU hours, {once.price:,.2f} {currency}."
         )
     # Of its size, the plan that is shown, which may have been moved by hand.
     plans = [shown if len(s.members) == len(shown.members) else s for s in info.curve]

@@ -66,7 +66,7 @@ def test_building_without_torch_names_the_extra_to_install(tmp_path: Path) -> No
     assert "Traceback" not in done.stderr
 
 
-GROUND = {"errors", "_csv", "_files", "_json", "_parquet", "_types", "_version"}
+GROUND = {"errors", "_csv", "_files", "_json", "_limits", "_parquet", "_types", "_version"}
 # Which rooms of the engine a room may import, besides the ground (DESIGN, section 4).
 ARROWS: dict[str, set[str]] = {
     "geometry": set(),

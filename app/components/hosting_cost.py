@@ -14,6 +14,7 @@ from app.components import figure
 from app.components.guide import expert
 from palm_engine.analysis.curves import CurveInfo
 from palm_engine.analysis.hosting_cost import Assumptions, serving, training
+from palm_engine.analysis.plan import trained_before
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import BundleError
 from palm_engine.lm.adapters.files import adapter_parameters
@@ -103,12 +104,19 @@ def ask(bundle: Bundle) -> tuple[Assumptions, str]:
     return assumptions(bundle)
 
 
-def trained_in(bundle: Bundle) -> int:
-    """How many adapters were trained to choose from."""
-    return sum(
+def trained_in(bundle: Bundle) -> tuple[int, int]:
+    """How many adapters were trained to choose from: in the build's last round, and before."""
+    m = bundle.manifest
+    last = sum(
         c.kind == "adapter" and (c.adapter is not None or c.weights is not None)
-        for c in bundle.manifest.candidates
+        for c in (*m.candidates, *m.outside)
     )
+    return last, trained_before(dict(m.built.config), last)
+
+
+def rounds_text(last: int, before: int) -> str:
+    """How many trainings that is, in words; "" where there was one round."""
+    return f", after {before} in earlier rounds, {last + before} trainings" if before else ""
 
 
 def costs(
@@ -144,12 +152,14 @@ def cost_panel(bundle: Bundle, info: CurveInfo, in_use: int | None) -> None:
     st.subheader("What it costs")
     st.caption("Assumptions, to be edited: all members share one base, and each has its adapter.")
     assumed, currency = ask(bundle)
-    spent = training(trained_in(bundle), assumed)
+    last, before = trained_in(bundle)
+    spent = training(last + before, assumed)
     if spent.adapters:
         st.text(
-            f"Training, once: {spent.adapters} adapters were trained to choose from:"
-            f" {spent.hours:,.1f} GPU hours, {spent.price:,.2f} {currency}. That is spent, whatever"
-            " size is chosen: one more member needs no further training."
+            f"Training, once: {last} adapters were trained to choose"
+            f" from{rounds_text(last, before)}: {spent.hours:,.1f} GPU hours,"
+            f" {spent.price:,.2f} {currency}. That is spent, whatever size is chosen: one more"
+            " member needs no further training."
         )
     adapters = [served_adapters(bundle, members) for members in info.members]
     table = costs(info.sizes, info.measured, adapters, assumed)

@@ -227,8 +227,8 @@ def average_value(policies: VirtualPolicies, rows: Sequence[int]) -> float:
     return float(upper_envelope(policies.points[list(rows)], users).mean())
 
 
-def adapters_built(config: dict[str, Any], k: int, d: int) -> int | None:
-    """How many adapters the configuration of a plan trains at most, in its last round.
+def trainings_planned(config: dict[str, Any], k: int, d: int) -> tuple[int, int] | None:
+    """How many adapters the configuration of a plan trains at most: in its last round, and before.
 
     None where `config` is no build configuration.
 
@@ -241,7 +241,22 @@ def adapters_built(config: dict[str, Any], k: int, d: int) -> int | None:
     if not isinstance(section, dict):
         return None
     parts = (section.get(name, 0) for name in ("baseline_size", "outside"))
-    return max(int(section.get("adapters", 0)), k + d) + sum(int(p or 0) for p in parts)
+    last = max(int(section.get("adapters", 0)), k + d) + sum(int(p or 0) for p in parts)
+    return last, trained_before(config, last)
+
+
+def trained_before(config: dict[str, Any], last: int) -> int:
+    """How many adapters a build trained in the rounds before its last one.
+
+    Args:
+        config: what the bundle was built from; 0 where it tells no rounds.
+        last: how many it trained in the last round.
+    """
+    rounds = config.get("rounds")
+    if not isinstance(rounds, dict):
+        return 0
+    each = int(rounds.get("adapters") or last)
+    return (int(rounds.get("count") or 1) - 1) * min(each, last)
 
 
 def plan_config(

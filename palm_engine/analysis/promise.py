@@ -7,7 +7,7 @@ from typing import Literal
 
 from palm_engine.analysis.aims import FIT
 from palm_engine.analysis.guarantee import why_no_bound
-from palm_engine.analysis.story import best_single, expected_gap, loss_text
+from palm_engine.analysis.story import expected_gap, loss_text, single_of
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.confidence import Bound
 from palm_engine.geometry.gap import worst_gap
@@ -64,7 +64,7 @@ def promise(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> 
     """
     points = bundle.points
     exact = worst_gap(points[list(portfolio)], points, bundle.region)
-    single = best_single(points, bundle.region, exact.multiplicative is not None)
+    single = single_of(bundle)
     average = expected_gap(points, portfolio, bundle.region)
     alone = worst_gap(points[[single]], points, bundle.region)
     who = "this one model" if len(portfolio) == 1 else f"one of these {len(portfolio)} models"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from palm_engine._types import Floats
+from palm_engine.analysis.limits import options_of_limits
+from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.envelope import upper_envelope
 from palm_engine.geometry.fields import users_of
 from palm_engine.geometry.gap import worst_gap
@@ -66,33 +68,62 @@ def loss_text(loss: float, multiplicative: bool, unit: str) -> str:
     return "less than 0.1 %" if 0 < loss < 0.001 else f"{100 * loss:.1f} %"
 
 
-def best_single(points: Floats, region: Region | None = None, multiplicative: bool = False) -> int:
-    """Row of the best single candidate: of smallest worst gap on the numbers that are shown.
+def best_single(points: Floats, region: Region | None = None, barred: Collection[int] = ()) -> int:
+    """Row of the best single candidate: of smallest worst gap, additive.
 
     Args:
         points: candidates, shape (n, d).
         region: the weights that count; None: all.
-        multiplicative: whether gaps are shares of the best value, which must be above 0.
+        barred: rows that may not be members.
     """
     corners = np.eye(points.shape[1]) if region is None else region.corners()
     values = points @ corners.T
-    best = values.max(axis=0)
-    # A single candidate's gap is (quasi-)convex in the weights, so it is largest at a corner.
-    gaps = 1 - values / best if multiplicative else best - values
-    return int(gaps.max(axis=1).argmin())
+    # A single candidate's gap is convex in the weights, so it is largest at a corner.
+    gaps = (values.max(axis=0) - values).max(axis=1)
+    if len(barred) < len(points):
+        gaps[list(barred)] = np.inf
+    return int(gaps.argmin())
 
 
-def story(points: Floats, portfolio: Sequence[int], region: Region | None = None) -> Story:
+def single_of(bundle: Bundle) -> int:
+    """Row of the best single candidate of a bundle, the same wherever it is named.
+
+    It is the one that its certificate names, chosen on the prompts that members were chosen on;
+    without a certificate the best on the rewards as they are, of those that may be members.
+    """
+    certificate = bundle.manifest.certificate
+    if certificate is not None:
+        return bundle.row(certificate.single_best)
+    options = options_of_limits(bundle.limits, bundle.rewards, bundle.traits, bundle.row)
+    return best_single(bundle.points, bundle.region, options.exclude)
+
+
+def story_of(bundle: Bundle, portfolio: Sequence[int]) -> Story:
+    """Compare a portfolio of a bundle with its best single candidate.
+
+    Args:
+        bundle: that holds the candidates.
+        portfolio: rows of the members.
+    """
+    return story(bundle.points, portfolio, bundle.region, single_of(bundle))
+
+
+def story(
+    points: Floats,
+    portfolio: Sequence[int],
+    region: Region | None = None,
+    single: int | None = None,
+) -> Story:
     """Compare a portfolio with the best single candidate.
 
     Args:
         points: candidates, shape (n, d).
         portfolio: rows of the members.
         region: the weights that count; None: all.
+        single: row of the best single candidate; the one of least worst gap if not given.
     """
     ours = worst_gap(points[list(portfolio)], points, region)
-    multiplicative = ours.multiplicative is not None
-    single = best_single(points, region, multiplicative)
+    single = best_single(points, region) if single is None else single
     alone = worst_gap(points[[single]], points, region)
     if ours.multiplicative is None or alone.multiplicative is None:
         average = expected_gap(points, portfolio, region)

@@ -91,8 +91,8 @@ def generate(
     shown = StreamedAnswers(console if not json else None, members, picked, found.label)
     with shown:
         answers = answer_all(found, source, prompt, members, settings, shown.update)
-    if notice := getattr(source, "notice", ""):
-        error_console.print(notice, style="yellow")
+    for notice in dict.fromkeys(a.notice for a in answers if a.notice):
+        error_console.print(notice, style="yellow", markup=False)
     if json:
         import json as encoder
 
@@ -102,6 +102,8 @@ def generate(
                 "text": a.text,
                 "scores": dict(a.scores),
                 "value": value_at(a, found.traits, w),
+                "finish_reason": a.finish or None,
+                "notice": a.notice or None,
             }
             for a in answers
         ]

@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from palm_engine.bundle.served import KEY_VARIABLE
+from palm_engine.bundle.served import KEY_VARIABLE, lacks_system_role, without_system_role
 from palm_engine.errors import ConfigError, DependencyError, GenerationError
-from palm_engine.lm.settings import SamplingSettings
+from palm_engine.lm.settings import SamplingSettings, TemplateSettings
 from palm_engine.pipeline.parts import Asked, kept_in_parts, rows_of
 from palm_engine.pipeline.sample import ANSWER_COLUMNS, FINISH
 from palm_engine.pipeline.store import Store, key_of
@@ -183,14 +183,23 @@ def reply_key(seed: int, policy: str, prompt_id: str, sample: int) -> int:
     return zlib.crc32(text.encode()) % 2**31
 
 
-def ask(client: Any, task: RemoteTask, prompt: str, seed: int) -> tuple[str, str]:
+def ask(
+    client: Any,
+    task: RemoteTask,
+    prompt: str,
+    seed: int,
+    template: TemplateSettings | None = None,
+) -> tuple[str, str]:
     """An answer of a server, and how it says that it ended.
+
+    A system prompt begins the user's message where the server's template has no system role.
 
     Args:
         client: openai's, of the server.
         task: whose model, system prompt and settings count.
         prompt: the user's.
         seed: of the answer; a server may ignore it.
+        template: how the conversation is put to the model, where not as the server does by itself.
 
     Raises:
         GenerationError: the server refuses, or gives no answer.
@@ -200,24 +209,28 @@ def ask(client: Any, task: RemoteTask, prompt: str, seed: int) -> tuple[str, str
 
     s = task.settings
     system = [] if task.system is None else [{"role": "system", "content": task.system}]
-    extras = {"top_k": s.top_k, "repetition_penalty": s.repetition_penalty}
-    try:
-        reply = client.chat.completions.create(
+    extras: dict[str, Any] = {}
+    if task.extras:
+        extras = {"top_k": s.top_k, "repetition_penalty": s.repetition_penalty}
+    if template is not None:
+        extras |= {"chat_template": template.text} if template.text is not None else {}
+        extras |= {"chat_template_kwargs": template.options} if template.options else {}
+
+    def reply_to(messages: list[dict[str, Any]]) -> Any:
+        return client.chat.completions.create(
             model=task.model,
-            messages=[*system, {"role": "user", "content": prompt}],
+            messages=messages,
             max_tokens=s.max_new_tokens,
             temperature=s.temperature,
             top_p=s.top_p,
             seed=seed,
-            extra_body=extras if task.extras else None,
+            extra_body=extras or None,
         )
+
+    try:
+        reply = _in_its_roles(reply_to, [*system, {"role": "user", "content": prompt}])
     except openai.BadRequestError as error:
-        hint = (
-            ". If it doesn't know top_k and repetition_penalty, leave them out (extras = false in"
-            " the configuration, --no-extras with palm add): the answers are then drawn otherwise"
-            if task.extras
-            else ""
-        )
+        hint = _hint(task, template, reason_of(error))
         raise GenerationError(f"{task.url}, model {task.model!r}: {error}{hint}") from error
     except (openai.APIConnectionError, openai.InternalServerError) as error:
         raise LostServerError(f"{task.url}, model {task.model!r}: {reason_of(error)}") from error
@@ -227,3 +240,36 @@ def ask(client: Any, task: RemoteTask, prompt: str, seed: int) -> tuple[str, str
         raise GenerationError(f"{task.url}, model {task.model!r}: the reply holds no answer")
     choice = reply.choices[0]
     return (choice.message.content or "").strip(), str(choice.finish_reason or "")
+
+
+def _in_its_roles(
+    reply_to: Callable[[list[dict[str, Any]]], Any], messages: list[dict[str, Any]]
+) -> Any:
+    """The reply; without a system message where the server's template has no such role.
+
+    Raises:
+        BadRequestError: openai's, where the server refuses for another reason.
+    """
+    import openai
+
+    try:
+        return reply_to(messages)
+    except openai.BadRequestError as error:
+        if not lacks_system_role(messages, reason_of(error)):
+            raise
+    return reply_to(without_system_role(messages))
+
+
+def _hint(task: RemoteTask, template: TemplateSettings | None, refusal: str) -> str:
+    """What to do about a refusal; "" where nothing of ours can be the reason."""
+    if template is not None and "template" in refusal:
+        return (
+            ". The configuration's [template] goes with every request: vLLM takes a text with"
+            " --trust-request-chat-template, or give it the text itself (--chat-template)"
+        )
+    if task.extras:
+        return (
+            ". If it doesn't know top_k and repetition_penalty, leave them out (extras = false in"
+            " the configuration, --no-extras with palm add): the answers are then drawn otherwise"
+        )
+    return ""

@@ -123,7 +123,9 @@ class Servers:
                 # A seed of its own for each answer: which server draws it makes no difference.
                 seed = reply_key(task.seed, task.policy, pid, sample)
                 try:
-                    work.done(number, ask(client, replace(remote, url=url), prompt, seed))
+                    work.done(
+                        number, ask(client, replace(remote, url=url), prompt, seed, task.template)
+                    )
                 except LostServerError as error:
                     work.give_back(number, error)
                     return

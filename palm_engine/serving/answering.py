@@ -21,12 +21,17 @@ class LiveAnswer:
         text: what it says.
         tokens: its length.
         scores: by trait; empty where it could not be scored.
+        finish: why it ended: "stop" by itself, "length" where it was cut, or what a server says; ""
+            where it hasn't, or nobody knows.
+        notice: what a server did otherwise than it was asked; a sentence, or "".
     """
 
     policy: str
     text: str
     tokens: int
     scores: Mapping[str, float] = field(default_factory=dict)
+    finish: str = ""
+    notice: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,12 +124,15 @@ def answer_all(
     """
     texts = [""] * len(policies)
     tokens = [0] * len(policies)
+    ends = [("", "")] * len(policies)
     for piece in backend.stream([prompt], policies, settings):
         texts[piece.row] += piece.text
         tokens[piece.row] += piece.tokens
+        if piece.done:
+            ends[piece.row] = piece.finish, piece.notice
         update(piece.row, piece.text)
     score = Scorer(bundle)
     return [
-        LiveAnswer(policy, text, count, score(prompt, text, count))
-        for policy, text, count in zip(policies, texts, tokens, strict=True)
+        LiveAnswer(policy, text, count, score(prompt, text, count), *end)
+        for policy, text, count, end in zip(policies, texts, tokens, ends, strict=True)
     ]

@@ -166,6 +166,8 @@ class FairQueue:
                     ticket.seconds = now
                     if piece.done:
                         row.done = True
+                        row.finish = piece.finish
+                        row.notice = piece.notice
                         if ticket.score is not None:
                             self._scorer.submit(self._score, ticket.score, row)
                     if ticket._stop.is_set() or self._gone(ticket):

@@ -56,8 +56,6 @@ class Servers:
                 notices.append(f"{names}: {why}")
                 continue
             backends.append(backend)
-            # What the server did otherwise than it was asked, at the last answers.
-            notices += [f"{names}: {said}"] if (said := getattr(backend, "notice", "")) else []
             if lost := [bundle.label(p) for p in models if p not in backend.policies]:
                 notices.append(f"{', '.join(lost)}: {url} doesn't serve the model now.")
         return backends, notices

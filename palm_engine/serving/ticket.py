@@ -47,10 +47,13 @@ class Row:
     first: float | None = None
     last: float | None = None
     scores: Mapping[str, float] | None = None
+    finish: str = ""
+    notice: str = ""
 
     def answer(self) -> LiveAnswer:
         """The answer so far."""
-        return LiveAnswer(self.policy, self.text, self.tokens, dict(self.scores or {}))
+        scores = dict(self.scores or {})
+        return LiveAnswer(self.policy, self.text, self.tokens, scores, self.finish, self.notice)
 
 
 @dataclass

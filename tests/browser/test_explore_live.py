@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from palm_engine.analysis.story import story
+from palm_engine.analysis.story import story_of
 from palm_engine.bundle.folder import read_bundle
 from palm_engine.geometry.pick import pick_info
 from tests.support.browser_tools import (
@@ -250,7 +250,7 @@ def test_one_model_this_portfolio_and_the_best_repaint_map_answer_and_loss(
     bundle = read_bundle(bundles / "demo")
     w = np.array([0.1, 0.1, 0.8])
     open_panel(page, f"{url}/?w=10-10-80&prompt=p1")
-    told = story(bundle.points, bundle.members)
+    told = story_of(bundle, bundle.members)
     sentence = page.locator("[data-part=story]").inner_text()
     assert sentence == told.in_words("reward units")
     values = bundle.points @ w

@@ -927,16 +927,18 @@ def test_what_was_and_what_will_be_trained_is_said_of_the_demo(
     shipped = read_bundle(ROOT / "portfolios" / "demo")
     trained = sum(c.kind == "adapter" for c in shipped.manifest.candidates)
     said = texts(on_the_shipped_demo(monkeypatch, "tradeoff"))
-    assert f"{trained} adapters were trained to choose from" in said
+    # configs/demo.toml: two rounds, of four adapters in the first.
+    rounds = f", after 4 in earlier rounds, {trained + 4} trainings: {trained + 4:.1f} GPU hours"
+    assert f"{trained} adapters were trained to choose from{rounds}" in said
     own = len(shipped.members)
     assert f"{own} are in use: the same worst gap, average loss" in said
     certificate = shipped.manifest.certificate
     assert certificate is not None
     assert certificate.additive is not None
     assert f"bounded by themselves: at most {certificate.additive.upper:.4f}" in said
-    assert f"the configuration below trains {trained} adapters" in texts(
-        on_the_shipped_demo(monkeypatch, "plan")
-    )
+    planned = texts(on_the_shipped_demo(monkeypatch, "plan"))
+    assert f"the configuration below trains {trained} adapters" in planned
+    assert rounds in planned
 
 
 @pytest.mark.parametrize("page", ["tradeoff", "coverage", "plan", "generations", "find"])

@@ -21,6 +21,7 @@ class FakeEngine:
         models: that it serves.
         status: of its answers.
         unknown: settings that it refuses.
+        refuses: says why it refuses a body, or None.
         pause: seconds between two pieces of a stream.
         delay: seconds before a whole answer.
         split: whether an event comes in two parts.
@@ -40,6 +41,7 @@ class FakeEngine:
     models: tuple[str, ...]
     status: int = 200
     unknown: tuple[str, ...] = ()
+    refuses: Callable[[dict[str, Any]], str | None] | None = None
     pause: float = 0.0
     delay: float = 0.0
     split: bool = True
@@ -95,7 +97,10 @@ class FakeEngine:
             return
         self.headers.append({k.decode(): v.decode() for k, v in scope["headers"]})
         known = [name for name in self.unknown if name in body]
-        if known:
+        why = self.refuses(body) if self.refuses else None
+        if why is not None:
+            await self._json(send, 400, {"error": {"message": why, "code": 400}})
+        elif known:
             error = {"message": f"Unrecognized request argument: {known[0]}", "code": 400}
             await self._json(send, 400, {"error": error})
         elif self.status != 200:

@@ -281,13 +281,26 @@ def _cards(
                 answer.tokens,
                 {labels[t]: score for t, score in answer.scores.items()},
                 bundle.label(answer.policy),
+                "" if answer.finish == "stop" else answer.finish,
             )
         )
     base = next((a for a in shown if a.policy == "base"), None) if growing is None else None
     answers.answer_cards(
         shown,
         base,
-        "Generated on this machine, shown as text; scores are of each answer by itself.",
+        f"{_where(bundle, found)}, shown as text; scores are of each answer by itself.",
+    )
+    for notice in dict.fromkeys(a.notice for a in found if a.notice):
+        st.text(notice)
+
+
+def _where(bundle: Bundle, found: tuple[LiveAnswer, ...]) -> str:
+    """Where answers come from, in words."""
+    remote = [bundle.candidate(a.policy).kind == "remote" for a in found]
+    if all(remote):
+        return "Generated on servers"
+    return (
+        "Generated on this machine and on servers" if any(remote) else "Generated on this machine"
     )
 
 
@@ -333,6 +346,8 @@ def _shown(
             "value": values[a.policy],
             **a.scores,
             "tokens": a.tokens,
+            "ended": a.finish,
+            "notice": a.notice,
             "answer": a.text,
         }
         for a in one.answers
@@ -377,6 +392,8 @@ def _as_json(bundle: Bundle, done: list[state.Asked]) -> str:
                     "tokens": a.tokens,
                     "scores": dict(a.scores),
                     "value": value_at(a, bundle.traits, w),
+                    "finish_reason": a.finish or None,
+                    "notice": a.notice or None,
                 }
                 for a in one.answers
             ],

@@ -34,12 +34,17 @@ class Piece(NamedTuple):
         text: to append; may be empty.
         done: whether the row is over.
         tokens: how many it took.
+        finish: of the last one, why the row is over: "stop" by itself, "length" where it was cut,
+            or what a server says; "" where nobody knows.
+        notice: of the last one, what was done otherwise than it was asked; a sentence, or "".
     """
 
     row: int
     text: str
     done: bool
     tokens: int = 0
+    finish: str = ""
+    notice: str = ""
 
 
 class Backend(Protocol):

@@ -213,9 +213,10 @@ class LocalBackend:
                         continue
                     left[row] -= 1
                     if token in ends:
-                        yield Piece(row, texts[row].rest(), True)
+                        yield Piece(row, texts[row].rest(), True, finish="stop")
                     elif left[row] == 0:
-                        yield Piece(row, texts[row].add(token) + texts[row].rest(), True, 1)
+                        text = texts[row].add(token) + texts[row].rest()
+                        yield Piece(row, text, True, 1, "length")
                     else:
                         yield Piece(row, texts[row].add(token), False, 1)
         finally:

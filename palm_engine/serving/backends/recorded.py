@@ -68,7 +68,10 @@ class RecordedBackend:
                 pieces = _pieces(
                     len(rows), str(answer["text"]), int(answer["tokens"]), settings.max_new_tokens
                 )
-                rows.append(pieces)
+                ending = str(answer.get("finish_reason") or "")
+                if int(answer["tokens"]) > settings.max_new_tokens:
+                    ending = "length"
+                rows.append([*pieces[:-1], pieces[-1]._replace(finish=ending)])
         return self._replay(rows)
 
     def _replay(self, rows: list[list[Piece]]) -> Iterator[Piece]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from palm_engine.bundle.folder import Bundle
-from palm_engine.bundle.served import KEY_VARIABLE
+from palm_engine.bundle.served import KEY_VARIABLE, lacks_system_role, without_system_role
 from palm_engine.errors import DependencyError, GenerationError
 from palm_engine.serving.backends.interface import LiveSettings, Piece, check_request, row_seed
 
@@ -49,7 +49,6 @@ class RemoteBackend:
             ) from error
         self.bundle = bundle
         self.url = url
-        self.notice = ""  # what the server did otherwise than it was asked
         self._options: dict[str, Any] = {
             "base_url": url,
             "api_key": os.environ.get(key_variable, "none"),
@@ -76,7 +75,6 @@ class RemoteBackend:
         """See Backend.stream."""
         check_request(self.policies, prompts, policies)
         rows_wanted = [(m, p) for m in policies for p in prompts]
-        self.notice = ""
         return self._merged(rows_wanted, settings)
 
     def _merged(
@@ -125,16 +123,17 @@ class RemoteBackend:
     async def _ask(
         self, client: Any, row: int, policy: str, prompt: str, settings: LiveSettings, pieces: Any
     ) -> None:
-        import openai
-
+        candidate = self.bundle.candidate(policy)
         # vLLM's and others' own; a server that only knows OpenAI's settings refuses them.
         own = {"top_k": settings.top_k, "repetition_penalty": settings.repetition_penalty}
+        if candidate.served_plainly:  # as its recorded answers were drawn
+            own = {}
         options: dict[str, Any] = {
             "model": self._models[policy],
             "messages": [
                 # Always explicit: a chat template would otherwise put in a system message of its
                 # own.
-                {"role": "system", "content": self.bundle.candidate(policy).system or ""},
+                {"role": "system", "content": candidate.system or ""},
                 {"role": "user", "content": prompt},
             ],
             "max_tokens": settings.max_new_tokens,
@@ -144,16 +143,7 @@ class RemoteBackend:
             "stream": True,
             "stream_options": {"include_usage": True},
         }
-        try:
-            answer = await client.chat.completions.create(**options, extra_body=own)
-        except openai.BadRequestError as error:
-            if not any(name in str(error) for name in own):
-                raise
-            self.notice += (
-                f"{self.url} doesn't know {' and '.join(own)}: these answers were drawn without,"
-                " unlike the recorded ones. "
-            )
-            answer = await client.chat.completions.create(**options)
+        answer, notice = await self._answer(client, options, own)
         counted = 0
         total = None
         begun = False
@@ -169,14 +159,44 @@ class RemoteBackend:
                     counted += 1
                     pieces.put(Piece(row, text, False, 1))
         if finish not in (None, "stop", "length"):
-            self.notice += f"{self.url} ended an answer of {policy} itself ({finish}). "
+            notice += f"{self.url} ended an answer of {policy} itself ({finish}). "
         # A server may put several tokens into one piece: its own count settles it, the end token
         # not counted. Not every server says why an answer ended.
         ended = total is not None and total < settings.max_new_tokens
         ended = ended if finish is None else finish == "stop"
-        pieces.put(
-            Piece(row, "", True, 0 if total is None else max(total - int(ended) - counted, 0))
-        )
+        rest = 0 if total is None else max(total - int(ended) - counted, 0)
+        pieces.put(Piece(row, "", True, rest, finish or "", notice.strip()))
+
+    async def _answer(
+        self, client: Any, options: dict[str, Any], own: dict[str, Any]
+    ) -> tuple[Any, str]:
+        """The stream of an answer, and what had to be left out of the request for it.
+
+        Args:
+            client: openai's.
+            options: of the request.
+            own: settings that not every server knows.
+
+        Raises:
+            BadRequestError: openai's, where the server refuses the request for another reason.
+        """
+        import openai
+
+        notice = ""
+        while True:
+            try:
+                return await client.chat.completions.create(**options, extra_body=own), notice
+            except openai.BadRequestError as error:
+                if any(name in str(error) for name in own):
+                    notice = (
+                        f"{self.url} doesn't know {' and '.join(own)}: this answer was drawn"
+                        " without, unlike the recorded ones. "
+                    )
+                    own = {}
+                elif lacks_system_role(options["messages"], _reason(error)):
+                    options = options | {"messages": without_system_role(options["messages"])}
+                else:
+                    raise
 
     def _found(self) -> dict[str, str]:
         base = self.bundle.manifest.base

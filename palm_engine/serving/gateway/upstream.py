@@ -11,10 +11,11 @@ import itertools
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from palm_engine.bundle.served import lacks_system_role, without_system_role
 from palm_engine.errors import GenerationError, InvalidInputError
 from palm_engine.serving.gateway.errors import UpstreamError, UpstreamTimeoutError
 from palm_engine.serving.gateway.forwarding import Forwarded
@@ -162,22 +163,25 @@ class HttpUpstream:
         """See Upstream.
 
         A server that knows OpenAI's settings alone refuses the others. Those that the gateway has
-        put in are then left out, from then on; one that the application gave never is.
+        put in are then left out, from then on; one that the application gave never is. Where the
+        engine's template has no system role, the system prompt begins the user's message.
         """
         own = request.filled & set(EXTRAS)
-        without = {k: v for k, v in request.body.items() if k not in own}
-        plain = not self._extras and bool(own)
-        response = await self._send(without if plain else request.body)
-        if own and not plain and response.status_code == 400:
+        body = dict(request.body) if self._extras else _without(request.body, own)
+        response = await self._send(body)
+        while response.status_code == 400:
             refused = await _whole(response)
-            if not any(name.encode() in refused for name in own):
+            told = refused.decode(errors="replace")
+            if any(name in body and name in told for name in own):
+                body = _without(body, own)
+                self._extras = False
+            elif lacks_system_role(body["messages"], told):
+                body["messages"] = without_system_role(body["messages"])
+            else:
                 return Answer(400, refused)
-            response = await self._send(without)
-            if response.status_code == 400:
-                return Answer(400, await _whole(response))
-            plain = True
-            self._extras = False
-        about = decision.as_json(request.source, request.as_evaluated and not plain)
+            response = await self._send(body)
+        as_evaluated = request.as_evaluated and own <= set(body)
+        about = decision.as_json(request.source, as_evaluated)
         if response.status_code == 200 and request.body.get("stream"):
             media = response.headers.get("content-type", "text/event-stream")
             return Answer(200, _events(response, about), media)
@@ -211,6 +215,10 @@ class HttpUpstream:
             raise UpstreamError(
                 f"the server behind this can't be reached ({_reason(error)})", 1
             ) from error
+
+
+def _without(body: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {k: v for k, v in body.items() if k not in names}
 
 
 def pooled_transport() -> httpx.AsyncBaseTransport:

@@ -11,10 +11,11 @@ import pytest
 from palm_engine.analysis.plan import (
     REFERENCE,
     _smallest,
-    adapters_built,
     average_value,
     plan,
     plan_config,
+    trained_before,
+    trainings_planned,
     virtual_policies,
 )
 from palm_engine.bundle.folder import read_bundle
@@ -120,13 +121,25 @@ def test_a_plan_says_how_many_adapters_its_build_trains(
     }
     text = plan_config({**config, "plan": plan_of}, "x", ["safety", "humor", "brevity"], 0.05, k)
     built = BuildConfig.model_validate(tomllib.loads(text))
-    most = adapters_built({"plan": plan_of}, k, 3)
-    assert most is not None
+    counted = trainings_planned({**config, "plan": plan_of}, k, 3)
+    assert counted is not None
+    most, before = counted
     rewards = np.random.default_rng(0).random((6, 8, 3))
-    trained = len(plan_pool(rewards, built).adapters)
+    planned = plan_pool(rewards, built).adapters
     # Weights that two rules ask for are trained once.
-    assert most - baseline - 1 <= trained <= most
-    assert adapters_built({}, 3, 3) is None
+    assert most - baseline - 1 <= len(planned) <= most
+    # As Build.rounds cuts what it trains before the last round.
+    early = [planned[: built.rounds.adapters] for _ in range(1, built.rounds.count)]
+    assert before == sum(map(len, early)) > 0
+    assert trainings_planned({}, 3, 3) is None
+
+
+@pytest.mark.parametrize(
+    ("rounds", "before"),
+    [({}, 0), ({"count": 1}, 0), ({"count": 3}, 14), ({"count": 3, "adapters": 4}, 8)],
+)
+def test_adapters_of_earlier_rounds_were_trained_too(rounds: dict[str, int], before: int) -> None:
+    assert trained_before({"rounds": rounds} if rounds else {}, 7) == before
 
 
 def test_the_average_user_gets_the_best_of_what_is_planned() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from palm_engine.analysis.promise import promise
-from palm_engine.analysis.story import best_single
+from palm_engine.analysis.story import single_of
 from palm_engine.bundle.folder import read_bundle
 from palm_engine.bundle.schema import Attack, RewardAudit
 from palm_engine.geometry.confidence import Bound
@@ -58,7 +58,7 @@ def test_a_bound_and_an_audit_change_what_holds(bundles: Path) -> None:
 
 def test_one_model_is_not_better_than_itself(bundles: Path) -> None:
     bundle = read_bundle(bundles / "demo")
-    told = promise(bundle, (best_single(bundle.points),), None)
+    told = promise(bundle, (single_of(bundle),), None)
     assert {c.heading: c.state for c in told.checks}["Against one model"] == "missing"
     assert "this one model" in told.sentence
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from palm_engine.analysis.story import best_single, loss_text, story
+from palm_engine.analysis.promise import promise
+from palm_engine.analysis.story import best_single, loss_text, single_of, story, story_of
 from palm_engine.bundle.folder import read_bundle
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.simplex import grid
@@ -28,8 +29,8 @@ def test_losses_are_the_exact_worst_ones(seed: int) -> None:
     assert told.multiplicative
     assert loss - 1e-12 <= told.loss <= loss + 0.01
     # A single model's loss is largest at a corner, which the grid holds.
-    assert told.single_loss == pytest.approx(alone.min())
-    assert told.single == alone.argmin()
+    assert told.single == (best - values).max(axis=1).argmin()
+    assert told.single_loss == pytest.approx(alone[told.single])
     average = (1 - values[[0, 3, 5]].max(axis=0) / best).mean()
     assert told.expected == pytest.approx(average, abs=0.01)
 
@@ -40,10 +41,27 @@ def test_the_best_single_candidate_has_the_least_worst_gap(bundles: Path, name: 
     points = bundle.points
     found = [worst_gap(points[[i]], points, bundle.region) for i in range(len(points))]
     gaps = [g.additive for g in found]
-    shares = [g.multiplicative or 0.0 for g in found]
     assert best_single(points, bundle.region) == gaps.index(min(gaps))
-    told = story(points, bundle.members, bundle.region)
-    assert told.single_loss == min(shares)
+    barred = [gaps.index(min(gaps))]
+    second = min(g for i, g in enumerate(gaps) if i not in barred)
+    assert gaps[best_single(points, bundle.region, barred)] == second
+
+
+@pytest.mark.parametrize("name", ["fixture", "shipped"])
+def test_one_model_is_called_the_best_single_one_everywhere(bundles: Path, name: str) -> None:
+    bundle = read_bundle(bundles / "demo" if name == "fixture" else ROOT / "portfolios" / "demo")
+    certificate = bundle.manifest.certificate
+    single = single_of(bundle)
+    if certificate is None:
+        assert single == best_single(bundle.points, bundle.region)
+    else:
+        assert bundle.policies[single] == certificate.single_best
+        assert [bundle.policies[single]] == list(certificate.curve[0].members)
+    told = story_of(bundle, bundle.members)
+    assert told.single == single == story_of(bundle, [single]).single
+    alone = worst_gap(bundle.points[[single]], bundle.points, bundle.region)
+    assert told.single_loss == alone.multiplicative
+    assert promise(bundle, tuple(bundle.members), None).single == alone.additive
 
 
 def test_the_sentence_says_how_much_one_model_loses() -> None:

@@ -6,6 +6,7 @@ import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ pytest.importorskip("openai")
 pytest.importorskip("uvicorn")
 
 from palm_engine.errors import ConfigError, GenerationError
-from palm_engine.lm.settings import SamplingSettings
+from palm_engine.lm.settings import SamplingSettings, TemplateSettings
 from palm_engine.pipeline import parts, served
 from palm_engine.pipeline.config import Sampling, load_config
 from palm_engine.pipeline.sample import DrawTask
@@ -91,6 +92,35 @@ def test_any_number_of_servers_draws_the_same_and_none_gets_too_much(
     plain = draw(servers(urls[0]), task(), tmp_path / "plain")
     assert engines[0].asked[-1]["messages"][0] == {"role": "system", "content": ""}
     assert not set(plain["text"]) & set(one["text"])
+
+
+def test_a_template_goes_with_every_request(
+    urls: tuple[str, ...], engines: list[FakeEngine], tmp_path: Path
+) -> None:
+    template = TemplateSettings(text="{{ messages }}", options={"enable_thinking": False})
+    draw(servers(urls[0]), replace(task(samples=1), template=template), tmp_path / "one")
+    assert len(engines[0].asked) == 5
+    for asked in engines[0].asked:
+        assert asked["chat_template"] == "{{ messages }}"
+        assert asked["chat_template_kwargs"] == {"enable_thinking": False}
+    draw(servers(urls[0]), task(samples=1), tmp_path / "plain")
+    assert "chat_template" not in engines[0].asked[-1]
+    assert "chat_template_kwargs" not in engines[0].asked[-1]
+
+
+@pytest.mark.parametrize("system", [None, "SHOUT"])
+def test_a_server_without_a_system_role_is_asked_as_a_model_here(
+    urls: tuple[str, ...], engines: list[FakeEngine], tmp_path: Path, system: str | None
+) -> None:
+    engines[0].refuses = lambda body: (
+        "System role not supported" if body["messages"][0]["role"] == "system" else None
+    )
+    found = draw(servers(urls[0]), task(system=system, samples=1), tmp_path / "one")
+    assert len(found) == 5
+    content = "SHOUT\n\nQuestion 4?" if system else "Question 4?"
+    assert {"role": "user", "content": content} in [
+        m for a in engines[0].asked for m in a["messages"]
+    ]
 
 
 def test_a_draw_that_was_broken_off_goes_on_with_the_part_in_hand(

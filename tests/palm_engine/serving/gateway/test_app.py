@@ -238,6 +238,22 @@ def test_a_server_that_knows_openais_settings_alone_is_asked_without_the_others(
     assert made.engine.asked[-1]["temperature"] == 0.5
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_engine_without_a_system_role_is_asked_in_the_users_message(
+    make: Any, stream: bool
+) -> None:
+    made, client = make()
+    made.engine.unknown = ("top_k",)
+    made.engine.refuses = lambda body: (
+        "System role not supported" if body["messages"][0]["role"] == "system" else None
+    )
+    answered = ask(client, stream=stream)
+    assert answered.status_code == 200
+    assert [m["role"] for m in made.engine.asked[-1]["messages"]] == ["user"]
+    assert made.engine.asked[-1]["messages"][0]["content"].endswith("Hello?")
+    assert "top_k" not in made.engine.asked[-1]
+
+
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"palm": {"weights": {"wit": 1}}}, "palm.weights: 'wit'"),
     ({"palm": {"weights": {"humor": -1, "safety": 1}}}, "palm.weights"),
