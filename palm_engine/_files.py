@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import glob
+import hashlib
 import os
+import platform
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# Of this machine, in the names of what is being written: others' processes aren't known here.
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -29,15 +35,18 @@ def whole_file(path: Path) -> Iterator[Path]:
     On an error it is removed, and the old file stays.
 
     Raises:
-        OSError: it could not be written, or `path` is a link, which would be lost.
+        OSError: it could not be written, or `path` is a link, a device or a folder, which would be
+            lost.
     """
     _require_no_link(path)
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "no file, but a device or a pipe"
+        raise OSError(errno.EEXIST, f"is {kind}; name a file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     part = _beside(path)
     try:
         yield part
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
+        _sync_file(part)
         part.replace(path)
         _sync_folder(path.parent)
     finally:
@@ -50,7 +59,8 @@ def whole_folder(folder: Path, previous: Path | None = None) -> Iterator[Path]:
 
     On an error it is removed, and the old folder stays. Where the system can, the two change places
     in one step, so that there is one of them at every moment. What `folder` held before is deleted
-    only then, or kept as `previous`, in the place of an earlier one.
+    only then, or kept as `previous`, in the place of an earlier one; whatever stops this, it is
+    there under one of these names, or as `.NAME....old`.
 
     Raises:
         OSError: the new folder could not be put in its place, or that is a link, which would be
@@ -58,36 +68,46 @@ def whole_folder(folder: Path, previous: Path | None = None) -> Iterator[Path]:
     """
     _require_no_link(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _clear_abandoned(folder)
     part = _beside(folder)
     part.mkdir()
+    old = part.with_suffix(".old")
     try:
         yield part
-        for file in sorted(part.rglob("*")):
-            if file.is_file():
-                with file.open("rb") as written:
-                    os.fsync(written.fileno())
-        _put(part, folder)
-        if previous is not None and part.exists():
-            _put(part, previous)
+        for held in sorted(part.rglob("*")):
+            _sync_folder(held) if held.is_dir() else _sync_file(held)
+        _sync_folder(part)
+        try:
+            _put(part, folder, old)
+        finally:
+            if previous is not None and old.exists() and folder.exists():
+                _put(old, previous, part)
         _sync_folder(folder.parent)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _put(part: Path, folder: Path) -> None:
-    """Give a folder its final name; what had that name before gets the temporary one."""
+def _put(new: Path, folder: Path, old: Path) -> None:
+    """Give a folder its final name; what had that name before is called `old` then."""
     if not folder.exists():
-        part.rename(folder)
-    elif not _exchange(part, folder):
-        old = part.with_suffix(".old")
+        new.rename(folder)
+        return
+    made = new.stat().st_ino
+    try:
+        # Under this name already while they change places: nothing clears it away.
+        new.rename(old)
+        if _exchange(old, folder):
+            return
+        old.rename(new)
         folder.rename(old)
-        try:
-            part.rename(folder)
-        except BaseException:  # Ctrl-C between the two, for one
-            if not folder.exists():
-                old.rename(folder)
-            raise
-        old.rename(part)
+        new.rename(folder)
+    except BaseException:  # Ctrl-C between two of them, for one
+        if old.exists() and old.stat().st_ino == made:
+            old.rename(new)
+        elif old.exists() and not folder.exists():
+            old.rename(folder)
+        raise
 
 
 def _exchange(one: Path, other: Path) -> bool:
@@ -108,6 +128,11 @@ def _exchange(one: Path, other: Path) -> bool:
     else:
         return False
     return bool(status == 0)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as written:
+        os.fsync(written.fileno())
 
 
 def _sync_folder(folder: Path) -> None:
@@ -135,8 +160,29 @@ def _require_no_link(path: Path) -> None:
 
 
 def _beside(path: Path) -> Path:
-    """A new name in the same folder, hidden.
+    """A new name in the same folder, hidden, that says which process writes.
 
     With the plain permissions that a file made there gets.
     """
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    return path.with_name(f".{path.name}.{_HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
+
+
+def _clear_abandoned(folder: Path) -> None:
+    """Remove what processes of this machine that were killed have left half-written."""
+    if os.name != "posix":
+        return
+    begin = f".{folder.name}.{_HOST}-"
+    for left in folder.parent.glob(f"{glob.escape(begin)}*.part"):
+        number = left.name.removeprefix(begin).partition("-")[0]
+        if number.isdecimal() and not _runs(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

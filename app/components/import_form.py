@@ -186,7 +186,7 @@ def spec(
     if holes or columns.prompt is not None:
         missing = st.radio(
             f"Where a score is missing ({holes:,} cells)",
-            list(MISSING_WORDS),
+            [w for w in MISSING_WORDS if w != "drop-prompt" or columns.prompt is not None],
             format_func=MISSING_WORDS.__getitem__,
             horizontal=True,
             key=f"{key}.missing",

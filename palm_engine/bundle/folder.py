@@ -182,8 +182,14 @@ class Bundle:
 
     @property
     def most_tokens(self) -> int:
-        """How long its answers may be; the usual length where they were not drawn here."""
-        return (self.manifest.sampling or SamplingSettings()).max_new_tokens
+        """How long its answers may be, in tokens.
+
+        The longest one where they were not drawn here; the usual length without answers.
+        """
+        if self.manifest.sampling is not None:
+            return self.manifest.sampling.max_new_tokens
+        longest = 0 if self.samples.empty else int(self.samples["tokens"].max())
+        return max(longest, 2) if longest else SamplingSettings().max_new_tokens
 
     @property
     def span(self) -> float:
@@ -260,12 +266,13 @@ class Bundle:
         )
 
     def adapter_folder(self, policy: str) -> Path:
-        """The folder of a policy's adapter.
+        """The folder of a policy's adapter; of one kept outside the candidates too.
 
         Raises:
             BundleError: it has none, or it isn't inside the bundle.
         """
-        inside = self.candidate(policy).adapter
+        outside = {c.policy: c for c in self.manifest.outside}
+        inside = (outside.get(policy) or self.candidate(policy)).adapter
         if inside is None:
             raise BundleError(
                 f"{self.folder / MANIFEST_FILE}: {policy!r} has no adapter in this bundle"

@@ -64,6 +64,18 @@ def read_table(path: Path, columns: Sequence[str], traits: Sequence[str]) -> pd.
     return frame
 
 
+def require_no_links(folder: Path, file: Path) -> None:
+    """Check that nothing between a bundle's folder and a file in it is a link.
+
+    Raises:
+        BundleError: something is.
+    """
+    for path in (file, *file.parents):
+        if path == folder:
+            return
+        require_no_link(path)
+
+
 def require_no_link(path: Path) -> None:
     """Check that a bundle's file isn't a link out of its folder.
 

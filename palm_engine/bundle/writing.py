@@ -13,6 +13,7 @@ from pydantic_core import PydanticSerializationError
 from palm_engine._files import whole_folder, write_whole
 from palm_engine.bundle.folder import MANIFEST_FILE, PREVIOUS, TABLES, Bundle, read_bundle
 from palm_engine.bundle.manifest import Manifest
+from palm_engine.bundle.tables import require_no_links
 from palm_engine.bundle.validation import describe_validation_error
 from palm_engine.errors import BundleError
 
@@ -137,6 +138,7 @@ def write_bundle(
             target = part / "adapters" / policy
             target.mkdir(parents=True)
             for file in ("adapter_config.json", "adapter_model.safetensors"):
+                require_no_links(source.parent, source / file)
                 shutil.copyfile(source / file, target / file)
         (part / MANIFEST_FILE).write_text(text, encoding="utf-8")
         read_bundle(part).read_tables()

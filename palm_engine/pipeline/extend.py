@@ -178,7 +178,7 @@ def _extended(
         if anew.traits:
             tables["pool"] = _scored(tables["pool"], anew, all_prompts, progress, "Score the pool")
     adapters = {
-        c.policy: bundle.folder / c.adapter
+        c.policy: bundle.adapter_folder(c.policy)
         for c in (*bundle.manifest.candidates, *bundle.manifest.outside)
         if c.adapter is not None
     }

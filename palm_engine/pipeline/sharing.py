@@ -18,6 +18,7 @@ from palm_engine.analysis.account import plain
 from palm_engine.analysis.guarantee import statements
 from palm_engine.bundle.folder import TABLES, Bundle, read_bundle
 from palm_engine.bundle.schema import Candidate
+from palm_engine.bundle.tables import require_no_links
 from palm_engine.bundle.writing import check_previous, check_target, previous
 from palm_engine.errors import BundleError, DependencyError, InvalidInputError
 from palm_engine.geometry.confidence import Bound
@@ -61,7 +62,8 @@ def push(
     api, errors = _hub()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "bundle"
-        _copy(bundle.folder, folder)
+        _copy(bundle.folder, folder, links=False)
+        _read_whole(bundle)
         (folder / CARD).write_text(model_card(bundle, repo), encoding="utf-8")
         report(f"Uploading {bundle.manifest.name} to {endpoint()}/{repo}")
         try:
@@ -93,8 +95,6 @@ def pull(repo: str, out: Path, report: Notice = lambda _: None, replace: bool = 
         BundleError: it isn't there, is no valid bundle, or would replace another.
         DependencyError: the extra 'lm' isn't installed.
     """
-    from palm_engine.lm.adapters.files import NotPlainLoraError, read_adapter
-
     _require_repo(repo)
     check_target(out, replace=replace)
     if replace:
@@ -110,14 +110,24 @@ def pull(repo: str, out: Path, report: Notice = lambda _: None, replace: bool = 
     if not (found / "portfolio.json").is_file():
         raise BundleError(f"{repo}: holds no portfolio.json, so it is no bundle")
     with whole_folder(out, previous(out) if replace else None) as part:
-        _copy(found, part)
-        fetched = read_bundle(part)
-        fetched.read_tables()
-        for candidate in fetched.manifest.candidates:
-            if candidate.adapter is not None:
-                with suppress(NotPlainLoraError):
-                    read_adapter(fetched.adapter_folder(candidate.policy))
+        _copy(found, part, links=True)  # the cache of the hub consists of links
+        _read_whole(read_bundle(part))
     return read_bundle(out)
+
+
+def _read_whole(bundle: Bundle) -> None:
+    """Read tables and adapters too.
+
+    Raises:
+        PalmError: something can't be read.
+    """
+    from palm_engine.lm.adapters.files import NotPlainLoraError, read_adapter
+
+    bundle.read_tables()
+    for candidate in (*bundle.manifest.candidates, *bundle.manifest.outside):
+        if candidate.adapter is not None:
+            with suppress(NotPlainLoraError):
+                read_adapter(bundle.adapter_folder(candidate.policy))
 
 
 def model_card(bundle: Bundle, repo: str = "") -> str:
@@ -171,9 +181,12 @@ def _name(candidate: Candidate) -> str:
     return plain(candidate.label)
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path, links: bool) -> None:
+    """Copy the files of a bundle; `links` says whether links are followed, or refused."""
     for pattern in FILES:
         for file in sorted(source.glob(pattern)):
+            if not links:
+                require_no_links(source, file)
             inside = target / file.relative_to(source)
             inside.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, inside)

@@ -24,9 +24,12 @@ from palm_engine.tables.repeats import warnings_of
 from palm_engine.tables.reward_table import RewardTable
 from palm_engine.tables.scaling import scale
 from palm_engine.tables.spec import ImportSpec
+from palm_engine.tables.words import count_words
 
 # A bound on the gap draws all of them a thousand times.
 MOST_PROMPTS = 200_000
+# Of costs and lengths.
+MOST_NUMBER = 1e15
 
 
 def import_table(
@@ -63,8 +66,6 @@ def import_table(
             raise InvalidInputError(f"{place}, {error}") from error
         rewards[:, i] = np.clip(scaled.rewards, 0.0, 1.0)
         words[trait.name] = scaled.words
-    names = [t.name for t in spec.traits]
-    frame = frame.assign(**dict(zip(names, rewards.T, strict=True)))
     labels, ids = _ids(frame["policy"])
     frame["policy"] = frame["policy"].map(ids)
     record = ImportRecord(
@@ -76,7 +77,7 @@ def import_table(
         dropped=dropped,
     )
     read = _wide if spec.prompt is None else _long
-    table = read(file, spec, frame, names, labels, record)
+    table = read(file, spec, frame, rewards, labels, record)
     return replace(table, trait_labels={t.name: t.label for t in spec.traits if t.label})
 
 
@@ -158,13 +159,16 @@ def _values(
             counts[name] = int(read.missing.sum())
         else:
             frame[name] = read.values
-    if spec.cost is not None:
-        bad = ~(frame["cost"].to_numpy() >= 0)
+    rules = {
+        "cost": "a cost is a number >= 0",
+        "tokens": "a length is a number of tokens >= 0",
+    }
+    for column, name in extra:
+        bad = ~((frame[name] >= 0) & (frame[name] < MOST_NUMBER)).to_numpy()
         if bad.any():
             row = int(bad.argmax())
             raise InvalidInputError(
-                f"{file.row(row)}, column {spec.cost}: {_cell(file, row, spec.cost)}; a cost is a"
-                " number >= 0"
+                f"{file.row(row)}, column {column}: {_cell(file, row, column)}; {rules[name]}"
             )
     return values, counts
 
@@ -188,7 +192,12 @@ def _without_missing(
             f" {len(gone):,} rows; drop those policies or prompts (--missing drop-policy or"
             " drop-prompt), or fill the cells in"
         )
-    by_prompt = spec.missing == "drop-prompt" and "prompt" in frame
+    by_prompt = spec.missing == "drop-prompt"
+    if gone.any() and by_prompt and "prompt" not in frame:
+        raise InvalidInputError(
+            f"{file.name}: scores are missing and prompts are to be dropped, but it has none; say"
+            " which column holds them, or drop policies (--missing drop-policy)"
+        )
     if gone.any():
         key = "prompt" if by_prompt else "policy"
         lost = set(frame[key][gone])
@@ -293,7 +302,7 @@ def _wide(
     file: TableFile,
     spec: ImportSpec,
     frame: pd.DataFrame,
-    traits: list[str],
+    rewards: Floats,
     labels: dict[str, str],
     record: ImportRecord,
 ) -> RewardTable:
@@ -308,8 +317,8 @@ def _wide(
         )
     return RewardTable(
         policies=list(frame["policy"]),
-        traits=traits,
-        rewards=frame[traits].to_numpy(dtype=float),
+        traits=[t.name for t in spec.traits],
+        rewards=rewards,
         kl_cost=frame["cost"].to_numpy(dtype=float) if spec.cost is not None else None,
         scores=None,
         labels=labels,
@@ -321,10 +330,11 @@ def _long(
     file: TableFile,
     spec: ImportSpec,
     frame: pd.DataFrame,
-    traits: list[str],
+    by_row: Floats,
     labels: dict[str, str],
     record: ImportRecord,
 ) -> RewardTable:
+    traits = [t.name for t in spec.traits]
     policies = list(dict.fromkeys(frame["policy"]))
     _require_one_cluster(file, spec, frame)
     _require_one_text(file, spec, frame)
@@ -336,7 +346,8 @@ def _long(
             f"{file.row(int(frame['place'].iloc[row]))}: policy, prompt and sample are listed twice"
         )
     frame["sample_id"] = frame.groupby(keys).cumcount()
-    means = frame.groupby(keys, sort=False)[traits].mean()
+    # A trait may be called like a column of ours, so they have a table of their own.
+    means = pd.DataFrame(by_row, columns=traits).groupby(keys, sort=False).mean()
     wanted = pd.MultiIndex.from_product([prompts["prompt_id"], policies])
     scores = means.reindex(wanted).to_numpy().reshape(len(prompts), len(policies), len(traits))
     kl_cost = None
@@ -351,13 +362,12 @@ def _long(
     if "text" in frame:
         samples["text"] = frame["text"].to_numpy()
         warnings = warnings_of(samples, frame["prompt_id"].nunique())
-        words = frame["text"].map(lambda text: len(text.split()))
-        lengths = frame.get("tokens", words)
-        samples["tokens"] = lengths.fillna(0).astype(int).to_numpy()
+        lengths = frame.get("tokens", frame["text"].map(count_words))
+        samples["tokens"] = lengths.astype(int).to_numpy()
     else:
         samples["text"] = ""
         samples["tokens"] = 0
-    samples[traits] = frame[traits].to_numpy()
+    samples[traits] = by_row
     return RewardTable(
         policies, traits, rewards, kl_cost, scores, labels, warnings, prompts, samples, record
     )

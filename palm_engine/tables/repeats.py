@@ -16,10 +16,9 @@ def warnings_of(samples: pd.DataFrame, prompts: int) -> dict[str, str]:
 
     Args:
         samples: columns policy, prompt_id and text.
-        prompts: how many there are; fewer than FEWEST_PROMPTS tell nothing.
+        prompts: how many there are; of fewer than FEWEST_PROMPTS only a policy that says the same
+            to all of them is named.
     """
-    if prompts < FEWEST_PROMPTS:
-        return {}
     plain = samples["text"].astype(str).str.strip().str.lower()
     texts = samples.assign(text=plain).drop_duplicates(["policy", "prompt_id", "text"])
     counts = texts.groupby(["policy", "text"], observed=True, sort=False).size()
@@ -28,7 +27,7 @@ def warnings_of(samples: pd.DataFrame, prompts: int) -> dict[str, str]:
     answers = texts.groupby("policy", observed=True, sort=False)["prompt_id"].nunique()
     columns = zip(by_policy.max().items(), by_policy.size(), answers, strict=True)
     for (policy, most), different, answered in columns:
-        if most < 2:
+        if most < 2 or (prompts < FEWEST_PROMPTS and most < prompts):
             continue
         if most / prompts <= MOST_SHARED:
             if different <= FEWEST_TEXTS * answered:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,6 +103,69 @@ def test_a_replaced_folder_is_kept_in_the_place_of_an_earlier_one(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["demo", "demo.previous"]
 
 
+@pytest.mark.parametrize("in_one_step", [True, False])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_what_is_replaced_is_never_lost(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    in_one_step: bool,
+    error: type[BaseException],
+) -> None:
+    # Stopped at every rename in turn.
+    for stop in range(1, 8):
+        folder = tmp_path / str(stop) / "demo"
+        kept = folder.with_name("demo.previous")
+        with whole_folder(folder, kept) as part:
+            (part / "x").write_text("old")
+        done: list[Path] = []
+        rename, exchange = Path.rename, _files._exchange
+
+        def counted(done: list[Path] = done, stop: int = stop) -> None:
+            done.append(Path())
+            if len(done) == stop:
+                raise error("stopped")
+
+        def renamed(self: Path, target: Path, rename: Any = rename, counted: Any = counted) -> Path:
+            counted()
+            return Path(rename(self, target))
+
+        def exchanged(
+            one: Path, other: Path, exchange: Any = exchange, counted: Any = counted
+        ) -> bool:
+            counted()
+            return bool(in_one_step and exchange(one, other))
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "rename", renamed)
+            patched.setattr(_files, "_exchange", exchanged)
+            try:
+                with whole_folder(folder, kept) as part:
+                    (part / "x").write_text("new")
+            except error:
+                pass
+        left = [p.parent for p in folder.parent.glob("*/x") if p.read_text() == "old"]
+        assert left, f"stopped at rename {stop}"
+        assert folder.exists() or any(p.suffix == ".old" for p in left)
+        assert (len(done) < stop) == (left == [kept]) or kept in left
+
+
+def test_what_a_killed_process_left_half_written_is_cleared(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=-1)
+    gone = int(done.stdout)
+    dead = tmp_path / f".demo.{_files._HOST}-{gone}-12345678.part"
+    alive = tmp_path / f".demo.{_files._HOST}-{os.getpid()}-12345678.part"
+    elsewhere = tmp_path / f".demo.ffffff-{gone}-12345678.part"
+    old = tmp_path / f".demo.{_files._HOST}-{gone}-12345678.old"
+    for left in (dead, alive, elsewhere, old):
+        left.mkdir()
+    with whole_folder(tmp_path / "demo"):
+        pass
+    assert not dead.exists()
+    assert alive.exists()
+    assert elsewhere.exists()
+    assert old.exists()
+
+
 def test_a_cut_folder_leaves_the_old_one(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     with whole_folder(folder) as part:
@@ -116,6 +182,17 @@ def test_a_cut_folder_leaves_the_old_one(tmp_path: Path) -> None:
     with whole_folder(folder) as part:
         (part / "y").write_text("new")
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["demo", "y"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes there")
+def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name, why in (("pipe", "a device or a pipe"), ("folder", "is a folder")):
+        with pytest.raises(OSError, match=why):
+            write_whole(tmp_path / name, "new")
+    assert (tmp_path / "pipe").is_fifo()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "pipe"]
 
 
 def test_a_link_is_never_replaced(tmp_path: Path) -> None:

@@ -67,7 +67,12 @@ def check_adapter_folder(folder: Path) -> None:
         ModelSourceError: it does not.
     """
     for name in (CONFIG_FILE, WEIGHTS_FILE):
-        if not (folder / name).is_file() or (folder / name).is_symlink():
+        if (folder / name).is_symlink():
+            raise ModelSourceError(
+                f"{folder / name}: is a link; adapters are read from their own folder, so copy the"
+                " file there"
+            )
+        if not (folder / name).is_file():
             raise ModelSourceError(
                 f"{folder}: {name} is missing; an adapter folder holds it and safetensors only"
             )

@@ -46,7 +46,9 @@ def test_generate_streams_the_picked_member_and_all(folder: Path, monkeypatch, c
     one = json.loads(out)
     assert one["picked"] == "b"
     assert one["weights"] == {"safety": 0.2, "humor": 0.8, "brevity": 0.0}
-    assert [set(a) for a in one["answers"]] == [{"policy", "text", "scores", "value"}]
+    told = {"policy", "text", "scores", "value", "finish_reason", "notice"}
+    assert [set(a) for a in one["answers"]] == [told]
+    assert one["answers"][0]["finish_reason"] in ("stop", "length")
     code, out, _ = palm(monkeypatch, capsys, *asked, "--json", "--all")
     everyone = json.loads(out)["answers"]
     assert everyone[0]["policy"] == "b"

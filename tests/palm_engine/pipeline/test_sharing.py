@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from palm_engine.bundle.folder import Bundle, read_bundle
 from palm_engine.bundle.schema import Attack, RewardAudit
+from palm_engine.bundle.writing import write_bundle
 from palm_engine.cli.main import app
 from palm_engine.errors import PalmError
 from palm_engine.pipeline.sharing import model_card
@@ -105,6 +106,38 @@ def test_what_is_pulled_is_looked_at_whole_and_deletes_nothing_else(
         code, output = run("pull", "me/mine", "--out", tmp_path / "y")
         assert code != 0, file
         assert not (tmp_path / "y").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["pool.parquet", "adapters/a/adapter_model.safetensors", "adapters/a"]
+)
+def test_what_a_link_leads_to_is_neither_pushed_nor_copied(
+    hub: type[WritableHub], bundle: Bundle, tmp_path: Path, name: str
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    path = bundle.folder / name
+    if path.exists():
+        path.rename(elsewhere)
+    else:
+        elsewhere.write_bytes(b"a secret of somebody's")
+    path.symlink_to(elsewhere)
+    code, output = run("push", bundle.folder, "me/mine")
+    assert code != 0
+    assert "is a link" in output
+    assert not hub.files
+    adapters = {p: bundle.folder / "adapters" / p for p in "abc"}
+    if name != "pool.parquet":
+        with pytest.raises(PalmError, match="is a link"):
+            write_bundle(tmp_path / "copy", bundle.manifest, {}, adapters)
+        assert not (tmp_path / "copy").exists()
+
+
+def test_a_damaged_bundle_is_not_pushed(hub: type[WritableHub], bundle: Bundle) -> None:
+    (bundle.folder / "samples.parquet").write_bytes(b"noise")
+    code, output = run("push", bundle.folder, "me/mine")
+    assert code != 0
+    assert "samples.parquet" in output
+    assert not hub.files
 
 
 @pytest.mark.parametrize("repo", ["a--b/c", "a..b/c", "-a/b", "a/b.git"])

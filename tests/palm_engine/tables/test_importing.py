@@ -227,6 +227,17 @@ def test_missing_cells_are_refused_or_dropped_and_counted() -> None:
         import_table(hole, made)
 
 
+@pytest.mark.parametrize("prompts", [2, 4])
+def test_one_who_answers_the_same_to_few_prompts_is_named_too(prompts: int) -> None:
+    rows = [
+        (model, f"q{j}", "Yes." if model == "a" else f"{model} {j}", ".5", ".2")
+        for model in "ab"
+        for j in range(prompts)
+    ]
+    found = read(table(*rows, header="policy,prompt,text,x,y"), text="text")
+    assert found.warnings == {"a": "gives the same answer to every prompt"}
+
+
 def test_one_who_answers_the_same_to_everything_is_named() -> None:
     rows = []
     for policy in ("honest", "constant", "often"):
@@ -350,3 +361,64 @@ def test_a_trait_as_text_is_the_trait(column: str, direction: str) -> None:
             scaling=Scaling.model_validate({**scaling, "direction": direction}),
         )
         assert parse_trait(made.text, file) == made
+
+
+@pytest.mark.parametrize(
+    "name", ["place", "prompt", "prompt_text", "sample", "cluster", "cost", "number"]
+)
+def test_a_trait_may_be_called_like_a_column_of_ours(name: str) -> None:
+    rows = [
+        (f"m{i}", f"q{j}", f"Question {j}?", f"{i} says {j}", j % 2, f"c{j // 2}", i / 3, j / 5, 7)
+        for i in range(3)
+        for j in range(6)
+    ]
+    file = table(*rows, header="policy,q,asked,text,n,group,one,two,price")
+    roles = {
+        "prompt": "q",
+        "prompt_text": "asked",
+        "text": "text",
+        "sample": "n",
+        "cluster": "group",
+        "cost": "price",
+    }
+    traits = [{"name": name, "column": "one"}, {"name": "other", "column": "two"}]
+    found = import_table(
+        file, ImportSpec.model_validate({"policy": "policy", "traits": traits, **roles})
+    )
+    assert found.traits == [name, "other"]
+    assert found.rewards == pytest.approx(np.array([[i / 3, 0.5] for i in range(3)]))
+    assert found.kl_cost == pytest.approx([7, 7, 7])
+    assert found.prompts is not None
+    assert list(found.prompts["text"]) == [f"Question {j}?" for j in range(6)]
+    assert found.clusters == [f"c{j // 2}" for j in range(6)]
+    assert found.samples is not None
+    assert found.samples[name].tolist() == pytest.approx([r[6] for r in rows])
+
+
+def test_prompts_can_only_be_dropped_where_there_are_some() -> None:
+    file = table(("a", "", ".5"), ("b", ".1", ".2"), ("c", ".3", ".4"), header="policy,x,y")
+    with pytest.raises(InvalidInputError, match="but it has none"):
+        read(file, missing="drop-prompt")
+    assert read(file, missing="drop-policy").policies == ["b", "c"]
+
+
+@pytest.mark.parametrize("cell", ["", "-3", "many"])
+def test_a_length_is_a_count(cell: str) -> None:
+    rows = [
+        (f"m{i}", f"q{j}", "words", ".5", str(0.1 * j), "4") for i in range(2) for j in range(3)
+    ]
+    rows[4] = (*rows[4][:5], cell)
+    file = table(*rows, header="policy,prompt,text,x,y,tokens")
+    with pytest.raises(InvalidInputError, match="row 6, column tokens"):
+        read(file, tokens="tokens")
+
+
+def test_answers_of_every_script_have_a_length() -> None:
+    texts = ["Don't do it, please.", "水を飲んでください", "Пожалуйста, выпейте воды", "ดื่มน้ำ", ""]
+    lengths = [4, 9, 3, 7, 0]
+    rows = [
+        (f"m{i}", f"q{j}", t, ".5", str(0.1 * j)) for i in range(2) for j, t in enumerate(texts)
+    ]
+    found = read(table(*rows, header="policy,prompt,text,x,y"), text="text")
+    assert found.samples is not None
+    assert list(found.samples["tokens"]) == lengths * 2

@@ -51,3 +51,23 @@ def test_what_the_hub_has_not_is_said(served: type[Hub], tmp_path: Path) -> None
         resolve_adapter("acme/tiny", tmp_path, lambda _: None)
     with pytest.raises(ModelSourceError, match="adapter 'acme/other' is neither"):
         resolve_adapter("acme/other", tmp_path, lambda _: None)
+
+
+def test_a_folder_of_links_as_the_hubs_cache_has_it_is_read_as_files(tmp_path: Path) -> None:
+    made = write_adapter(tmp_path / "blobs", 1)
+    snapshot = tmp_path / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    for name in FETCHED:
+        (snapshot / name).symlink_to(made / name)
+    folder = resolve_adapter(str(snapshot), tmp_path, lambda _: None)
+    assert not any(p.is_symlink() for p in folder.iterdir())
+    assert (folder / FETCHED[1]).read_bytes() == (made / FETCHED[1]).read_bytes()
+    # What the links lead to may change: then it is another adapter.
+    other = write_adapter(tmp_path / "other", 2)
+    (made / FETCHED[1]).write_bytes((other / FETCHED[1]).read_bytes())
+    again = resolve_adapter(str(snapshot), tmp_path, lambda _: None)
+    assert (again / FETCHED[1]).read_bytes() == (other / FETCHED[1]).read_bytes()
+    (snapshot / FETCHED[1]).unlink()
+    (snapshot / FETCHED[1]).symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ModelSourceError, match="can't be read"):
+        resolve_adapter(str(snapshot), tmp_path, lambda _: None)
