@@ -105,11 +105,13 @@ def markdown_table(bundle: Bundle) -> str:
     rows = []
     for c in bundle.manifest.candidates:
         name = f"**{c.policy}**" if c.policy in members else c.policy
+        name += " ⚠" if c.warning else ""
         planned = [f"{c.planned.rewards[t]:.3f}" if c.planned else "" for t in traits]
         kl = f"{c.kl.mean:.1f} ± {c.kl.standard_error:.1f}" if c.kl else ""
         rows.append([name, c.kind, c.role, *(f"{c.rewards[t]:.3f}" for t in traits), *planned, kl])
     head = ["policy", "kind", "role", *traits, *(f"planned {t}" for t in traits), "KL (nats)"]
-    return _table(head, rows)
+    odd = [f"⚠ {_name(c)}: {plain(c.warning)}." for c in bundle.manifest.candidates if c.warning]
+    return "\n\n".join([_table(head, rows), *odd])
 
 
 def plain(text: str) -> str:
@@ -388,9 +390,10 @@ def _answer_lines(
 
 
 def _name(candidate: Candidate) -> str:
+    mark = " ⚠" if candidate.warning else ""
     if not candidate.display_name:
-        return f"`{candidate.policy}`"
-    return f"{plain(candidate.display_name)} (`{candidate.policy}`)"
+        return f"`{candidate.policy}`{mark}"
+    return f"{plain(candidate.display_name)} (`{candidate.policy}`){mark}"
 
 
 def _section(title: str, text: str) -> str:

@@ -229,11 +229,16 @@ class Bundle:
         return self.candidate(policy).label
 
     def candidates_table(self) -> pd.DataFrame:
-        """All candidates as a reward table: policy, a column per trait, cost where it counts."""
+        """All candidates as a reward table: policy, a column per trait, cost where it counts.
+
+        And in words what is odd about answers, where something is.
+        """
         frame = pd.DataFrame(self.rewards, columns=self.traits)
         frame.insert(0, "policy", self.policies)
         if self.with_cost:
             frame["cost"] = [c.kl_cost for c in self.manifest.candidates]
+        if any(c.warning for c in self.manifest.candidates):
+            frame["warning"] = [c.warning for c in self.manifest.candidates]
         return frame
 
     @property

@@ -20,7 +20,7 @@ from palm_engine.pipeline.config import BuildConfig, load_config
 from palm_engine.pipeline.engines.interface import Engine
 from palm_engine.pipeline.store import Store
 from palm_engine.rewards import configure_reward, make_reward, reward_names
-from palm_engine.rewards.interface import Reward, fingerprint_of, scores_of
+from palm_engine.rewards.interface import OutOfRangeError, Reward, fingerprint_of, scores_of
 from palm_engine.rewards.judge import asks_server, spent_by
 
 # An answer that every reward should be able to score.
@@ -93,7 +93,19 @@ def score_rows(task: ScoreTask) -> Floats:
         _made[mark] = TraitRewards.of(task.config, task.project)
     number, title = task.place
     judge = _made[mark].measures[number].judges[title]
-    return scores_of(judge, list(task.prompts), list(task.answers), list(task.tokens))
+    return _scores_of(judge, task)
+
+
+def _scores_of(reward: Reward, task: ScoreTask) -> Floats:
+    """Scores of a task's answers.
+
+    Raises:
+        OutOfRangeError: names the row among all that are scored, not among the task's.
+    """
+    try:
+        return scores_of(reward, list(task.prompts), list(task.answers), list(task.tokens))
+    except OutOfRangeError as error:
+        raise OutOfRangeError(error.name, task.rows[error.row], error.told) from error
 
 
 class TraitRewards:
@@ -273,8 +285,7 @@ class TraitRewards:
         asks = asks_server(reward)
         if spread is None or place is None or asks:
             for task in tasks:
-                texts = (list(task.prompts), list(task.answers), list(task.tokens))
-                yield task, scores_of(reward, *texts)
+                yield task, _scores_of(reward, task)
             return
         named = [
             replace(t, config=spread.config, project=spread.project, place=place) for t in tasks

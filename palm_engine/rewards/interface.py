@@ -58,6 +58,25 @@ class Described(Protocol):
         ...
 
 
+class OutOfRangeError(InvalidInputError):
+    """A score that isn't in [0, 1].
+
+    Args:
+        name: of the reward.
+        row: of the answer, among those that were scored.
+        told: what is wrong.
+    """
+
+    def __init__(self, name: str, row: int, told: str) -> None:
+        super().__init__(f"reward {name!r}, row {row}: {told}")
+        self.name = name
+        self.row = row
+        self.told = told
+
+    def __reduce__(self) -> tuple[type[OutOfRangeError], tuple[str, int, str]]:
+        return type(self), (self.name, self.row, self.told)  # as it comes from another process
+
+
 def scores_of(
     reward: Reward, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]
 ) -> Floats:
@@ -73,7 +92,8 @@ def scores_of(
         Shape (n,), in [0, 1].
 
     Raises:
-        InvalidInputError: the reward fails, or gives something else; names the reward and the row.
+        OutOfRangeError: the reward gives something that is no score; names the row.
+        InvalidInputError: the reward fails, or gives as many scores as there aren't answers.
         PalmError: as the reward raises it.
     """
     if not len(answers):
@@ -94,10 +114,11 @@ def scores_of(
     bad = ~((found >= -ROUNDING) & (found <= 1 + ROUNDING))
     if bad.any():
         row = int(np.argmax(bad))
-        raise InvalidInputError(
-            f"reward {reward.name!r}, row {row}: score {found[row]} for the answer"
-            f" {answers[row][:60]!r}; scores are in [0, 1]{getattr(reward, 'hint', '')}"
+        told = (
+            f"score {found[row]} for the answer {answers[row][:60]!r} to {prompts[row][:60]!r};"
+            f" scores are in [0, 1]{getattr(reward, 'hint', '')}"
         )
+        raise OutOfRangeError(reward.name, row, told)
     return np.asarray(np.clip(found, 0.0, 1.0))
 
 

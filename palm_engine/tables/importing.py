@@ -28,6 +28,9 @@ from palm_engine.tables.words import count_words
 
 # A bound on the gap draws all of them a thousand times.
 MOST_PROMPTS = 200_000
+# What is odd about a policy's answers; letters that are kept of it.
+WARNING = "warning"
+MOST_WARNING = 200
 # Of costs and lengths.
 MOST_NUMBER = 1e15
 
@@ -315,6 +318,9 @@ def _wide(
             f"{place}, column {spec.policy}: {labels.get(name, name)!r} is listed twice; if rows"
             " belong to prompts, say which column holds them (--prompt COLUMN)"
         )
+    # As the table of a bundle's candidates has it (Bundle.candidates_table).
+    odd = _words(file.frame[WARNING])[frame["place"]] if WARNING in file.frame else ()
+    warnings = {p: w[:MOST_WARNING] for p, w in zip(frame["policy"], odd, strict=False) if w}
     return RewardTable(
         policies=list(frame["policy"]),
         traits=[t.name for t in spec.traits],
@@ -322,6 +328,7 @@ def _wide(
         kl_cost=frame["cost"].to_numpy(dtype=float) if spec.cost is not None else None,
         scores=None,
         labels=labels,
+        warnings=warnings,
         record=record,
     )
 

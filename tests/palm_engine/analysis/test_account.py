@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from palm_engine._csv import csv_text
 from palm_engine.analysis.account import account, markdown_table, plain, summary
 from palm_engine.analysis.aims import Aim, aims, gain_shares
 from palm_engine.bundle.folder import Bundle, read_bundle
 from palm_engine.bundle.schema import ReadPreference
 from palm_engine.geometry.fields import population, usage
+from palm_engine.tables.read import read_reward_table
 from tests.support.bundles import read_blind
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -99,3 +101,25 @@ def test_gains_are_shares_of_the_picked_member(bundles: Path) -> None:
     picked = max(bundle.members, key=lambda i: bundle.points[i] @ even)
     gains = bundle.rewards[picked] - bundle.rewards[bundle.row("base")]
     assert list(shares.values()) == pytest.approx(gains / gains.sum())
+
+
+def test_one_who_cheats_is_marked_wherever_candidates_are_listed(
+    demo: Bundle, tmp_path: Path
+) -> None:
+    member = demo.manifest.members[0].policy
+    odd = "gives the same answer to every prompt"
+    candidates = tuple(
+        c.model_copy(update={"warning": odd if c.policy == member else ""})
+        for c in demo.manifest.candidates
+    )
+    marked = Bundle(demo.folder, demo.manifest.model_copy(update={"candidates": candidates}))
+    table = markdown_table(marked)
+    assert f"| **{member}** ⚠ |" in table
+    assert table.endswith(f"(`{member}`) ⚠: {odd}.")
+    assert f"(`{member}`) ⚠" in summary(marked)
+    assert "⚠" not in markdown_table(demo) + summary(demo)
+    # The table of candidates keeps it, and so do portfolios that are chosen from that table.
+    (tmp_path / "t.csv").write_text(csv_text(marked.candidates_table()))
+    again = read_reward_table(tmp_path / "t.csv")
+    assert again.warnings == {member: odd}
+    assert again.traits == demo.traits

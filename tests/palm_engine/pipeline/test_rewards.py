@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from palm_engine.pipeline.rewards import CHUNK, Measure, TraitRewards, register_
 from palm_engine.pipeline.store import Store
 from palm_engine.rewards import get_reward
 from palm_engine.rewards.gated import Gated
+from palm_engine.rewards.interface import OutOfRangeError
 
 CONFIG = """
 name = "mine"
@@ -229,6 +231,24 @@ def test_a_score_out_of_range_is_refused_with_reward_and_row() -> None:
     frame = pd.DataFrame({"prompt_id": ["p", "p"], "text": ["a", "b"], "tokens": [1, 1]})
     with pytest.raises(InvalidInputError, match=r"'counting', row 1: score 1\.2 .*'b'"):
         rewards.score(frame, {"p": "Why?"})
+
+
+def test_the_row_is_that_of_the_answers_and_not_of_a_part_of_them() -> None:
+    class Odd(Counting):
+        def score(
+            self, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]
+        ) -> np.ndarray:
+            return np.array([1.2 if a == "answer 1300" else 0.5 for a in answers])
+
+    rewards = TraitRewards([Measure("odd", Odd(), "counting")])
+    # Every answer below 700 stands there twice: what was scored isn't scored again.
+    texts = [f"answer {i % 700 if i < 1300 else i}" for i in range(1400)]
+    frame = pd.DataFrame({"prompt_id": "p", "text": texts, "tokens": 1})
+    with pytest.raises(InvalidInputError, match=r"row 1300: score 1\.2 .*'answer 1300' to 'Why\?'"):
+        rewards.score(frame, {"p": "Why?"})
+    assert (
+        str(pickle.loads(pickle.dumps(OutOfRangeError("a", 3, "odd")))) == "reward 'a', row 3: odd"
+    )
 
 
 def test_every_judge_that_was_asked_is_counted_once() -> None:
