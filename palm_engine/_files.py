@@ -153,6 +153,22 @@ def _sync_folder(folder: Path) -> None:
         os.close(opened)
 
 
+def check_writable(path: Path) -> None:
+    """Check that something new can be put beside `path`, before there is anything to write.
+
+    Raises:
+        OSError: it can't; says why.
+    """
+    place = next((p for p in path.absolute().parents if p.exists()), Path("/"))
+    trial = _beside(place / path.name)
+    try:
+        trial.mkdir()
+        trial.rmdir()
+    except OSError as error:
+        why = f"can't be written ({error.strerror})"
+        raise OSError(error.errno or errno.EACCES, why, str(path)) from error
+
+
 def _require_no_link(path: Path) -> None:
     if path.is_symlink():
         why = "is a link, which would be replaced; name what it leads to"

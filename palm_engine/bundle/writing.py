@@ -10,7 +10,7 @@ import pandas as pd
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
-from palm_engine._files import whole_folder, write_whole
+from palm_engine._files import check_writable, whole_folder, write_whole
 from palm_engine.bundle.folder import MANIFEST_FILE, PREVIOUS, TABLES, Bundle, read_bundle
 from palm_engine.bundle.manifest import Manifest
 from palm_engine.bundle.tables import require_no_links
@@ -34,9 +34,11 @@ def check_target(folder: Path, keeps: Collection[str] = (), replace: bool = Fals
     Raises:
         BundleError: the folder is something else than a bundle, or holds adapters, texts, a
             certificate or other files that the new one lacks.
+        OSError: nothing can be written there.
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise BundleError(f"{folder}: is a file or a link; choose a new folder, such as {folder}-2")
+    check_writable(folder)
     if not folder.exists() or not any(folder.iterdir()):
         return
     if not (folder / MANIFEST_FILE).is_file():

@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,11 @@ class Checkpoint:
         self.file = folder.with_name(f"{folder.name}.checkpoint.safetensors")
         self.key = key
 
+    def peek(self) -> dict[str, Any] | None:
+        """What `keep` was given beside tensors; None where there is nothing to go on from."""
+        found = self._read()
+        return None if found is None else found[1]
+
     def restore(self, parameters: Sequence[Any], optimiser: Any) -> dict[str, Any] | None:
         """Put a kept state back.
 
@@ -51,22 +57,16 @@ class Checkpoint:
             What `keep` was given besides, or None where there is nothing to go on from.
         """
         import torch
-        from safetensors import SafetensorError, safe_open
 
-        if not self.file.is_file():
+        found = self._read()
+        if found is None:
             return None
+        tensors, content = found
         try:
-            with safe_open(self.file, framework="pt") as kept:
-                about = kept.metadata() or {}
-                if about.get("key") != self.key:
-                    return None
-                tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
-            content: dict[str, Any] = json.loads(about["content"])
             # All of it is looked at before anything is changed.
             states = [_state_of(i, parameter, tensors) for i, parameter in enumerate(parameters)]
             rng = tensors["torch_rng"]
-        except (OSError, SafetensorError, KeyError, ValueError):
-            # Damaged: training from the start is right too.
+        except (KeyError, ValueError):
             return None
         with torch.no_grad():
             for i, (parameter, state) in enumerate(zip(parameters, states, strict=True)):
@@ -106,12 +106,88 @@ class Checkpoint:
             # A parameter that never had a gradient has no state.
             for name, tensor in optimiser.state.get(parameter, {}).items():
                 tensors[f"{i}.{name}"] = tensor.detach().cpu().contiguous()
-        about = {"key": self.key, "content": json.dumps(content)}
+        text = json.dumps(content)
+        about = {"key": self.key, "content": text, "sha256": _digest(tensors, text)}
         write_whole(self.file, save(tensors, about))
+
+    def _read(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Tensors and content of a kept state of this training; None without, or damaged.
+
+        Training from the start is right too.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        if not self.file.is_file():
+            return None
+        try:
+            with safe_open(self.file, framework="pt") as kept:
+                about = kept.metadata() or {}
+                if about.get("key") != self.key:
+                    return None
+                tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
+            if about["sha256"] != _digest(tensors, about["content"]):
+                return None
+            return tensors, json.loads(about["content"])
+        except (OSError, SafetensorError, KeyError, ValueError):
+            return None
 
     def clear(self) -> None:
         """Forget it: the adapter is written."""
         self.file.unlink(missing_ok=True)
+
+
+def _digest(tensors: dict[str, Any], content: str) -> str:
+    """Sha256 over all that is kept."""
+    import torch
+
+    digest = hashlib.sha256(content.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+@dataclass
+class Stages:
+    """Trainings of one model, one after another, that are kept in one checkpoint.
+
+    Attributes:
+        checkpoint: of all of them.
+        number: of the stage in hand, from 0.
+        beside: what the stage in hand was given besides, as JSON.
+    """
+
+    checkpoint: Checkpoint
+    number: int = 0
+    beside: list[Any] = field(default_factory=list)
+    _held: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._held = self.checkpoint.peek() or {}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the stage in hand was over before: the kept state is of a later one."""
+        return bool(self._held) and self.number < int(self._held["stage"])
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the kept state is of the stage in hand."""
+        return bool(self._held) and self.number == int(self._held["stage"])
+
+    @property
+    def held(self) -> list[Any]:
+        """What the kept stage was given besides."""
+        return list(self._held["beside"])
+
+    def restore(self, parameters: Sequence[Any], optimiser: Any) -> dict[str, Any] | None:
+        """See `Checkpoint.restore`; None but for the stage that is kept."""
+        return self.checkpoint.restore(parameters, optimiser) if self.goes_on else None
+
+    def keep(self, parameters: Sequence[Any], optimiser: Any, content: dict[str, Any]) -> None:
+        """See `Checkpoint.keep`."""
+        about = content | {"stage": self.number, "beside": self.beside}
+        self.checkpoint.keep(parameters, optimiser, {}, about)
 
 
 def _state_of(i: int, parameter: Any, tensors: dict[str, Any]) -> dict[str, Any]:

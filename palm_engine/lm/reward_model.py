@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +23,15 @@ from palm_engine._files import whole_folder, write_whole
 from palm_engine._json import read_json
 from palm_engine._types import Floats, Notice
 from palm_engine.errors import DependencyError, ModelSourceError
+from palm_engine.lm.adapters.files import check_adapter_folder
+from palm_engine.lm.checkpoint import Stages
 from palm_engine.lm.generation.conversation import conversation_ids, turn_end_id
 from palm_engine.lm.training import adapter_state, write_adapter_files
 
 HEADS_FILE = "heads.safetensors"
 CARD_FILE = "card.json"
+# A training is kept after every epoch, and within one whenever so long went by.
+KEEP_SECONDS = 60.0
 ENCODER = "all-MiniLM-L6-v2"
 
 
@@ -150,6 +155,7 @@ def train_reward_model(
     answers: Sequence[str],
     labels: Floats,
     progress: Callable[[float, str], None] = lambda _, __: None,
+    stages: Stages | None = None,
 ) -> RewardModel:
     """Train a reward model; `save_reward_model` writes it.
 
@@ -159,6 +165,7 @@ def train_reward_model(
         answers: one per prompt.
         labels: targets in [0, 1], shape (n, heads); NaN where a label is missing.
         progress: gets the share done, 0 to 1, and a sentence.
+        stages: where it is kept, so that a repeated training goes on; None: nowhere.
 
     Raises:
         ModelSourceError: the base can't be had.
@@ -168,7 +175,9 @@ def train_reward_model(
 
     torch.manual_seed(settings.seed)
     model = _with_lora(settings)
-    train_further(model, prompts, answers, labels, settings.epochs, 1.0, settings.seed, progress)
+    train_further(
+        model, prompts, answers, labels, settings.epochs, 1.0, settings.seed, progress, stages
+    )
     return model
 
 
@@ -181,6 +190,7 @@ def train_further(
     pace: float,
     seed: int,
     progress: Callable[[float, str], None] = lambda _, __: None,
+    stages: Stages | None = None,
 ) -> None:
     """Train a reward model on, in place.
 
@@ -193,9 +203,13 @@ def train_further(
         pace: multiplies the learning rates of the model's settings.
         seed: of the order.
         progress: gets the share done, 0 to 1, and a sentence.
+        stages: where it is kept, so that a repeated training goes on; None: nowhere.
     """
     import torch
 
+    model.body.eval()
+    if stages is not None and stages.is_over:
+        return
     settings = model.settings
     rows = [model.encode(p, a) for p, a in zip(prompts, answers, strict=True)]
     targets = torch.tensor(np.nan_to_num(labels), dtype=torch.float32)
@@ -209,12 +223,20 @@ def train_further(
         weight_decay=0.01,
     )
     rng = np.random.default_rng(seed)
-    total = epochs * math.ceil(len(rows) / settings.batch_size)
+    each = math.ceil(len(rows) / settings.batch_size)
+    total = epochs * each
+    parameters = [*lora, *model.heads.parameters()]
+    kept = None if stages is None else stages.restore(parameters, optimiser)
     step = 0
-    for epoch in range(epochs):
+    losses: list[float] = []
+    if kept is not None:
+        step, losses = int(kept["step"]), list(kept["losses"])
+        rng.bit_generator.state = kept["rng"]
+    looked = time.monotonic()
+    for epoch in range(step // each, epochs):
         model.body.train()
-        losses = []
-        for batch in _batches(rows, settings.batch_size, rng):
+        begun = rng.bit_generator.state
+        for batch in _batches(rows, settings.batch_size, rng)[step - epoch * each :]:
             share = min(1.0, (step + 1) / (0.1 * total)) * (1 - step / total)
             for group in optimiser.param_groups:
                 group["lr"] = group["rate"] * share
@@ -225,10 +247,16 @@ def train_further(
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(lora, 1.0)
             optimiser.step()
-            losses.append(float(loss.detach()))
+            losses = [*losses[-49:], float(loss.detach())]
             step += 1
-            recent = sum(losses[-50:]) / len(losses[-50:])
-            progress(step / total, f"epoch {epoch + 1}, loss {recent:.3f}")
+            progress(step / total, f"epoch {epoch + 1}, loss {sum(losses) / len(losses):.3f}")
+            is_over = step % each == 0
+            if stages is not None and (is_over or time.monotonic() - looked > KEEP_SECONDS):
+                looked = time.monotonic()
+                # The order of an epoch is drawn at its begin.
+                order = rng.bit_generator.state if is_over else begun
+                content = {"step": step, "losses": losses, "rng": order}
+                stages.keep(parameters, optimiser, content)
     model.body.eval()
 
 
@@ -275,6 +303,7 @@ def load_reward_model(folder: Path, report: Notice = lambda _: None) -> RewardMo
         SafetensorError,
     ) as error:
         raise ModelSourceError(f"{folder}: no reward model ({error})") from error
+    check_adapter_folder(folder)
     body, tokenizer, fingerprint = _body(settings, report)
     if fingerprint != expected:
         raise ModelSourceError(
@@ -368,13 +397,18 @@ def _save(model: RewardModel, folder: Path, card: dict[str, Any]) -> None:
     write_whole(folder / HEADS_FILE, save(heads))
     content = {
         "settings": model.settings.model_dump(mode="json"),
-        "fingerprint": _body_fingerprint(model.settings),
+        "fingerprint": body_fingerprint(model.settings),
         "card": card,
     }
     (folder / CARD_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def _body_fingerprint(settings: RewardModelSettings) -> str:
+def body_fingerprint(settings: RewardModelSettings) -> str:
+    """The fingerprint of the base that a reward model is trained on.
+
+    Raises:
+        ModelSourceError: it isn't on this machine.
+    """
     from palm_engine.lm.base_model.places import fingerprint
     from palm_engine.lm.base_model.source import resolve_base
 

@@ -98,7 +98,7 @@ class Build:
             ConfigError: another bundle is where this one is to be written.
         """
         from palm_engine.lm.base_model.load import check_base, load_tokenizer
-        from palm_engine.lm.base_model.places import fingerprint
+        from palm_engine.lm.base_model.places import fingerprint, settings_sha256
         from palm_engine.lm.base_model.source import resolve_base
 
         # Made now: a reward that can't be had is refused before anything is drawn.
@@ -125,7 +125,11 @@ class Build:
         require_context(self.config, self.prompts, base_folder)
         room = Room(self.config, self.prompts, base_folder, alone=self.engine.scores)
         self.engine.once(require_memory, room)
-        self.model_key = [fingerprint(base_folder), self.engine.once(device_dtype, None)]
+        self.model_key = [
+            fingerprint(base_folder),
+            settings_sha256(base_folder),
+            self.engine.once(device_dtype, None),
+        ]
         self.drawing = Drawing(
             self.config,
             self.prompts,

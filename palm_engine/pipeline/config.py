@@ -354,7 +354,8 @@ class BuildConfig(Section):
         if "base" in given:
             raise ValueError("styles: the name 'base' is kept for the unadapted base model")
         for name in self.display_names:
-            trained = self.train and name.startswith(("lora-", "soup-"))
+            # As trained policies are called; which of them there will be is planned later.
+            trained = name.startswith(("lora-", "soup-"))
             if not (trained or name == "base" or name in given):
                 raise ValueError(f"display_names: there is no policy {name!r}")
         if not self.train and (self.soups.count or self.rounds.count > 1):

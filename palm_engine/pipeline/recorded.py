@@ -71,7 +71,7 @@ def recorded_base(bundle: Bundle, progress: Progress) -> RecordedBase:
         BundleError: the bundle doesn't say how answers are drawn.
         ModelSourceError: the base on this machine is another one.
     """
-    from palm_engine.lm.base_model.places import fingerprint
+    from palm_engine.lm.base_model.places import fingerprint, settings_sha256
     from palm_engine.lm.base_model.source import resolve_base
     from palm_engine.lm.devices import build_dtype, pick_device, pick_dtype
 
@@ -89,7 +89,7 @@ def recorded_base(bundle: Bundle, progress: Progress) -> RecordedBase:
             f" {str(manifest.base.fingerprint)[:12]}...)"
         )
     device = pick_device()
-    key = [own, str(pick_dtype(device, build_dtype(device)))]
+    key = [own, settings_sha256(folder), str(pick_dtype(device, build_dtype(device)))]
     return RecordedBase(manifest.base, manifest.sampling, folder, key)
 
 

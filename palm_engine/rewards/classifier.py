@@ -37,7 +37,7 @@ class Classifier:
         project: Path = Path("."),
         report: Notice = lambda _: None,
     ) -> None:
-        from palm_engine.lm.base_model.places import fingerprint
+        from palm_engine.lm.base_model.places import fingerprint, settings_sha256
         from palm_engine.lm.base_model.source import located, resolve_base
         from palm_engine.lm.classification import load_classifier
 
@@ -72,7 +72,9 @@ class Classifier:
             "template": settings.template or "prompt and answer as a pair",
         }
         key = settings.model_dump_json(exclude={"batch_size", "device", "gate"})
-        self.fingerprint = hashlib.sha256((fingerprint(folder) + key).encode()).hexdigest()
+        # Labels, tokenizer and template change scores as weights do.
+        parts = (fingerprint(folder), settings_sha256(folder), str(self._logit), key)
+        self.fingerprint = hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
     def score(
         self, prompts: Sequence[str], answers: Sequence[str], tokens: Sequence[int]

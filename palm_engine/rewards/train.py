@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,14 @@ import numpy as np
 import pandas as pd
 
 from palm_engine._csv import read_cells
+from palm_engine._files import check_writable
 from palm_engine._types import Floats, Progress, no_progress
 from palm_engine.errors import InvalidInputError
+from palm_engine.lm.checkpoint import Checkpoint, Stages, training_key
 from palm_engine.lm.reward_model import (
     RewardModel,
     RewardModelSettings,
+    body_fingerprint,
     save_reward_model,
     train_further,
     train_reward_model,
@@ -73,6 +76,7 @@ def train_model(
     """
     check_model_target(target)
     tables = [_read(path, heads) for path in labelled]
+    _require_labels(labelled, tables, heads)
     held = {name: _read(path, heads) for name, path in (tests or {}).items()}
     train = pd.concat(tables, ignore_index=True)
     seen = set(zip(train["prompt"], train["answer"], strict=True))
@@ -89,6 +93,8 @@ def train_model(
         **{f"meaning of {h}": m for h, m in (meanings or {}).items()},
     }
     names = list(heads)
+    parts = (settings, body_fingerprint(settings), names, relevance, mismatches, hard_rounds)
+    stages = Stages(Checkpoint(target, training_key(*parts, train.to_csv(index=False))))
     first = 0.9 if hard_rounds == 0 else 0.6
     model = train_reward_model(
         settings,
@@ -96,6 +102,7 @@ def train_model(
         list(train["answer"]),
         train[names].to_numpy(dtype=float),
         _part_of(progress, 0.0, first),
+        stages,
     )
     if relevance is not None and hard_rounds:
         card["hard mismatches"] = train_against(
@@ -105,12 +112,33 @@ def train_model(
             relevance,
             hard_rounds,
             _part_of(progress, first, 0.9 - first),
+            stages,
         )
     for i, (name, table) in enumerate(held.items()):
         progress(0.9 + 0.1 * i / len(held), f"Testing on {name}")
         card |= tested(model, name, table, names)
     save_reward_model(model, target, card)
+    stages.checkpoint.clear()
     return card
+
+
+def _require_labels(
+    files: Sequence[Path], tables: Sequence[pd.DataFrame], heads: Iterable[str]
+) -> None:
+    """Check that there is something to learn.
+
+    Raises:
+        InvalidInputError: there are no rows, or a label is nowhere given.
+    """
+    named = ", ".join(map(str, files))
+    if not sum(map(len, tables)):
+        raise InvalidInputError(f"{named}: no rows, so there is nothing to learn from")
+    for head in heads:
+        if all(table[head].isna().all() for table in tables):
+            raise InvalidInputError(
+                f"{named}, column {head}: every cell is empty; label some answers, or leave the"
+                " head out"
+            )
 
 
 def check_model_target(target: Path) -> None:
@@ -118,6 +146,7 @@ def check_model_target(target: Path) -> None:
 
     Raises:
         InvalidInputError: it would.
+        OSError: nothing can be written there.
     """
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise InvalidInputError(f"{target}: is a file or a link; choose a new folder")
@@ -125,6 +154,7 @@ def check_model_target(target: Path) -> None:
         raise InvalidInputError(
             f"{target}: is there already and holds no reward model; choose a new folder"
         )
+    check_writable(target)
 
 
 def tested(
@@ -152,6 +182,7 @@ def train_against(
     relevance: str,
     rounds: int,
     progress: Progress = no_progress,
+    stages: Stages | None = None,
 ) -> int:
     """Train a reward model on against answers that it takes for relevant anywhere, in place.
 
@@ -166,6 +197,7 @@ def train_against(
         relevance: the one that says whether an answer belongs to its prompt.
         rounds: how often, at least 1.
         progress: gets the share done and a sentence.
+        stages: where it is kept, after the training before it; None: nowhere.
 
     Returns:
         How many such pairs were trained on.
@@ -173,11 +205,21 @@ def train_against(
     seed = model.settings.seed
     found = pd.DataFrame()
     for number in range(rounds):
-        rng = np.random.default_rng((seed, number))
         start, width = number / rounds, 1 / rounds
-        mining = _part_of(progress, start, 0.4 * width)
-        hardest = hard_mismatches(model, examples, relevance, rng, mining)
-        found = pd.concat([found, hardest], ignore_index=True)
+        if stages is not None:
+            stages.number = number + 1
+            if stages.is_over:
+                continue
+        if stages is not None and stages.goes_on:
+            found = pd.DataFrame(stages.held, columns=["prompt", "answer"])
+            found[relevance] = 0.0
+        else:
+            rng = np.random.default_rng((seed, number))
+            mining = _part_of(progress, start, 0.4 * width)
+            hardest = hard_mismatches(model, examples, relevance, rng, mining)
+            found = pd.concat([found, hardest], ignore_index=True)
+        if stages is not None:
+            stages.beside = found[["prompt", "answer"]].to_numpy().tolist()
         beside = examples.sample(min(len(found), len(examples)), random_state=seed + number)
         mixed = pd.concat([found, beside], ignore_index=True).reindex(
             columns=["prompt", "answer", *heads]
@@ -191,6 +233,7 @@ def train_against(
             HARD_PACE,
             seed + number,
             _part_of(progress, start + 0.4 * width, 0.6 * width),
+            stages,
         )
     return len(found)
 

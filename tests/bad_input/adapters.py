@@ -164,6 +164,21 @@ def base_config(**changes: Any) -> Callable[[Path], object]:
     return edit
 
 
+def without_layer(root: Path) -> None:
+    """The base's weights lack its second layer."""
+    from safetensors.torch import load_file, save_file
+
+    path = root / "base" / "model.safetensors"
+    kept = {k: v for k, v in load_file(path).items() if "layers.1." not in k}
+    save_file(kept, path, {"format": "pt"})
+
+
+def part_of(root: Path) -> None:
+    """The base's weights are called the first of two parts, and there is no other, nor an index."""
+    path = root / "base" / "model.safetensors"
+    path.rename(path.with_name("model-00001-of-00002.safetensors"))
+
+
 def endless(root: Path) -> None:
     """No file of the base says what ends an answer."""
     for name in ("config.json", "generation_config.json", "tokenizer_config.json"):
@@ -336,6 +351,8 @@ BASES: list[tuple[str, Callable[[Path], object], str]] = [
     ("a length that is a word", base_config(max_position_embeddings="x"), "max_position|can't be"),
     ("no weights", base_file("model.safetensors", None), "safetensors"),
     ("weights cut", base_file("model.safetensors", b"\x10" + bytes(30)), "safetensors|can't be"),
+    ("weights without a layer", without_layer, "lack .* tensors"),
+    ("weights in part", part_of, "index.json.*model-00002-of-00002"),
     ("weights empty", base_file("model.safetensors", b""), "safetensors|can't be"),
     (
         "an index out of the folder",

@@ -88,7 +88,7 @@ def load_base(
     spread = device == "spread"
     device = pick_device() if device is None or spread else device
     shape_of(folder)
-    model = _model(folder, pick_dtype(device, dtype), spread)
+    model = _model(folder, pick_dtype(device, dtype), "auto" if spread else None)
     if not spread:
         model.to(device)
     model.eval()
@@ -117,6 +117,8 @@ def check_base(folder: Path, template: TemplateSettings | None = None) -> None:
     from palm_engine.lm.generation.sampling import end_tokens
 
     _require_shapes(folder)
+    if "quantization_config" not in shape_of(folder):
+        _model(folder, "auto", "meta")  # all but the numbers themselves
     tokenizer = load_tokenizer(folder, template)
     try:
         conversation_ids(tokenizer, None, "?")
@@ -154,7 +156,12 @@ def _configured_ends(folder: Path) -> Any:
     return shape.get("eos_token_id", text.get("eos_token_id") if isinstance(text, dict) else None)
 
 
-def _model(folder: Path, dtype: Any, spread: bool) -> Any:
+def _model(folder: Path, dtype: Any, places: str | None) -> Any:
+    """The model; `places` is transformers' device_map: "auto", "meta" for one without numbers.
+
+    Raises:
+        ModelSourceError: it can't be loaded, or isn't whole.
+    """
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -169,7 +176,7 @@ def _model(folder: Path, dtype: Any, spread: bool) -> Any:
             trust_remote_code=False,
             use_safetensors=True,
             output_loading_info=True,
-            **({"device_map": "auto"} if spread else {}),
+            **({"device_map": places} if places else {}),
         )
     except (*UNREADABLE, SafetensorError) as error:
         raise ModelSourceError(

@@ -14,6 +14,20 @@ from palm_engine._json import read_json
 from palm_engine.errors import ModelSourceError
 
 DEMO_BASE = "smollm2-135m-instruct"
+_PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
+# What says how a model is asked and read, beside its weights.
+SETTINGS = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+    "chat_template.*",
+)
+_UNTOLD = ("transformers_version", "_name_or_path")
 WHOLE = "copy the model's folder as a whole"
 
 
@@ -42,8 +56,16 @@ def missing_files(folder: Path) -> list[str]:
             return missing + [s for s in shards_of(index) if not (folder / s).is_file()]
         except ModelSourceError:
             return [*missing, f"a readable {index.name}"]
-    if not list(folder.glob("*.safetensors")):
+    found = sorted(file.name for file in folder.glob("*.safetensors"))
+    if not found:
         missing.append("*.safetensors")
+    # Parts of a model without the index that names them all.
+    parts = [m for name in found if (m := _PART.fullmatch(name))]
+    if parts:
+        missing.append(index.name)
+        begin, _, count = parts[0].groups()
+        names = [f"{begin}-{i:05d}-of-{count}.safetensors" for i in range(1, int(count) + 1)]
+        missing += [name for name in names if name not in found]
     return missing
 
 
@@ -85,6 +107,25 @@ def shards_of(index: Path) -> list[str]:
                 f"{index}: names {str(shard)[:80]!r}, which is no file beside it"
             )
     return shards
+
+
+def settings_sha256(folder: Path) -> str:
+    """Sha256 over what says how a model is asked: configuration, tokenizer, chat template.
+
+    Beside `fingerprint`, which is of its weights. The version of transformers that wrote the
+    configuration doesn't count.
+
+    Args:
+        folder: of the model.
+    """
+    digest = hashlib.sha256()
+    for file in sorted({f for pattern in SETTINGS for f in folder.glob(pattern) if f.is_file()}):
+        content = file.read_bytes()
+        if file.name == "config.json":
+            known = {k: v for k, v in shape_of(folder).items() if k not in _UNTOLD}
+            content = json.dumps(known, sort_keys=True).encode()
+        digest.update(f"{file.name} {len(content)} ".encode() + content)
+    return digest.hexdigest()
 
 
 def fingerprint(folder: Path) -> str:

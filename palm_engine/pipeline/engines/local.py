@@ -50,11 +50,12 @@ class LocalEngine:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         context = multiprocessing.get_context("spawn")
         amounts = context.Queue()
+        stopped = context.Event()
         with ProcessPoolExecutor(
             min(self.workers, len(tasks)),
             mp_context=context,
             initializer=_start_worker,
-            initargs=(amounts,),
+            initargs=(amounts, stopped),
         ) as pool:
             futures = {pool.submit(work, task): task for task in tasks}
             try:
@@ -71,7 +72,9 @@ class LocalEngine:
                     " run.batch_size"
                 ) from error
             except BaseException:
-                # Also on Ctrl-C: what is finished was already written, the rest is not begun.
+                # Also on Ctrl-C: what is finished was already written, the rest is not begun, and
+                # what is in hand ends now: nobody waits for an hour of training.
+                stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
@@ -88,24 +91,26 @@ def _drain(amounts: Any, progress: Callable[[float], None]) -> None:
             return
 
 
-def _end_with_parent() -> None:
-    """End this process when the one that started it is gone, however that ended.
+def _end_when_told(stopped: Any) -> None:
+    """End this process when it is told to, or the one that started it is gone, however that ended.
 
-    It would go on for an hour otherwise, beside a repeated command that does the same work.
+    It would go on for an hour otherwise, beside a repeated command that does the same work. All
+    that it writes is written whole.
     """
     parent = multiprocessing.parent_process()
     if parent is None:
         return
 
-    def watch() -> None:
-        wait_for_end([parent.sentinel])
+    def after(wait_for: Callable[[], object]) -> None:
+        wait_for()
         os._exit(1)
 
-    threading.Thread(target=watch, name="palm-parent", daemon=True).start()
+    for wait_for in (stopped.wait, lambda: wait_for_end([parent.sentinel])):
+        threading.Thread(target=after, args=(wait_for,), name="palm-end", daemon=True).start()
 
 
-def _start_worker(amounts: Any) -> None:
+def _start_worker(amounts: Any, stopped: Any) -> None:
     # Ctrl-C is for the process that was asked, which ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _end_with_parent()
+    _end_when_told(stopped)
     begin(amounts)

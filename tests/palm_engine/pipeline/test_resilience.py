@@ -100,6 +100,31 @@ def test_killed_at_random_moments_it_ends_as_an_undisturbed_one(
     assert not [p for p in folder.rglob("*") if p.name.endswith((".old",))]
 
 
+@pytest.mark.parametrize("after", [1.0, 6.0])
+def test_ctrl_c_ends_it_at_once_and_a_repeated_command_goes_on(
+    undisturbed: tuple[Path, Bundle], tmp_path: Path, after: float
+) -> None:
+    project, expected = undisturbed
+    folder = again(project, tmp_path / "p", kept=False)
+    running = command(folder, subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not drawing(running.pid):
+        assert running.poll() is None, "the build ended without a worker"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(after)
+    running.send_signal(signal.SIGINT)
+    pressed = time.monotonic()
+    _, message = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert time.monotonic() - pressed < 10
+    assert message.count(b"stopped.") == 1
+    assert b"Traceback" not in message
+    assert not workers_of(folder)
+    assert command(folder).wait(300) == 0
+    assert result(read_bundle(folder / "out")) == result(expected)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
     """A disk of its own of so many bytes; asked again, as large as that then."""
@@ -224,6 +249,29 @@ def test_a_changed_prompt_redoes_what_depends_on_it(
         bundle.manifest.candidates[0].evaluated["choose"]
         == (expected.manifest.candidates[0].evaluated["choose"])
     )
+
+
+def test_a_changed_chat_template_draws_everything_anew(
+    undisturbed: tuple[Path, Bundle], tmp_path: Path
+) -> None:
+    from palm_engine.pipeline.build import build
+
+    project, _ = undisturbed
+    folder = again(project, tmp_path / "p", kept=True)
+    base = Path(shutil.copytree(load_config(folder / "tiny.toml").base, tmp_path / "base"))
+    text = (folder / "tiny.toml").read_text()
+    own = next(line for line in text.splitlines() if line.startswith("base = "))
+    edited(folder / "tiny.toml", (own, f'base = "{base}"'))
+    config = load_config(folder / "tiny.toml")
+    stages = []
+    for ending in ("", "!", "!"):
+        template = base / "chat_template.jinja"
+        template.write_text(template.read_text().rstrip("!") + ending)
+        recorder = Recorder()
+        build(config, folder, folder / "out", recorder, folder / "new")
+        stages.append([s for s in recorder.stages if s.startswith(("Draw", "Train"))])
+    assert stages[1] == stages[0] != []
+    assert stages[2] == []
 
 
 def test_a_worker_that_the_system_ends_is_said_and_the_build_goes_on(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from palm_engine.errors import ConfigError, InvalidInputError, ModelSourceError
 from palm_engine.rewards import make_reward
+from palm_engine.rewards.classifier import Classifier
 from palm_engine.rewards.interface import fingerprint_of, scores_of
 from palm_engine.rewards.settings import ClassifierSettings
 from tests.support.fakes import tiny_base, tiny_classifier
@@ -163,6 +165,29 @@ def test_fingerprints_follow_weights_and_settings(tmp_path: Path) -> None:
     marks = [fingerprint_of(reward(f, label=label)) for f in (a, b) for label in ("x", "y")]
     assert len(set(marks)) == 4
     assert fingerprint_of(reward(a, label="x", batch_size=3)) == marks[0]
+
+
+def test_fingerprints_follow_labels_and_tokenizer(tmp_path: Path) -> None:
+    folder = tiny_classifier(tmp_path / "a", labels=["x", "y"])
+    config = folder / "config.json"
+    told = json.loads(config.read_text())
+
+    def rewritten(**changes: object) -> str:
+        config.write_text(json.dumps(told | changes))
+        content = {"kind": "classifier", "model": str(folder), "device": "cpu", "label": "x"}
+        settings = ClassifierSettings.model_validate(content)
+        return Classifier(settings).fingerprint
+
+    marks = [rewritten()]
+    assert rewritten(transformers_version="0.1", _name_or_path="elsewhere") == marks[0]
+    # The same name for the other logit: every score is another one.
+    marks.append(rewritten(id2label={"0": "y", "1": "x"}, label2id={"y": 0, "x": 1}))
+    tokens = folder / "tokenizer_config.json"
+    tokens.write_text(json.dumps(json.loads(tokens.read_text()) | {"model_max_length": 7}))
+    marks.append(rewritten())
+    (folder / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    marks.append(rewritten())
+    assert len(set(marks)) == 4
 
 
 def test_what_cannot_score_is_refused_in_a_sentence(tmp_path: Path) -> None:

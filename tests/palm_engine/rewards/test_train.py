@@ -110,6 +110,97 @@ def test_a_reward_model_is_trained_and_tested_by_a_command(
     assert "trained on" in str(leak.exception)
 
 
+def test_a_training_that_is_stopped_anywhere_ends_as_an_undisturbed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("peft")
+    pytest.importorskip("sklearn")
+    from palm_engine.lm import reward_model
+    from palm_engine.lm.reward_model import RewardModelSettings
+
+    monkeypatch.setattr(training, "RESEMBLES", 2.0)
+    monkeypatch.setattr(reward_model, "KEEP_SECONDS", 0.0)
+    table = EXAMPLES.assign(fit=[2 * (i % 2) for i in range(40)])
+    table.to_csv(tmp_path / "train.csv", index=False)
+    base = tiny_base(tmp_path / "base")
+    settings = RewardModelSettings(
+        base=str(base), heads=("fit",), rank=2, epochs=2, batch_size=16, learning_rate=0.01
+    )
+
+    def train(out: Path, stop: int | None = None, seed: int = 0) -> dict[str, bytes]:
+        told: list[str] = []
+
+        def progress(_: float, sentence: str) -> None:
+            told.append(sentence)
+            if len(told) == stop:
+                raise KeyboardInterrupt
+
+        training.train_model(
+            [tmp_path / "train.csv"],
+            {"fit": 2.0},
+            out,
+            settings.model_copy(update={"seed": seed}),
+            relevance="fit",
+            hard_rounds=2,
+            progress=progress,
+        )
+        sentences.append(told)
+        return {p.name: p.read_bytes() for p in out.iterdir()}
+
+    sentences: list[list[str]] = []
+    expected = train(tmp_path / "undisturbed")
+    whole = len(sentences[0])
+    for stop in (3, 10, 14, whole - 1):
+        out = tmp_path / f"stopped-{stop}"
+        with pytest.raises(KeyboardInterrupt):
+            train(out, stop)
+        assert not out.exists()
+        kept = tmp_path / f"{out.name}.checkpoint.safetensors"
+        assert kept.is_file()
+        if stop == 10:  # a bit flips: it begins anew
+            raw = bytearray(kept.read_bytes())
+            raw[-5] ^= 1
+            kept.write_bytes(raw)
+        assert train(out) == expected
+        assert not kept.exists()
+        if stop != 10:
+            assert len(sentences[-1]) < whole - stop + 4, "it goes on where it was stopped"
+        else:
+            assert len(sentences[-1]) == whole
+    # Another training doesn't go on from that.
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "other", 10)
+    assert train(tmp_path / "other", seed=1) != expected
+    assert len(sentences[-1]) == whole
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("prompt,answer,fit\n", "no rows"),
+        ("prompt,answer,fit\nq,a,\nr,b,\n", "column fit: every cell is empty"),
+    ],
+)
+def test_nothing_is_trained_without_labels(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    words = ["rewards", "train", tmp_path / "t.csv", "--head", "fit:2", "--out", tmp_path / "judge"]
+    done = CliRunner().invoke(app, list(map(str, words)))
+    assert done.exit_code != 0
+    assert why in f"{done.output} {done.exception}"
+    assert not (tmp_path / "judge").exists()
+
+
+@pytest.mark.parametrize("out", ["/proc/judge", "/dev/null/judge"])
+def test_a_folder_that_cannot_be_written_is_said_before_the_training(
+    tmp_path: Path, out: str
+) -> None:
+    EXAMPLES.assign(fit=2).to_csv(tmp_path / "train.csv", index=False)
+    words = ["rewards", "train", str(tmp_path / "train.csv"), "--head", "fit:2", "--out", out]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code != 0
+    assert "can't be written" in f"{done.output} {done.exception}"
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
