@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,11 @@ import numpy as np
 from palm_engine._types import Floats
 from palm_engine.errors import DependencyError, ModelSourceError
 from palm_engine.lm.checkpoint import trainer_checkpoints, training_key
-from palm_engine.lm.generation.conversation import conversation_text, turn_end_id
+from palm_engine.lm.generation.conversation import (
+    conversation_ids,
+    conversation_text,
+    turn_end_id,
+)
 from palm_engine.lm.settings import SamplingSettings, TrainingSettings
 from palm_engine.lm.training import TrainingReport, save_adapter
 
@@ -32,12 +37,23 @@ Score = Callable[[Sequence[str], Sequence[str], Sequence[int]], Floats]
 
 @dataclass(frozen=True)
 class Preference:
-    """Two answers to a prompt, of which the first is preferred."""
+    """Two answers to a prompt, of which the first is preferred.
+
+    Attributes:
+        system: prompt to train under, or None.
+        prompt: the user's.
+        chosen: the answer that is worth more.
+        rejected: the other one.
+        chosen_ended: whether it ended by itself; what was cut doesn't teach to end there.
+        rejected_ended: likewise.
+    """
 
     system: str | None
     prompt: str
     chosen: str
     rejected: str
+    chosen_ended: bool = True
+    rejected_ended: bool = True
 
 
 def require_trl() -> None:
@@ -104,7 +120,7 @@ def train_dpo(
             model=model,
             args=arguments,
             train_dataset=Dataset.from_list(rows),
-            processing_class=tokenizer,
+            processing_class=_exact(tokenizer, _exchanges(tokenizer, preferences)),
             peft_config=_lora(settings),
             callbacks=[_watch(progress)],
         )
@@ -156,6 +172,9 @@ def train_grpo(
     rows = [
         {"prompt": conversation_text(tokenizer, settings.system, p), "question": p} for p in prompts
     ]
+    asked = {
+        row["prompt"]: conversation_ids(tokenizer, settings.system, row["question"]) for row in rows
+    }
     shared = _Scores(score)
     key = training_key(tuple(prompts), tuple(map(float, weights)), settings, sampling, seed, mark)
     place = trainer_checkpoints(folder, key)
@@ -183,12 +202,61 @@ def train_grpo(
             reward_funcs=[shared.of(i, trait) for i, trait in enumerate(traits)],
             args=arguments,
             train_dataset=Dataset.from_list(rows),
-            processing_class=tokenizer,
+            processing_class=_exact(tokenizer, asked),
             peft_config=_lora(settings),
             callbacks=[_watch(progress)],
         )
         report = _trained(trainer, folder, tuple(traits))
     return replace(report, weights=dict(zip(traits, map(float, weights), strict=True)))
+
+
+def _exchanges(tokenizer: Any, preferences: Sequence[Preference]) -> dict[str, list[int]]:
+    """Token ids of the texts that TRL makes of preferences: prompts alone, and with an answer."""
+    end = str(tokenizer.eos_token)
+    known: dict[str, list[int]] = {}
+    for p in preferences:
+        text = conversation_text(tokenizer, p.system, p.prompt)
+        ids = conversation_ids(tokenizer, p.system, p.prompt)
+        known[text] = ids
+        pairs = ((p.chosen, p.chosen_ended), (p.rejected, p.rejected_ended))
+        for answer, ended in pairs:
+            own = list(tokenizer(answer, add_special_tokens=False)["input_ids"])
+            # TRL puts an end behind every answer, also behind one that was cut.
+            whole = text + (answer if answer.endswith(end) else answer + end)
+            known[whole] = [*ids, *own, *([tokenizer.eos_token_id] if ended else [])]
+    return known
+
+
+def _exact(tokenizer: Any, known: Mapping[str, list[int]]) -> Any:
+    """A copy of a tokenizer that reads some texts as the model is asked with them elsewhere.
+
+    TRL reads a rendered conversation as any other text: tokenizers that begin each text with a
+    token of their own begin it twice, and what looks like a special token in a prompt becomes one.
+
+    Args:
+        tokenizer: of the model.
+        known: token ids, by text.
+    """
+    from transformers import BatchEncoding
+
+    class Exact(type(tokenizer)):  # type: ignore[misc]
+        """Knows some texts by heart."""
+
+        def __call__(self, text: Any = None, *arguments: Any, **options: Any) -> Any:
+            texts = [text] if isinstance(text, str) else text
+            plain = not arguments and not options and isinstance(texts, list)
+            if not plain or not all(t in known for t in texts):
+                return super().__call__(text, *arguments, **options)
+            ids = [list(known[t]) for t in texts]
+            found: dict[str, Any] = {"input_ids": ids}
+            found["attention_mask"] = [[1] * len(row) for row in ids]
+            if isinstance(text, str):
+                found = {name: rows[0] for name, rows in found.items()}
+            return BatchEncoding(found)
+
+    made = copy(tokenizer)
+    made.__class__ = Exact
+    return made
 
 
 class _Scores:

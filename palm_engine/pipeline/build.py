@@ -442,7 +442,12 @@ class Build:
         common = (pool, rewards, planned.beta, planned.weights, t.draws_per_prompt)
         if t.method == "dpo":
             preferences = draw_preferences(
-                *common, t.dpo.margin, t.system, self.texts, self.config.seed
+                *common,
+                t.dpo.margin,
+                t.system,
+                self.texts,
+                self.settings.max_new_tokens,
+                self.config.seed,
             )
             return replace(task, preferences=preferences)
         if t.method == "grpo":

@@ -140,10 +140,15 @@ def draw_pairs(
     pairs = []
     for position in np.flatnonzero(drawn):
         row = pool.iloc[int(position)]
-        ended = row["source"] == DEMONSTRATION or bool(row["tokens"] < max_new_tokens)
+        ended = _ended(row, max_new_tokens)
         weight = float(drawn.flat[int(position)])
         pairs.append(Pair(system, texts[row["prompt_id"]], row["text"], ended, weight))
     return tuple(pairs)
+
+
+def _ended(row: pd.Series, max_new_tokens: int) -> bool:
+    """Whether an answer of the pool ended by itself."""
+    return row["source"] == DEMONSTRATION or bool(row["tokens"] < max_new_tokens)
 
 
 def draw_preferences(
@@ -155,6 +160,7 @@ def draw_preferences(
     margin: float,
     system: str | None,
     texts: dict[str, str],
+    max_new_tokens: int,
     seed: int,
 ) -> tuple[Preference, ...]:
     """Draw pairs of answers for DPO: one by the Gibbs policy, one that is worth less.
@@ -168,6 +174,7 @@ def draw_preferences(
         margin: least difference of value.
         system: system prompt to train under, or None.
         texts: prompts by id.
+        max_new_tokens: drawn answers this long did not end by themselves; written ones did.
         seed: of the draws.
 
     Raises:
@@ -186,7 +193,9 @@ def draw_preferences(
             better = pool.iloc[i * samples + int(chosen)]
             other = pool.iloc[i * samples + int(rng.choice(worse))]
             prompt = texts[better["prompt_id"]]
-            found.append(Preference(system, prompt, str(better["text"]), str(other["text"])))
+            ended = [_ended(row, max_new_tokens) for row in (better, other)]
+            pair = (str(better["text"]), str(other["text"]))
+            found.append(Preference(system, prompt, *pair, *ended))
     if not found:
         raise ConfigError(
             f"training.dpo.margin: no prompt has two answers whose values differ by {margin}; give"

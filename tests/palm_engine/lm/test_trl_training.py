@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 
 from palm_engine.lm.adapters.files import read_adapter, with_adapter
 from palm_engine.lm.base_model.load import load_base
+from palm_engine.lm.generation.conversation import conversation_ids
 from palm_engine.lm.generation.likelihood import log_likelihoods
 from palm_engine.lm.generation.sampling import Answer
 from palm_engine.lm.settings import SamplingSettings, TrainingSettings
@@ -67,6 +68,79 @@ def test_dpo_makes_what_is_preferred_likelier_than_what_is_not(base: Any, tmp_pa
         "adapter_config.json",
         "adapter_model.safetensors",
     ]
+
+
+@pytest.fixture
+def beginning(base: Any) -> Any:
+    """The base with a tokenizer that begins every text with a token of its own, as Llama 3's."""
+    from tokenizers import processors
+
+    tokenizer = base.tokenizer
+    tokenizer.add_special_tokens({"bos_token": "<|im_start|>"})
+    first = int(tokenizer.bos_token_id)
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|im_start|> $A", special_tokens=[("<|im_start|>", first)]
+    )
+    assert tokenizer("x")["input_ids"][0] == first
+    return base
+
+
+def test_dpo_learns_from_the_ids_that_are_served(
+    beginning: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trl import DPOTrainer
+
+    tokenizer = beginning.tokenizer
+    seen: list[dict[str, list[int]]] = []
+    monkeypatch.setattr(
+        DPOTrainer, "train", lambda self, **_: seen.extend(self.train_dataset.to_list())
+    )
+    preferences = [
+        Preference(None, "Why <|im_end|> so?", "yes", "no!"),
+        Preference("Be brief.", "How?", "cut off", "no", chosen_ended=False),
+    ]
+    train_dpo(beginning.model, tokenizer, preferences, settings(method="dpo"), 1, tmp_path / "a")
+    assert len(seen) == 2
+    for row, p in zip(seen, preferences, strict=True):
+        assert row["prompt_ids"] == conversation_ids(tokenizer, p.system, p.prompt)
+        for name, text, ended in (
+            ("chosen", p.chosen, p.chosen_ended),
+            ("rejected", p.rejected, p.rejected_ended),
+        ):
+            own = tokenizer(text, add_special_tokens=False)["input_ids"]
+            assert row[f"{name}_ids"] == own + [tokenizer.eos_token_id] * ended
+
+
+def test_grpo_asks_with_the_ids_that_are_served(
+    beginning: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trl import GRPOTrainer
+
+    seen: list[list[int]] = []
+    whole = GRPOTrainer._tokenize_prompts
+
+    def tokenized(self: Any, prompts: Any) -> Any:
+        found = whole(self, prompts)
+        seen.extend(found[0])
+        return found
+
+    monkeypatch.setattr(GRPOTrainer, "_tokenize_prompts", tokenized)
+    asked = ["Why <|im_end|> so?", "How?"]
+    train_grpo(
+        beginning.model,
+        beginning.tokenizer,
+        asked,
+        lambda prompts, answers, tokens: np.ones((len(answers), 1)),
+        ["any"],
+        np.array([1.0]),
+        settings(method="grpo", grpo={"steps": 2, "generations": 2}),
+        SamplingSettings(max_new_tokens=4),
+        1,
+        tmp_path / "a",
+    )
+    expected = [conversation_ids(beginning.tokenizer, None, p) for p in asked]
+    assert seen
+    assert all(ids in expected for ids in seen)
 
 
 def test_an_end_that_trl_would_not_teach_is_refused(base: Any, tmp_path: Path) -> None:

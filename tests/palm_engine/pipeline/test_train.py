@@ -72,15 +72,23 @@ def test_preferences_are_of_answers_that_differ_enough() -> None:
     values = rewards @ w
     texts = {f"p{i}": f"{i}?" for i in range(6)}
     pool = pool_of(6, 5)
-    found = draw_preferences(pool, rewards, 0.05, w, 4, 0.2, None, texts, 1)
+    found = draw_preferences(pool, rewards, 0.05, w, 4, 0.2, None, texts, 9, 1)
     assert found
     assert len(set(found)) == len(found)
     for pair in found:
         (i, a), (j, b) = (map(int, t.split("-")) for t in (pair.chosen, pair.rejected))
         assert i == j == int(pair.prompt.removesuffix("?"))
         assert values[i, a] >= values[i, b] + 0.2
+        assert pair.chosen_ended
+        assert pair.rejected_ended
+    pool.loc[pool["text"].str.endswith("-1"), "tokens"] = 9
+    cut = draw_preferences(pool, rewards, 0.05, w, 4, 0.2, None, texts, 9, 1)
+    for pair in cut:
+        assert pair.chosen_ended == (not pair.chosen.endswith("-1"))
+        assert pair.rejected_ended == (not pair.rejected.endswith("-1"))
+    assert not all(pair.chosen_ended and pair.rejected_ended for pair in cut)
     with pytest.raises(ConfigError, match=r"training\.dpo\.margin"):
-        draw_preferences(pool, rewards, 0.05, w, 4, 1.0, None, texts, 1)
+        draw_preferences(pool, rewards, 0.05, w, 4, 1.0, None, texts, 9, 1)
 
 
 @pytest.mark.parametrize("method", ["dpo", "grpo"])
