@@ -124,6 +124,8 @@ def _require_bound(field: str, bound: Bound) -> None:
         raise ValueError(f"{field}.confidence: {bound.confidence} isn't between 0 and 1")
     if bound.prompts < 1 or bound.resamples < 1:
         raise ValueError(f"{field}: prompts and resamples are counts from 1")
+    if bound.clusters is not None and not 1 <= bound.clusters <= bound.prompts:
+        raise ValueError(f"{field}.clusters: {bound.clusters} of {bound.prompts} prompts")
 
 
 def _is_inside(path: str) -> bool:
@@ -174,6 +176,8 @@ def require_certificate(
     for i, point in enumerate(certificate.curve):
         _require_known(f"{field}.curve.{i}.members", point.members, known)
         _require_bound(f"{field}.curve.{i}.gap", point.gap)
+        if point.gap.estimate < -ROUNDING or point.choose_gap < -ROUNDING:
+            raise ValueError(f"{field}.curve.{i}: a worst gap isn't below 0")
         if len(set(point.members)) != point.k:
             raise ValueError(f"{field}.curve.{i}: {len(point.members)} members for size {point.k}")
     for i, test in enumerate(certificate.corner_tests):
@@ -182,7 +186,11 @@ def require_certificate(
             raise ValueError(f"{place}.trait: {test.trait!r} is not a trait")
         _require_known(place, [test.adapter, test.rival], known)
         _require_bound(f"{place}.difference", test.difference)
+    if certificate.multiplicative is not None and certificate.multiplicative < -ROUNDING:
+        raise ValueError(f"{field}.multiplicative: a worst gap isn't below 0")
     for i, spread in enumerate(certificate.diversity):
+        if spread.vendi is not None and spread.vendi > len(spread.members) + ROUNDING:
+            raise ValueError(f"{field}.diversity.{i}.vendi: above the number of members")
         _require_known(f"{field}.diversity.{i}.members", spread.members, known)
     for i, left_out in enumerate(certificate.outside_test):
         place = f"{field}.outside_test.{i}"
@@ -262,6 +270,9 @@ def require_reading(reading: Reading, traits: Collection[str], known: Collection
     for i, policy in enumerate(reading.policies):
         _require_known(f"reading.policies.{i}.policy", [policy.policy], known)
         _require_vector(f"reading.policies.{i}.grades", policy.grades, traits)
+    for i, agreement in enumerate(reading.agreement):
+        if agreement.trait not in traits:
+            raise ValueError(f"reading.agreement.{i}.trait: {agreement.trait!r} is not a trait")
     for i, preference in enumerate(reading.preferences):
         _require_known(f"reading.preferences.{i}", [preference.adapter, preference.rival], known)
         if preference.trait not in traits:

@@ -287,9 +287,32 @@ def main() -> None:
             f"{where}{reason(error)}. Nothing half-written stays; free space or name another place."
         )
         raise SystemExit(2) from error
-    except MemoryError as error:
-        _say("out of memory. Close other programs, or ask for less at once.")
+    except Exception as error:
+        if not (why := _of_the_machine(error)):
+            raise
+        _say(why)
         raise SystemExit(2) from error
+
+
+def _of_the_machine(error: Exception) -> str:
+    """What the machine lacks, in a sentence; "" where the error says something else.
+
+    torch and safetensors have errors of their own for a lack of memory or room on the disk.
+    """
+    name = type(error).__name__
+    text = str(error)
+    if isinstance(error, MemoryError) or "OutOfMemory" in name or "allocate memory" in text:
+        return (
+            "out of memory. Close other programs, or ask for less at once (run.workers,"
+            " run.batch_size)."
+        )
+    full = ("failed writing file", "No space left on device", "unexpected pos")
+    if name in ("RuntimeError", "SafetensorError") and any(words in text for words in full):
+        return (
+            "a file can't be written: the disk is full. Free space and run the same command again;"
+            " what is finished is kept."
+        )
+    return ""
 
 
 def _say(message: str) -> None:

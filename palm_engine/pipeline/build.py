@@ -15,6 +15,7 @@ from palm_engine._types import Floats
 from palm_engine.bundle.folder import MANIFEST_FILE, Bundle, read_bundle
 from palm_engine.bundle.names import NAME_RULE, is_name
 from palm_engine.bundle.schema import Training
+from palm_engine.bundle.tables import clusters_of
 from palm_engine.bundle.writing import HOLDINGS, check_target, write_bundle
 from palm_engine.errors import ConfigError
 from palm_engine.lm.training import TrainingReport
@@ -46,6 +47,31 @@ from palm_engine.pipeline.train import (
 )
 
 
+def require_splits(path: Path, prompts: pd.DataFrame, train: bool) -> None:
+    """Check that every split has the prompts that it takes to choose and to certify.
+
+    Args:
+        path: of the prompts, for messages.
+        prompts: with their split, and cluster where they name one.
+        train: whether some are trained on.
+
+    Raises:
+        ConfigError: one has too few.
+    """
+    for split, least in (("train", int(train)), ("choose", 2), ("certify", 2)):
+        rows = prompts[prompts["split"] == split]
+        clusters = clusters_of(rows)
+        count = len(rows) if clusters is None else len(set(clusters))
+        what = "prompts" if clusters is None or not len(rows) else "clusters of prompts"
+        if least and not count:
+            raise ConfigError(f"{path}: no prompt has split {split!r}; every split needs some")
+        if count < least:
+            raise ConfigError(
+                f"{path}: split {split!r} has {count} {what}; it needs {least} or more, and dozens"
+                " for a bound that says something"
+            )
+
+
 class Build:
     """One build: configuration, project folder (for data paths), work folder, progress, engine."""
 
@@ -71,12 +97,7 @@ class Build:
         self.servers = Servers(config.sampling) if config.sampling.engine == "openai" else None
         self.traits = [t.name for t in config.traits]
         self.model_key: list[str] = []
-        for split in ("train", "choose", "certify") if config.train else ("choose", "certify"):
-            if not (self.prompts["split"] == split).any():
-                raise ConfigError(
-                    f"{project / config.data.prompts}: no prompt has split {split!r}; every split"
-                    " needs some"
-                )
+        require_splits(project / config.data.prompts, self.prompts, config.train)
         held_out = set(self.prompts.loc[self.prompts["split"] != "train", "prompt_id"])
         for field in ("curated_prompts", "never_curated"):
             strange = [p for p in getattr(config, field) if p not in held_out]

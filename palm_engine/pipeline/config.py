@@ -403,7 +403,7 @@ def quick(config: BuildConfig) -> BuildConfig:
     """
     return config.model_copy(
         update={
-            "name": f"{config.name}-quick",
+            "name": f"{config.name[:58]}-quick",  # names have at most 64 letters
             "sampling": config.sampling.model_copy(update={"max_new_tokens": 12}),
             "pool": config.pool.model_copy(update={"samples_per_source": 1}),
             "plan": config.plan.model_copy(

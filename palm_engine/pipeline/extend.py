@@ -212,10 +212,10 @@ def _with_prompts(bundle: Bundle, prompts: pd.DataFrame | None) -> pd.DataFrame:
             own["cluster"] = own["cluster"].fillna(own["prompt_id"])
             require_clusters_apart(own, f"{bundle.folder} with the added prompts")
     for split in SPLITS:
-        if not (own["split"] == split).any():
+        if (own["split"] == split).sum() < 2:
             raise BundleError(
-                f"{bundle.folder}: no prompt has split {split!r}; members are chosen on some and"
-                " certified on others, so add some (--prompts)"
+                f"{bundle.folder}: fewer than two prompts have split {split!r}; members are chosen"
+                " on some and certified on others, so add some (--prompts)"
             )
     return own
 
@@ -268,6 +268,8 @@ def _drawn(
     options: ExtendOptions,
 ) -> pd.DataFrame:
     """Answers to the prompts that are missing, by policy."""
+    from palm_engine.lm.base_model.load import check_base
+
     if not missing:
         return pd.DataFrame(columns=ANSWER_COLUMNS)
     held_out = bundle.prompts.loc[bundle.prompts["split"].isin(SPLITS), "prompt_id"]
@@ -279,6 +281,7 @@ def _drawn(
     base = recorded_base(bundle, progress)
     seed = manifest.built.seed or 0
     frames = []
+    asked: list[tuple[Candidate, dict[str, Any], tuple[tuple[str, str], ...]]] = []
     tasks: dict[str, DrawTask] = {}
     mixtures: list[MixTask] = []
     for policy, rows in missing.items():
@@ -289,7 +292,7 @@ def _drawn(
         if remote:
             named = server_keys(options.servers).get(plain_address(remote["url"]))
             remote = {"key_variable": named or options.key_variable} | remote
-            frames.append(_remote(candidate, remote, pairs, count, base, seed, store, progress))
+            asked.append((candidate, remote, pairs))
             continue
         adapter = addition.adapter if addition is not None else None
         if adapter is None and candidate.adapter is not None:
@@ -312,6 +315,11 @@ def _drawn(
         weights = _candidate(manifest, policy).mixture or {}
         parts = {p: (w, evaluated_adapter(bundle, p, base.folder)) for p, w in weights.items()}
         mixtures.append(MixTask(tasks.pop(policy), parts))
+    # Servers are asked, and paid, once everything else is known to be usable.
+    if asked and (tasks or mixtures):
+        check_base(base.folder, manifest.template)
+    for candidate, remote, pairs in asked:
+        frames.append(_remote(candidate, remote, pairs, count, base, seed, store, progress))
     stage = partial(progress.stage, "Draw answers")
     engine = LocalEngine(options.workers)
     keys = [draw_key(t, base.key) for t in tasks.values()]

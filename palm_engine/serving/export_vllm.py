@@ -22,6 +22,8 @@ from palm_engine.lm.settings import TemplateSettings
 from palm_engine.serving.router import Router
 
 # What vLLM takes for --max-lora-rank.
+# Kinds of base that vLLM (0.32) runs no LoRA adapters on.
+WITHOUT_LORA = ("gpt2",)
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 ROUTING_FILE = "routing.json"
 START_FILE = "start.sh"
@@ -97,6 +99,8 @@ def export_vllm(
     base = bundle.manifest.base
     with whole_folder(out) as part:
         model = _base(base, bundle.manifest.template, part, report, download)
+        if adapters and (part / BASE_NAME).is_dir():
+            _require_adaptable(part / BASE_NAME)
         rank = 0
         shape = empty_model(part / BASE_NAME) if adapters and model == BASE_NAME else None
         for policy in adapters:
@@ -123,6 +127,20 @@ def export_vllm(
         start.chmod(0o755)
         _licences(bundle, part / "licences")
     return VllmExport(out, command)
+
+
+def _require_adaptable(base: Path) -> None:
+    """Check that vLLM runs adapters on a base of this kind.
+
+    Raises:
+        BundleError: it doesn't, and says so no earlier than its start.
+    """
+    kind = shape_of(base).get("model_type")
+    if kind in WITHOUT_LORA:
+        raise BundleError(
+            f"vLLM runs no adapters on a base of the kind {kind!r}, so these members can't be"
+            " exported; palm serve BUNDLE --local serves them from this machine"
+        )
 
 
 def _most_tokens(base: Path) -> int:
@@ -207,6 +225,7 @@ def _adapter(bundle: Bundle, policy: str, target: Path, shape: Any) -> int:
     from palm_engine.lm.adapters.files import (
         CONFIG_FILE,
         WEIGHTS_FILE,
+        configured_rank,
         read_adapter,
         require_evaluated,
     )
@@ -222,7 +241,8 @@ def _adapter(bundle: Bundle, policy: str, target: Path, shape: Any) -> int:
     target.mkdir(parents=True)
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         shutil.copyfile(folder / name, target / name)
-    return max(int(a.shape[0]) for a, _, _ in weights.layers.values())
+    # vLLM looks at the configuration, also where no layer has its rank.
+    return max(configured_rank(folder), *(int(a.shape[0]) for a, _, _ in weights.layers.values()))
 
 
 def _licences(bundle: Bundle, target: Path) -> None:

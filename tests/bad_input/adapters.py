@@ -119,6 +119,16 @@ def first(change: Callable[[Any], Any]) -> Callable[[Path], object]:
     return weights(all_of)
 
 
+def both(*edits: Callable[[Path], object]) -> Callable[[Path], object]:
+    """One edit after another."""
+
+    def edit(root: Path) -> None:
+        for each in edits:
+            each(root)
+
+    return edit
+
+
 def raw_weights(content: bytes | Callable[[bytes], bytes]) -> Callable[[Path], object]:
     """The bytes of the adapter's weights replaced."""
 
@@ -254,6 +264,7 @@ ADAPTERS: list[tuple[str, Callable[[Path], object], str]] = [
     ("IA3", config(peft_type="IA3"), "IA3"),
     ("no type", config(peft_type=...), "peft_type"),
     ("DoRA", config(use_dora=True), "use_dora"),
+    ("DoRA of no numbers", both(config(use_dora=True), first(lambda t: t * NAN)), "finite"),
     ("aLoRA", config(alora_invocation_tokens=[1]), "alora"),
     ("PiSSA", config(init_lora_weights="pissa"), "pissa"),
     ("trained biases", config(bias="all"), "bias all"),

@@ -469,6 +469,26 @@ CASES = [
         entry("candidates", 5, "rewards", value={"safety": 1, "humor": 1, "brevity": 1}),
         "made of other members or rewards",
     ),
+    Case(
+        "certificate: a curve below 0",
+        entry("certificate", "curve", 0, "choose_gap", value=-7),
+        "curve.0: a worst gap isn't below 0",
+    ),
+    Case(
+        "certificate: clusters of nothing",
+        entry(*BOUND, "clusters", value=-4),
+        "additive.clusters: -4 of 3 prompts",
+    ),
+    Case(
+        "certificate: a share below 0",
+        entry("certificate", "multiplicative", value=-3),
+        "multiplicative: a worst gap isn't below 0",
+    ),
+    Case(
+        "certificate: more answers than members",
+        entry("certificate", "diversity", 0, "vendi", value=3),
+        "vendi: above the number of members",
+    ),
     Case("certificate: of no members", entry("members", value=[]), "no members"),
     Case(
         "certificate: single best nobody",

@@ -18,6 +18,7 @@ from tests.support.fakes import tiny_base
 torch = pytest.importorskip("torch")
 
 Edit = Callable[[Path], None]
+SPLITS = ("train", "choose", "certify")
 
 
 @cache
@@ -194,6 +195,35 @@ CASES = [
     Case("an unknown key", line("seed = 0", "sede = 0"), "sede: unknown key"),
     Case("an unknown section", line("[pool]", "[pol]"), "pol: unknown key"),
     Case("a name missing", line('name = "tiny"\n', ""), "name"),
+    *(
+        Case(
+            f"one prompt to {split}",
+            data(
+                "prompts.csv",
+                "\n".join(
+                    ["prompt_id,kind,split,text"]
+                    + [
+                        f"{s}-{i},any,{s},{s} {i}?"
+                        for s in SPLITS
+                        for i in range(1 if s == split else 3)
+                    ]
+                ),
+            ),
+            f"split '{split}' has 1 prompts; it needs 2 or more",
+        )
+        for split in ("choose", "certify")
+    ),
+    Case(
+        "all prompts of one cluster",
+        data(
+            "prompts.csv",
+            "\n".join(
+                ["prompt_id,kind,split,text,cluster"]
+                + [f"{s}-{i},any,{s},{s} {i}?,{s}" for s in SPLITS for i in range(3)]
+            ),
+        ),
+        "split 'choose' has 1 clusters of prompts|split 'certify' has 1 clusters of prompts",
+    ),
     Case(
         "a display name of nobody",
         line("lora-100-00 = ", "ghost = "),

@@ -94,6 +94,17 @@ def adapter_parameters(folder: Path) -> int | None:
         return None
 
 
+def configured_rank(folder: Path) -> int:
+    """The largest rank that an adapter's configuration names, which engines set memory aside for.
+
+    Raises:
+        ModelSourceError: the configuration can't be read.
+    """
+    config = _config(folder)
+    ranks = [config.get("r"), *dict(config.get("rank_pattern") or {}).values()]
+    return max((int(r) for r in ranks if isinstance(r, int)), default=0)
+
+
 def adapter_sha256(folder: Path) -> str:
     """Hash of an adapter: its configuration, but for the path of its base, and its weights.
 
@@ -131,6 +142,20 @@ def require_evaluated(folder: Path, wanted: str | None, wanted_weights: str | No
             )
 
 
+def _require_finite(folder: Path, tensors: Mapping[str, Any]) -> None:
+    """Check the numbers of an adapter of any kind.
+
+    Raises:
+        ModelSourceError: one isn't finite.
+    """
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ModelSourceError(
+                f"{folder / WEIGHTS_FILE}: {key}: not all are finite numbers; train or copy the"
+                " adapter anew"
+            )
+
+
 def read_adapter(folder: Path) -> LoraWeights:
     """Read a LoRA adapter; the base path inside adapter_config.json is ignored.
 
@@ -161,6 +186,7 @@ def read_adapter(folder: Path) -> LoraWeights:
             " changed base; save it again with path_initial_model_for_weight_conversion (peft),"
             " which makes it a plain LoRA"
         )
+    _require_finite(folder, tensors)
     if config.get("peft_type") != "LORA" or odd or config.get("bias", "none") != "none":
         what = odd[0] if odd else f"peft_type {config.get('peft_type')}, bias {config.get('bias')}"
         raise NotPlainLoraError(
@@ -173,7 +199,7 @@ def read_adapter(folder: Path) -> LoraWeights:
             raise NotPlainLoraError(
                 f"{folder / WEIGHTS_FILE}: tensor {key!r} isn't part of a plain LoRA adapter"
             )
-        if tensor.ndim != 2 or not tensor.is_floating_point() or not tensor.isfinite().all():
+        if tensor.ndim != 2 or not tensor.is_floating_point():
             raise ModelSourceError(
                 f"{folder / WEIGHTS_FILE}: {key}: no matrix of finite numbers ({tensor.dtype},"
                 f" {tensor.ndim} dimensions); train or copy the adapter anew"

@@ -142,3 +142,37 @@ def test_ctrl_c_is_one_sentence_and_says_what_goes_on(
     with pytest.raises(SystemExit) as left:
         cli.main()
     assert left.value.code == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (MemoryError(), "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "out of memory"),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory."), "out of memory"),
+        (RuntimeError("PytorchStreamWriter failed writing file data/0: file"), "the disk is full"),
+        (type("SafetensorError", (Exception,), {})("No space left on device"), "the disk is full"),
+    ],
+)
+def test_what_the_machine_lacks_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, why: str
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("palm_engine.cli.main.app", fails)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2
+    told = capsys.readouterr().err
+    assert why in told
+    assert "Traceback" not in told
+
+
+def test_a_fault_of_ours_is_no_lack_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr("palm_engine.cli.main.app", fails)
+    with pytest.raises(RuntimeError, match="multiplied"):
+        cli.main()

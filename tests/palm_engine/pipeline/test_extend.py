@@ -523,7 +523,7 @@ def _elsewhere(folder: Path) -> None:
     [
         (_alpha, True, "is not the one that was evaluated"),
         (_numbers, True, "is not the one that was evaluated"),
-        (_numbers, False, "no matrix of finite numbers"),
+        (_numbers, False, "not all are finite numbers"),
         (_elsewhere, False, "layers.7"),
     ],
 )
@@ -555,6 +555,32 @@ def test_an_adapter_that_was_changed_since_answers_nothing(
     assert why in output.replace("\n", " "), output
     assert not (tmp_path / "x").exists()
     assert not list(work.glob("draws/*")), "nothing was drawn"
+
+
+def test_servers_are_asked_once_everything_else_can_answer(bundle: Bundle, tmp_path: Path) -> None:
+    pytest.importorskip("openai")
+    with fake_server(["m"], reply=lambda body: "An answer of a server.") as (url, asked):
+        code, output = run(
+            "add", bundle.folder, "--url", url, "--model", "m", "--name", "far", "--out",
+            tmp_path / "more", "--work", tmp_path / "first",
+        )  # fmt: skip
+        assert code == 0, output
+        asked.clear()
+        # The served policy comes first; an adapter after it is damaged.
+        more = read_bundle(tmp_path / "more")
+        ordered = sorted(more.manifest.candidates, key=lambda c: c.policy != "far")
+        made = rewrite_manifest(
+            more, more.manifest.model_copy(update={"candidates": tuple(ordered)})
+        )
+        (made.adapter_folder("a") / "adapter_model.safetensors").write_bytes(b"noise")
+        prompts = tmp_path / "more.csv"
+        prompts.write_text("prompt_id,kind,split,text\nnew1,plain,certify,One more question?\n")
+        code, output = run(
+            "evaluate", made.folder, "--prompts", prompts, "--server", url, "--out",
+            tmp_path / "x", "--work", tmp_path / "work",
+        )  # fmt: skip
+    assert code != 0
+    assert not asked, "nobody was paid"
 
 
 def test_a_soup_without_its_adapter_is_made_again_to_answer_and_where_it_is_a_member(

@@ -13,7 +13,7 @@ import pytest
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import BundleError, ModelSourceError
 from palm_engine.serving.router import Router
-from tests.support.fakes import tiny_base, tiny_bundle
+from tests.support.fakes import tiny_base, tiny_bundle, tiny_model
 
 
 @pytest.fixture
@@ -126,5 +126,44 @@ def test_what_vllm_cannot_serve_is_refused_by_name(bundle: Bundle, tmp_path: Pat
     )
     manifest = bundle.manifest.model_copy(update={"candidates": tuple(candidates)})
     with pytest.raises(BundleError, match="answers elsewhere"):
+        export_vllm(Bundle(bundle.folder, manifest), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_rank_that_vllm_sets_aside_is_the_configurations(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    from palm_engine.lm.adapters.files import configured_rank
+    from palm_engine.serving.export_vllm import export_vllm
+
+    path = bundle.adapter_folder("a") / "adapter_config.json"
+    layers = json.loads(path.read_text())["target_modules"]
+    told = json.loads(path.read_text())
+    # Every layer has a smaller rank by its pattern: vLLM looks at r all the same.
+    told |= {"r": 32, "rank_pattern": dict.fromkeys(layers, told["r"])}
+    told["alpha_pattern"] = dict.fromkeys(layers, told["lora_alpha"])
+    path.write_text(json.dumps(told))
+    assert configured_rank(path.parent) == 32
+    candidates = tuple(
+        c.model_copy(update={"adapter_sha256": None, "adapter_weights_sha256": None})
+        for c in bundle.manifest.candidates
+    )
+    changed = bundle.manifest.model_copy(update={"candidates": candidates})
+    words = list(export_vllm(Bundle(bundle.folder, changed), tmp_path / "out").command)
+    assert words[words.index("--max-lora-rank") + 1] == "32"
+
+
+def test_a_base_that_vllm_runs_no_adapters_on_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    from palm_engine.lm.base_model.places import fingerprint
+    from palm_engine.serving.export_vllm import export_vllm
+
+    folder = tiny_base(tmp_path / "gpt2")
+    tiny_model("GPT2").save_pretrained(folder)
+    assert bundle.manifest.base is not None
+    base = {"source": str(folder), "fingerprint": fingerprint(folder)}
+    manifest = bundle.manifest.model_copy(
+        update={"base": bundle.manifest.base.model_copy(update=base)}
+    )
+    with pytest.raises(BundleError, match="no adapters on a base of the kind 'gpt2'"):
         export_vllm(Bundle(bundle.folder, manifest), tmp_path / "out")
     assert not (tmp_path / "out").exists()
