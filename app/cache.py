@@ -242,10 +242,16 @@ def _covered(
     )
 
 
+def shares(of: Bundle, portfolio: tuple[int, ...]) -> np.ndarray:
+    """Share of the weights that count where each member is picked."""
+    return _shares(of.points, portfolio, _bounds(of), of.region)
+
+
 @st.cache_data(show_spinner=False, max_entries=64)
-def shares(points: np.ndarray, portfolio: tuple[int, ...]) -> np.ndarray:
-    """Share of the simplex where each member is picked."""
-    return region_shares(points[list(portfolio)])
+def _shares(
+    points: np.ndarray, portfolio: tuple[int, ...], bounds: Bounds, _region: Region | None
+) -> np.ndarray:
+    return region_shares(points[list(portfolio)], region=_region)
 
 
 def story_of(of: Bundle, portfolio: tuple[int, ...]) -> Story:

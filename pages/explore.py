@@ -58,14 +58,15 @@ def show_answers(bundle: Bundle, portfolio: state.Portfolio, pick: PickInfo) -> 
         )
     ]
     if "base" in bundle.policies and pick.member != bundle.policies.index("base"):
-        shown.append(("base", "the model before any training", "#9aa7b5"))
+        [colour] = colours_of(bundle, [bundle.policies.index("base")])
+        shown.append(("base", "the model before any training", colour))
     if pick.runner_up is not None and bundle.policies[pick.runner_up] != "base":
         colour = colours[portfolio.rows.index(pick.runner_up)]
         shown.append((bundle.policies[pick.runner_up], "runner-up member", colour))
     if pick.best != pick.member and bundle.policies[pick.best] != "base":
-        shown.append(
-            (bundle.policies[pick.best], "best candidate at your weights, not a member", "#6b7a8a")
-        )
+        [colour] = colours_of(bundle, [pick.best])
+        why = "best candidate at your weights, not a member"
+        shown.append((bundle.policies[pick.best], why, colour))
     found = answers.recorded(bundle, prompt_id, shown)
     base = next((a for a in found if a.policy == "base"), None)
     note = "Recorded answers, shown as they came; scores are of each answer by itself"

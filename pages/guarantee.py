@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 from markupsafe import Markup
 
@@ -25,7 +26,6 @@ from palm_engine.analysis.promise import promise
 from palm_engine.analysis.verdict import tolerances
 from palm_engine.analysis.worst_served import (
     WorstServed,
-    WorstUser,
     furthest_behind,
     worst_served,
     worst_user,
@@ -46,7 +46,9 @@ def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
                 st.markdown(f":material/warning: **{statement.heading}**")
                 st.text(statement.text)
     told = promise(bundle, portfolio.rows, bound)
-    tolerance = state.tolerance(bundle) or tolerances(cache.curve(bundle))[0]
+    # What somebody has asked for; what the slider begins with is met by itself.
+    usual = tolerances(cache.curve(bundle))[0]
+    tolerance = state.tolerance(bundle) if state.tolerance(bundle) != usual else None
     with st.container(border=True):
         st.html(fill("promise.html", promise=told, words=lambda text: Markup(explained(text))))
         figure.draw(
@@ -55,9 +57,7 @@ def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
             alt="Worst gap, its bound, and the best single model's worst gap",
             config={"displayModeBar": False},
         )
-        user = worst_user(bundle, portfolio.rows)
-        if user is not None:
-            _worst(bundle, portfolio, user)
+        _worst(bundle, portfolio)
     with st.expander("In full, with every figure"):
         for statement in statements:
             if not statement.warns:
@@ -97,21 +97,58 @@ def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
     )
 
 
-def _worst(bundle: Bundle, portfolio: state.Portfolio, user: WorstUser) -> None:
-    """The worst-served user on the card: what they want, and both answers."""
-    served = user.served
-    text = bundle.prompts.set_index("prompt_id")["text"][user.prompt_id]
+def _worst(bundle: Bundle, portfolio: state.Portfolio) -> None:
+    """The worst-served user on the card: where that is, what they want, and both answers."""
+    found = worst_served(bundle.points, list(portfolio.rows), 1, bundle.region)
+    if not found:
+        return
+    served = found[0]
+    colours = dict(zip(portfolio.rows, colours_of(bundle, portfolio.rows), strict=True))
+    user = worst_user(bundle, portfolio.rows)
+    asked = ""
+    if user is not None:
+        text = bundle.prompts.set_index("prompt_id")["text"][user.prompt_id]
+        asked = f" Asked: {text}"
     say(
-        f"Served worst: who wants {bundle.weights_text(served.weights)}. Asked: {text}",
+        f"Served worst: who wants {bundle.weights_text(served.weights)}.{asked}",
         "worst-user",
         "font-weight:600;margin:.6rem 0",
     )
+    left, right = st.columns([2, 3])
+    with left:
+        figure.draw(
+            _pictured(bundle, portfolio, found, 0).update_layout(title="", height=260),
+            key=f"worst_user.{bundle.folder.name}",
+            alt="Where the user is who is served worst",
+            config={"displayModeBar": False},
+        )
+    with right:
+        if user is None:
+            st.text(
+                f"{bundle.labels[served.member]} is picked there; {bundle.labels[served.best]}"
+                f" would give {served.gap:.4f} more."
+            )
+            return
+        [best] = colours_of(bundle, [served.best])
+        shown = [
+            (bundle.policies[served.member], "picked member", colours[served.member]),
+            (bundle.policies[served.best], "best candidate", colours.get(served.best, best)),
+        ]
+        answers.answer_cards(answers.recorded(bundle, user.prompt_id, shown))
+
+
+def _pictured(
+    bundle: Bundle, portfolio: state.Portfolio, found: Sequence[WorstServed], chosen: int
+) -> go.Figure:
     colours = dict(zip(portfolio.rows, colours_of(bundle, portfolio.rows), strict=True))
-    shown = [
-        (bundle.policies[served.member], "picked member", colours[served.member]),
-        (bundle.policies[served.best], "best candidate", "#6b7a8a"),
-    ]
-    answers.answer_cards(answers.recorded(bundle, user.prompt_id, shown))
+    return charts.worst_places(
+        np.array([s.weights for s in found]),
+        np.array([s.gap for s in found]),
+        [bundle.labels[s.member] for s in found],
+        [colours[s.member] for s in found],
+        bundle.trait_labels,
+        chosen,
+    )
 
 
 def cards(bundle: Bundle) -> None:
@@ -192,15 +229,7 @@ def _places(
     table: pd.DataFrame,
 ) -> None:
     """A picture of the worst-served places, their numbers beside or below."""
-    colours = dict(zip(portfolio.rows, colours_of(bundle, portfolio.rows), strict=True))
-    picture = charts.worst_places(
-        np.array([s.weights for s in found]),
-        np.array([s.gap for s in found]),
-        [bundle.labels[s.member] for s in found],
-        [colours[s.member] for s in found],
-        bundle.trait_labels,
-        chosen,
-    )
+    picture = _pictured(bundle, portfolio, found, chosen)
     name = f"{bundle.manifest.name}-worst-served"
     key = f"worst.{bundle.folder.name}"
     figure.show(picture, table, name, key, "Where users are served worst, by rank")
@@ -250,6 +279,7 @@ def losses(bundle: Bundle, portfolio: state.Portfolio) -> None:
     behind = behind[behind["prompt_id"].isin(answers.prompt_order(bundle).index)].head(MOST_PROMPTS)
     texts = answers.prompt_order(bundle)
     colours = dict(zip(portfolio.rows, colours_of(bundle, portfolio.rows), strict=True))
+    [other] = colours_of(bundle, [served.best])
     for row in behind.to_dict("records"):
         st.text(
             f"{texts[row['prompt_id']]}   (behind by {row['gap']:.3f} on this prompt"
@@ -257,7 +287,7 @@ def losses(bundle: Bundle, portfolio: state.Portfolio) -> None:
         )
         shown = [
             (member, f"picked member, value {row['member_value']:.3f}", colours[served.member]),
-            (best, f"best candidate, value {row['best_value']:.3f}", "#6b7a8a"),
+            (best, f"best candidate, value {row['best_value']:.3f}", other),
         ]
         answers.answer_cards(answers.recorded(bundle, str(row["prompt_id"]), shown))
 

@@ -12,7 +12,7 @@ from palm_engine.analysis.promise import Promise
 
 
 def interval(told: Promise, tolerance: float | None) -> go.Figure:
-    """Worst gap and its bound, beside the best single model's and what is tolerated."""
+    """Worst gap and its bound, beside the best single model's, what is aimed at and tolerated."""
     figure = go.Figure()
     rows = ["this portfolio", "the best single model"]
     if told.upper is not None:
@@ -44,19 +44,25 @@ def interval(told: Promise, tolerance: float | None) -> go.Figure:
         showlegend=False,
         cliponaxis=False,
     )
-    if tolerance is not None:
-        figure.add_vline(tolerance, line={"color": LIMIT, "width": 2})
+    lines = (
+        (told.aim, f"aim {told.aim or 0:.3f}", QUIET, "#5c6b7a", "right"),
+        (tolerance, f"tolerated {tolerance or 0:.3f}", LIMIT, "#c43c1c", "left"),
+    )
+    for at, words, colour, ink, side in lines:
+        if at is None:
+            continue
+        figure.add_vline(at, line={"color": colour, "width": 2, "dash": "dash"})
         figure.add_annotation(
-            x=tolerance,
+            x=at,
             y=1,
             yref="paper",
-            text="tolerated",
+            text=words,
             showarrow=False,
-            xanchor="left",
+            xanchor=side,
             yanchor="bottom",
-            font={"color": "#c43c1c"},
+            font={"color": ink},
         )
-    most = max(told.worst, told.single, told.upper or 0.0, tolerance or 0.0)
+    most = max(told.worst, told.single, told.upper or 0.0, tolerance or 0.0, told.aim or 0.0)
     figure.update_layout(
         height=170,
         margin={"l": 8, "r": 8, "t": 20, "b": 36},

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from app.charts.parts import CORNERS, LIMIT, OURS, axes, in_triangle, ring, triangle
+from app.charts.parts import CORNERS, LIMIT, axes, in_triangle, ring, triangle
 from app.colours import TRAIT_GREYS
 from palm_engine._types import Floats
 
@@ -179,7 +179,7 @@ def cloud(
             x=mean.tolist(),
             y=list(traits),
             orientation="h",
-            marker_color=OURS,
+            marker_color=list(TRAIT_GREYS[: len(traits)]),
             error_x={
                 "type": "data",
                 "symmetric": False,

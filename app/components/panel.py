@@ -166,11 +166,13 @@ def _view(
 def _policies(bundle: Bundle, rows: Sequence[int], prompt_id: str) -> dict[str, Any]:
     """What the panel holds of some candidates."""
     candidates = [bundle.manifest.candidates[i] for i in rows]
+    shares = cache.shares(bundle, tuple(rows)) if rows else ()
     return {
         "policies": [c.policy for c in candidates],
         "names": [c.label for c in candidates],
         "about": [describe(bundle, c) for c in candidates],
         "colours": colours_of(bundle, rows),
+        "idle": [c.label for c, s in zip(candidates, shares, strict=True) if not s],
         "members": bundle.points[list(rows)].round(9).tolist(),
         "rewards": _rewards(bundle, rows),
         "trained": [_vector(c.weights, bundle.traits) for c in candidates],
@@ -199,7 +201,7 @@ def _others(
         )
 
     name = bundle.labels[told.single]
-    shares = cache.shares(bundle.points, tuple(best))
+    shares = cache.shares(bundle, tuple(best))
     somewhere = [row for row, share in zip(best, shares, strict=True) if share > 0]
     return [
         other("One model", f"What {name} alone loses", [told.single], field),

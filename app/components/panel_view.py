@@ -52,6 +52,7 @@ class Other(_Part):
         names: what they are called.
         about: a sentence per policy.
         colours: one per policy.
+        idle: names of those that no uniform user picks.
         members: their points.
         rewards: their reward vectors.
         trained: weights that each was trained at, or None.
@@ -66,6 +67,7 @@ class Other(_Part):
     names: list[str]
     about: list[str]
     colours: list[str]
+    idle: list[str] = []
     members: list[Vector]
     rewards: list[Vector]
     trained: list[Vector | None]
@@ -93,6 +95,7 @@ class PanelView(_Part):
         names: what members are called.
         about: a sentence per member.
         colours: one colour per member.
+        idle: names of members that no uniform user picks.
         members: points of the members.
         rewards: reward vectors of the members.
         trained: weights that each member was trained at, or None.
@@ -131,6 +134,7 @@ class PanelView(_Part):
     names: list[str]
     about: list[str] = []
     colours: list[str]
+    idle: list[str] = []
     members: list[Vector]
     rewards: list[Vector]
     trained: list[Vector | None]

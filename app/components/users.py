@@ -312,7 +312,7 @@ def _usage(
         {
             "member": names,
             "share of these users": shown.everybody.shares,
-            "share of the simplex": cache.shares(bundle.points, portfolio.rows),
+            "share of all weights": cache.shares(bundle, portfolio.rows),
         }
     )
     figure.show(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from palm_engine.analysis.aims import FIT
+from palm_engine.analysis.aims import BOUND, FIT
 from palm_engine.analysis.guarantee import why_no_bound
 from palm_engine.analysis.story import expected_gap, loss_text, single_of
 from palm_engine.bundle.folder import Bundle
@@ -43,6 +43,7 @@ class Promise:
         confidence: of the bound, or None.
         single: the worst gap of the best single candidate, additive.
         expected: mean additive gap of uniform users (scope: sampled).
+        aim: what the bound should be at most; None where nothing was certified.
     """
 
     sentence: str
@@ -52,6 +53,7 @@ class Promise:
     confidence: float | None
     single: float
     expected: float
+    aim: float | None = None
 
 
 def promise(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> Promise:
@@ -101,6 +103,7 @@ def promise(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) -> 
         confidence=None if bound is None else bound.confidence,
         single=alone.additive,
         expected=average,
+        aim=None if bundle.manifest.certificate is None else BOUND,
     )
 
 

@@ -90,15 +90,15 @@ def test_four_figures_by_size_stand_beside_each_other() -> None:
 
 
 def test_the_interval_shows_gap_bound_rival_and_what_is_tolerated() -> None:
-    told = Promise("x", (), 0.02, 0.06, 0.95, 0.07, 0.01)
-    figure = charts.interval(told, 0.05)
+    told = Promise("x", (), 0.02, 0.06, 0.95, 0.07, 0.01, 0.05)
+    figure = charts.interval(told, 0.04)
     marks = next(t for t in figure.data if t.mode == "markers+text")
     assert list(marks.x) == [0.02, 0.07]
     band = next(t for t in figure.data if t.mode == "lines")
     assert list(band.x) == [0.02, 0.06]
     words = {a.text for a in figure.layout.annotations}
-    assert words == {"95% bound 0.060", "tolerated"}
-    assert figure.layout.shapes[0].x0 == 0.05
+    assert words == {"95% bound 0.060", "aim 0.050", "tolerated 0.040"}
+    assert [shape.x0 for shape in figure.layout.shapes] == [0.05, 0.04]
     # Without a bound and an aim there is only what is exact.
     plain = charts.interval(Promise("x", (), 0.02, None, None, 0.07, 0.01), None)
     assert len(plain.data) == 1

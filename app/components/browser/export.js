@@ -105,7 +105,7 @@ function mapAsCsv(panel) {
         pick = pickAt(data.members, data.candidates, w);
       lines.push([
         ...w.map((x) => x.toFixed(4)),
-        data.names[pick.member],
+        data.policies[pick.member],
         pick.value.toFixed(6),
         pick.bestValue.toFixed(6),
         pick.gap.toFixed(6),

@@ -63,14 +63,15 @@ class PaintedPanel extends PanelParts {
     this.paint();
   }
 
-  // Members that nobody's weights pick; only where the whole simplex is on the map.
+  // Members that nobody's weights pick, on the map or beside it.
   never(data) {
-    if (data.traits.length !== 3) return [];
-    const none = regionsOf(data.members)
-      .map((polygon, i) => (polygon.length < 3 ? data.names[i] : ""))
-      .filter(Boolean);
-    return none.length
-      ? [element("span", { text: `never picked: ${none.join(", ")}`, style: "--c:transparent" })]
+    return data.idle.length
+      ? [
+          element("span", {
+            text: `picked by none of 20,000 users: ${data.idle.join(", ")}`,
+            style: "--c:transparent",
+          }),
+        ]
       : [];
   }
 

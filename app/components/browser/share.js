@@ -11,9 +11,8 @@ function showAnswers() {
   const first = shared.view.names[picked];
   const order = [...prompt.answers].sort((a, b) => (b.policy === first) - (a.policy === first));
   answers.replaceChildren(
-    ...order.map(({ policy, text, scores }) => {
-      const at = shared.view.names.indexOf(policy),
-        colour = at >= 0 ? shared.view.colours[at] : "#8494a4";
+    ...order.map(({ policy, text, scores, colour }) => {
+      const at = shared.view.names.indexOf(policy);
       const why =
         policy === first ? "picked at these weights" : at >= 0 ? "member" : "not a member";
       return element(

@@ -82,12 +82,19 @@ def _map(bundle: Bundle, portfolio: tuple[int, ...]) -> dict[str, Any] | None:
         {"trait": t, "x": x, "y": y + (-6 if y < 100 else 16)}
         for t, (x, y) in zip(bundle.trait_labels, corners.tolist(), strict=True)
     ]
-    return {"regions": regions, "corners": labels}
+    worst = worst_served(bundle.points, list(portfolio), 1, bundle.region)
+    ring = {}
+    if worst:
+        x, y = worst[0].weights @ corners
+        ring = {"x": f"{x:.1f}", "y": f"{y:.1f}"}
+    return {"regions": regions, "corners": labels, "worst": ring}
 
 
 def _interval(told: Promise, tolerance: float | None) -> dict[str, Any]:
     """Worst gap, its bound, the best single model's and what is tolerated, on one axis."""
-    most = 1.15 * max(told.worst, told.single, told.upper or 0.0, tolerance or 0.0) or 1.0
+    marks = (told.worst, told.single, told.upper, tolerance, told.aim)
+    most = 1.15 * max(mark or 0.0 for mark in marks)
+    most = most or 1.0
 
     def mark(gap: float | None) -> dict[str, str] | None:
         return None if gap is None else {"x": f"{130 + 420 * gap / most:.1f}", "gap": f"{gap:.3f}"}
@@ -97,6 +104,7 @@ def _interval(told: Promise, tolerance: float | None) -> dict[str, Any]:
         "upper": mark(told.upper),
         "single": mark(told.single),
         "tolerance": mark(tolerance),
+        "aim": mark(told.aim),
         "confidence": f"{told.confidence:.0%}" if told.confidence else "",
     }
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from app.colours import colours_of
 from app.components.panel import script, styles
 from app.components.templates import fill
 from palm_engine.bundle.folder import Bundle
@@ -32,6 +33,8 @@ def shared_page(bundle: Bundle, shown: dict[str, Any], prompt_ids: list[str]) ->
         *(["base"] if "base" in bundle.policies and "base" not in shown["policies"] else []),
     ]
     texts: pd.Series = bundle.prompts.set_index("prompt_id")["text"]
+    rows_of = [bundle.row(p) for p in policies]
+    colours = dict(zip(policies, colours_of(bundle, rows_of), strict=True))
     answers = []
     for prompt_id in prompt_ids[:MOST_PROMPTS]:
         rows = bundle.answers(prompt_id, policies).drop_duplicates("policy")
@@ -40,6 +43,7 @@ def shared_page(bundle: Bundle, shown: dict[str, Any], prompt_ids: list[str]) ->
                 "policy": bundle.label(str(r["policy"])),
                 "text": str(r["text"]),
                 "scores": [float(r[t]) for t in bundle.traits],
+                "colour": colours[str(r["policy"])],
             }
             for _, r in rows.iterrows()
         ]

@@ -276,7 +276,7 @@ def _cards(
             answers.Card(
                 answer.policy,
                 why,
-                colours.get(row, "#8494a4"),
+                colours_of(bundle, [row])[0],
                 text,
                 answer.tokens,
                 {labels[t]: score for t, score in answer.scores.items()},
