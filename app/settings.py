@@ -22,7 +22,6 @@ IN_ADDRESS = {
     "field": "map",
     "field.trait": "trait",
     "field.other": "versus",
-    "threshold.gap": "covered",
     "threshold.multiplicative": "covered-share",
     "users": "users",
     "look_at": "look-at",

@@ -11,8 +11,10 @@ from app.components import panel as atlas
 from app.components.guide import expert, say
 from app.components.header import lead_on, open_bundle, open_portfolio
 from app.components.panel_view import Field, FieldKind
+from app.components.tolerance import choose_tolerance
 from app.components.users import the_users
 from app.errors import shows_errors
+from palm_engine.analysis.verdict import tolerances
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.pick import pick_info
 
@@ -107,8 +109,10 @@ def _difference(bundle: Bundle, portfolio: state.Portfolio) -> Shown:
     return Shown(field, f"What is in use, minus {name}: above 0 is better served now", other)
 
 
-def choose_threshold(bundle: Bundle, portfolio: state.Portfolio, kind: str) -> float | None:
-    """The threshold slider and the share of the simplex that it covers."""
+def choose_threshold(
+    bundle: Bundle, portfolio: state.Portfolio, kind: str, tolerance: float
+) -> float | None:
+    """The share of the weights within what is tolerated; shares of the best value have a slider."""
     if kind not in ("gap", "multiplicative"):
         return None
     multiplicative = kind == "multiplicative"
@@ -116,28 +120,30 @@ def choose_threshold(bundle: Bundle, portfolio: state.Portfolio, kind: str) -> f
     if multiplicative and exact.multiplicative is None:
         st.info("The best value isn't above 0 everywhere, so no share of it can be given.")
     worst = (exact.multiplicative or 1.0) if multiplicative else exact.additive
-    top = max(round(1.2 * worst, 3), 0.005)
-    threshold = st.slider(
-        "Threshold: a gap up to this counts as covered",
-        0.0,
-        top,
-        step=0.001,
-        format="%.3f",
-        key=settings.seed(f"threshold.{kind}.{bundle.folder.name}", min(0.01, top), 0.0, top),
-    )
+    threshold = tolerance
+    if multiplicative:
+        top = max(round(1.2 * worst, 3), 0.005)
+        threshold = st.slider(
+            "The largest share of the best value that you would do without",
+            0.0,
+            top,
+            step=0.001,
+            format="%.3f",
+            key=settings.seed(f"threshold.{kind}.{bundle.folder.name}", min(0.01, top), 0.0, top),
+        )
     found = cache.covered(bundle, portfolio.rows, threshold, multiplicative)
     st.metric(
-        f"Covered at {threshold:.3f}{' of the best value' if multiplicative else ''}",
+        f"Of all weights within {threshold:.3f}{' of the best value' if multiplicative else ''}",
         f"{found.share:.1%}",
         help=(
-            f"Share of all weights{bundle.where_text}, by volume, whose gap is at most the"
-            " threshold."
+            f"Share of all weights{bundle.where_text}, by volume, whose gap is at most what is"
+            " tolerated. Your own users are counted below."
         ),
     )
     say(
         f"Gaps to the candidates at {found.count:,} weights drawn uniformly"
         + expert(f" (scope: sampled; standard error {found.standard_error:.2%})")
-        + f". Worst anywhere, exact: {worst:.4f}.",
+        + f". Worst anywhere{bundle.where_text}, exact: {worst:.4f}.",
         style="font-size:.875rem;margin:0",
     )
     return threshold
@@ -145,12 +151,12 @@ def choose_threshold(bundle: Bundle, portfolio: state.Portfolio, kind: str) -> f
 
 @st.fragment
 @shows_errors
-def the_map(bundle: Bundle, portfolio: state.Portfolio) -> None:
+def the_map(bundle: Bundle, portfolio: state.Portfolio, tolerance: float) -> None:
     """Field, threshold and map; its crosshair is Explore's."""
     left, right = st.columns([2, 3])
     with left:
         shown = choose_field(bundle, portfolio)
-        threshold = choose_threshold(bundle, portfolio, shown.field.kind)
+        threshold = choose_threshold(bundle, portfolio, shown.field.kind, tolerance)
         here = st.container()
     with right:
         atlas.panel(
@@ -171,8 +177,9 @@ def show() -> None:
     """The page."""
     bundle = open_bundle("Who is served how well?")
     portfolio = open_portfolio(bundle)
-    the_map(bundle, portfolio)
-    the_users(bundle, portfolio)
+    tolerance = choose_tolerance(bundle, tolerances(cache.curve(bundle)))
+    the_map(bundle, portfolio, tolerance)
+    the_users(bundle, portfolio, tolerance)
 
 
 show()

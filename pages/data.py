@@ -122,6 +122,10 @@ def effects(file: TableFile, spec: ImportSpec, table: RewardTable, key: str) -> 
                 for name, curve in curves.items()
             }
         )
+        if kind == "additive":
+            for name, curve in curves.items():
+                averages = pd.Series(curve.averages, index=list(curve.sizes), dtype=float)
+                numbers[f"{name}, average loss"] = averages
         with column:
             figure.show(
                 charts.normalised_gaps(curves, kind),

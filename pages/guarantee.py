@@ -321,6 +321,7 @@ def diversity(bundle: Bundle, portfolio: state.Portfolio) -> None:
             "usage_perplexity": "usage perplexity",
             "worst_gap": "worst gap",
             "chosen_gap": "worst gap where chosen",
+            "average_loss": "average loss",
         }
     )
     st.caption(

@@ -11,10 +11,10 @@ from app.components import figure
 from app.components import panel as atlas
 from app.components.guide import expert, say
 from app.components.header import lead_on, open_bundle
-from app.components.hosting_cost import PLACES, ask, costs, rounds_text
+from app.components.hosting_cost import PLACES, ask, rounds_text
 from app.components.panel_view import Field
 from app.errors import shows_errors
-from palm_engine.analysis.hosting_cost import training
+from palm_engine.analysis.hosting_cost import by_size, training
 from palm_engine.analysis.plan import (
     REFERENCE,
     PlanInfo,
@@ -23,6 +23,7 @@ from palm_engine.analysis.plan import (
     plan_config,
     trainings_planned,
 )
+from palm_engine.analysis.story import expected_gaps
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import ConfigError
 from palm_engine.geometry.simplex import named_weights
@@ -252,9 +253,10 @@ def _costs(bundle: Bundle, info: PlanInfo, shown: Selection, d: int) -> None:
         )
     # Of its size, the plan that is shown, which may have been moved by hand.
     plans = [shown if len(s.members) == len(shown.members) else s for s in info.curve]
-    table = costs(
+    table = by_size(
         [len(s.members) for s in plans],
         [s.gap.additive for s in plans],
+        expected_gaps(info.policies.points, [s.members for s in plans]),
         [len({info.policies.names[i] for i in s.members} - {REFERENCE}) for s in plans],
         assumed,
     )

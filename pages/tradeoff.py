@@ -20,7 +20,8 @@ from app.plain import inert
 from palm_engine._types import Floats, Progress
 from palm_engine.analysis.comparison import RANDOM_DRAWS, MethodCurve, compare_methods
 from palm_engine.analysis.curves import CurveInfo
-from palm_engine.analysis.hosting_cost import serving
+from palm_engine.analysis.hosting_cost import by_size
+from palm_engine.analysis.story import expected_gaps
 from palm_engine.analysis.verdict import Verdict, tolerances
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.confidence import Bound, simultaneous_bounds
@@ -42,6 +43,7 @@ def table(bundle: Bundle, info: CurveInfo, others: list[MethodCurve]) -> pd.Data
     else:
         columns |= {"exact best": info.choose}
     columns |= {c.label: c.gaps for c in others}
+    columns |= {f"{c.label}, average loss": c.averages for c in others}
     columns["exact best portfolio"] = [", ".join(bundle.label(p) for p in m) for m in info.members]
     return pd.DataFrame(columns)
 
@@ -237,9 +239,10 @@ def candidates_view(
         )
     st.caption(sentence)
     assumed, currency = assumptions(bundle)
-    monthly = [
-        serving(served_adapters(bundle, members), assumed).per_month for members in info.members
-    ]
+    adapters = [served_adapters(bundle, members) for members in info.members]
+    averages = [row.expected for row in told.rows]
+    by = by_size(info.sizes, info.measured, averages, adapters, assumed)
+    monthly = [float(price) for price in by["serving per month"]]
     figure.show(
         charts.multiples(told, len(portfolio.rows) if portfolio else None, monthly, currency),
         pd.DataFrame(
@@ -289,7 +292,13 @@ def plan_view(bundle: Bundle) -> None:
     if info is None:
         return
     numbers = pd.DataFrame(
-        [{"members": len(s.members), "planned worst gap": s.gap.additive} for s in info.curve]
+        {
+            "members": [len(s.members) for s in info.curve],
+            "planned worst gap": [s.gap.additive for s in info.curve],
+            "planned average loss": expected_gaps(
+                info.policies.points, [s.members for s in info.curve]
+            ),
+        }
     )
     figure.show(
         charts.plan_curve(info, None),

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from app import cache, settings
 from app.components import figure
 from app.components.guide import expert
 from palm_engine.analysis.curves import CurveInfo
-from palm_engine.analysis.hosting_cost import Assumptions, serving, training
+from palm_engine.analysis.hosting_cost import Assumptions, by_size, training
 from palm_engine.analysis.plan import trained_before
+from palm_engine.analysis.story import expected_gaps
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import BundleError
 from palm_engine.lm.adapters.files import adapter_parameters
@@ -119,26 +119,6 @@ def rounds_text(last: int, before: int) -> str:
     return f", after {before} in earlier rounds, {last + before} trainings" if before else ""
 
 
-def costs(
-    sizes: Sequence[int], gaps: Sequence[float], adapters: Sequence[int], assumed: Assumptions
-) -> pd.DataFrame:
-    """One row per size, of which `adapters` are served beside the base."""
-    rows = []
-    for i, (size, gap, served) in enumerate(zip(sizes, gaps, adapters, strict=True)):
-        cost = serving(served, assumed)
-        rows.append(
-            {
-                "members": size,
-                "worst gap": gap,
-                "one more bought": gaps[i - 1] - gap if i else None,
-                "GPU memory (GB)": cost.memory_gb,
-                "GPUs": cost.gpus,
-                "serving per month": cost.per_month,
-            }
-        )
-    return pd.DataFrame(rows)
-
-
 def served_adapters(bundle: Bundle, members: Sequence[str]) -> int:
     """How many adapters the members hold beside the base; a mixture holds its parts'."""
     held = set()
@@ -162,16 +142,18 @@ def cost_panel(bundle: Bundle, info: CurveInfo, in_use: int | None) -> None:
             " member needs no further training."
         )
     adapters = [served_adapters(bundle, members) for members in info.members]
-    table = costs(info.sizes, info.measured, adapters, assumed)
+    rows = [[bundle.row(m) for m in members] for members in info.members]
+    averages = expected_gaps(bundle.points, rows, bundle.region)
+    table = by_size(info.sizes, info.measured, averages, adapters, assumed)
     sizes = list(info.sizes)
     if in_use in sizes and sizes.index(in_use) + 1 < len(sizes):
         now, more = (table.iloc[sizes.index(in_use) + j] for j in (0, 1))
-        change = more["worst gap"] - now["worst gap"]
         month = more["serving per month"] - now["serving per month"]
         memory = 1000 * (more["GPU memory (GB)"] - now["GPU memory (GB)"])
         st.text(
             f"One more, from {in_use} to {in_use + 1}: the worst gap goes from"
-            f" {now['worst gap']:.4f} to {more['worst gap']:.4f} ({change:+.4f}), for"
+            f" {now['worst gap']:.4f} to {more['worst gap']:.4f}, the average loss from"
+            f" {now['average loss']:.4f} to {more['average loss']:.4f}, for"
             f" {memory:+.1f} MB of GPU memory and"
             f" {month:+,.2f} {currency} per month."
         )

@@ -85,7 +85,7 @@ def decide(bundle: Bundle, info: CurveInfo) -> Verdict:
     told = cache.verdict_of(bundle, info, tolerance)
     with sentence:
         say(
-            told.in_words(bundle.where_text),
+            told.in_words(bundle.where_text, bundle.unit),
             "verdict",
             "font-size:1.3rem;font-weight:600;margin:0",
         )

@@ -16,7 +16,6 @@ from app import cache, charts, jobs, settings, state
 from app.colours import colours_of
 from app.components import figure
 from app.components.guide import expert, say
-from app.components.tolerance import choose_tolerance
 from app.errors import shows_errors
 from app.plain import inert
 from palm_engine._csv import csv_text
@@ -30,7 +29,6 @@ from palm_engine.analysis.populations import (
     within,
 )
 from palm_engine.analysis.replacement import replacement
-from palm_engine.analysis.verdict import tolerances
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import PalmError
 from palm_engine.geometry.fields import population, users_of
@@ -52,7 +50,7 @@ FORMATS = ["csv", "tsv", "txt", "parquet", "json", "jsonl"]
 
 @st.fragment
 @shows_errors
-def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
+def the_users(bundle: Bundle, portfolio: state.Portfolio, tolerance: float) -> None:
     """How a population is served: figures, a cloud to brush, segments, before and after."""
     st.subheader("Your users")
     users, sentence = _choose(bundle)
@@ -60,12 +58,11 @@ def the_users(bundle: Bundle, portfolio: state.Portfolio) -> None:
         if sentence == UPLOAD:
             st.info(sentence, icon=":material/upload_file:")
         return
-    tolerance = choose_tolerance(bundle, tolerances(cache.curve(bundle)))
     everybody = _serve(bundle, portfolio.rows, users, tolerance)
     if not sentence.startswith(DRAWN):
         say(
             f"{everybody.everybody.within:.0%} of your users are within what is tolerated: they"
-            f" lose at most {tolerance:.3f}, whatever they asked for.",
+            f" lose at most {tolerance:.3f} {bundle.unit}, whatever they asked for.",
             "your-users",
             "font-size:1.2rem;font-weight:600;margin:0",
         )
@@ -251,7 +248,7 @@ def _figures(
         f"{everybody.expected:.4f}",
         help="The mean gap of these users.",
     )
-    three.metric("Lost by the worst-off", f"{everybody.worst:.4f}", help="Of these users.")
+    three.metric("Most lost by one of them", f"{everybody.worst:.4f}", help="Of these users.")
     answering = int((everybody.shares > 0).sum())
     four.metric(
         "Members that answer somebody",
@@ -419,7 +416,7 @@ def _before_and_after(
         delta_color="inverse",
     )
     three.metric(
-        f"Lost by the worst-off, with {name}",
+        f"Most lost by one of them, with {name}",
         f"{then.worst:.4f}",
         f"{then.worst - now.worst:+.4f}",
         delta_color="inverse",

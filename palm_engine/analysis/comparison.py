@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from palm_engine._types import Progress, no_progress
+from palm_engine.analysis.story import expected_gaps
 from palm_engine.geometry.gap import require_positive, worst_gap
 from palm_engine.geometry.policies import as_points
 from palm_engine.geometry.region import Region
@@ -34,6 +35,7 @@ class MethodCurve:
         gaps: worst gap, by size; for random draws the mean.
         low: least over random draws, or None.
         high: largest over random draws, or None.
+        averages: additive loss of uniform users, by size; of random draws the first's.
     """
 
     method: str
@@ -43,6 +45,7 @@ class MethodCurve:
     gaps: tuple[float, ...]
     low: tuple[float, ...] | None = None
     high: tuple[float, ...] | None = None
+    averages: tuple[float, ...] = ()
 
 
 def coarse_grid(d: int) -> float:
@@ -122,6 +125,7 @@ def compare_methods(
                 tuple(float(np.mean(g)) for g in gaps),
                 tuple(min(g) for g in gaps) if spread else None,
                 tuple(max(g) for g in gaps) if spread else None,
+                tuple(expected_gaps(true, picked, region)),
             )
         )
     return curves

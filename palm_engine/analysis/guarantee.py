@@ -75,6 +75,7 @@ class DiversityRow:
         usage_perplexity: how evenly uniform users use them, 1 to k.
         worst_gap: of the portfolio, on the certify prompts.
         chosen_gap: the same on the choose prompts, where members were chosen; None without.
+        average_loss: of uniform users, on the certify prompts.
     """
 
     portfolio: str
@@ -84,6 +85,7 @@ class DiversityRow:
     usage_perplexity: float
     worst_gap: float
     chosen_gap: float | None
+    average_loss: float
 
 
 def why_no_bound(bundle: Bundle) -> str:
@@ -385,6 +387,7 @@ def diversity(bundle: Bundle) -> list[DiversityRow]:
                 users.perplexity,
                 d.worst_gap,
                 seen,
+                expected_gap(bundle.points, rows, bundle.region),
             )
         )
     return found

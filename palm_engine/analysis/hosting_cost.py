@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import pandas as pd
 
 from palm_engine.errors import InvalidInputError
 
@@ -77,3 +80,37 @@ def training(adapters: int, assumed: Assumptions) -> Training:
     """Training this many adapters, whether or not they become members."""
     hours = adapters * assumed.train_hours
     return Training(adapters, hours, hours * assumed.price_per_hour)
+
+
+def by_size(
+    sizes: Sequence[int],
+    worst: Sequence[float],
+    averages: Sequence[float],
+    adapters: Sequence[int],
+    assumed: Assumptions,
+) -> pd.DataFrame:
+    """What each size loses, what the next member buys, and what serving it takes; a row per size.
+
+    Args:
+        sizes: numbers of members.
+        worst: worst gap of each.
+        averages: average loss of uniform users, of each.
+        adapters: how many each serves beside the base.
+        assumed: of serving.
+    """
+    rows = []
+    for i, (size, served) in enumerate(zip(sizes, adapters, strict=True)):
+        cost = serving(served, assumed)
+        rows.append(
+            {
+                "members": size,
+                "worst gap": worst[i],
+                "average loss": averages[i],
+                "one more bought, worst": worst[i - 1] - worst[i] if i else None,
+                "one more bought, average": averages[i - 1] - averages[i] if i else None,
+                "GPU memory (GB)": cost.memory_gb,
+                "GPUs": cost.gpus,
+                "serving per month": cost.per_month,
+            }
+        )
+    return pd.DataFrame(rows)

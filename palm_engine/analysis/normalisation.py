@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from palm_engine._types import Floats
+from palm_engine.analysis.story import expected_gaps
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.selection.minimum import size_curve
 from palm_engine.selection.options import Options
@@ -65,11 +66,13 @@ class GapsBySize:
         sizes: numbers of members.
         additive: worst additive gaps.
         multiplicative: worst multiplicative gaps, None where not defined.
+        averages: additive loss of uniform users.
     """
 
     sizes: tuple[int, ...]
     additive: tuple[float, ...]
     multiplicative: tuple[float | None, ...]
+    averages: tuple[float, ...]
 
 
 def gaps_by_size(points: ArrayLike, most: int = 6, seconds: float = 2.0) -> GapsBySize:
@@ -87,4 +90,5 @@ def gaps_by_size(points: ArrayLike, most: int = 6, seconds: float = 2.0) -> Gaps
         tuple(len(s.members) for s in curve),
         tuple(gap.additive for gap in exact),
         tuple(gap.multiplicative for gap in exact),
+        tuple(expected_gaps(u, [s.members for s in curve])),
     )

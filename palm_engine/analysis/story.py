@@ -17,6 +17,8 @@ from palm_engine.geometry.region import Region
 
 # A single model that loses at most this much more than the portfolio is nearly as good.
 NEARLY = 0.01
+# Of gaps beside tolerances, as in geometry.fields.coverage.
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,32 @@ def expected_gap(points: Floats, portfolio: Sequence[int], region: Region | None
         region: the weights that count; None: all.
     """
     return float(uniform_gaps(points, portfolio, region).mean())
+
+
+def expected_gaps(
+    points: Floats, portfolios: Sequence[Sequence[int]], region: Region | None = None
+) -> list[float]:
+    """`expected_gap` of several portfolios; what the candidates give is worked out once.
+
+    Args:
+        points: candidates, shape (n, d).
+        portfolios: rows of the members of each.
+        region: the weights that count; None: all.
+    """
+    users = users_of(points.shape[1], region)
+    best = upper_envelope(points, users)
+    ours = (upper_envelope(points[list(rows)], users) for rows in portfolios)
+    return [float(np.maximum(best - given, 0.0).mean()) for given in ours]
+
+
+def within(gaps: Floats, tolerance: float) -> float:
+    """The share of users who lose at most a tolerance, the same wherever it is said.
+
+    Args:
+        gaps: of each user, shape (m,).
+        tolerance: likewise additive or multiplicative.
+    """
+    return float((gaps <= tolerance + ROUNDING).mean())
 
 
 def uniform_gaps(points: Floats, portfolio: Sequence[int], region: Region | None = None) -> Floats:

@@ -10,7 +10,8 @@ import numpy as np
 
 from palm_engine._types import Floats
 from palm_engine.analysis.curves import CurveInfo
-from palm_engine.analysis.story import uniform_gaps
+from palm_engine.analysis.story import loss_text, uniform_gaps, within
+from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.region import Region
 
 
@@ -49,29 +50,41 @@ class Verdict:
         rows: every size.
         enough: the row of the fewest that are enough; None if no size is.
         confidence: of the bounds, or None without them.
+        share: multiplicative worst gap of those that are enough, where it is measured; None where
+            there is none.
     """
 
     tolerance: float
     rows: tuple[SizeRow, ...]
     enough: SizeRow | None
     confidence: float | None
+    share: float | None = None
 
-    def in_words(self, where: str = "") -> str:
-        """The verdict in one sentence; `where` says which users count."""
+    def in_words(self, where: str = "", unit: str = "reward units") -> str:
+        """The verdict in one or two sentences.
+
+        Args:
+            where: which users count, as in " with safety at least 0.2".
+            unit: what gaps are counted in.
+        """
+        tolerated = loss_text(self.tolerance, False, unit)
         sure = "" if self.confidence is None else f", with {self.confidence:.0%} confidence"
         if self.enough is None:
             best = min(self.rows, key=lambda r: r.promised)
             return (
                 f"No size up to {self.rows[-1].size} is enough for a loss of at most"
-                f" {self.tolerance:.3f}{sure}: the best, with {best.size}, promises"
+                f" {tolerated}{sure}: the best, with {best.size}, promises"
                 f" {math.ceil(1e4 * best.promised - 1e-9) / 1e4:.4f}."
             )
         count = self.enough.size
         who = "One model is" if count == 1 else f"{count} members are"
-        return (
-            f"{who} enough for a loss of at most {self.tolerance:.3f}, whatever the user{where}"
-            f"{sure}."
+        sentence = (
+            f"{who} enough for a loss of at most {tolerated}, whatever the user{where}{sure}."
         )
+        if self.share is None:
+            return sentence
+        share = loss_text(self.share, True, unit)
+        return f"{sentence} As measured, that is up to {share} of what the best would give."
 
 
 def verdict(
@@ -101,12 +114,16 @@ def verdict(
                 worst=info.measured[i],
                 upper=None if info.upper is None else info.upper[i],
                 expected=float(gaps.mean()),
-                covered=float((gaps <= tolerance).mean()),
+                covered=within(gaps, tolerance),
             )
         )
     enough = next((r for r in rows if r.promised <= tolerance), None)
     confidence = None if info.upper is None else info.confidence
-    return Verdict(tolerance, tuple(rows), enough, confidence)
+    share = None
+    if enough is not None:
+        chosen = points[[row_of[m] for m in enough.members]]
+        share = worst_gap(chosen, points, region).multiplicative
+    return Verdict(tolerance, tuple(rows), enough, confidence, share)
 
 
 def tolerances(info: CurveInfo) -> tuple[float, float]:

@@ -13,11 +13,11 @@ def _two_bundles() -> None:
     from app import settings
 
     for name in ("demo", "x.demo", "demo.x"):
-        for key, kind in (("field", name), ("columns.0-1", name), ("threshold.gap", name)):
+        for key, kind in (("field", name), ("columns.0-1", name), ("tolerance", name)):
             settings.seed(f"{key}.{kind}", "first")
     st.session_state["field.x.demo"] = "other"
     st.session_state["columns.0-1.x.demo"] = "else"
-    st.session_state["threshold.gap.demo"] = "mine"
+    st.session_state["tolerance.demo"] = "mine"
     st.session_state["found"] = {n: settings.for_address(n) for n in ("demo", "x.demo", "demo.x")}
 
 
@@ -25,7 +25,7 @@ def test_a_link_has_the_settings_of_its_own_bundle_only() -> None:
     app: Any = AppTest.from_function(_two_bundles).run()
     assert not app.exception
     assert app.session_state["found"] == {
-        "demo": {"covered": "mine"},
+        "demo": {"tolerate": "mine"},
         "x.demo": {"map": "other", "columns": "else"},
         "demo.x": {},
     }

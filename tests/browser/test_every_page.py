@@ -337,7 +337,7 @@ def test_the_menu_of_a_phone_closes_when_a_page_was_chosen(browser: Any, url: st
 def test_a_slider_is_one_step_of_the_history(page: Any, url: str) -> None:
     open_page(page, url, "coverage")
     before = page.evaluate("history.length")
-    slider = page.get_by_role("slider", name=re.compile("Threshold"))
+    slider = page.get_by_role("slider", name=re.compile("tolerate"))
     slider.focus()
     for _ in range(5):
         at = page.url
@@ -346,7 +346,7 @@ def test_a_slider_is_one_step_of_the_history(page: Any, url: str) -> None:
     assert page.evaluate("history.length") == before + 1
     settle(page)
     page.go_back()
-    page.wait_for_function("!location.search.includes('covered=')", timeout=20_000)
+    page.wait_for_function("!location.search.includes('tolerate=')", timeout=20_000)
     until(page.get_by_role("heading", name=PAGES["coverage"]))
 
 

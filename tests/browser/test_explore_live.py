@@ -216,7 +216,7 @@ def test_the_first_touch_of_the_map_keeps_the_sliders_height(page: Any, url: str
 
 
 def test_two_traits_show_where_members_were_trained_and_the_threshold(page: Any, url: str) -> None:
-    open_panel(page, f"{url}/?portfolio=two")
+    open_panel(page, f"{url}/?portfolio=two&tolerate=0.001")
     assert page.locator("svg.map circle.dot").count() == 3
     page.get_by_role("link", name="Coverage").first.click()
     until(page.locator("svg.map path.threshold"), "attached")

@@ -37,7 +37,7 @@ PLANNED = "planned worst gap"
 SAID = {
     WORST: (
         rf"Worst gap {NUMBER} \((?:scope|exact)",
-        rf"Worst anywhere, exact: {NUMBER}",
+        rf"Worst anywhere[^:]*, exact: {NUMBER}",
         rf"this portfolio has {NUMBER}",
         rf"is at most {NUMBER} \(reward units\) behind the best",
         rf"the worst-off {NUMBER}\.",

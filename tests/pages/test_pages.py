@@ -256,9 +256,13 @@ def test_no_method_is_below_the_exact_one_where_it_chose(monkeypatch: pytest.Mon
     shown = app.dataframe[0].value
     assert "so none is below the exact best" in texts(app)
     others = [
-        c for c in shown.columns if c not in ("members", "exact best", "exact best portfolio")
+        c
+        for c in shown.columns
+        if c not in ("members", "exact best", "exact best portfolio")
+        and not c.endswith("average loss")
     ]
     assert len(others) == 4
+    assert {f"{method}, average loss" for method in others} <= set(shown.columns)
     for method in others:
         assert (shown[method] >= shown["exact best"] - 2e-6).all()
     assert (shown["exact best"].to_numpy() != promised[: len(shown)]).any()
@@ -335,10 +339,16 @@ def test_coverage_counts_what_is_within_the_threshold(open_app: Any, bundles: Pa
     app = open_app(page="coverage")
     bundle = read_bundle(bundles / "demo")
     worst = worst_gap(bundle.points[bundle.members], bundle.points).additive
-    app.slider(key="threshold.gap.demo").set_value(round(worst + 0.001, 3)).run()
+    app.slider(key="tolerance.demo").set_value(round(worst + 0.001, 3)).run()
     assert app.metric[0].value == "100.0%"
-    app.slider(key="threshold.gap.demo").set_value(0.0).run()
+    app.slider(key="tolerance.demo").set_value(0.001).run()
     assert app.metric[0].value != "100.0%"
+    # One quantity has one slider: the map, its share and your users follow it.
+    assert [s.key for s in app.slider] == ["tolerance.demo"]
+    assert panel(app)["threshold"] == 0.001
+    within = {m.label: m.value for m in app.metric}
+    assert within["Of all weights within 0.001"] == app.metric[0].value
+    assert within["Lose at most 0.001"] == app.metric[0].value
 
 
 def test_populations_spread_over_the_members(open_app: Any, bundles: Path) -> None:

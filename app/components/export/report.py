@@ -189,6 +189,7 @@ def _tables(bundle: Bundle, portfolio: tuple[int, ...]) -> Iterable[dict[str, An
             "usage perplexity",
             "worst gap",
             "where chosen",
+            "average loss",
         ],
         "rows": [
             [
@@ -199,6 +200,7 @@ def _tables(bundle: Bundle, portfolio: tuple[int, ...]) -> Iterable[dict[str, An
                 f"{d.usage_perplexity:.2f}",
                 f"{d.worst_gap:.4f}",
                 "" if d.chosen_gap is None else f"{d.chosen_gap:.4f}",
+                f"{d.average_loss:.4f}",
             ]
             for d in diversity(bundle)
         ],

@@ -32,7 +32,11 @@ def test_the_fewest_that_keep_the_tolerance_are_enough(tolerance: float) -> None
     if kept:
         assert told.enough is not None
         assert told.enough.size == min(kept)
-        assert f"{tolerance:.3f}" in told.in_words()
+        assert f"at most {tolerance:.3f} reward units, " in told.in_words()
+        chosen = POINTS[[NAMES.index(m) for m in told.enough.members]]
+        share = worst_gap(chosen, POINTS).multiplicative
+        assert told.share == share
+        assert f"up to {100 * (share or 0):.1f} %" in told.in_words()
     else:
         assert told.enough is None
         assert "No size up to" in told.in_words()
