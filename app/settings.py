@@ -32,6 +32,7 @@ IN_ADDRESS = {
     "kind": "kind",
     "split": "split",
     "answers_kind": "answers",
+    "sample": "answer",
     "on": "traits",
     "beta": "beta",
     "target": "target",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from palm_engine.serving.answering import LiveAnswer
     from palm_engine.serving.host import LoadOptions
     from palm_engine.serving.ticket import Ticket
+    from palm_engine.tables.files import TableFile
 
 MAX_SLIDER = 100.0
 MOST_ASKED = 50
@@ -52,6 +53,7 @@ _SAID = "said"
 _HEAD = "head"
 _CHOICES = "choices"
 _USERS = "uploaded_users"
+_TABLE = "dropped_table"
 _MOVED = "moved"
 _PLANNED = "planned_members"
 
@@ -121,6 +123,17 @@ def set_portfolios_root(root: Path) -> None:
 def portfolios_root() -> Path:
     """The folder of bundles that this session may read."""
     return Path(st.session_state[_ROOT])
+
+
+def kept_table() -> tuple[TableFile, str] | None:
+    """The table that was dropped on Data, and a key of its content."""
+    table: tuple[TableFile, str] | None = st.session_state.get(_TABLE)
+    return table
+
+
+def keep_table(table: tuple[TableFile, str] | None = None) -> None:
+    """Keep a table that was dropped on Data; None: forget it."""
+    st.session_state[_TABLE] = table
 
 
 def uploaded_users(bundle: Bundle) -> tuple[Users, str] | None:

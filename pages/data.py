@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from app import cache, charts, jobs, state
+from app import cache, charts, jobs, settings, state
 from app.components import figure, import_form
 from app.components.guide import expert
 from palm_engine._types import Progress
@@ -25,6 +25,13 @@ from palm_engine.tables.scaling import Scaling
 from palm_engine.tables.spec import ImportSpec
 
 SHOWN = 8
+FILE = "data.file"
+
+
+def _let_go() -> None:
+    """A file that was taken away is forgotten; one that is only out of sight is kept."""
+    if st.session_state.get(FILE) is None:
+        state.keep_table()
 
 
 def uploaded() -> tuple[TableFile, str] | None:
@@ -33,13 +40,23 @@ def uploaded() -> tuple[TableFile, str] | None:
         "Drop a table here",
         type=[s.removeprefix(".") for s in SUFFIXES],
         help="CSV, TSV, Parquet, JSON or JSON Lines. It stays on the machine that runs this page.",
+        key=FILE,
+        on_change=_let_go,
     )
+    kept = state.kept_table()
+    if given is None and kept is not None:
+        name, another = st.columns([4, 1], vertical_alignment="center")
+        name.text(f"{kept[0].name}, as you left it.")
+        another.button("Another table", icon=":material/close:", on_click=state.keep_table)
+        return kept
     if given is None:
         return None
     content = given.getvalue()
     key = hashlib.sha256(content).hexdigest()[:16]
     try:
-        return cache.table(given.name, key, content), key
+        kept = (cache.table(given.name, key, content), key)
+        state.keep_table(kept)
+        return kept
     except PalmError as error:
         st.warning("This file can't be read as a table.", icon=":material/error:")
         # The name that people know, not that of the copy.
@@ -168,19 +185,24 @@ def finish(file: TableFile, spec: ImportSpec, table: RewardTable, key: str) -> N
     root = state.portfolios_root()
     left, right = st.columns([2, 1])
     stem = safe_name(Path(file.name).stem, cache.bundle_names(root))
-    name = left.text_input("Name of the bundle", stem, key=f"{key}.name", help=NAME_RULE)
+    named = settings.seed(f"{key}.name", stem)
+    name = left.text_input("Name of the bundle", key=named, help=NAME_RULE)
     most = min(12, len(table.policies))
-    k = int(right.number_input("Members to choose", 1, most, min(4, most), key=f"{key}.k"))
+    size = settings.seed(f"{key}.k", min(4, most), 1, most)
+    k = int(right.number_input("Members to choose", 1, most, key=size))
     with st.expander("Title and split"):
         left, right = st.columns([2, 1])
         title = left.text_input(
-            "Title", key=f"{key}.title", placeholder=Path(file.name).stem, max_chars=200
+            "Title",
+            key=settings.seed(f"{key}.title", ""),
+            placeholder=Path(file.name).stem,
+            max_chars=200,
         )
         seed = int(
             right.number_input(
                 "Seed of the split of prompts",
                 0,
-                key=f"{key}.seed",
+                key=settings.seed(f"{key}.seed", 0),
                 help="Members are chosen on a random half of the prompts, certified on the other.",
             )
         )

@@ -7,7 +7,7 @@ from typing import cast
 
 import streamlit as st
 
-from app import charts
+from app import charts, settings
 from app.components import figure
 from app.plain import inert
 from palm_engine.analysis.normalisation import scaling_info
@@ -51,10 +51,9 @@ def decimal(key: str) -> Decimal:
     chosen = st.segmented_control(
         "Decimal sign",
         list(SIGNS),
-        default="auto",
         format_func=SIGNS.__getitem__,
         required=True,
-        key=f"{key}.decimal",
+        key=settings.seed(f"{key}.decimal", "auto", among=SIGNS),
         help='"1,234" is a thousand or one and a bit; recognised from all numbers of a column.',
     )
     return cast(Decimal, chosen)
@@ -70,9 +69,8 @@ def roles(file: TableFile, found: Columns, key: str) -> Columns:
         chosen[role] = st.selectbox(
             ROLES[role],
             options,
-            options.index(recognised),
             format_func=lambda c: "none" if c is None else c,
-            key=f"{key}.{role}",
+            key=settings.seed(f"{key}.{role}", recognised, among=options),
         )
 
     for column, role in zip(st.columns(FIRST), list(ROLES)[:FIRST], strict=True):
@@ -94,9 +92,8 @@ def traits(file: TableFile, columns: Columns, key: str, sign: Decimal) -> list[T
     names = st.multiselect(
         "Traits (2 to 8)",
         options,
-        usual,
         max_selections=MOST_TRAITS,
-        key=f"{key}.traits",
+        key=settings.seed(f"{key}.traits", usual, among=options),
         help="Columns of scores. What they mean is chosen below, one by one.",
     )
     specs: list[TraitSpec] = []
@@ -121,25 +118,23 @@ def _trait(file: TableFile, column: str, key: str, sign: Decimal, taken: list[st
             direction = st.segmented_control(
                 "Better is",
                 ["higher", "lower"],
-                default=guess.direction,
                 required=True,
-                key=f"{key}.direction.{column}",
+                key=settings.seed(f"{key}.direction.{column}", guess.direction),
             )
             method = st.selectbox(
                 "Normalisation",
                 METHODS,
-                METHODS.index(guess.method),
                 format_func=METHOD_WORDS.__getitem__,
-                key=f"{key}.method.{column}",
+                key=settings.seed(f"{key}.method.{column}", guess.method, among=METHODS),
             )
             content: dict[str, object] = {"method": method, "direction": direction}
             if method == "range":
                 low, high = st.columns(2)
                 content["low"] = low.number_input(
-                    "from", value=guess.low or 0.0, key=f"{key}.low.{column}"
+                    "from", key=settings.seed(f"{key}.low.{column}", float(guess.low or 0.0))
                 )
                 content["high"] = high.number_input(
-                    "to", value=guess.high or 1.0, key=f"{key}.high.{column}"
+                    "to", key=settings.seed(f"{key}.high.{column}", float(guess.high or 1.0))
                 )
                 if content["low"] >= content["high"]:  # type: ignore[operator]
                     st.warning("The range is empty: `from` must be below `to`.")
@@ -160,9 +155,8 @@ def _trait(file: TableFile, column: str, key: str, sign: Decimal, taken: list[st
             st.caption(scaled.words.capitalize() + ".")
     usual = trait_name(column, scaling.direction, taken)
     # The usual name says which direction is better, so it is another widget in the other one.
-    name = place.text_input(
-        "Name", usual, key=f"{key}.called.{column}.{scaling.direction}", help=NAME_RULE
-    )
+    called = settings.seed(f"{key}.called.{column}.{scaling.direction}", usual)
+    name = str(place.text_input("Name", key=called, help=NAME_RULE))
     if not is_name(name) or name in taken or name in RESERVED:
         why = "is taken" if is_name(name) else f"is no name: {NAME_RULE}"
         st.warning(f"The trait of column {inert(column)} needs another name.")
@@ -184,12 +178,13 @@ def spec(
     missing = "refuse"
     holes = sum(int(file.numbers(t.column, sign).missing.sum()) for t in chosen)
     if holes or columns.prompt is not None:
+        ways = [w for w in MISSING_WORDS if w != "drop-prompt" or columns.prompt is not None]
         missing = st.radio(
             f"Where a score is missing ({holes:,} cells)",
-            [w for w in MISSING_WORDS if w != "drop-prompt" or columns.prompt is not None],
+            ways,
             format_func=MISSING_WORDS.__getitem__,
             horizontal=True,
-            key=f"{key}.missing",
+            key=settings.seed(f"{key}.missing", "refuse", among=ways),
             help="Also where a policy has no row for some prompt.",
         )
     return ImportSpec.model_validate(

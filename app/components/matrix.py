@@ -211,9 +211,8 @@ def _cards(
             st.segmented_control(
                 "Answer",
                 range(count),
-                default=0,
                 format_func=lambda i: f"{i + 1} of {count}",
-                key=f"sample.{bundle.folder.name}.{count}",
+                key=settings.seed(f"sample.{bundle.folder.name}", 0, among=range(count)),
                 required=True,
             )
             or 0

@@ -158,6 +158,34 @@ def test_a_trait_can_be_given_a_name_of_its_own(page: AppTest, folder: Path) -> 
     assert read_bundle(folder / "board").traits == ["Win-Rate", "short", "grade"]
 
 
+def test_a_table_and_what_was_chosen_outlive_the_page(page: AppTest, folder: Path) -> None:
+    drop(page, LEADERBOARD)
+    page.segmented_control(key=_key(page, ".direction.avg_length")).set_value("higher").run()
+    page.selectbox(key=_key(page, ".method.grade")).set_value("quantile").run()
+    page.text_input(key=_key(page, ".name")).set_value("mine").run()
+    command = page.code[0].value
+    assert "--trait" in command
+    assert "mine" in command
+    page.switch_page("../pages/find.py").run()
+    page.switch_page("../pages/data.py").run()
+    assert not page.exception
+    assert "board.csv, as you left it." in said(page)
+    assert page.code[0].value == command
+    widget(page, "button", "Another table").click().run()
+    assert "One row per model" in said(page)
+
+
+def test_a_table_that_was_taken_away_is_gone(page: AppTest) -> None:
+    drop(page, LEADERBOARD)
+    page.file_uploader[0].clear().run()
+    assert "One row per model" in said(page)
+
+
+def _key(page: AppTest, end: str) -> str:
+    kinds = (page.segmented_control, page.selectbox, page.text_input)
+    return next(str(w.key) for kind in kinds for w in kind if str(w.key).endswith(end))
+
+
 def test_an_encoding_that_was_assumed_is_said(page: AppTest) -> None:
     page.file_uploader[0].upload("old.csv", "model,x,y\nü,0.5,0.1\nb,0.2,0.3\n".encode("cp1252"))
     page.run()

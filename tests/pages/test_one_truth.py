@@ -15,6 +15,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
@@ -62,6 +63,18 @@ SAID = {
 }
 # Metrics, by their labels.
 METRICS = {"Lost on average": AVERAGE, "Predicted worst gap": PLANNED}
+# Small multiples, by what they are called; and columns of tables with a row per size.
+BY_SIZE = {"average loss": AVERAGE}
+COLUMNS = {
+    "exact best": WORST,
+    "bound": BOUND,
+    "worst gap": WORST,
+    "worst": WORST,
+    "upper": BOUND,
+    "average loss": AVERAGE,
+    "expected": AVERAGE,
+    "serving per month": "price of a month",
+}
 PAGES = ("explore", "find", "tradeoff", "coverage", "generations", "plan", "guarantee", "data")
 Figures = dict[str, list[str]]
 
@@ -89,10 +102,10 @@ def charted(app: AppTest, size: int) -> Figures:
     for chart in app.get("plotly_chart"):
         for trace in json.loads(chart.proto.spec)["data"]:
             about = str(trace.get("hovertemplate"))
-            if "expected gap of uniform users" in about:
-                found[f"{AVERAGE}, best of its size"].append(
-                    str(dict(zip(numbers(trace["x"]), numbers(trace["y"]), strict=True))[size])
-                )
+            by_size = [n for n in BY_SIZE if f"<extra>{n}</extra>" in about]
+            for name in by_size:
+                by = dict(zip(numbers(trace["x"]), numbers(trace["y"]), strict=True))
+                found[f"{BY_SIZE[name]}, best of its size"].append(str(by[size]))
             if "worst gap %{x" in about:
                 ours, single = numbers(trace["x"])
                 found[WORST].append(str(ours))
@@ -100,24 +113,52 @@ def charted(app: AppTest, size: int) -> Figures:
     return found
 
 
-def collected(app: AppTest, size: int) -> Figures:
-    """Every figure that a page says, by what it is of."""
+def shown_by(component: Any) -> Figures:
+    """What the panel says, of the portfolio and of one model alone."""
+    found: Figures = defaultdict(list)
+    shown = json.loads(component.proto.json)
+    if not isinstance(shown, dict) or not shown.get("worst") or shown["scope"] != "candidates":
+        return found
+    found |= said_in(shown["worst"]["text"])
+    found[WORST].append(f"{shown['worst']['additive']:.9f}")
+    found[AVERAGE].append(f"{shown['worst']['average']:.9f}")
+    for other in shown["others"]:
+        if other["label"] == "One model":
+            found[SINGLE].append(f"{other['worst']['additive']:.9f}")
+    return found
+
+
+def tabled(frame: pd.DataFrame, size: int) -> Figures:
+    """What a table with a row per size says of this one, and of one model alone."""
+    found: Figures = defaultdict(list)
+    key = next((c for c in ("members", "size") if c in frame), None)
+    # Of planned policies these are other figures.
+    is_plan = any(str(c).startswith("planned") for c in frame)
+    if key is None or is_plan or not pd.api.types.is_numeric_dtype(frame[key]):
+        return found
+    rows = frame.set_index(key)
+    for column in set(COLUMNS) & set(frame):
+        figure = COLUMNS[column]
+        if size in rows.index and pd.notna(rows[column][size]):
+            found[f"{figure}, best of its size"].append(f"{rows[column][size]:.9f}")
+        if figure == WORST and 1 in rows.index:
+            found[SINGLE].append(f"{rows[column][1]:.9f}")
+    return found
+
+
+def collected(app: AppTest, size: int, planned: bool = False) -> Figures:
+    """Every figure that a page says, by what it is of; but for tables of `planned` policies."""
     found: Figures = defaultdict(list)
     parts = [said_in(re.sub(r"<[^>]+>", "", html.unescape(texts(app)))), charted(app, size)]
     for metric in app.metric:
         if metric.label in METRICS:
             found[METRICS[metric.label]].append(metric.value)
-    for component in app.get("bidi_component"):
-        shown = json.loads(component.proto.json)
-        if isinstance(shown, dict) and shown.get("worst") and shown["scope"] == "candidates":
-            found[WORST].append(f"{shown['worst']['additive']:.9f}")
-            parts.append(said_in(shown["worst"]["text"]))
-    for table in app.dataframe:
-        frame = table.value
-        for column, figure in (("exact best", WORST), ("bound", BOUND)):
-            if column in frame and "members" in frame and size in set(frame["members"]):
-                row = frame[frame["members"] == size].iloc[0]
-                found[f"{figure}, best of its size"].append(f"{row[column]:.9f}")
+        elif re.fullmatch(NUMBER, metric.value):
+            # Whatever else is called alike is alike.
+            found[f"metric: {metric.label}"].append(metric.value)
+    parts += [shown_by(component) for component in app.get("bidi_component")]
+    if not planned:
+        parts += [tabled(table.value, size) for table in app.dataframe]
     for part in parts:
         for figure, values in part.items():
             found[figure] += values
@@ -205,7 +246,7 @@ def test_no_figure_has_two_values(
         app.switch_page(f"../pages/{page}.py").run()
         settle(app)
         assert not app.exception, [e.value for e in app.exception]
-        for figure, values in collected(app, k).items():
+        for figure, values in collected(app, k, page == "plan").items():
             figures[figure] += values
     rows, bound = in_use(bundle, None if size is None else k)
     for figure, values in of_exports(bundle, rows, bound).items():
@@ -217,7 +258,8 @@ def test_no_figure_has_two_values(
         for figure in (WORST, AVERAGE) if is_own else (WORST, AVERAGE, BOUND):
             figures[figure] += figures.pop(f"{figure}, best of its size", [])
     assert len(figures[WORST]) >= (8 if name != "table" else 6)
-    assert len(figures[AVERAGE]) >= 4
+    assert len(figures[AVERAGE]) >= 6
+    assert len(figures[SINGLE]) >= 4
     assert len(figures["share lost at most"]) >= 3
     if name == "shipped":
         assert len(figures[BOUND]) >= 4
