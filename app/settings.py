@@ -33,6 +33,7 @@ IN_ADDRESS = {
     "split": "split",
     "answers_kind": "answers",
     "sample": "answer",
+    "shown": "show",
     "on": "traits",
     "beta": "beta",
     "target": "target",

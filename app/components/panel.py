@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import streamlit as st
 from numpy.typing import ArrayLike
 
-from app import cache, state
+from app import cache, settings, state
 from app.colours import TRAIT_GREYS, colours_of, palette
 from app.components.panel_view import Field, Layout, Other, PanelView, Worst
 from palm_engine.analysis.plan import PlanInfo
@@ -104,6 +104,7 @@ def view(
     that the field "difference" compares with; `prompt_id` the question whose recorded answers are
     shown.
     """
+    full = layout == "full"
     key = (str(bundle.folder), cache.stamp(bundle), portfolio.rows, portfolio.label)
     shown = _view(
         key, layout, title, field or Field(), other, threshold, prompt_id, bundle, portfolio
@@ -112,7 +113,12 @@ def view(
         "raw": state.raw_weights(bundle),
         "before": state.weights_before(bundle),
         "moves": state.moves(bundle),
+        "mode": str(st.session_state[settings.seed(_mode_key(bundle), "")]) if full else "",
     }
+
+
+def _mode_key(bundle: Bundle) -> str:
+    return f"shown.{bundle.folder.name}"
 
 
 # Kept: the weights are all that changes while a slider moves.
@@ -327,4 +333,15 @@ def panel(
         if isinstance(rows, list) and all(isinstance(r, int) for r in rows):
             moved(rows)
 
-    _component(key=name, data=shown, on_raw_change=follow, on_moved_change=move)
+    def switch() -> None:
+        mode = st.session_state[name].get("mode")
+        if mode in ("", *(other["label"] for other in cast(list[Any], shown["others"]))):
+            st.session_state[settings.seed(_mode_key(bundle), "")] = mode
+
+    _component(
+        key=name,
+        data=shown,
+        on_raw_change=follow,
+        on_moved_change=move,
+        on_mode_change=switch,
+    )

@@ -111,7 +111,8 @@ class PanelView(_Part):
         answers: the members' recorded answers to it; None where there is none.
         base_answer: the base model's, or None.
         others: what the map can show in place of the portfolio.
-        raw: slider positions, 0 to 100.
+        mode: str = ""
+    raw: slider positions, 0 to 100.
         before: those that the server set them from, where Undo goes on another page; or None.
         grid: weights that members of a plan can be moved to; empty where they can't be moved.
         grid_points: the points of the policies planned there.
@@ -161,7 +162,7 @@ class PanelView(_Part):
 
         `stamp` changes with everything but slider positions: the browser redraws only where it did.
         """
-        content = self.model_dump_json(by_alias=True, exclude={"raw", "before", "moves"})
+        content = self.model_dump_json(by_alias=True, exclude={"raw", "before", "moves", "mode"})
         stamp = hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
         shown = self.model_dump(mode="json", by_alias=True)
         return shown | {"raw": raw, "stamp": stamp}

@@ -136,7 +136,7 @@ def test_the_card_says_what_the_bundle_promises(page: Any, shipped: str) -> None
     plot = page.locator(".js-plotly-plot").first.text_content()
     assert f"{worst_gap(bundle.points[bundle.members], bundle.points).additive:.3f}" in plot
     assert f"95% bound {certificate.additive.upper:.3f}" in plot
-    assert "tolerated" in plot
+    assert "aim 0.050" in plot
     # What isn't on the card is folded.
     assert not page.get_by_text("Embedding distance: mean pairwise").is_visible()
     page.get_by_text("How differently members answer").click()

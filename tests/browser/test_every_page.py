@@ -334,6 +334,17 @@ def test_the_menu_of_a_phone_closes_when_a_page_was_chosen(browser: Any, url: st
     phone.close()
 
 
+def test_tables_leave_by_buttons_that_write_no_formula(page: Any, url: str) -> None:
+    open_page(page, url, "generations")
+    table = page.locator("[data-testid=stDataFrame]").first
+    until(table)
+    table.hover()
+    # Streamlit's own export writes a cell like =1+1 as it is.
+    own = page.locator('[aria-label^="Download as CSV"]')
+    until(own.first, "attached")
+    assert not [i for i in range(own.count()) if own.nth(i).is_visible()]
+
+
 def test_a_slider_is_one_step_of_the_history(page: Any, url: str) -> None:
     open_page(page, url, "coverage")
     before = page.evaluate("history.length")

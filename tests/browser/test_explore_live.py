@@ -268,6 +268,17 @@ def test_one_model_this_portfolio_and_the_best_repaint_map_answer_and_loss(
     assert page.locator("svg.map image").count() == 0
     page.get_by_role("radio", name="One model").click()
     assert page.locator("svg.map image").count() == 1
+    # What is shown is in the address, outlives a look at another page, and opens from a link.
+    page.wait_for_function("location.search.includes('show=One')", timeout=20_000)
+    link = page.url
+    page.get_by_role("link", name="Guarantee").first.click()
+    until(page.get_by_role("heading", name="What is guaranteed?"))
+    page.get_by_role("link", name="Explore").first.click()
+    for _ in range(2):
+        until(page.get_by_role("radio", name="One model"))
+        checked = page.get_by_role("radio", name="One model").get_attribute("aria-checked")
+        assert checked == "true"
+        open_panel(page, link)
 
 
 def test_sliders_map_and_answer_are_above_the_fold(page: Any, url: str) -> None:

@@ -21,6 +21,7 @@ export default function ({ data, parentElement, setStateValue }) {
     host.panel.send = send;
     host.panel.update(data);
   } else host.panel = new Panel(host, data, send);
+  host.panel.sendMode = (mode) => setStateValue("mode", mode);
   host.panel.sendMoved = (rows) => setStateValue("moved", rows);
   if (data.follow) writeWeights(host.panel.raw);
 }

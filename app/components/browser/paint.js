@@ -85,6 +85,7 @@ class PaintedPanel extends PanelParts {
   show(mode) {
     this.mode = mode;
     this.update(this.given);
+    this.sendMode(mode);
   }
 
   fieldAt(w) {

@@ -16,11 +16,12 @@ class Panel extends PaintedPanel {
     this.send = send;
     this.raw = data.raw.slice();
     this.moves = data.moves;
-    this.mode = "";
+    this.mode = data.mode;
     this.past = data.before ? [data.before.slice()] : [];
     this.moving = null;
     this.touched = null;
     this.sendMoved = () => {};
+    this.sendMode = () => {};
     this.free = data.traits.map((_, i) => i).slice(0, 3);
     this.build(data);
     this.update(data);
