@@ -176,12 +176,27 @@ def cards(bundle: Bundle) -> None:
                 "at": bundle.weights_text(a.at_weights),
                 "ahead for (share of users)": a.share,
                 "lead over all candidates": a.lead_over_candidates,
+                **_most(bundle, a.most),
                 "answer": a.example,
             }
             for a in audit.attacks
         ]
+        + [
+            {"attack": name, **_most(bundle, most)}
+            for name, most in (
+                ("answers to other prompts", audit.shuffled),
+                ("the members' own answers", audit.members),
+            )
+            if most is not None
+        ]
     )
     figure.table(table, f"{bundle.manifest.name}-audit", f"audit.{bundle.folder.name}")
+
+
+def _most(bundle: Bundle, most: dict[str, float] | None) -> dict[str, float]:
+    """The largest mean reward of one of them, by what the traits are called."""
+    labels = dict(zip(bundle.traits, bundle.trait_labels, strict=True))
+    return {f"most {labels[t]}": x for t, x in (most or {}).items()}
 
 
 def plans(bundle: Bundle, portfolio: state.Portfolio) -> None:

@@ -5,7 +5,7 @@ Every figure is the bundle's. What was tried and learnt is prose, and comes from
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -196,12 +196,25 @@ def _rewards(bundle: Bundle) -> str:
                 f"{a.lead:+.3f}",
                 bundle.weights_text(a.at_weights),
                 f"{a.share:.0%}",
+                *_paid(a.most, bundle.traits),
             ]
             for a in audit.attacks
         ]
+        for name, most in (
+            ("answers to other prompts", audit.shuffled),
+            ("the members' own answers", audit.members),
+        ):
+            if most is not None:
+                rows.append([name, "", "", "", "", *_paid(most, bundle.traits)])
         head = ["attack", "tried", "largest lead", "at", "ahead for"]
+        head += [f"most {t}" for t in bundle.traits]
         lines += ["", audit_verdict(audit), "", _table(head, rows)]
     return "\n".join(lines)
+
+
+def _paid(most: Mapping[str, float] | None, traits: Sequence[str]) -> list[str]:
+    """The largest mean reward of one of them, by trait; empty where it wasn't kept."""
+    return ["" if most is None else f"{most[t]:.3f}" for t in traits]
 
 
 def _sizes(bundle: Bundle) -> str:

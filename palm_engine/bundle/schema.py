@@ -257,7 +257,8 @@ class Attack(Part):
     `tried` of them; `lead` is how far the best is ahead of the members at `at_weights` (below 0:
     behind everywhere), `share` for how many uniform users one of them is ahead, `example` the
     answer of that best one; `lead_over_candidates` the same against all candidates that answered
-    these prompts, None where it wasn't measured.
+    these prompts, None where it wasn't measured. `most`: by trait, the largest mean reward over the
+    prompts that one of them gets; bundles of before it have none.
     """
 
     kind: str
@@ -267,14 +268,16 @@ class Attack(Part):
     share: Share
     example: str
     lead_over_candidates: Finite | None = None
+    most: Rewards | None = None
 
 
 class RewardAudit(Part):
     """What attacks get from the rewards, on `prompts` prompts of a split.
 
     `shuffled_share` is the share of the members' gain over the base that answers to other prompts
-    still get; None where there is no base to compare with. `against`: the members compared with,
-    where they were others than the bundle's.
+    still get; None where there is no base to compare with. `shuffled`: the largest mean reward that
+    a member's answers to other prompts get, by trait; `members`: that their own get. `against`: the
+    members compared with, where they were others than the bundle's.
     """
 
     split: str
@@ -283,6 +286,8 @@ class RewardAudit(Part):
     against: tuple[Name, ...] = ()
     attacks: tuple[Attack, ...]
     shuffled_share: Finite | None = None
+    shuffled: Rewards | None = None
+    members: Rewards | None = None
     most_lead: Finite = 0.02
     most_shuffled: Finite = 0.5
 

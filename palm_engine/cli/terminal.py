@@ -180,6 +180,19 @@ def audit_lines(audit: RewardAudit) -> list[str]:
             + _against_all(a)
             for a in audit.attacks
         ),
+        *_paid(audit),
+    ]
+
+
+def _paid(audit: RewardAudit) -> list[str]:
+    """What each reward pays the best of each kind of answer, the members' own for comparison."""
+    rows = {a.kind: a.most for a in audit.attacks}
+    rows |= {"answers to other prompts": audit.shuffled, "the members' own": audit.members}
+    return [
+        f"Most that {kind} {'get' if kind.endswith(('prompts', 'own')) else 'gets'}:"
+        f" {', '.join(f'{t} {x:.3f}' for t, x in most.items())}"
+        for kind, most in rows.items()
+        if most is not None
     ]
 
 

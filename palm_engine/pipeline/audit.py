@@ -114,12 +114,15 @@ def audit_rewards(
             .mean(axis=1)
         )
         rows.append(_compare(kind, points, [a[0] for a in texts], members, everyone, bundle.traits))
+    share, swapped = _shuffled(bundle, material, members, scored, rng)
     return RewardAudit(
         split=material.split,
         prompts=len(questions),
         seed=seed,
         attacks=tuple(rows),
-        shuffled_share=_shuffled(bundle, material, members, scored, rng),
+        shuffled_share=share,
+        shuffled=None if swapped is None else _most(swapped, bundle.traits),
+        members=_most(members, bundle.traits),
     )
 
 
@@ -322,7 +325,14 @@ def _compare(
         share=float((users.gap > 0).mean()),
         example=examples[best][:SHOWN],
         lead_over_candidates=worst_gap(everyone, points).additive,
+        most=_most(points, traits),
     )
+
+
+def _most(points: Floats, traits: Sequence[str]) -> dict[str, float]:
+    """The largest mean reward among some, by trait."""
+    best = points.max(axis=0).clip(0.0, 1.0)
+    return {t: round(float(x), 6) for t, x in zip(traits, best, strict=True)}
 
 
 def _shuffled(
@@ -331,10 +341,13 @@ def _shuffled(
     members: Floats,
     scored: Callable[[Sequence[str], Sequence[str]], Floats],
     rng: np.random.Generator,
-) -> float | None:
+) -> tuple[float | None, Floats | None]:
     """The share of the members' mean gain over the base that is left with answers swapped.
 
     Each prompt gets the answers that were given to another. None without a base or a gain.
+
+    Returns:
+        The share, and the mean rewards of the swapped answers, shape (members, d).
     """
     base = next((c.policy for c in bundle.manifest.candidates if c.role == "base"), None)
     ids = list(material.prompts.index)
@@ -342,7 +355,7 @@ def _shuffled(
         (bundle.samples["policy"] == base) & bundle.samples["prompt_id"].isin(ids)
     ]
     if rows.empty:
-        return None
+        return None, None
     order = rng.permutation(len(ids))
     other = {ids[a]: ids[b] for a, b in zip(order, np.roll(order, 1), strict=True)}
     swapped = material.answers.assign(prompt_id=material.answers["prompt_id"].map(other))
@@ -353,5 +366,6 @@ def _shuffled(
     weights = population(len(bundle.traits))
     start = _means(rows, bundle.traits) @ weights.T
     gain = ((members @ weights.T).max(axis=0) - start).mean()
-    left = ((_means(swapped, bundle.traits) @ weights.T).max(axis=0) - start).mean()
-    return float(left / gain) if gain > 0 else None
+    means = _means(swapped, bundle.traits)
+    left = ((means @ weights.T).max(axis=0) - start).mean()
+    return (float(left / gain) if gain > 0 else None), means

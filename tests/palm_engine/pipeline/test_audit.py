@@ -18,6 +18,7 @@ from palm_engine.bundle.folder import Bundle, read_bundle
 from palm_engine.bundle.manifest import Manifest
 from palm_engine.bundle.writing import rewrite_manifest, write_bundle
 from palm_engine.cli.main import app
+from palm_engine.cli.terminal import audit_lines
 from palm_engine.errors import InvalidInputError
 from palm_engine.pipeline.audit import audit_rewards
 from palm_engine.pipeline.sharing import model_card
@@ -273,3 +274,28 @@ def test_a_configuration_is_audited_by_its_demonstrations(tmp_path: Path, kind: 
     assert found["shuffled_share"] == pytest.approx(1 if kind == "gullible" else 0)
     leads = {a["kind"]: a["lead"] for a in found["attacks"]}
     assert leads["constant"] == pytest.approx(0 if kind == "gullible" else (1 / PROMPTS - 1) / 2)
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_what_a_reward_pays_each_kind_of_answer_is_said(
+    audited: Callable[[bool], Bundle], listens: bool
+) -> None:
+    bundle = audited(listens)
+    found = audit_rewards(bundle, count_words, tries=6)
+    most = {a.kind: a.most for a in found.attacks}
+    assert most["empty"] == dict.fromkeys(WORDS, 0.0)
+    paid = most["constant"]
+    assert paid is not None
+    if listens:  # one answer can hold one prompt's key
+        assert all(x <= 1 / found.prompts for x in paid.values())
+    else:  # one word is enough, whatever was asked
+        assert paid == dict.fromkeys(WORDS, 1.0)
+    assert found.members is not None
+    assert found.members == {
+        t: pytest.approx(max(c.rewards[t] for c in bundle.manifest.candidates)) for t in WORDS
+    }
+    assert found.shuffled == (dict.fromkeys(WORDS, 0.0) if listens else found.members)
+    lines = "\n".join(audit_lines(found))
+    assert "Most that empty gets: care 0.000, fun 0.000" in lines
+    assert "Most that the members' own get: care" in lines
+    assert "Most that answers to other prompts get: care" in lines
