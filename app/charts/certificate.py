@@ -60,12 +60,13 @@ def interval(told: Promise, tolerance: float | None) -> go.Figure:
             showarrow=False,
             xanchor=side,
             yanchor="bottom",
+            yshift=10,
             font={"color": ink},
         )
     most = max(told.worst, told.single, told.upper or 0.0, tolerance or 0.0, told.aim or 0.0)
     figure.update_layout(
-        height=170,
-        margin={"l": 8, "r": 8, "t": 20, "b": 36},
+        height=184,
+        margin={"l": 8, "r": 8, "t": 34, "b": 36},
         xaxis={"title": "worst gap", "range": [0, 1.25 * most or 1.0], "fixedrange": True},
         yaxis={"autorange": "reversed", "automargin": True, "fixedrange": True},
     )

@@ -70,6 +70,7 @@ def worst_places(
         x=at[:, 0],
         y=at[:, 1],
         mode="markers+text",
+        cliponaxis=False,
         showlegend=False,
         text=[str(n + 1) for n in range(len(gaps))],
         textposition="middle center",
