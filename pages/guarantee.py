@@ -315,6 +315,7 @@ def diversity(bundle: Bundle, portfolio: state.Portfolio) -> None:
             "How differently the members answer is measured when a bundle is built with `palm"
             " build`."
         )
+        lead_on("generations", "Generations", "forum")
         return
     st.caption(
         "Answers to the same prompt. Embedding distance: mean pairwise 1 - cosine. Vendi score:"

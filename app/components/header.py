@@ -66,6 +66,7 @@ def open_bundle(title: str) -> Bundle:
     except PalmError as error:
         st.error("This bundle can't be opened.")
         st.text(str(error))
+        lead_on("data", "Data", "upload_file")
         st.stop()
     if state.is_newer(bundle, cache.stamp(bundle)):
         st.toast(f"{inert(name)} was written anew; this is the new one.", icon=":material/update:")

@@ -190,7 +190,10 @@ def _recorded(bundle: Bundle, database: str) -> tuple[Users | None, str]:
         return None, ""
     others = f"{left:,} more gave no weights" if left else "all gave weights"
     if users is None:
-        st.info(f"No request of {name} with weights is recorded yet ({left:,} without).")
+        st.info(
+            f"No request of {name} with weights is recorded yet ({left:,} without): they come by"
+            f" `palm serve {inert(str(bundle.folder))}`."
+        )
         return None, ""
     count = "1 request" if users.total == 1 else f"{users.total:,.0f} requests"
     return users, f"{count} that the gateway recorded; {others}"

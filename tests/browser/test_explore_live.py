@@ -295,6 +295,20 @@ def test_sliders_map_and_answer_are_above_the_fold(page: Any, url: str) -> None:
     assert chart["y"] + chart["height"] - first["y"] <= 844 - 120
 
 
+def test_zoomed_to_200_percent_sliders_and_map_are_seen_together(page: Any, url: str) -> None:
+    page.set_viewport_size({"width": 720, "height": 450})
+    open_panel(page, url)
+    page.wait_for_timeout(500)
+    first = page.get_by_role("slider", name="safety", exact=True).bounding_box()
+    last = page.get_by_role("slider", name="brevity", exact=True).bounding_box()
+    chart = page.locator("svg.map").bounding_box()
+    assert (
+        max(last["y"] + last["height"], chart["y"] + chart["height"]) - min(first["y"], chart["y"])
+        <= 450 - 60
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") <= 720
+
+
 def test_a_finger_scrolls_over_the_map_and_a_tap_sets_the_weights(browser: Any, url: str) -> None:
     phone = browser.new_context(
         viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True

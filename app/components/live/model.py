@@ -13,6 +13,7 @@ import streamlit as st
 
 from app import cache, jobs, state
 from app.components.guide import expert
+from app.components.header import lead_on
 from palm_engine._types import Progress
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import PalmError
@@ -31,9 +32,11 @@ def ready(bundle: Bundle, members: Sequence[str], served: bool) -> bool:
     if bundle.manifest.base is None:
         if not served:
             st.info(
-                "This bundle names no base model, so nothing can answer live.",
+                "This bundle names no base model, so nothing can answer live. Recorded answers are"
+                " above; `palm build` makes bundles with a base.",
                 icon=":material/memory:",
             )
+            lead_on("data", "Data", "upload_file")
         return served
     if not members and served:
         return True
