@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,60 @@ def test_the_wheel_and_the_demo_hold_no_pickle() -> None:
     for folder in folders:
         for path in (ROOT / folder).rglob("*"):
             assert path.suffix not in odd, path
+
+
+# Data of libraries' own tests, a file of torch's that nothing loads, and numbers of scipy's.
+HARMLESS = ("/test/", "/tests/", "torch/bin/", "scipy/stats/")
+PICKLED = (".pkl", ".pickle", ".pt", ".ckpt", ".joblib", ".dill", ".npy", ".npz", ".h5")
+
+
+@pytest.mark.slow
+def test_no_dependency_brings_a_pickle_or_runs_remote_code_unasked() -> None:
+    """Of all that is installed beside this: every file, and every default of every function."""
+    seen = 0
+    for package in distributions():
+        for file in package.files or []:
+            name = file.as_posix()
+            if file.suffix in PICKLED:
+                assert any(part in name for part in HARMLESS), name
+            if file.suffix != ".py":
+                continue
+            try:
+                source = Path(str(file.locate())).read_bytes()
+            except OSError:
+                continue
+            if b"trust_remote_code" in source:
+                seen += 1
+                assert not trusting(source), name
+    assert seen > 10
+
+
+def trusting(source: bytes) -> list[str]:
+    """Functions and fields whose default is to run a model's own code."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        pairs: list[tuple[str, ast.expr | None]] = []
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            plain = [*node.args.posonlyargs, *node.args.args]
+            last = plain[len(plain) - len(node.args.defaults) :]
+            pairs += [(a.arg, d) for a, d in zip(last, node.args.defaults, strict=True)]
+            named = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+            pairs += [(a.arg, d) for a, d in named]
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            pairs.append((node.target.id, node.value))
+        found += [
+            name
+            for name, default in pairs
+            if name == "trust_remote_code" and getattr(default, "value", None) is True
+        ]
+    return found
+
+
+def test_a_default_that_trusts_is_noticed() -> None:
+    assert trusting(b"def load(a, trust_remote_code=True): ...") == ["trust_remote_code"]
+    assert trusting(b"def load(*, trust_remote_code: bool = True): ...") == ["trust_remote_code"]
+    assert trusting(b"class A:\n    trust_remote_code: bool = True") == ["trust_remote_code"]
+    assert not trusting(b"def load(a=True, trust_remote_code=False): ...")
 
 
 def test_pages_know_no_reward_but_those_that_a_configuration_named() -> None:

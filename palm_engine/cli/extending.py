@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from palm_engine.bundle.served import KEY_VARIABLE
-from palm_engine.cli.console import console, write
+from palm_engine.cli.console import Replace, console, write
 from palm_engine.cli.rewards import Project, Rewards, use_rewards
 from palm_engine.errors import InvalidInputError
 from palm_engine.lm import require_language_models
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from palm_engine.bundle.folder import Bundle
-    from palm_engine.pipeline.extend import Addition
+    from palm_engine.pipeline.extend import Addition, ExtendOptions
     from palm_engine.pipeline.further_traits import FurtherTrait
 
 commands = typer.Typer()
@@ -82,6 +82,7 @@ def add(
     k: Members = None,
     keep_members: Keep = False,
     workers: Workers = 2,
+    replace: Replace = False,
 ) -> None:
     """Add a policy: an adapter, a soup, a mixture, a system prompt, or a model on a server.
 
@@ -113,8 +114,10 @@ def add(
         raise InvalidInputError("--weights say what an --adapter was trained for")
     if name in found.policies:
         raise InvalidInputError(f"--name {name!r} is in the bundle already; choose another name")
+    from palm_engine.pipeline.extend import ExtendOptions
+
     target = out or bundle
-    _check_target(found, target)
+    _check_target(found, target, replace)
     folder = Store(_work(work, target)).folder
     addition = _addition(
         found,
@@ -132,7 +135,8 @@ def add(
     )
     if url is not None:
         addition = _with_remote(addition, url, str(model), not no_extras, key_variable)
-    _run(found, target, folder, [addition], None, rewards, project, k, keep_members, False, workers)
+    options = ExtendOptions(k=k, keep_members=keep_members, workers=workers, replace=replace)
+    _run(found, target, folder, options, rewards, project, additions=[addition])
 
 
 @commands.command()
@@ -172,6 +176,7 @@ def evaluate(
     ] = None,
     key_variable: KeyVariable = KEY_VARIABLE,
     workers: Workers = 2,
+    replace: Replace = False,
 ) -> None:
     """Draw and score what a bundle lacks, then choose and certify anew.
 
@@ -185,6 +190,7 @@ def evaluate(
     palm evaluate portfolios/demo --trait depth=length --out portfolios/deeper
     """
     from palm_engine.bundle.folder import read_bundle
+    from palm_engine.pipeline.extend import ExtendOptions
     from palm_engine.pipeline.sample import read_prompts
 
     require_language_models("an evaluation")
@@ -199,22 +205,17 @@ def evaluate(
             "--trait: with another trait it is another bundle (what was measured over all traits"
             " isn't kept), so say where to write it (--out DIR)"
         )
-    _run(
-        found,
-        target,
-        _work(work, target),
-        [],
-        new,
-        rewards,
-        project,
-        k,
-        keep_members,
-        rescore,
-        workers,
-        tuple(server or ()),
-        traits,
-        key_variable,
+    options = ExtendOptions(
+        k=k,
+        keep_members=keep_members,
+        rescore=rescore,
+        workers=workers,
+        servers=tuple(server or ()),
+        key_variable=key_variable,
+        replace=replace,
     )
+    folder = _work(work, target)
+    _run(found, target, folder, options, rewards, project, prompts=new, traits=traits)
 
 
 def _further(given: Sequence[str], rewards: Path | None) -> list[FurtherTrait]:
@@ -357,42 +358,32 @@ def _with_remote(
     )
 
 
-def _check_target(bundle: Bundle, out: Path) -> None:
-    from palm_engine.bundle.writing import HOLDINGS, check_target
+def _check_target(bundle: Bundle, out: Path, replace: bool) -> None:
+    from palm_engine.bundle.writing import HOLDINGS, check_previous, check_target
 
-    check_target(out, HOLDINGS if out.resolve() == bundle.folder.resolve() else ())
+    own = out.resolve() == bundle.folder.resolve()
+    check_target(out, HOLDINGS if own else (), replace)
+    if replace:
+        check_previous(out)
 
 
 def _run(
     bundle: Bundle,
     out: Path,
     work: Path,
-    additions: Sequence[Addition],
-    prompts: pd.DataFrame | None,
+    options: ExtendOptions,
     rewards: Path | None,
     project: Path,
-    k: int | None,
-    keep_members: bool,
-    rescore: bool,
-    workers: int,
-    servers: tuple[str, ...] = (),
+    additions: Sequence[Addition] = (),
+    prompts: pd.DataFrame | None = None,
     traits: Sequence[FurtherTrait] = (),
-    key_variable: str = KEY_VARIABLE,
 ) -> None:
     from palm_engine.cli.terminal import TerminalProgress, certificate_lines
-    from palm_engine.pipeline.extend import ExtendOptions, extend
+    from palm_engine.pipeline.extend import extend
 
-    _check_target(bundle, out)
+    _check_target(bundle, out, options.replace)
     if rewards is not None:
         use_rewards(rewards, project)
-    options = ExtendOptions(
-        k=k,
-        keep_members=keep_members,
-        rescore=rescore,
-        workers=workers,
-        servers=servers,
-        key_variable=key_variable,
-    )
     with TerminalProgress(console) as progress:
         made = extend(bundle, out, work, progress, additions, prompts, options, traits)
     for line in certificate_lines(made):

@@ -11,7 +11,7 @@ import typer
 
 from palm_engine._json import reason
 from palm_engine._version import __version__
-from palm_engine.cli.console import console, error_console, write
+from palm_engine.cli.console import Replace, console, error_console, write
 from palm_engine.cli.dashboard import commands as dashboard_commands
 from palm_engine.cli.extending import commands as extend_commands
 from palm_engine.cli.gateway import commands as gateway_commands
@@ -201,6 +201,7 @@ def build(
         str | None,
         typer.Option(help='Of the Ray cluster, or "auto"; left out: one is made on this machine.'),
     ] = None,
+    replace: Replace = False,
 ) -> None:
     """Sample, score, plan, train, evaluate, select and certify.
 
@@ -231,6 +232,7 @@ def build(
             work,
             on_ray=engine == "ray",
             address=address,
+            replace=replace,
         )
     for line in certificate_lines(bundle):
         console.print(line)

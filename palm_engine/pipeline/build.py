@@ -16,7 +16,7 @@ from palm_engine.bundle.folder import MANIFEST_FILE, Bundle, read_bundle
 from palm_engine.bundle.names import NAME_RULE, is_name
 from palm_engine.bundle.schema import Training
 from palm_engine.bundle.tables import clusters_of
-from palm_engine.bundle.writing import HOLDINGS, check_target, write_bundle
+from palm_engine.bundle.writing import HOLDINGS, check_previous, check_target, write_bundle
 from palm_engine.errors import ConfigError
 from palm_engine.lm.training import TrainingReport
 from palm_engine.lm.trl_training import require_plain_end, require_trl
@@ -82,8 +82,11 @@ class Build:
         work: Path,
         progress: Progress,
         engine: Engine | None = None,
+        replace: bool = False,
     ) -> None:
         from palm_engine.lm.base_model.source import located
+
+        self.replace = replace
 
         self.config = config.model_copy(update={"base": located(config.base, project)})
         self.engine = engine or LocalEngine(config.run.workers)
@@ -129,14 +132,17 @@ class Build:
         self.rewards.try_out(str(self.prompts["text"].iloc[0]))
         if self.config.train and self.config.training.method != "rwr":
             require_trl()
-        if (out / MANIFEST_FILE).is_file() and (
-            held := read_bundle(out).manifest.name
-        ) != self.config.name:
+        other = not self.replace and (out / MANIFEST_FILE).is_file()
+        if other and (held := read_bundle(out).manifest.name) != self.config.name:
             raise ConfigError(
-                f"{out} holds the bundle {held!r}, not {self.config.name!r}; choose another --out"
+                f"{out} holds the bundle {held!r}, not {self.config.name!r}; choose another --out,"
+                " or --replace it, which keeps it beside"
             )
         trains = self.config.train or any(p.adapter for p in self.config.policies)
-        check_target(out, [h for h in HOLDINGS if trains or h != "trained adapters"])
+        held_too = [h for h in HOLDINGS if trains or h != "trained adapters"]
+        check_target(out, held_too, self.replace)
+        if self.replace:
+            check_previous(out)
         base_folder = resolve_base(self.config.base, self.progress.note)
         check_base(base_folder, self.config.template)
         if self.config.train and self.config.training.method != "rwr":
@@ -209,7 +215,7 @@ class Build:
         )
         tables["samples"] = samples
         kept = {p.name: p.adapter for p in policies if p.adapter}
-        return write_bundle(out, manifest, tables, kept)
+        return write_bundle(out, manifest, tables, kept, self.replace)
 
     def own_policies(self, base: Path) -> list[Policy]:
         """The configuration's own policies; an adapter that can't be used is refused now.
@@ -621,6 +627,7 @@ def build(
     work: Path | None = None,
     on_ray: bool = False,
     address: str | None = None,
+    replace: bool = False,
 ) -> Bundle:
     """Build a bundle.
 
@@ -633,6 +640,7 @@ def build(
             given.
         on_ray: run tasks on a Ray cluster in place of processes of this machine.
         address: of the cluster; None makes one on this machine.
+        replace: take the place of a bundle that holds more, and keep that one beside it.
 
     Raises:
         DependencyError: the extra 'ray' isn't installed.
@@ -641,13 +649,13 @@ def build(
     """
     if not is_name(out.name):
         raise ConfigError(f"--out {str(out)!r}: a bundle's name has {NAME_RULE}")
-    check_target(out, HOLDINGS)
+    check_target(out, HOLDINGS, replace)
     folder = work or out.with_name(f".{config.name}.build")
     if folder.resolve().is_relative_to(out.resolve()):
         raise ConfigError(
             f"--work {folder}: lies in --out {out}, which is written anew at the end; name another"
         )
-    task = Build(config, project, folder, progress)
+    task = Build(config, project, folder, progress, replace=replace)
     with task.store.held():
         if not on_ray:
             return task.run(out)

@@ -88,6 +88,7 @@ class ExtendOptions:
         servers: addresses that may be asked where the bundle says that a policy answers there, each
             perhaps with `#VARIABLE`, the environment variable that holds its key.
         key_variable: environment variable with their key; a bundle never names it.
+        replace: whether a bundle that holds more may be replaced; it is kept beside the new one.
     """
 
     k: int | None = None
@@ -97,6 +98,7 @@ class ExtendOptions:
     batch_size: int = 64
     servers: tuple[str, ...] = ()
     key_variable: str = KEY_VARIABLE
+    replace: bool = False
 
 
 def extend(
@@ -183,7 +185,7 @@ def _extended(
         if c.adapter is not None
     }
     adapters |= {a.candidate.policy: a.adapter for a in additions if a.adapter is not None} | soups
-    return write_bundle(out, manifest, tables, adapters)
+    return write_bundle(out, manifest, tables, adapters, options.replace)
 
 
 def _with_candidates(manifest: Manifest, additions: Sequence[Addition]) -> Manifest:

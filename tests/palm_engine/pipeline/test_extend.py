@@ -557,6 +557,25 @@ def test_an_adapter_that_was_changed_since_answers_nothing(
     assert not list(work.glob("draws/*")), "nothing was drawn"
 
 
+def test_a_bundle_that_holds_more_is_replaced_only_where_that_is_said(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(bundle.folder, tmp_path / "other"))
+    (other / "notes.txt").write_text("mine")
+    add = ["add", bundle.folder, "--soup", "a=.5,b=.5", "--name", "half", "--out", other]
+    work = ["--work", tmp_path / "work", "--keep-members"]
+    code, output = run(*add, *work)
+    assert code != 0
+    assert "which would be deleted" in output.replace("\n", " ")
+    assert "half" not in read_bundle(other).policies
+    code, output = run(*add, *work, "--replace")
+    assert code == 0, output
+    assert "half" in read_bundle(other).policies
+    kept = tmp_path / "other.previous"
+    assert read_bundle(kept).policies == bundle.policies
+    assert (kept / "notes.txt").read_text() == "mine"
+
+
 def test_servers_are_asked_once_everything_else_can_answer(bundle: Bundle, tmp_path: Path) -> None:
     pytest.importorskip("openai")
     with fake_server(["m"], reply=lambda body: "An answer of a server.") as (url, asked):
