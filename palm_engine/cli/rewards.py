@@ -13,7 +13,11 @@ from palm_engine.errors import InvalidInputError
 from palm_engine.lm import require_language_models
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from palm_engine.bundle.folder import Bundle
+    from palm_engine.pipeline.config import BuildConfig
+    from palm_engine.pipeline.store import Store
 
 Rewards = Annotated[
     Path | None,
@@ -57,6 +61,7 @@ def audit(
     Constant answers, the prompt repeated, random words, no answer, and answers to other prompts.
     The result is recorded in the bundle, and the Guarantee page begins with it where it is bad.
     Of a configuration, its demonstrations are compared with: do it before anything is trained.
+    Without demonstrations it says what the rewards pay such answers, and gives no verdict.
     Exit status 1 if an attack is ahead of the members by more than 0.02 somewhere, or if shuffled
     answers keep more than half of the members' gain over the base.
 
@@ -85,6 +90,9 @@ def audit(
     count = token_counter(resolve_base(source, _print_error, download))
     place = work or work_folder(target) / "audit"
     store = Store(place)
+    if config is not None and config.data.demonstrations is None:
+        _scores_alone(config, project, count, prompts, seed, store, json)
+        return
     with store.held(), TerminalProgress(error_console if json else console) as bars:
         report = bars.by_share("Scoring attacks")
         if config is not None:
@@ -110,6 +118,38 @@ def audit(
             console.print(f"Recorded in {target}.")
     if not result.passes:
         raise typer.Exit(1)
+
+
+def _scores_alone(
+    config: BuildConfig,
+    project: Path,
+    count: Callable[[Sequence[str]], list[int]],
+    prompts: int,
+    seed: int,
+    store: Store,
+    json: bool,
+) -> None:
+    """What the rewards of a configuration without demonstrations pay; no verdict on that."""
+    import json as encoder
+
+    from palm_engine.cli.terminal import TerminalProgress
+    from palm_engine.pipeline.audit import score_attacks
+    from palm_engine.pipeline.rewards import TraitRewards
+
+    with store.held(), TerminalProgress(error_console if json else console) as bars:
+        report = bars.by_share("Scoring attacks")
+        known = TraitRewards.of(config, project, store)
+        found = score_attacks(config, project, count, prompts, seed, report, known)
+    if json:
+        write(encoder.dumps({"most": found}))
+        return
+    console.print(
+        "There are no demonstrations to compare with, so this is no verdict: audit the bundle once"
+        " it is built. An answer that suits no question should be paid nothing."
+    )
+    for kind, most in found.items():
+        paid = ", ".join(f"{t} {x:.3f}" for t, x in most.items())
+        console.print(f"Most that {kind} gets: {paid}")
 
 
 @reward_commands.command()

@@ -33,6 +33,20 @@ from palm_engine.pipeline.sample import read_demonstrations, read_prompts
 from palm_engine.pipeline.store import Store
 
 PARROTS = ("{prompt} {text}", "You asked: {prompt} {text}", "{text} {prompt}", "{prompt}")
+# Answers to anything, where no recorded ones are at hand.
+CONSTANTS = (
+    "Yes.",
+    "No.",
+    "I don't know.",
+    "It depends.",
+    "I'm sorry, but I can't help with that.",
+    "That is a great question! Let me help you with that.",
+    "Please ask a doctor, a lawyer or another professional before you do anything.",
+    "Be careful, and stay safe.",
+    "Haha, good one! Why did the chicken cross the road? To get to the other side.",
+    "There are many things to consider, and every situation is different. First, think about what"
+    " you want. Second, weigh the pros and cons. Third, take your time.",
+)
 RANDOM_LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34)
 CHUNK = 1024
 SHOWN = 200
@@ -107,12 +121,7 @@ def audit_rewards(
     everyone = _means(_of_everyone(bundle, material), bundle.traits)
     rows = []
     for kind, texts in attacks:
-        flat = [text for answers in texts for text in answers]
-        points = (
-            scored(questions * len(texts), flat)
-            .reshape(len(texts), len(questions), -1)
-            .mean(axis=1)
-        )
+        points = _points(texts, questions, scored)
         rows.append(_compare(kind, points, [a[0] for a in texts], members, everyone, bundle.traits))
     share, swapped = _shuffled(bundle, material, members, scored, rng)
     return RewardAudit(
@@ -124,6 +133,60 @@ def audit_rewards(
         shuffled=None if swapped is None else _most(swapped, bundle.traits),
         members=_most(members, bundle.traits),
     )
+
+
+def score_attacks(
+    config: BuildConfig,
+    project: Path,
+    count_tokens: Count,
+    prompts: int = 40,
+    seed: int = 0,
+    progress: Progress = no_progress,
+    rewards: TraitRewards | None = None,
+) -> dict[str, dict[str, float]]:
+    """What the rewards of a configuration pay, where there is nothing to compare it with.
+
+    The attacks are those of an audit, made of CONSTANTS and of the prompts' own words.
+
+    Args:
+        config: without demonstrations.
+        project: folder that its paths start from.
+        count_tokens: lengths of texts in the base model's tokens.
+        prompts: prompts to answer, drawn at random; all where there are fewer.
+        seed: of the draws.
+        progress: gets the share of the texts that are scored.
+        rewards: those of the configuration, where they are made already.
+
+    Returns:
+        By kind of attack the largest mean reward that one of them gets, by trait.
+
+    Raises:
+        PalmError: a reward can't be made, or prompts can't be read.
+    """
+    rng = np.random.default_rng(seed)
+    rewards = rewards or TraitRewards.of(config, project)
+    texts = list(read_prompts(project / config.data.prompts)["text"])
+    drawn = rng.choice(len(texts), min(prompts, len(texts)), replace=False)
+    questions = [texts[i] for i in sorted(drawn)]
+    attacks = _attacks(list(CONSTANTS), questions, texts, len(CONSTANTS), rng)
+    score = _scorer(rewards, count_tokens)
+    found = {}
+    for i, (kind, given) in enumerate(attacks):
+        progress(i / len(attacks), f"Scoring {kind} answers")
+        found[kind] = _most(_points(given, questions, score), rewards.traits)
+    progress(1.0, "")
+    return found
+
+
+def _points(
+    texts: Sequence[Sequence[str]],
+    questions: list[str],
+    scored: Callable[[Sequence[str], Sequence[str]], Floats],
+) -> Floats:
+    """Mean rewards of attacks, each an answer per question, shape (attacks, d)."""
+    flat = [text for answers in texts for text in answers]
+    by_prompt = scored(questions * len(texts), flat).reshape(len(texts), len(questions), -1)
+    return np.asarray(by_prompt.mean(axis=1))
 
 
 def audit_configuration(
@@ -157,8 +220,8 @@ def audit_configuration(
     """
     if config.data.demonstrations is None:
         raise ConfigError(
-            "data.demonstrations: an audit of a configuration needs written answers; without them"
-            " audit the bundle once it is built"
+            "data.demonstrations: there are no written answers to compare attacks with; what the"
+            " rewards pay them can be looked at all the same (score_attacks)"
         )
     asked = read_prompts(project / config.data.prompts)
     train = list(asked.loc[asked["split"] == "train", "prompt_id"])

@@ -20,7 +20,7 @@ from palm_engine.bundle.writing import rewrite_manifest, write_bundle
 from palm_engine.cli.main import app
 from palm_engine.cli.terminal import audit_lines
 from palm_engine.errors import InvalidInputError
-from palm_engine.pipeline.audit import audit_rewards
+from palm_engine.pipeline.audit import CONSTANTS, audit_rewards
 from palm_engine.pipeline.sharing import model_card
 from palm_engine.rewards import register_reward
 from tests.support.fakes import tiny_base
@@ -299,3 +299,24 @@ def test_what_a_reward_pays_each_kind_of_answer_is_said(
     assert "Most that empty gets: care 0.000, fun 0.000" in lines
     assert "Most that the members' own get: care" in lines
     assert "Most that answers to other prompts get: care" in lines
+
+
+def test_without_demonstrations_what_is_paid_is_said_and_nothing_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.support.builds import edited, write_project
+
+    config = edited(write_project(tmp_path), ('demonstrations = "written.csv"', ""))
+    monkeypatch.setattr("palm_engine.lm.base_model.load.token_counter", lambda _: count_words)
+    arguments = ["rewards", "audit", str(config), "--project", str(tmp_path), "--json"]
+    done = CliRunner().invoke(app, [*arguments, "--work", str(tmp_path / "work")])
+    assert done.exit_code == 0, done.output
+    most = json.loads(done.stdout.splitlines()[-1])["most"]
+    assert set(most) == {"constant", "parrot", "random words", "empty"}
+    assert most["empty"] == {"low": 0.0, "vowels": 0.0}
+    # By hand: the share of vowels of each text, whatever was asked.
+    assert most["constant"]["vowels"] == pytest.approx(
+        max(sum(c in "aeiou" for c in text.lower()) / len(text) for text in CONSTANTS), abs=1e-5
+    )
+    told = CliRunner().invoke(app, [*arguments[:-1], "--work", str(tmp_path / "work")])
+    assert "this is no verdict" in told.output.replace("\n", " ")
