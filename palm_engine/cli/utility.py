@@ -163,6 +163,11 @@ def _utility(
         raise InvalidInputError(
             f"--at-least: unknown trait {unknown[0]!r}; the traits are {', '.join(rewards.traits)}"
         )
+    beyond = [t for t, x in lower.items() if not 0 <= x <= 1]
+    if beyond:
+        raise InvalidInputError(
+            f"--at-least {beyond[0]}>={lower[beyond[0]]:g}: rewards are from 0 to 1"
+        )
     required = tuple(lower.get(t, float("-inf")) for t in rewards.traits)
     text = ", ".join(f"{t} at least {x:g}" for t, x in lower.items())
     return f"{text}, a missing unit costs {price:g}", AtLeast(required, price)

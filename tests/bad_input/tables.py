@@ -61,6 +61,20 @@ def importing(*more: object) -> Callable[[Path], list[object]]:
     return options("--out", "{}/made", *more, command="import")
 
 
+def noted(notes: bytes) -> Callable[[Path], list[object]]:
+    """A Parquet file with these notes of pandas."""
+
+    def make(folder: Path) -> list[object]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.table({"policy": ["a", "b"], "safety": [0.1, 0.8], "humor": [0.9, 0.2]})
+        pq.write_table(table.replace_schema_metadata({b"pandas": notes}), folder / "t.parquet")
+        return ["select", folder / "t.parquet", "--k", 1]
+
+    return make
+
+
 def holes(name: str) -> Callable[[Path], list[object]]:
     """A large file that takes no room on the disk."""
 
@@ -328,6 +342,18 @@ FILES = [
         "JSON: 11 million rows of nothing",
         text(b"[" + b"{}," * 11_000_000 + b"{}]", "t.json"),
         "some 11,000,001 cells.*PALM_MOST_CELLS",
+    ),
+    # What the fuzzer found: the notes that pandas keeps in a file, damaged.
+    *(
+        Case(f"Parquet: damaged notes {i}", noted(notes), "not a readable Parquet file")
+        for i, notes in enumerate(
+            (
+                b"[",
+                b'{"index_columns": 3}',
+                b'{"columns": [{"name": 3}], "index_columns": ["x"], "column_indexes": [{}]}',
+            ),
+            1,
+        )
     ),
     Case("Parquet: 200 million rows in a megabyte", bomb(200_000_000), "200,000,000 rows"),
     Case("Parquet: a megabyte in each of 100,000 rows", long_text(100_000), "100 GB"),
