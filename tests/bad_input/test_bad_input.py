@@ -9,7 +9,6 @@ import pytest
 from tests.bad_input import bundles, commands, tables
 from tests.bad_input.case import Case, check, spread
 
-
 AREAS = {
     "table": tables.CASES,
     "bundle": bundles.CASES,
