@@ -55,6 +55,14 @@ class TraitInfo(Part):
         """The name to show to people."""
         return self.display_name or self.name
 
+    def longest(self, usual: int) -> int:
+        """How long answers may be by a reward of length, in tokens; `usual` where no card says it.
+
+        What it was when the bundle was scored, however long answers came since.
+        """
+        most = (self.card or {}).get("tokens that score 0")
+        return most if isinstance(most, int) else usual
+
 
 class Planned(Part):
     """What the closed-form plan expected of an adapter, over the pool."""

@@ -125,7 +125,8 @@ def reward_of(trait: TraitInfo, most_tokens: int) -> Reward:
     Raises:
         InvalidInputError: it isn't known here, or isn't the only one of its name.
     """
-    found = reward_for(trait.name, trait.reward, trait.reward_sha256, most_tokens)
+    most = trait.longest(most_tokens)
+    found = reward_for(trait.name, trait.reward, trait.reward_sha256, most)
     if found is None:
         raise InvalidInputError(
             f"trait {trait.name!r}: reward {trait.reward!r} is not known here, so nothing can be"

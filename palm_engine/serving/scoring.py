@@ -64,4 +64,5 @@ def _why_not(trait: TraitInfo, most_tokens: int) -> str | None:
 
 
 def _reward(trait: TraitInfo, most_tokens: int) -> Reward | None:
-    return reward_for(trait.name, trait.reward, trait.reward_sha256, most_tokens)
+    most = trait.longest(most_tokens)
+    return reward_for(trait.name, trait.reward, trait.reward_sha256, most)

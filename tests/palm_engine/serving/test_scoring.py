@@ -19,7 +19,8 @@ from tests.support.bundles import make_bundle
 
 def measured(bundle: Bundle, **changes: object) -> Bundle:
     """The bundle, all traits measured by `length`, changed."""
-    measure = {"reward": "length", "reward_sha256": fingerprint_of(get_reward("length"))}
+    made = get_reward("length")
+    measure = {"reward": "length", "reward_sha256": fingerprint_of(made), "card": made.card}  # type: ignore[attr-defined]
     traits = tuple(t.model_copy(update=measure | changes) for t in bundle.manifest.traits)
     return Bundle(bundle.folder, bundle.manifest.model_copy(update={"traits": traits}))
 
@@ -30,6 +31,9 @@ def test_an_answer_is_scored_by_the_reward_of_the_recorded_ones(tmp_path: Path) 
     assert scorer.missing == []
     assert scorer("Why?", "Because.", 8) == dict.fromkeys(bundle.traits, 0.5)
     assert scorer("Why?", "...", 8) == dict.fromkeys(bundle.traits, 0.0)
+    # However long answers are that came since.
+    bundle.samples["tokens"] = 500
+    assert Scorer(measured(bundle)).missing == []
 
 
 @pytest.mark.parametrize("found", [1.7, float("nan"), -0.2])
@@ -53,7 +57,7 @@ def test_the_limit_of_length_is_that_of_the_bundles_sampling(tmp_path: Path) -> 
     bundle = make_bundle(tmp_path / "b")
     longer = bundle.manifest.model_copy(update={"sampling": SamplingSettings(max_new_tokens=512)})
     of_512 = fingerprint_of(get_reward("length", 512))
-    scorer = Scorer(measured(Bundle(bundle.folder, longer), reward_sha256=of_512))
+    scorer = Scorer(measured(Bundle(bundle.folder, longer), reward_sha256=of_512, card=None))
     assert scorer.missing == []
     assert scorer("Why?", "Because.", 100)[bundle.traits[0]] > 0.2
 

@@ -250,7 +250,7 @@ def test_an_engine_without_a_system_role_is_asked_in_the_users_message(
     answered = ask(client, stream=stream)
     assert answered.status_code == 200
     assert [m["role"] for m in made.engine.asked[-1]["messages"]] == ["user"]
-    assert made.engine.asked[-1]["messages"][0]["content"].endswith("Hello?")
+    assert made.engine.asked[-1]["messages"][0]["content"].endswith("How do I boil an egg?")
     assert "top_k" not in made.engine.asked[-1]
 
 
