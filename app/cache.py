@@ -1,4 +1,7 @@
-"""Every cached wrapper around the engine, in one place."""
+"""Work that sessions share: cached calls of the engine, the loaded model, the portfolio in use.
+
+Views and orders of prompts keep caches of their own beside them.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What the README says is true.
 
-Its table is the bundle's, its ten lines run, its commands exist.
+Its table is the bundle's, its six lines run, its commands exist.
 """
 
 from __future__ import annotations

@@ -55,8 +55,10 @@ def describe(bundle: Bundle, candidate: Candidate) -> str:
         weights = bundle.weights_text(candidate.weights)
         return f"An adapter trained for {weights}; runs {runs}."
     if candidate.soup or candidate.mixture:
+        labels = {c.policy: c.label for c in bundle.manifest.candidates}
         parts = ", ".join(
-            f"{w:.0%} {p}" for p, w in (candidate.soup or candidate.mixture or {}).items()
+            f"{w:.0%} {labels.get(p, p)}"
+            for p, w in (candidate.soup or candidate.mixture or {}).items()
         )
         what = (
             "A soup: adapters added up with weights"

@@ -78,6 +78,7 @@ def select(
 
     Raises:
         InvalidInputError: an unknown name, or limits that make no sense.
+        BundleError: a bundle has no candidate of a name.
         InfeasibleError: no portfolio meets the target.
         UndefinedGapError: a multiplicative gap where the best value is not positive everywhere.
     """
@@ -122,11 +123,12 @@ def certify(
         portfolio: a selection, or names of policies.
         where: weights that count, `{trait: (least, most)}`; None: a bundle's own, {}: all.
         confidence: of each side of the bound by itself, between 0.5 and 1.
-        resamples: bootstrap samples of whole prompts.
+        resamples: random weightings of the prompts.
         seed: of the resampling.
 
     Raises:
         InvalidInputError: the source has no scores by prompt, or a policy is unknown.
+        BundleError: a bundle has no candidate of a name.
     """
     scores = source.scores if isinstance(source, RewardTable) else source.scores_on("certify")
     if scores is None:
@@ -151,8 +153,11 @@ def plan(
     betas: Sequence[float] | None = None,
     most: int = 0,
     report: Progress = no_progress,
+    traits: Sequence[str] | None = None,
 ) -> PlanInfo:
     """Plan a portfolio in closed form on a scored pool, before any training (scope: pool).
+
+    What is chosen has names: `chosen.policies`, `chosen.gap.at`, `chosen.pick({trait: weight})`.
 
     Args:
         source: a bundle with a pool, or scores of shape (prompts, samples, d) in [0, 1].
@@ -162,9 +167,10 @@ def plan(
         betas: temperatures; None takes the bundle's own, or 0.05.
         most: also plan every size up to this one.
         report: gets the share done and what is being done.
+        traits: names of the d traits of scores; `trait-1` and so on if not given.
 
     Raises:
-        InvalidInputError: the bundle has no pool, or the scores have another shape.
+        InvalidInputError: the bundle has no pool, or the scores or names have another shape.
         InfeasibleError: no portfolio meets the target.
     """
     target = Target(k=k, eps=eps, delta=delta)
@@ -174,11 +180,17 @@ def plan(
             raise InvalidInputError(
                 f"a pool has shape (prompts, samples, traits), in [0, 1]; got {rewards.shape}"
             )
-        return planner.plan(rewards, betas or (0.05,), target, most=most, report=report)
+        names = list(traits or (f"trait-{i + 1}" for i in range(rewards.shape[2])))
+        if len(set(names)) != rewards.shape[2]:
+            raise InvalidInputError(
+                f"traits: {rewards.shape[2]} different names are needed, got {names}"
+            )
+        found = planner.plan(rewards, betas or (0.05,), target, most=most, report=report)
+        return _named(found, names)
     pool = source.pool_rewards
     if pool is None:
         raise InvalidInputError(f"{source.folder}: has no pool.parquet to plan on")
-    return planner.plan(
+    found = planner.plan(
         pool,
         betas or source.manifest.beta or (0.05,),
         target,
@@ -187,6 +199,16 @@ def plan(
         most,
         report,
     )
+    return _named(found, source.traits)
+
+
+def _named(info: PlanInfo, traits: Sequence[str]) -> PlanInfo:
+    """The plan with names of planned policies and traits."""
+
+    def named(selection: Selection) -> Selection:
+        return selection.with_names(info.policies.names, traits, info.policies.points)
+
+    return replace(info, chosen=named(info.chosen), curve=tuple(map(named, info.curve)))
 
 
 def region_of(where: Bounds | None, traits: Sequence[str]) -> Region | None:

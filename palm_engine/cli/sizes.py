@@ -111,7 +111,8 @@ def curve(
         output = {"scope": "candidates", "curve": rows, "warnings": rewards.warnings}
         write(encoder.dumps(output))
     else:
-        console.print(_curve_table(found, averages, names, multiplicative))
+        labels = [[rewards.labels.get(m, m) for m in members] for members in names]
+        console.print(_curve_table(found, averages, labels, multiplicative))
         print_warnings(rewards)
     if interrupted:
         leave()

@@ -122,7 +122,8 @@ class Selection:
         method: name of the method.
         members: rows of the members, sorted (for an oracle: of `found`).
         points: their points, (k, d).
-        gap: the worst gap, exact within its scope.
+        gap: the worst gap: exact for the scope `candidates`, an upper bound for `certified`, at the
+            weights that were looked at for `sampled`.
         size_lower_bound: proved bound on the size for a tolerance, or None.
         gap_lower_bound: proved bound on the worst gap of any k candidates, or None.
         scope: what the gap is measured against: candidates, certified or sampled.

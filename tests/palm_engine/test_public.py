@@ -129,7 +129,28 @@ def test_a_pool_is_planned_from_an_array_or_a_bundle(bundles: Path) -> None:
     info = palm.plan(rewards, k=2, most=2)
     assert len(info.chosen.members) == 2
     assert [len(s.members) for s in info.curve] == [1, 2]
+    names = ["safety", "humor", "brevity"]
+    named = palm.plan(rewards, k=2, most=2, traits=names)
+    for selection in (named.chosen, *named.curve):
+        assert selection.policies
+        assert set(selection.gap.at) == set(names)
+        pick = selection.pick({"safety": 0.6, "humor": 0.4})
+        assert pick.policy in selection.policies
+    assert info.chosen.traits == ("trait-1", "trait-2", "trait-3")
+    planned = palm.plan(palm.read_bundle(bundles / "demo"), k=2)
+    assert planned.chosen.pick({"safety": 1}).policy in planned.chosen.policies
+    with pytest.raises(InvalidInputError, match="3 different names"):
+        palm.plan(rewards, k=2, traits=["a", "b"])
     with pytest.raises(InvalidInputError, match="a pool has shape"):
         palm.plan(rewards[0], k=2)
     with pytest.raises(InvalidInputError, match="pool"):
         palm.plan(palm.read_bundle(bundles / "no-texts"), k=2)
+
+
+def test_the_api_page_lists_every_name_that_is_offered() -> None:
+    root = Path(__file__).resolve().parents[2]
+    listed = (root / "docs" / "api.md").read_text(encoding="utf-8")
+    # Errors are listed as a module.
+    names = [n for n in palm.__all__ if n != "__version__" and not n.endswith("Error")]
+    assert [n for n in names if f".{n}\n" not in listed] == []
+    assert "::: palm_engine.errors" in listed
