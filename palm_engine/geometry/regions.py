@@ -7,11 +7,12 @@ from numpy.typing import ArrayLike
 
 from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
+from palm_engine.geometry.envelope import TIE
 from palm_engine.geometry.policies import as_points
 
 
 def region_polygons(portfolio: ArrayLike) -> list[Floats]:
-    """The region of each member; ties belong to all that tie.
+    """The region of each member; what ties everywhere belongs to the first, as when one is picked.
 
     A region is where the member is not behind any other: the triangle cut by one half-plane per
     other member (Sutherland and Hodgman 1974, doi:10.1145/360767.360802).
@@ -32,8 +33,11 @@ def region_polygons(portfolio: ArrayLike) -> list[Floats]:
     found = []
     for row, own in enumerate(points):
         polygon = np.eye(3)
-        for other in np.delete(points, row, axis=0):
-            polygon = _cut(polygon, own - other)
+        for number, other in enumerate(points):
+            if np.all(np.abs(own - other) < TIE):
+                polygon = polygon[:0] if number < row else polygon
+            else:
+                polygon = _cut(polygon, own - other)
             if not len(polygon):
                 break
         found.append(polygon)

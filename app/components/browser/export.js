@@ -119,13 +119,15 @@ function mapAsCsv(panel) {
 // What the trait bars show: one [name, colour, reward a trait] for picked member, best candidate and base.
 function barRows(panel) {
   const { data } = panel,
-    pick = pickAt(data.members, data.candidates, panel.weights);
+    pick = pickAt(data.members, data.candidates, panel.weights),
+    // Where none is better, the best one is the member itself: as pick_info in the engine.
+    same = pick.gap <= TIE;
   return [
     [data.names[pick.member], data.colours[pick.member], data.rewards[pick.member]],
     [
-      `best candidate: ${data.candidateNames[pick.best]}`,
+      `best candidate: ${same ? data.names[pick.member] : data.candidateNames[pick.best]}`,
       "#8494a4",
-      data.candidateRewards[pick.best],
+      same ? data.rewards[pick.member] : data.candidateRewards[pick.best],
     ],
     ...(data.base ? [["base model", "#c3ccd5", data.base]] : []),
   ];

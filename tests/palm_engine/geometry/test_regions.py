@@ -39,3 +39,13 @@ def test_a_member_that_is_never_picked_has_no_region() -> None:
     assert len(region_polygons([[0.9, 0.9, 0.9], [0.1, 0.1, 0.1]])[1]) == 0
     with pytest.raises(InvalidInputError, match="3 traits"):
         region_polygons([[0.1, 0.2]])
+
+
+def test_of_two_that_tie_everywhere_the_first_has_the_region() -> None:
+    one = sphere(4, 3, 1)
+    twice = np.vstack([one, one[1] + 1e-13])
+    alone, both = region_polygons(one), region_polygons(twice)
+    for polygon, other in zip(alone, both, strict=False):
+        assert other == pytest.approx(polygon)
+    assert both[4].shape == (0, 3)
+    assert region_polygons(twice[::-1])[4 - 1].shape == (0, 3)
