@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from palm_engine.geometry.users import Users
     from palm_engine.preferences.posterior import Outcome
     from palm_engine.serving.answering import LiveAnswer
+    from palm_engine.serving.backends.interface import LiveSettings
     from palm_engine.serving.host import LoadOptions
     from palm_engine.serving.ticket import Ticket
     from palm_engine.tables.files import TableFile
@@ -109,7 +110,7 @@ class Asked:
 
     prompt: str
     answers: tuple[LiveAnswer, ...]
-    settings: dict[str, float]
+    settings: LiveSettings
     tokens_a_second: float | None
     stopped: bool
     error: str = ""

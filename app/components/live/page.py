@@ -203,12 +203,11 @@ def _settle(bundle: Bundle, question: Ticket) -> bool:
     """Whether the question is over; its answers then go to the history, once."""
     if not question.look().ended:
         return False
-    sampling = {k: float(v) for k, v in question.settings.model_dump().items()}
     _history(bundle).append(
         state.Asked(
             question.prompts[0],
             _so_far(question),
-            sampling,
+            question.settings,
             question.tokens_a_second,
             question.state != "done",
             question.error,
@@ -382,7 +381,7 @@ def _as_json(bundle: Bundle, done: list[state.Asked]) -> str:
     questions = [
         {
             "prompt": one.prompt,
-            "settings": one.settings,
+            "settings": one.settings.model_dump(),
             "stopped": one.stopped,
             "error": one.error,
             "answers": [
