@@ -17,6 +17,7 @@ from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from app import settings
+from palm_engine._types import Scope
 from palm_engine.bundle.folder import MANIFEST_FILE, Bundle
 from palm_engine.geometry.confidence import Bound
 from palm_engine.geometry.simplex import normalise
@@ -77,7 +78,7 @@ class Portfolio:
     rows: tuple[int, ...]
     label: str
     bound: Bound | None
-    scope: str = "candidates"
+    scope: Scope = "candidates"
 
 
 @dataclass(frozen=True)

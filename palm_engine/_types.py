@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ Booleans = NDArray[np.bool_]
 Progress = Callable[[float, str], None]
 # Called with a sentence to show.
 Notice = Callable[[str], None]
+# What a gap is measured against: how far a statement holds.
+Scope = Literal["certified", "pool", "candidates", "sampled"]
 
 
 def no_progress(share: float, note: str) -> None:

@@ -11,6 +11,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
+from palm_engine._types import Scope
+
 FieldKind = Literal["member", "gap", "multiplicative", "best", "trait", "difference"]
 Layout = Literal["full", "map"]
 Vector = list[float]
@@ -128,7 +130,7 @@ class PanelView(_Part):
     trait_ids: list[str]
     trait_colours: list[str] = []
     unit: str
-    scope: str
+    scope: Scope
     rival: str
     follow: bool
     policies: list[str]

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from palm_engine._types import Scope
 from palm_engine.bundle.names import Name
 from palm_engine.geometry.confidence import Bound
 
@@ -14,7 +15,6 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Rewards = dict[Name, Share]
 Weights = dict[Name, Share]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Scope = Literal["certified", "pool", "candidates", "sampled"]
 Kind = Literal["base", "prompted", "adapter", "soup", "mixture", "remote"]
 ValueKind = Literal["reward", "reward_minus_kl"]
 

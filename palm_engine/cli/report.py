@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from palm_engine._types import Scope
 from palm_engine.geometry.confidence import Bound, worst_gap_bound
 from palm_engine.geometry.fields import coverage
 from palm_engine.geometry.gap import worst_violation
@@ -96,7 +97,7 @@ class SelectionReport(_Part):
     size_upper_bound: int | None
     gap_lower_bound: float | None
     worst_gap: GapReport
-    scope: str
+    scope: Scope
     coverage: CoverageReport
     users: UsersReport
     oracle_calls: int

@@ -21,7 +21,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from palm_engine._types import Floats
+from palm_engine._types import Floats, Scope
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.region import Region
@@ -51,7 +51,7 @@ class WorstLoss:
     upper: float
     at: Floats
     unit: Unit
-    scope: str
+    scope: Scope
 
 
 class Utility(Protocol):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from numpy.typing import ArrayLike
 
-from palm_engine._types import Floats
+from palm_engine._types import Floats, Scope
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.fields import region_centres
 from palm_engine.geometry.gap import WorstGap, check_tolerance
@@ -145,7 +145,7 @@ class Selection:
     gap: WorstGap
     size_lower_bound: int | None = None
     gap_lower_bound: float | None = None
-    scope: str = "candidates"
+    scope: Scope = "candidates"
     oracle_calls: int = 0
     seconds: float = 0.0
     stopped: str = PROVED

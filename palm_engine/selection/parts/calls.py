@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from palm_engine._types import Floats
+from palm_engine._types import Floats, Scope
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.gap import WorstGap, worst_gap
 from palm_engine.oracles.interface import Oracle
@@ -106,7 +106,7 @@ class FoundPool:
         started: float,
         stopped: str,
         gap: WorstGap | None = None,
-        scope: str | None = None,
+        scope: Scope | None = None,
     ) -> Selection:
         """The result for some rows of `points`.
 
