@@ -269,7 +269,7 @@ def _covered(
         raise InfeasibleError(f"no members were found: {why}; loosen the loss or the limits")
     made = _selection("coverage", q, [rows[c] for c in found.columns], options, started)
     whole = len(part.weights) == len(users.weights)
-    stopped = (
-        "time limit" if found.timed_out else PROVED if whole else "best of a part of the users"
-    )
+    stopped = PROVED if whole else "best of a part of the users"
+    if found.timed_out:
+        stopped = "time limit"
     return made.averaged(average_of(q, made, users, tolerance), stopped)

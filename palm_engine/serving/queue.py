@@ -99,7 +99,7 @@ class FairQueue:
         Returns when the model is no longer used.
 
         Raises:
-            GenerationError: a question is running.
+            GenerationError: what was running has not stopped after a minute.
         """
         with self._changed:
             self._closed = True

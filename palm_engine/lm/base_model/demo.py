@@ -16,6 +16,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from palm_engine._files import whole_folder
 from palm_engine._types import Notice
 from palm_engine.errors import ModelSourceError
 from palm_engine.lm.base_model.places import DEMO_BASE, cache_folder, fingerprint
@@ -53,10 +54,8 @@ def resolve(report: Notice) -> Path:
         report("Converting to safetensors (about 20 s, once)")
         converted = work / "converted"
         _convert_gguf(work, converted)
-        fingerprint(converted)
-        if final.exists():
-            shutil.rmtree(final)
-        converted.rename(final)
+        with whole_folder(final) as part:
+            shutil.copytree(converted, part, dirs_exist_ok=True)
     fingerprint(final)
     report(f"Base model ready in {final}")
     return final
