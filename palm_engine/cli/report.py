@@ -73,7 +73,7 @@ class UsersReport(_Part):
 
 
 class ConfidenceReport(_Part):
-    """One-sided bound (see geometry/confidence.py) on the additive worst gap, from a table with prompts."""
+    """One-sided bound on the additive worst gap, from a table with prompts."""
 
     upper: float
     confidence: float
