@@ -313,6 +313,13 @@ def curve(of: Bundle) -> explore.CurveInfo:
     )
 
 
+def known_curve(of: Bundle) -> explore.CurveInfo | None:
+    """The curve where it is known at once; None where it would have to be worked out."""
+    if of.manifest.certificate is not None:
+        return curve(of)
+    return _curves().get((str(of.folder), stamp(of)))
+
+
 @st.cache_resource(show_spinner=False)
 def _curves() -> dict[tuple[str, int], explore.CurveInfo]:
     """Computed curves, shared by all sessions, by folder and stamp."""

@@ -14,7 +14,7 @@ from app.components.panel_view import Field, FieldKind
 from app.components.tolerance import choose_tolerance
 from app.components.users import the_users
 from app.errors import shows_errors
-from palm_engine.analysis.verdict import tolerances
+from palm_engine.analysis.verdict import tolerances, tolerances_for
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.pick import pick_info
 
@@ -177,7 +177,11 @@ def show() -> None:
     """The page."""
     bundle = open_bundle("Who is served how well?")
     portfolio = open_portfolio(bundle)
-    tolerance = choose_tolerance(bundle, tolerances(cache.curve(bundle)))
+    # The map waits for no curve: what is in use says what is worth asking for, too.
+    info = cache.known_curve(bundle)
+    worst = cache.exact_gap(bundle, portfolio.rows).additive
+    limits = tolerances_for([worst]) if info is None else tolerances(info)
+    tolerance = choose_tolerance(bundle, limits)
     the_map(bundle, portfolio, tolerance)
     the_users(bundle, portfolio, tolerance)
 

@@ -131,7 +131,15 @@ def tolerances(info: CurveInfo) -> tuple[float, float]:
 
     The first is what the best size can promise, rounded up.
     """
-    promised = info.upper or info.measured
+    return tolerances_for(info.upper or info.measured)
+
+
+def tolerances_for(promised: Sequence[float]) -> tuple[float, float]:
+    """The same from what single portfolios promise, at least one.
+
+    Args:
+        promised: additive worst gaps, or bounds on them.
+    """
     step = 0.005 if max(promised) > 0.02 else 0.001
     most = step * np.ceil(1.1 * max(promised) / step + 1e-9)
     first = max(step * np.ceil(min(promised) / step + 1e-9), step)

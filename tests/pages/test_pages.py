@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.components.export.report import report
 from app.components.export.share import shared_page
+from palm_engine.analysis import curves
 from palm_engine.analysis.curves import CurveInfo, best_of_every_size
 from palm_engine.analysis.guarantee import as_json, audit_verdict
 from palm_engine.analysis.worst_served import worst_user
@@ -349,6 +351,27 @@ def test_coverage_counts_what_is_within_the_threshold(open_app: Any, bundles: Pa
     within = {m.label: m.value for m in app.metric}
     assert within["Of all weights within 0.001"] == app.metric[0].value
     assert within["Lose at most 0.001"] == app.metric[0].value
+
+
+def test_coverage_shows_its_map_before_every_size_is_known(
+    open_app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go = threading.Event()
+    whole = curves.best_of_every_size
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        let_go.wait(60)
+        return whole(*arguments, **options)
+
+    monkeypatch.setattr(curves, "best_of_every_size", slow)
+    try:
+        app = open_app(page="coverage")
+        assert not app.exception
+        assert [s.key for s in app.slider] == ["tolerance.demo"]
+        assert panel(app)["threshold"] == app.slider[0].value
+        assert any(m.label.startswith("Of all weights within") for m in app.metric)
+    finally:
+        let_go.set()
 
 
 def test_populations_spread_over_the_members(open_app: Any, bundles: Path) -> None:
