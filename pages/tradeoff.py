@@ -356,7 +356,8 @@ def show() -> None:
     if portfolio is not None:
         st.subheader("In use now")
         st.text(", ".join(bundle.labels[i] for i in portfolio.rows))
-    cost_panel(bundle, info, len(portfolio.rows) if portfolio else None)
+    averages = [row.expected for row in told.rows]
+    cost_panel(bundle, info, averages, len(portfolio.rows) if portfolio else None)
     interpolation_panel(bundle)
 
 

@@ -14,7 +14,6 @@ from app.components.guide import expert
 from palm_engine.analysis.curves import CurveInfo
 from palm_engine.analysis.hosting_cost import Assumptions, by_size, training
 from palm_engine.analysis.plan import trained_before
-from palm_engine.analysis.story import expected_gaps
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import BundleError
 from palm_engine.lm.adapters.files import adapter_parameters
@@ -127,7 +126,9 @@ def served_adapters(bundle: Bundle, members: Sequence[str]) -> int:
     return len(held)
 
 
-def cost_panel(bundle: Bundle, info: CurveInfo, in_use: int | None) -> None:
+def cost_panel(
+    bundle: Bundle, info: CurveInfo, averages: Sequence[float], in_use: int | None
+) -> None:
     """Editable assumptions and the answer to "what does one more member buy"."""
     st.subheader("What it costs")
     st.caption("Assumptions, to be edited: all members share one base, and each has its adapter.")
@@ -142,8 +143,6 @@ def cost_panel(bundle: Bundle, info: CurveInfo, in_use: int | None) -> None:
             " member needs no further training."
         )
     adapters = [served_adapters(bundle, members) for members in info.members]
-    rows = [[bundle.row(m) for m in members] for members in info.members]
-    averages = expected_gaps(bundle.points, rows, bundle.region)
     table = by_size(info.sizes, info.measured, averages, adapters, assumed)
     sizes = list(info.sizes)
     if in_use in sizes and sizes.index(in_use) + 1 < len(sizes):

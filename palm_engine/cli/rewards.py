@@ -132,7 +132,7 @@ def _scores_alone(
     """What the rewards of a configuration without demonstrations pay; no verdict on that."""
     import json as encoder
 
-    from palm_engine.cli.terminal import TerminalProgress
+    from palm_engine.cli.terminal import TerminalProgress, paid_lines
     from palm_engine.pipeline.audit import score_attacks
     from palm_engine.pipeline.rewards import TraitRewards
 
@@ -147,9 +147,8 @@ def _scores_alone(
         "There are no demonstrations to compare with, so this is no verdict: audit the bundle once"
         " it is built. An answer that suits no question should be paid nothing."
     )
-    for kind, most in found.items():
-        paid = ", ".join(f"{t} {x:.3f}" for t, x in most.items())
-        console.print(f"Most that {kind} gets: {paid}")
+    for line in paid_lines(found):
+        console.print(line)
 
 
 @reward_commands.command()

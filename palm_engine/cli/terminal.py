@@ -5,7 +5,7 @@ Progress bars with an estimate of the time left, and tables of a portfolio.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -180,14 +180,15 @@ def audit_lines(audit: RewardAudit) -> list[str]:
             + _against_all(a)
             for a in audit.attacks
         ),
-        *_paid(audit),
+        *paid_lines(
+            {a.kind: a.most for a in audit.attacks}
+            | {"answers to other prompts": audit.shuffled, "the members' own": audit.members}
+        ),
     ]
 
 
-def _paid(audit: RewardAudit) -> list[str]:
-    """What each reward pays the best of each kind of answer, the members' own for comparison."""
-    rows = {a.kind: a.most for a in audit.attacks}
-    rows |= {"answers to other prompts": audit.shuffled, "the members' own": audit.members}
+def paid_lines(rows: Mapping[str, Mapping[str, float] | None]) -> list[str]:
+    """What each reward pays the best of each kind of answer, a line for each that was measured."""
     return [
         f"Most that {kind} {'get' if kind.endswith(('prompts', 'own')) else 'gets'}:"
         f" {', '.join(f'{t} {x:.3f}' for t, x in most.items())}"

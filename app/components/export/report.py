@@ -93,8 +93,7 @@ def _map(bundle: Bundle, portfolio: tuple[int, ...]) -> dict[str, Any] | None:
 def _interval(told: Promise, tolerance: float | None) -> dict[str, Any]:
     """Worst gap, its bound, the best single model's and what is tolerated, on one axis."""
     marks = (told.worst, told.single, told.upper, tolerance, told.aim)
-    most = 1.15 * max(mark or 0.0 for mark in marks)
-    most = most or 1.0
+    most = 1.15 * max(mark or 0.0 for mark in marks) or 1.0
 
     def mark(gap: float | None) -> dict[str, str] | None:
         return None if gap is None else {"x": f"{130 + 420 * gap / most:.1f}", "gap": f"{gap:.3f}"}
