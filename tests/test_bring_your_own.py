@@ -42,7 +42,7 @@ def test_the_page_names_files_that_exist() -> None:
     assert named
     assert all((ROOT / name).is_file() for name in named)
     config = load_config(EXAMPLES / "mine.toml")
-    assert [p.name for p in config.policies] == ["a", "b", "c"]
+    assert [p.name for p in config.policies] == ["a", "b", "c", "mixed"]
     assert not config.train
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Annotated
 
 from pydantic import Field
@@ -24,6 +24,11 @@ Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
 def is_name(text: str) -> bool:
     """Whether `text` can be the name of a bundle, a policy or a trait."""
     return re.fullmatch(NAME_PATTERN, text) is not None
+
+
+def trained_name(weights: Iterable[float]) -> str:
+    """Name of the adapter trained at weights (d,): percent of each trait, e.g. `lora-60-30-10`."""
+    return "lora-" + "-".join(f"{round(100 * w):02d}" for w in weights)
 
 
 def safe_name(text: str, taken: Collection[str]) -> str:

@@ -123,6 +123,7 @@ def _candidate(
             "display_name": policy.display_name or config.display_names.get(policy.name, ""),
             "role": planned.role if planned else policy.kind,
             "soup": policy.soup,
+            "mixture": policy.mixture and {p: x for p, (x, _) in policy.mixture.items()},
             "served": "" if served is None else f"{served.model} at {served.url}",
             "served_plainly": served is not None and not served.extras,
             "warning": data.warnings.get(policy.name, ""),

@@ -13,7 +13,7 @@ import pandas as pd
 
 from palm_engine._types import Floats
 from palm_engine.bundle.folder import MANIFEST_FILE, Bundle, read_bundle
-from palm_engine.bundle.names import NAME_RULE, is_name
+from palm_engine.bundle.names import NAME_RULE, is_name, trained_name
 from palm_engine.bundle.schema import Training
 from palm_engine.bundle.tables import clusters_of
 from palm_engine.bundle.writing import HOLDINGS, check_previous, check_target, write_bundle
@@ -23,6 +23,7 @@ from palm_engine.lm.trl_training import require_plain_end, require_trl
 from palm_engine.pipeline.assemble import assemble_manifest, package_versions
 from palm_engine.pipeline.capacity import Room, device_dtype, require_context, require_memory
 from palm_engine.pipeline.certify import CERTIFY_STEPS, Evaluated, certify
+from palm_engine.pipeline.combining import combined
 from palm_engine.pipeline.config import BuildConfig, Sampling
 from palm_engine.pipeline.drawing import ASKED, Drawing
 from palm_engine.pipeline.engines.interface import Engine
@@ -42,7 +43,6 @@ from palm_engine.pipeline.train import (
     TrainTask,
     draw_pairs,
     draw_preferences,
-    policy_name,
     train,
 )
 
@@ -176,9 +176,10 @@ class Build:
         policies = [*sources, *own]
         if self.config.train:
             plan, tables["pool"], adapters = self.rounds(sources)
-            policies += [*adapters, *self.soups(adapters)]
+            policies += adapters
+        policies += combined(self.config, [p for p in policies if p.adapter], self.store)
         samples = self.evaluate(policies)
-        local = [p for p in policies if p.served is None]
+        local = [p for p in policies if p.served is None and p.mixture is None]
         kl = self.kl(local, [s.system for s in sources])
         data = Evaluated(
             [p.name for p in policies if p.is_candidate],
@@ -231,6 +232,8 @@ class Build:
 
         found = []
         for p in self.config.policies:
+            if p.parts is not None:
+                continue
             folder = None
             if p.adapter is not None:
                 folder = resolve_adapter(p.adapter, self.project, self.progress.note)
@@ -251,33 +254,6 @@ class Build:
                 )
             )
         return found
-
-    def soups(self, adapters: list[Policy]) -> list[Policy]:
-        """Soups of the corner adapters at weights drawn uniformly."""
-        from palm_engine.lm.adapters.files import adapter_sha256
-        from palm_engine.lm.adapters.soup import write_soup
-
-        corners = {
-            p.name: p for p in adapters if p.planned is not None and p.planned.role == "corner"
-        }
-        rng = np.random.default_rng((self.config.seed, 31))
-        found: dict[str, Policy] = {}
-        while len(found) < self.config.soups.count:
-            w = rng.dirichlet(np.ones(len(self.traits)))
-            name = policy_name(w).replace("lora-", "soup-", 1)
-            parts = {
-                policy_name(corner): float(x)
-                for corner, x in zip(np.eye(len(w)), np.round(w, 4), strict=True)
-            }
-            folder = self.store.path(f"soups/{name}")
-            key = key_of(parts, [adapter_sha256(_folder(corners[p])) for p in parts])
-            if not self.store.is_current(f"soups/{name}", key):
-                self.store.begin(f"soups/{name}")
-                write_soup(folder, {_folder(corners[p]): x for p, x in parts.items()})
-                self.store.finish(f"soups/{name}", key)
-            system = self.config.training.system
-            found[name] = Policy(name, "soup", system, adapter=folder, soup=parts)
-        return list(found.values())
 
     def rounds(self, sources: list[Policy]) -> tuple[PoolPlan, pd.DataFrame, list[Policy]]:
         """Stages 1 to 4, as often as `rounds.count` says.
@@ -383,7 +359,7 @@ class Build:
             t = t.model_copy(update={k: v for k, v in later.items() if v is not None})
         tasks = {}
         for planned in plan.adapters:
-            name = policy_name(planned.weights)
+            name = trained_name(planned.weights)
             task = TrainTask(
                 self.config.base,
                 self.config.template,
@@ -415,7 +391,7 @@ class Build:
                     self.progress.note(f"{task.policy}: {sentence}")
         return [
             Policy(
-                name := policy_name(p.weights),
+                name := trained_name(p.weights),
                 "adapter",
                 t.system,
                 p,

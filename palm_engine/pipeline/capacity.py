@@ -95,12 +95,14 @@ def require_memory(room: Room) -> None:
     letters = int(room.prompts["text"].str.len().max()) + max(map(len, systems), default=0)
     # An adapter answers from a copy of the base with its weights changed, beside the base itself.
     copies = 2 if config.train or any(p.adapter for p in config.policies) else 1
+    # A mixture runs each answer once per part.
+    passes = max((len(p.mixture) for p in config.policies if p.mixture is not None), default=1)
     needed = memory.estimate(
         copies * parameter_count(str(base)),
         dtype,
         0,
         shape_of(base),
-        config.run.batch_size,
+        passes * config.run.batch_size,
         letters // memory.LETTERS_PER_TOKEN,
         config.sampling.max_new_tokens,
         memory.free_bytes(device),
@@ -113,7 +115,7 @@ def require_memory(room: Room) -> None:
         share = memory.Estimate(
             needed.weights, needed.adapters, needed.row, needed.rows, needed.free // count
         )
-        rows = share.most_rows(config.run.batch_size)
+        rows = share.most_rows(passes * config.run.batch_size) // passes
         if rows:
             ways.append(f"run.workers = {count} with run.batch_size = {rows}")
     raise ConfigError(

@@ -16,6 +16,7 @@ import pandas as pd
 
 from palm_engine._types import Floats
 from palm_engine.analysis.plan import RESOLUTION
+from palm_engine.bundle.names import trained_name
 from palm_engine.bundle.schema import (
     Certificate,
     CornerTest,
@@ -39,7 +40,6 @@ from palm_engine.pipeline.config import BuildConfig, Selection
 from palm_engine.pipeline.diversity import answer_diversity
 from palm_engine.pipeline.evaluate import prompt_means
 from palm_engine.pipeline.rewards import TraitRewards
-from palm_engine.pipeline.train import policy_name
 from palm_engine.selection.minimum import minimum, size_curve
 from palm_engine.selection.options import Options
 from palm_engine.selection.palm import palm
@@ -222,7 +222,7 @@ def _corner_tests(
     data: Evaluated, config: BuildConfig, rewards: TraitRewards
 ) -> tuple[CornerTest, ...]:
     d = len(data.traits)
-    corners = [policy_name(row) for row in np.eye(d)]
+    corners = [trained_name(row) for row in np.eye(d)]
     certify_ids = list(data.prompts.loc[data.prompts["split"] == "certify", "prompt_id"])
     texts = dict(zip(data.prompts["prompt_id"], data.prompts["text"], strict=True))
     rows = data.samples[
@@ -261,7 +261,7 @@ def _diversity(data: Evaluated, config: BuildConfig, members: list[int]) -> tupl
     resolution = config.plan.resolution or RESOLUTION[d]
 
     def trained(design: Floats) -> list[int]:
-        return sorted(index[policy_name(w)] for w in design if policy_name(w) in index)
+        return sorted(index[trained_name(w)] for w in design if trained_name(w) in index)
 
     named = {
         "exact": members,

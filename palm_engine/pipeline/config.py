@@ -21,7 +21,7 @@ from pydantic import (
 
 from palm_engine._json import read_text, reason
 from palm_engine.analysis.plan import RESOLUTION
-from palm_engine.bundle.names import Name
+from palm_engine.bundle.names import Name, trained_name
 from palm_engine.bundle.served import KEY_VARIABLE
 from palm_engine.bundle.tables import require_unreserved
 from palm_engine.bundle.validation import describe_validation_error
@@ -54,7 +54,11 @@ class Style(Section):
 
 
 class OwnPolicy(Section):
-    """A policy of one's own to evaluate beside the trained ones: an adapter, or a served model."""
+    """A policy of one's own to evaluate beside the trained ones.
+
+    An adapter, a served model, or what combines adapters: those of other policies of this table,
+    and those that are trained for one trait alone (`lora-100-00-00`).
+    """
 
     name: Name = Field(description="of the candidate")
     display_name: str = Field("", max_length=80, description="for people")
@@ -70,6 +74,18 @@ class OwnPolicy(Section):
         description="what an adapter was trained for, by trait; interpolation starts from adapters"
         " of one trait each",
     )
+    soup: dict[Name, float] | None = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        description="adapters combined exactly into one, by policy: one pass per token",
+    )
+    mixture: dict[Name, float] | None = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        description="policies whose next-token logits are added up: a pass per token for each",
+    )
     url: str | None = Field(
         None, pattern=r"^https?://", description="OpenAI-compatible server, with `model`"
     )
@@ -81,13 +97,21 @@ class OwnPolicy(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> OwnPolicy:
-        if (self.adapter is None) == (self.url is None):
-            raise ValueError("give either adapter or url (with model)")
+        given = [x for x in (self.adapter, self.url, self.soup, self.mixture) if x is not None]
+        if len(given) != 1:
+            raise ValueError("give one of adapter, soup, mixture or url (with model)")
         if (self.url is None) != (self.model is None):
             raise ValueError("a served policy needs both url and model")
         if self.weights is not None and self.adapter is None:
             raise ValueError("weights: only of an adapter it can be said what it was trained for")
+        if self.parts is not None and not any(self.parts.values()):
+            raise ValueError("at least one weight must be other than 0")
         return self
+
+    @property
+    def parts(self) -> dict[str, float] | None:
+        """Weights of the policies that it combines; None where it is none of these kinds."""
+        return self.soup if self.soup is not None else self.mixture
 
 
 class Soups(Section):
@@ -323,6 +347,33 @@ class BuildConfig(Section):
                     weights_of(weights, [t.name for t in self.traits])
                 except InvalidInputError as error:
                     raise ValueError(f"{field}: {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _parts_with_adapters(self) -> BuildConfig:
+        systems = {p.name: p.system for p in self.policies if p.adapter is not None}
+        if self.train:
+            trained = self.training.system or ""
+            d = len(self.traits)
+            corners = [[float(i == j) for j in range(d)] for i in range(d)]
+            systems |= {trained_name(corner): trained for corner in corners}
+        for p in self.policies:
+            strange = [name for name in p.parts or {} if name not in systems]
+            if strange:
+                raise ValueError(
+                    f"policies, {p.name}: {strange[0]!r} is no policy with an adapter; there are"
+                    f" {', '.join(systems) or 'none'}"
+                )
+            if p.parts and not p.system and len({systems[name] for name in p.parts}) > 1:
+                raise ValueError(
+                    f"policies, {p.name}: its parts run under different system prompts; give it one"
+                    " (system)"
+                )
+            if p.mixture is not None and self.sampling.engine == "openai":
+                raise ValueError(
+                    f"policies, {p.name}: servers mix no logits; leave the mixture out, or draw"
+                    ' here (sampling.engine = "local")'
+                )
         return self
 
     @model_validator(mode="after")

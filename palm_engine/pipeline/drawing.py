@@ -10,6 +10,7 @@ import pandas as pd
 
 from palm_engine.pipeline.config import BuildConfig
 from palm_engine.pipeline.engines.interface import Engine
+from palm_engine.pipeline.mixture import MixTask, draw_mixture, mixture_key
 from palm_engine.pipeline.policy import Policy
 from palm_engine.pipeline.progress import Progress
 from palm_engine.pipeline.recorded import drawn
@@ -70,16 +71,23 @@ class Drawing:
         ]
         if self.servers is not None:
             return self._from_servers(self.servers, tasks, purpose)
-        return drawn(
-            draw,
-            tasks,
-            [draw_key(t, self.model_key) for t in tasks],
+        kept = (
             self.store,
             partial(self.progress.stage, f"Draw answers ({purpose})"),
             self.engine,
             f"-{purpose}",
             self.progress.note,
         )
+        mixed = [
+            MixTask(t, p.mixture)
+            for t, p in zip(tasks, policies, strict=True)
+            if p.mixture is not None
+        ]
+        apart = {t.policy for t in mixed}
+        tasks = [t for t in tasks if t.policy not in apart]
+        frames = drawn(draw, tasks, [draw_key(t, self.model_key) for t in tasks], *kept)
+        keys = [mixture_key(t, self.model_key) for t in mixed]
+        return frames + drawn(draw_mixture, mixed, keys, *kept)
 
     def _from_servers(
         self, servers: Servers, tasks: Sequence[DrawTask], purpose: str

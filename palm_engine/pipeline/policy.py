@@ -33,11 +33,12 @@ class Policy:
 
     Attributes:
         name: of the policy.
-        kind: base, prompted, adapter, soup or remote.
+        kind: base, prompted, adapter, soup, mixture or remote.
         system: its system prompt, or None.
         planned: what the plan expected of it, or None.
         adapter: its folder, or None.
-        soup: weights of the policies that it combines, or None.
+        soup: weights of the policies whose adapters it combines, or None.
+        mixture: weight and adapter of each policy whose logits it adds up, or None.
         served: the server that answers, or None.
         display_name: for people.
         weights: by trait, what a given adapter was trained for; None where nobody says.
@@ -50,6 +51,7 @@ class Policy:
     planned: PlannedPolicy | None = None
     adapter: Path | None = None
     soup: dict[str, float] | None = None
+    mixture: dict[str, tuple[float, Path]] | None = None
     served: Served | None = None
     display_name: str = ""
     weights: dict[str, float] | None = None

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from palm_engine.bundle.names import trained_name
 from palm_engine.errors import ConfigError
 from palm_engine.lm.settings import TemplateSettings, TrainingSettings
 from palm_engine.lm.training import Pair, TrainingReport, train_adapter
@@ -98,11 +99,6 @@ def train(task: TrainTask) -> TrainingReport:
     )
 
 
-def policy_name(weights: np.ndarray) -> str:
-    """Name of the adapter trained at weights (d,): percent of each trait, e.g. `lora-60-30-10`."""
-    return "lora-" + "-".join(f"{round(100 * w):02d}" for w in weights)
-
-
 def draw_pairs(
     pool: pd.DataFrame,
     rewards: np.ndarray,
@@ -132,7 +128,7 @@ def draw_pairs(
         seed: of the draws.
     """
     probabilities = GibbsOracle(rewards, beta).policy(weights)
-    rng = np.random.default_rng((seed, zlib.crc32(policy_name(weights).encode())))
+    rng = np.random.default_rng((seed, zlib.crc32(trained_name(weights).encode())))
     starts = rng.random((len(probabilities), 1))
     ends = np.cumsum(probabilities, axis=1) * draws
     ends[:, -1] = draws
@@ -182,7 +178,7 @@ def draw_preferences(
     """
     probabilities = GibbsOracle(rewards, beta).policy(weights)
     values = rewards @ weights
-    rng = np.random.default_rng((seed, zlib.crc32(policy_name(weights).encode()), 2))
+    rng = np.random.default_rng((seed, zlib.crc32(trained_name(weights).encode()), 2))
     samples = values.shape[1]
     found = []
     for i, own in enumerate(values):

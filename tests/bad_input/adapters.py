@@ -358,6 +358,12 @@ BASES: list[tuple[str, Callable[[Path], object], str]] = [
         ),
         "can't be loaded|custom code|trust",
     ),
+    (
+        "quantised weights",
+        base_config(quantization_config={"quant_method": "gptq"}),
+        "quantised .gptq",
+    ),
+    ("quantised nobody knows how", base_config(quantization_config=7), "weights are quantised"),
     ("another shape", base_config(hidden_size=64), "can't be loaded|size|another"),
     ("a length that is a word", base_config(max_position_embeddings="x"), "max_position|can't be"),
     ("no weights", base_file("model.safetensors", None), "safetensors"),

@@ -37,11 +37,11 @@ def build(folder: Path, *more: object) -> list[object]:
     return ["build", folder / "c.toml", "--project", folder, "--out", folder / "out", *more]
 
 
-def line(old: str, new: str) -> Callable[[Path], list[object]]:
-    """A build with words of the configuration replaced."""
+def line(*words: str) -> Callable[[Path], list[object]]:
+    """A build with words of the configuration replaced: old, new, old, new."""
 
     def make(folder: Path) -> list[object]:
-        edit_config(project(folder), (old, new))
+        edit_config(project(folder), *zip(words[::2], words[1::2], strict=True))
         return build(folder)
 
     return make
@@ -170,6 +170,7 @@ def nothing(folder: Path) -> None:
     """No edit."""
 
 
+OTHER = '[[policies]]\nname = "other"\nsystem = "CALM"\nadapter = "mine"\n'
 HEAD = "prompt_id,kind,split,text\n"
 ROWS = "a,any,train,A?\nb,any,choose,B?\nc,any,certify,C?\n"
 LONG = "x" * 5000
@@ -345,7 +346,36 @@ CASES = [
         "tokens.*at most",
     ),
     Case("an adapter that isn't there", line('adapter = "mine"', 'adapter = "none"'), "none"),
-    Case("a policy without anything", line('adapter = "mine"', ""), "adapter or url"),
+    Case(
+        "a policy without anything", line('adapter = "mine"', ""), "adapter, soup, mixture or url"
+    ),
+    *(
+        Case(f"a policy of {what}", line('adapter = "mine"', f"{entry}\n{OTHER}"), message)
+        for what, entry, message in (
+            ("two kinds", 'adapter = "mine"\nsoup = {other = 1}', "give one of adapter, soup"),
+            ("no parts", "soup = {}", "policies.0.soup"),
+            ("weights of 0", "soup = {other = 0}", "other than 0"),
+            ("infinite weight", "mixture = {other = inf}", "policies.0.mixture.other"),
+            ("unknown parts", "mixture = {nobody = 1}", "'nobody' is no policy with an adapter"),
+            ("a part without adapter", "soup = {loud = 1}", "'loud' is no policy with an adapter"),
+            ("itself", "soup = {mine = 1}", "'mine' is no policy with an adapter"),
+            (
+                "two system prompts",
+                "soup = {other = 0.5, lora-100-00 = 0.5}",
+                "run under different system prompts",
+            ),
+        )
+    ),
+    Case(
+        "a mixture on servers",
+        line(
+            'adapter = "mine"',
+            f"mixture = {{other = 1}}\n{OTHER}",
+            "[sampling]\n",
+            '[sampling]\nengine = "openai"\nurls = ["http://127.0.0.1:9/v1"]\n',
+        ),
+        "servers mix no logits",
+    ),
     Case(
         "a policy of both",
         line('adapter = "mine"', 'adapter = "mine"\nurl = "http://localhost:1/v1"\nmodel = "x"'),

@@ -87,7 +87,7 @@ def load_base(
     folder = resolve_base(source, report, download)
     spread = device == "spread"
     device = pick_device() if device is None or spread else device
-    shape_of(folder)
+    _require_plain_weights(folder)
     model = _model(folder, pick_dtype(device, dtype), "auto" if spread else None)
     if not spread:
         model.to(device)
@@ -116,9 +116,9 @@ def check_base(folder: Path, template: TemplateSettings | None = None) -> None:
     from palm_engine.lm.generation.conversation import conversation_ids
     from palm_engine.lm.generation.sampling import end_tokens
 
+    _require_plain_weights(folder)
     _require_shapes(folder)
-    if "quantization_config" not in shape_of(folder):
-        _model(folder, "auto", "meta")  # all but the numbers themselves
+    _model(folder, "auto", "meta")  # all but the numbers themselves
     tokenizer = load_tokenizer(folder, template)
     try:
         conversation_ids(tokenizer, None, "?")
@@ -127,16 +127,32 @@ def check_base(folder: Path, template: TemplateSettings | None = None) -> None:
         raise ModelSourceError(f"{folder}: {error}") from error
 
 
+def _require_plain_weights(folder: Path) -> None:
+    """Check that the weights are numbers that an adapter's can be added to.
+
+    Raises:
+        ModelSourceError: they are quantised.
+    """
+    packed = shape_of(folder).get("quantization_config")
+    if packed is None:
+        return
+    method = packed.get("quant_method") if isinstance(packed, dict) else None
+    named = f" ({method})"[:80] if isinstance(method, str) else ""
+    raise ModelSourceError(
+        f"{folder}: config.json says that its weights are quantised{named}. Adapters are trained on"
+        " plain weights and added to them, so name the model that it was made from, or a"
+        " dequantised copy without quantization_config; a quantised model on a server can be a"
+        " policy (url and model)"
+    )
+
+
 def _require_shapes(folder: Path) -> None:
     """Check that tensors which files and configuration both name are of one shape.
 
     Raises:
         ModelSourceError: names one that isn't.
     """
-    packed = "quantization_config" in shape_of(folder)
     found = tensor_shapes(folder)
-    if packed:
-        return  # shapes are those of the storage
     for name, tensor in empty_model(folder).state_dict().items():
         if name in found and found[name] != tuple(tensor.shape):
             raise ModelSourceError(

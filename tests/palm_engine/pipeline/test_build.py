@@ -106,6 +106,49 @@ def test_without_training_what_is_given_is_evaluated(project: Path) -> None:
     assert bundle.pool_rewards is None
 
 
+COMBINED = """
+[[policies]]
+name = "half"
+display_name = "Half and half"
+soup = {mine = 0.5, lora-100-00 = 0.5}
+
+[[policies]]
+name = "both"
+system = "CALM"
+mixture = {mine = 0.75, lora-00-100 = 0.25}
+
+[[traits]]"""
+
+
+def test_soups_and_mixtures_of_ones_own_are_candidates(project: Path) -> None:
+    from palm_engine.lm.adapters.files import read_adapter
+    from palm_engine.pipeline.build import build
+
+    edited(project / "tiny.toml", ("[[traits]]", COMBINED), ("count = 2", "count = 0"))
+    config = load_config(project / "tiny.toml")
+    bundle = build(config, project, project / "out", Recorder())
+    half, both = bundle.candidate("half"), bundle.candidate("both")
+    assert (half.kind, half.soup) == ("soup", {"mine": 0.5, "lora-100-00": 0.5})
+    assert bundle.label("half") == "Half and half"
+    assert (both.kind, both.mixture) == ("mixture", {"mine": 0.75, "lora-00-100": 0.25})
+    assert (both.system, both.passes) == ("CALM", 2)
+    for split in ("choose", "certify"):
+        ids = bundle.prompts.loc[bundle.prompts["split"] == split, "prompt_id"]
+        rows = bundle.samples[bundle.samples["prompt_id"].isin(ids)]
+        assert set(bundle.policies) <= set(rows["policy"])
+    # The soup's own adapter is the sum of its parts'.
+    kept = Path(next((project / ".out.build").glob("**/soups/half")))
+    parts = [bundle.adapter_folder("mine"), bundle.adapter_folder("lora-100-00")]
+    layer = next(iter(read_adapter(kept).layers))
+    whole, *own = (
+        (b @ a) * s for a, b, s in (read_adapter(f).layers[layer] for f in (kept, *parts))
+    )
+    assert (whole - 0.5 * own[0] - 0.5 * own[1]).abs().max() < 1e-5
+    again = Recorder()
+    build(config, project, project / "out", again)
+    assert again.stages == ["Select and certify"]
+
+
 def test_one_who_cheats_is_marked_and_a_template_goes_from_the_build_to_the_export(
     project: Path,
 ) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from palm_engine.bundle.names import trained_name
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.pipeline.certify import CERTIFY_STEPS, Evaluated, certify
 from palm_engine.pipeline.rewards import TraitRewards
-from palm_engine.pipeline.train import policy_name
 from tests.support.build import OUTSIDE, evaluated, no_encoder, small_config
 
 __all__ = ["no_encoder"]
@@ -85,7 +85,7 @@ def test_diversity_counts_a_portfolios_own_members() -> None:
 def test_five_traits_are_certified_without_a_grid_that_can_not_be_made() -> None:
     rng = np.random.default_rng(0)
     traits = ["a", "b", "c", "d", "e"]
-    policies = [policy_name(row) for row in np.eye(5)] + ["base"]
+    policies = [trained_name(row) for row in np.eye(5)] + ["base"]
     rows = [
         {
             "policy": p,

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from palm_engine.bundle.names import trained_name
 from palm_engine.errors import ConfigError, ModelSourceError
 from palm_engine.oracles.gibbs import GibbsOracle
 from palm_engine.pipeline.config import load_config
-from palm_engine.pipeline.train import draw_pairs, draw_preferences, policy_name
+from palm_engine.pipeline.train import draw_pairs, draw_preferences
 from tests.support.builds import Recorder, edited, write_project
 
 TEXTS = {"a": "A?", "b": "B?"}
@@ -38,7 +39,7 @@ def test_pairs_are_drawn_by_the_gibbs_policy() -> None:
     )
     pairs = draw_pairs(pool, rewards, 0.01, np.array([1.0, 0.0]), 5, None, TEXTS, 64, seed=1)
     assert [(p.prompt, p.answer, p.weight) for p in pairs] == [("A?", "v", 5.0), ("B?", "y", 5.0)]
-    assert policy_name(np.array([0.6, 0.06, 0.34])) == "lora-60-06-34"
+    assert trained_name(np.array([0.6, 0.06, 0.34])) == "lora-60-06-34"
 
 
 @given(st.integers(0, 10_000), st.integers(1, 9), st.integers(1, 12), st.integers(1, 20))
