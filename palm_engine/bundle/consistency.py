@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from math import comb
 
+import numpy as np
+
+from palm_engine._types import Floats
 from palm_engine.bundle.schema import (
     Candidate,
     Certificate,
@@ -18,9 +22,12 @@ from palm_engine.bundle.schema import (
 )
 from palm_engine.bundle.tables import require_unreserved
 from palm_engine.geometry.confidence import Bound
+from palm_engine.geometry.simplex import grid
 
 # Of weights that must sum to 1, and of estimates beside their bounds: rounding in files.
 ROUNDING = 1e-6
+# Weights at which a certificate is compared with the rewards, at most.
+GRID = 703
 # Of a certificate's gap beside that of the rewards, both rounded in files.
 FIT = 1e-4
 
@@ -70,6 +77,7 @@ def require_candidates(
     """
     everyone = (*candidates, *outside)
     _require_distinct("candidates", [c.policy for c in everyone])
+    names = {c.policy for c in everyone}
     with_adapter = {c.policy for c in everyone if c.adapter is not None}
     for i, candidate in enumerate(everyone):
         for name, named in _vectors_of(candidate):
@@ -78,6 +86,7 @@ def require_candidates(
         if inside is not None and not _is_inside(inside):
             raise ValueError(f"candidates.{i}.adapter: must be a path inside the bundle")
         _check_mixture(f"candidates.{i}.mixture", candidate, with_adapter)
+        _require_known(f"candidates.{i}.soup", candidate.soup or (), names)
 
 
 def require_members(
@@ -120,6 +129,11 @@ def _require_weights(field: str, named: Mapping[str, float], traits: Collection[
 def _require_bound(field: str, bound: Bound) -> None:
     if bound.lower > bound.upper + ROUNDING:
         raise ValueError(f"{field}: lower {bound.lower} is above upper {bound.upper}")
+    if not bound.lower - ROUNDING <= bound.estimate <= bound.upper + ROUNDING:
+        raise ValueError(
+            f"{field}: the estimate {bound.estimate} isn't between lower {bound.lower} and upper"
+            f" {bound.upper}"
+        )
     if not 0 < bound.confidence < 1:
         raise ValueError(f"{field}.confidence: {bound.confidence} isn't between 0 and 1")
     if bound.prompts < 1 or bound.resamples < 1:
@@ -203,41 +217,78 @@ def require_fit(
     members: Sequence[Member],
     candidates: Sequence[Candidate],
     with_cost: bool,
+    where: Mapping[str, tuple[float, float]],
 ) -> None:
-    """Check that a certificate is of these members: at its weights they have the gap that it says.
+    """Check that a certificate is of these members and of these candidates' rewards.
+
+    At its weights they have the gap that it says, and nowhere on a grid of the weights that count a
+    larger one; nor have the portfolios of its curve.
 
     Args:
         certificate: of the bundle; its names exist.
         members: of the bundle; their names exist.
         candidates: with their rewards on the prompts that the certificate was made on.
         with_cost: whether values count the KL cost.
+        where: bounds of the weights that count, by trait.
 
     Raises:
-        ValueError: there are no members, or they have another gap there.
+        ValueError: there are no members, or they have another gap.
     """
     if not members:
         raise ValueError("certificate: there are no members that it could be of")
-    at = certificate.at_weights
-    values = {
-        c.policy: sum(w * c.rewards[t] for t, w in at.items()) - with_cost * c.kl_cost
-        for c in candidates
-    }
-    gap = max(values.values()) - max(values[m.policy] for m in members)
-    if abs(gap - certificate.additive.estimate) > FIT + certificate.tolerance:
+    traits = list(certificate.at_weights)
+    rows = {c.policy: i for i, c in enumerate(candidates)}
+    points = np.array([[c.rewards[t] for t in traits] for c in candidates])
+    costs = np.array([with_cost * c.kl_cost for c in candidates])
+    at = np.array([[certificate.at_weights[t] for t in traits]])
+    weights = np.vstack([at, _some_weights(traits, where)])
+    values = points @ weights.T - costs[:, None]
+    best = values.max(axis=0)
+    slack = FIT + certificate.tolerance
+    own = [rows[m.policy] for m in members]
+    gaps = best - values[own].max(axis=0)
+    field = "certificate.additive.estimate"
+    if abs(gaps[0] - certificate.additive.estimate) > slack:
         raise ValueError(
-            f"certificate.additive.estimate: is {certificate.additive.estimate:.6g}, but the"
-            f" members' gap at its weights is {gap:.6g}; it was made of other members or rewards"
+            f"{field}: is {certificate.additive.estimate:.6g}, but the members' gap at its weights"
+            f" is {gaps[0]:.6g}; it was made of other members or rewards"
+        )
+    _require_largest(field, certificate.additive.estimate, gaps, slack)
+    for i, point in enumerate(certificate.curve):
+        gaps = best - values[[rows[m] for m in point.members]].max(axis=0)
+        _require_largest(f"certificate.curve.{i}.gap.estimate", point.gap.estimate, gaps, slack)
+
+
+def _require_largest(field: str, worst: float, gaps: Floats, slack: float) -> None:
+    if gaps.max() > worst + slack:
+        raise ValueError(
+            f"{field}: is {worst:.6g}, but these members' gap is {gaps.max():.6g} at some weights;"
+            " it was made of other members or rewards"
         )
 
 
-def require_audit(audit: RewardAudit, traits: Collection[str]) -> None:
-    """Check the weights at which attacks lead.
+def _some_weights(traits: Sequence[str], where: Mapping[str, tuple[float, float]]) -> Floats:
+    """The finest grid of at most GRID weights, those that count of it."""
+    d = len(traits)
+    steps = 1
+    while comb(steps + d, d - 1) <= GRID:
+        steps += 1
+    found = grid(d, steps)
+    low, high = np.array([where.get(t, (0.0, 1.0)) for t in traits]).T
+    counts = ((found >= low - ROUNDING) & (found <= high + ROUNDING)).all(axis=1)
+    some: Floats = found[counts]
+    return some
+
+
+def require_audit(audit: RewardAudit, traits: Collection[str], known: Collection[str]) -> None:
+    """Check the weights at which attacks lead, and the members that they were put against.
 
     Raises:
         ValueError: names the field.
     """
     for i, attack in enumerate(audit.attacks):
         _require_weights(f"reward_audit.attacks.{i}.at_weights", attack.at_weights, traits)
+    _require_known("reward_audit.against", audit.against, known)
 
 
 def require_interpolation(

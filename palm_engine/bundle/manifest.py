@@ -85,9 +85,13 @@ class Manifest(Part):
         consistency.require_policies("ruled_out", self.ruled_out, known)
         if self.certificate is not None:
             consistency.require_certificate(self.certificate, traits, known, outside)
-            consistency.require_fit(self.certificate, self.members, self.candidates, self.with_cost)
+            consistency.require_fit(
+                self.certificate, self.members, self.candidates, self.with_cost, self.where
+            )
+            if self.in_sample is not None:
+                raise ValueError("in_sample: stands where there is no certificate")
         if self.reward_audit is not None:
-            consistency.require_audit(self.reward_audit, traits)
+            consistency.require_audit(self.reward_audit, traits, known | outside)
         if self.interpolation is not None:
             consistency.require_interpolation(self.interpolation, traits, known)
         if self.reading is not None:

@@ -504,6 +504,7 @@ def _certified(
                 )
             ),
             "certificate": _kept_tests(bundle, certificate, same),
+            "in_sample": None,
             "traits": tuple(_trait(t, rewards) for t in manifest.traits),
             # Both compare with the members.
             "reward_audit": _kept_audit(manifest, old, same, progress),

@@ -402,6 +402,28 @@ BASES: list[tuple[str, Callable[[Path], object], str]] = [
         template("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"),
         "takes more than 2 seconds",
     ),
+    *(
+        (f"a template that makes {what}", template(text), "chat template fails")
+        for what, text in (
+            ("a wide text", "{{ 'x'|center(1000000000) }}"),
+            ("a wide text by a method", "{{ 'x'.zfill(2000000000) }}"),
+            ("a long text of long texts", "{{ 'x'*1000000*1000 }}"),
+            ("a wide number", "{{ '%02000000000d' % 1 }}"),
+            ("a wide number by a method", "{{ '{:2000000000}'.format(1) }}"),
+            ("powers", "{{ 10**10**10 }}"),
+            (
+                "twice as much each time",
+                "{% set n = namespace(s='x') %}{% for i in range(40) %}"
+                "{% set n.s = n.s ~ n.s %}{% endfor %}",
+            ),
+            (
+                "a text in each of its letters",
+                "{% set n = namespace(s='xxxxxxxx') %}{% for i in range(9) %}"
+                "{% set n.s = n.s|replace('x', n.s) %}{% endfor %}",
+            ),
+            ("much of a little", "{% for i in range(99999) %}{{ 'x'*99999 }}{% endfor %}"),
+        )
+    ),
     ("a template that isn't one", template("{% if %}"), "template"),
     ("a template that refuses", template("{{ raise_exception('no') }}"), "template"),
     ("no end of an answer", endless, "no token that ends an answer"),

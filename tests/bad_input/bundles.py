@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from palm_engine.geometry.gap import worst_gap
 from tests.bad_input.case import Case
 from tests.bad_input.tables import bomb
 from tests.support.bundles import make_bundle
@@ -28,11 +29,16 @@ def good() -> Path:
     from palm_engine.bundle.writing import rewrite_manifest
 
     bundle = make_bundle(Path(mkdtemp(prefix="palm-good-")) / "good")
-    weights = dict(zip(bundle.traits, (0.2, 0.3, 0.5), strict=True))
-    values = bundle.points @ list(weights.values())
-    gap = float(values.max() - values[bundle.members].max())
-    bound = {"estimate": gap, "lower": gap / 2, "upper": gap + 0.1}
-    bound |= {"confidence": 0.95, "prompts": 3, "resamples": 100}
+    worst = worst_gap(bundle.points[bundle.members], bundle.points)
+    weights = dict(zip(bundle.traits, map(float, worst.at_weights_additive), strict=True))
+
+    def bound_of(*members: str) -> dict[str, float]:
+        rows = [bundle.row(m) for m in members] or bundle.members
+        gap = worst_gap(bundle.points[rows], bundle.points).additive
+        ends = {"estimate": gap, "lower": gap / 2, "upper": gap + 0.1}
+        return ends | {"confidence": 0.95, "prompts": 3, "resamples": 100}
+
+    bound = bound_of()
     certificate = {
         "scope": "certified",
         "method": "minimum",
@@ -47,13 +53,19 @@ def good() -> Path:
         "single_best": "m1",
         "single_best_minus_members": bound,
         "curve": [
-            {"k": 1, "members": ["m1"], "choose_gap": 0.3, "choose_lower_bound": 0.3, "gap": bound},
+            {
+                "k": 1,
+                "members": ["m1"],
+                "choose_gap": 0.3,
+                "choose_lower_bound": 0.3,
+                "gap": bound_of("m1"),
+            },
             {
                 "k": 2,
                 "members": ["m1", "m2"],
                 "choose_gap": 0.2,
                 "choose_lower_bound": 0.2,
-                "gap": bound,
+                "gap": bound_of("m1", "m2"),
             },
         ],
         "corner_tests": [
@@ -428,6 +440,31 @@ CASES = [
     Case("sampling: a key too many", entry("sampling", "magic", value=2), "sampling.magic"),
     Case(
         "certificate: lower above upper", entry(*BOUND, "lower", value=0.5), "additive.*above upper"
+    ),
+    Case(
+        "certificate: an estimate outside its bounds",
+        entry(*BOUND, "lower", value=0.2),
+        "additive: the estimate .* isn't between",
+    ),
+    Case(
+        "certificate: a curve of other members",
+        entry("certificate", "curve", 0, "members", value=["base"]),
+        "curve.0.gap.estimate: .*made of other members",
+    ),
+    Case(
+        "certificate: worse elsewhere",
+        entry("candidates", 0, "rewards", value={"safety": 0.0, "humor": 0.0, "brevity": 1.0}),
+        "at some weights; it was made of other members or rewards",
+    ),
+    Case(
+        "certificate: beside a bound without one",
+        entry("in_sample", value={"upper": 0.1, "confidence": 0.9, "prompts": 3}),
+        "in_sample: stands where there is no certificate",
+    ),
+    Case(
+        "a soup of nobody",
+        entry("candidates", 0, "soup", value={"ghost": 1.0}),
+        "candidates.0.soup: 'ghost'",
     ),
     Case(
         "certificate: a gap below 0",

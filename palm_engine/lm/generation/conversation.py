@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from types import FrameType
 from typing import Any, NamedTuple
 
 from palm_engine.errors import ModelSourceError
+from palm_engine.lm.generation.templates import apply_template
 
-# Processor time that a chat template may take: the sandbox limits one loop, but not loops in loops.
-TEMPLATE_SECONDS = 2.0
 # Stands for an answer when it is looked up what a template puts behind one.
 ANSWER = "answer-0-answer"
 
@@ -126,7 +120,6 @@ def _rendered(
     answer: str | None = None,
     earlier: Sequence[Turn] = (),
 ) -> str:
-    _require_plain_arithmetic(getattr(tokenizer, "chat_template", ""))
     if getattr(tokenizer, "chat_template", "") is None:
         raise ModelSourceError(
             "the model has no chat template, so it isn't known how a question is put to it; choose"
@@ -139,9 +132,9 @@ def _rendered(
     begun = {**messages[0], "content": f"{system}\n\n{messages[0]['content']}"}
     joined = [begun, *messages[1:]] if system else messages
     try:
-        return _applied(tokenizer, separate, answer is None)
+        return apply_template(tokenizer, separate, answer is None)
     except ModelSourceError:
-        return _applied(tokenizer, joined, answer is None)
+        return apply_template(tokenizer, joined, answer is None)
 
 
 def exchange_ids(tokenizer: Any, prompt: str, answer: str) -> list[int]:
@@ -150,93 +143,15 @@ def exchange_ids(tokenizer: Any, prompt: str, answer: str) -> list[int]:
     Raises:
         ModelSourceError: the template can't be rendered.
     """
-    _require_plain_arithmetic(getattr(tokenizer, "chat_template", ""))
 
     def rendered(prompt: str, answer: str) -> str:
         messages = [
             {"role": "user", "content": prompt},
             {"role": "assistant", "content": answer},
         ]
-        return _applied(tokenizer, messages, False)
+        return apply_template(tokenizer, messages, False)
 
     return filled_ids(tokenizer, rendered, (prompt, answer))
-
-
-def _applied(tokenizer: Any, messages: list[dict[str, str]], asks: bool) -> str:
-    """The template with these messages, within its time.
-
-    Raises:
-        ModelSourceError: it fails, or takes too long.
-    """
-    from jinja2 import TemplateError
-
-    # The sandbox stops long loops so, and what a template does to a value may be wrong.
-    failures = (
-        TemplateError,
-        MemoryError,
-        OverflowError,
-        RecursionError,
-        TimeoutError,
-        TypeError,
-        ValueError,
-    )
-    try:
-        with _limited(TEMPLATE_SECONDS):
-            text = tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=asks
-            )
-            return str(text)
-    except failures as error:
-        raise ModelSourceError(f"the model's chat template fails: {error}") from error
-
-
-@lru_cache(maxsize=32)
-def _require_plain_arithmetic(template: Any) -> None:
-    """Refuse a template whose arithmetic alone could take all time or memory: no clock stops that.
-
-    Raises:
-        ModelSourceError: it takes powers, or multiplies by millions.
-    """
-    from jinja2 import Environment, TemplateSyntaxError
-
-    if not isinstance(template, str) or "*" not in template:
-        return
-    try:
-        found = Environment().lex(template)
-        tokens = [(kind, text) for _, kind, text in found if kind != "whitespace"]
-    except TemplateSyntaxError:
-        return  # said where it is compiled
-    for i, (kind, text) in enumerate(tokens):
-        beside = tokens[max(i - 1, 0) : i + 2]
-        large = any(k == "integer" and int(t.replace("_", ""), 0) > 10**6 for k, t in beside)
-        if kind == "operator" and (text == "**" or (text == "*" and large)):
-            raise ModelSourceError(
-                "the model's chat template takes powers or multiplies by millions, which no"
-                " template needs and nothing could stop; give another (template.text)"
-            )
-
-
-@contextmanager
-def _limited(seconds: float) -> Iterator[None]:
-    """Stop a template that takes more processor time than `seconds`.
-
-    Raises:
-        TimeoutError: it did.
-    """
-    end = time.thread_time() + seconds
-
-    def watch(frame: FrameType, _event: str, _argument: Any) -> Any:
-        if time.thread_time() > end:
-            raise TimeoutError(f"it takes more than {seconds:g} seconds")
-        # Line by line in what was compiled from a template, call by call elsewhere.
-        return watch if frame.f_code.co_filename.startswith("<") else None
-
-    before = sys.gettrace()
-    sys.settrace(watch)
-    try:
-        yield
-    finally:
-        sys.settrace(before)
 
 
 class Batch(NamedTuple):

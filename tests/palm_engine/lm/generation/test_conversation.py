@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from palm_engine.errors import ModelSourceError
 from palm_engine.lm.generation.conversation import (
     Request,
     Turn,
@@ -65,29 +64,3 @@ def test_plain_prompts_are_tokenised_as_they_always_were(tokenizer: Any) -> None
     text = conversation_text(tokenizer, "Be kind.", "Why <not>?")
     whole = tokenizer(text, add_special_tokens=False)["input_ids"]
     assert conversation_ids(tokenizer, "Be kind.", "Why <not>?") == whole
-
-
-@pytest.mark.parametrize(
-    "template",
-    ["{{ 9**9**9 }}", "{% set x = 'a' * 3000000000 %}{{ x }}", "{{ 99999999 * messages|length }}"],
-)
-def test_arithmetic_that_nothing_could_stop_is_refused(template: str) -> None:
-    tokenizer = FakeTokenizer(template)
-    with pytest.raises(ModelSourceError, match="takes powers or multiplies by millions"):
-        conversation_text(tokenizer, None, "Hi?")
-
-
-@pytest.mark.parametrize("template", ["**bold** {{ '**' }} {{ '  ' * 2 }}", "{{ 2 * 3 }}"])
-def test_other_stars_are_none_of_that(template: str) -> None:
-    assert conversation_text(FakeTokenizer(template), None, "Hi?") == template
-
-
-class FakeTokenizer:
-    """Gives its template back: what is rendered isn't what is tested."""
-
-    def __init__(self, template: str) -> None:
-        self.chat_template = template
-
-    def apply_chat_template(self, *_: object, **__: object) -> str:
-        """The template as it stands."""
-        return self.chat_template
