@@ -7,9 +7,9 @@ import stat
 from pathlib import Path
 from typing import Any, NoReturn
 
+from palm_engine._limits import most_json
 from palm_engine.errors import PalmError
 
-MOST_BYTES = 64_000_000
 MOST_DEPTH = 64
 # Longer numbers are no measurements; Python would take long to read them.
 MOST_DIGITS = 400
@@ -19,14 +19,14 @@ class _Unfit(ValueError):
     """Why a text isn't read as JSON."""
 
 
-def read_json(path: Path, error: type[PalmError], hint: str, most_bytes: int = MOST_BYTES) -> Any:
+def read_json(path: Path, error: type[PalmError], hint: str, most_bytes: int | None = None) -> Any:
     """The content of a JSON file from outside.
 
     Args:
         path: a regular file.
         error: what is raised where it can't be read.
         hint: what to do then.
-        most_bytes: larger files are refused.
+        most_bytes: larger files are refused; those above `most_json` if not given.
 
     Raises:
         PalmError: of the kind `error`: there is no such file, it can't be read, or its text isn't
@@ -71,7 +71,7 @@ def parse_json(text: str | bytes, error: type[PalmError], where: str, hint: str)
     return content
 
 
-def read_text(path: Path, most_bytes: int = MOST_BYTES) -> str:
+def read_text(path: Path, most_bytes: int | None = None) -> str:
     """The text of a regular file, as UTF-8 (a byte order mark is left out).
 
     Raises:
@@ -84,8 +84,9 @@ def read_text(path: Path, most_bytes: int = MOST_BYTES) -> str:
         raise OSError(0, str(error)) from error
     if not stat.S_ISREG(about.st_mode):
         raise OSError(0, "no regular file")
-    if about.st_size > most_bytes:
-        raise OSError(0, f"{about.st_size:,} bytes, more than {most_bytes:,}")
+    most = most_json() if most_bytes is None else most_bytes
+    if about.st_size > most:
+        raise OSError(0, f"{about.st_size:,} bytes, more than {most:,}")
     return path.read_text(encoding="utf-8-sig")
 
 

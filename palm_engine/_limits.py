@@ -28,6 +28,26 @@ def most_text() -> int:
     return _most("PALM_MOST_TEXT", 2_000_000_000)
 
 
+def most_policies() -> int:
+    """How many policies a table without a bundle may have: PALM_MOST_POLICIES, or 200,000."""
+    return _most("PALM_MOST_POLICIES", 200_000)
+
+
+def most_prompts() -> int:
+    """How many prompts a table may have: PALM_MOST_PROMPTS, or 200,000."""
+    return _most("PALM_MOST_PROMPTS", 200_000)
+
+
+def most_users() -> int:
+    """How many rows a file of users may have: PALM_MOST_USERS, or a million."""
+    return _most("PALM_MOST_USERS", 1_000_000)
+
+
+def most_json() -> int:
+    """How large a bundle's manifest and other JSON may be: PALM_MOST_JSON, or 64 MB."""
+    return _most("PALM_MOST_JSON", 64_000_000)
+
+
 def _most(name: str, usual: int) -> int:
     named = os.environ.get(name, "")
     return int(named) if named.isdecimal() and len(named) < 16 else usual

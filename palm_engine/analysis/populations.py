@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from palm_engine._limits import most_users
 from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.fields import gap_field
 from palm_engine.geometry.users import Users
 from palm_engine.tables.files import TableFile
 
-MOST_USERS = 1_000_000
 COUNTS = ("count", "counts", "users", "n", "number")
 SEGMENTS = ("segment", "segments", "group", "cohort", "team")
 EVERYBODY = "everybody"
@@ -172,8 +172,10 @@ def read_users(table: TableFile, traits: Sequence[str]) -> Users:
             f"{name}: no column {missing[0]!r}; one per trait is needed: {', '.join(traits)} (it"
             f" has {', '.join(map(str, frame.columns))})"
         )
-    if len(frame) > MOST_USERS:
-        raise InvalidInputError(f"{name}: has {len(frame):,} rows; at most {MOST_USERS:,}")
+    if len(frame) > most_users():
+        raise InvalidInputError(
+            f"{name}: has {len(frame):,} rows; at most {most_users():,} (PALM_MOST_USERS)"
+        )
     columns = [known[t.lower()] for t in traits]
     weights = np.column_stack([_column(table, c, "weights are numbers >= 0") for c in columns])
     totals = weights.sum(axis=1)

@@ -96,6 +96,10 @@ def show(
     from palm_engine.cli.terminal import bundle_table, certificate_lines
 
     found = read_bundle(bundle)
+    found.read_tables()
+    for candidate in (*found.manifest.candidates, *found.manifest.outside):
+        if candidate.adapter is not None:
+            found.adapter_folder(candidate.policy)
     if markdown:
         write(markdown_table(found))
         return

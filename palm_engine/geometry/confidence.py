@@ -109,18 +109,17 @@ def resampled_means(
     flat = scores.reshape(n, -1)
     # A few at a time, so that a million prompts need no table of all weights.
     step = max(1, MOST_WEIGHTS // n)
-    means = []
+    means = np.empty((resamples, flat.shape[1]))
     unseen = []
     for start in range(0, resamples, step):
         drawn = rng.exponential(size=(min(step, resamples - start), units + 1))
         weights = drawn[:, cluster]
         seen = weights.sum(axis=1)
         one_more = drawn[:, -1] * (n / units)
-        means.append(weights @ flat / seen[:, None])
+        np.matmul(weights, flat, out=means[start : start + len(drawn)])
+        means[start : start + len(drawn)] /= seen[:, None]
         unseen.append(one_more / (seen + one_more))
-    return Resampled(
-        np.concatenate(means).reshape(resamples, *scores.shape[1:]), np.concatenate(unseen)
-    )
+    return Resampled(means.reshape(resamples, *scores.shape[1:]), np.concatenate(unseen))
 
 
 def worst_gap_bound(

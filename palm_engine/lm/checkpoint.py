@@ -29,6 +29,10 @@ def training_key(*parts: object) -> str:
     return digest.hexdigest()
 
 
+# Of a trainer's checkpoint: its files and their sha256.
+SEAL = "palm-sums.json"
+
+
 class Checkpoint:
     """The state of a training after its last whole epoch.
 
@@ -205,6 +209,27 @@ def _state_of(i: int, parameter: Any, tensors: dict[str, Any]) -> dict[str, Any]
         if f"{i}.{name}" in tensors
     }
     return {k: v if k == "step" else v.to(parameter.device) for k, v in found.items()}
+
+
+def seal(checkpoint: Path) -> None:
+    """Write what a trainer's checkpoint holds, file by file, so that damage is found."""
+    write_whole(checkpoint / SEAL, json.dumps(_sums(checkpoint)))
+
+
+def is_sealed(checkpoint: Path) -> bool:
+    """Whether a trainer's checkpoint is whole and as it was written."""
+    try:
+        return bool(json.loads((checkpoint / SEAL).read_text()) == _sums(checkpoint))
+    except (OSError, ValueError):
+        return False
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != SEAL
+    }
 
 
 def trainer_checkpoints(folder: Path, key: str) -> Path:

@@ -22,7 +22,7 @@ import numpy as np
 
 from palm_engine._types import Floats
 from palm_engine.errors import DependencyError, ModelSourceError
-from palm_engine.lm.checkpoint import trainer_checkpoints, training_key
+from palm_engine.lm.checkpoint import is_sealed, seal, trainer_checkpoints, training_key
 from palm_engine.lm.generation.conversation import (
     conversation_ids,
     conversation_text,
@@ -340,11 +340,15 @@ def _watch(progress: Callable[[float], None]) -> Any:
     from transformers import TrainerCallback
 
     class Watch(TrainerCallback):  # type: ignore[misc]
-        """Reports steps done."""
+        """Reports steps done, and seals checkpoints."""
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             """After each step."""
             progress(state.global_step / max(state.max_steps, 1))
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            """After each checkpoint."""
+            seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
         def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             """TRL prints each log otherwise."""
@@ -360,8 +364,8 @@ def _trained(trainer: Any, folder: Path, traits: tuple[str, ...] = ()) -> Traini
     adapted = trainer.accelerator.unwrap_model(trainer.model)
     place = Path(trainer.args.output_dir)
     for cut in place.glob("checkpoint-*"):
-        # Its state is written last: without it the writing was cut off.
-        if not (cut / "trainer_state.json").is_file():
+        # Cut off while it was written, or damaged since.
+        if not is_sealed(cut):
             shutil.rmtree(cut)
     try:
         trainer.train(resume_from_checkpoint=get_last_checkpoint(str(place)))

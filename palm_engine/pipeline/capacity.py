@@ -89,6 +89,7 @@ def require_memory(room: Room) -> None:
 
     config = room.config
     base = room.base
+    _require_memory_of_bounds(config)
     device = pick_device()
     dtype = str(pick_dtype(device, build_dtype(device))).removeprefix("torch.")
     systems = [s.system for s in config.styles] + [p.system or "" for p in config.policies]
@@ -123,3 +124,25 @@ def require_memory(room: Room) -> None:
         f" {workers * needed.total / 1e9:.1f} GB on {device}, and {needed.free / 1e9:.1f} GB are"
         f" free. What would fit: {' or '.join(ways) or 'a smaller base, or another device'}."
     )
+
+
+def _require_memory_of_bounds(config: BuildConfig) -> None:
+    """Check that the resampled rewards fit, from which bounds are read at the end.
+
+    Raises:
+        ConfigError: they don't; names the figures and what would fit.
+    """
+    from palm_engine.lm import memory
+
+    given = 1 + len(config.styles) + len(config.policies)
+    trained = config.plan.adapters + 2 * config.plan.baseline_size + config.soups.count
+    figures = (given + config.train * trained) * len(config.traits)
+    free = memory.free_bytes("cpu")
+    # Twice: members are compared with the best single policy on the same draws.
+    needed = 2 * 8 * figures * config.selection.resamples
+    if free is not None and needed > free:
+        raise ConfigError(
+            f"selection.resamples: {config.selection.resamples:,} times {figures:,} mean rewards"
+            f" need {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; ask for at most"
+            f" {free // (2 * 8 * figures):,}"
+        )

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from palm_engine._limits import most_cells
+from palm_engine._limits import most_cells, most_prompts
 from palm_engine._types import Floats
 from palm_engine.bundle.manifest import MOST_CANDIDATES
 from palm_engine.bundle.names import MOST_LABEL, safe_name
@@ -26,8 +26,6 @@ from palm_engine.tables.scaling import scale
 from palm_engine.tables.spec import ImportSpec
 from palm_engine.tables.words import count_words
 
-# A bound on the gap draws all of them a thousand times.
-MOST_PROMPTS = 200_000
 # What is odd about a policy's answers; letters that are kept of it.
 WARNING = "warning"
 MOST_WARNING = 200
@@ -35,15 +33,13 @@ MOST_WARNING = 200
 MOST_NUMBER = 1e15
 
 
-def import_table(
-    file: TableFile, spec: ImportSpec, most_policies: int = MOST_CANDIDATES
-) -> RewardTable:
+def import_table(file: TableFile, spec: ImportSpec, most: int = MOST_CANDIDATES) -> RewardTable:
     """Read rewards, and where there are any prompts and answers, from a table.
 
     Args:
         file: the table.
         spec: what its columns are, and what becomes of them.
-        most_policies: that it may have; more than a bundle holds can only be selected from.
+        most: policies that it may have; more than a bundle holds can only be selected from.
 
     Returns:
         Rewards of all policies, with labels, warnings, answers and the record of what was done.
@@ -56,7 +52,7 @@ def import_table(
             raise InvalidInputError(
                 f"{file.name}: no column {column!r}; it has {', '.join(file.frame.columns)}"
             )
-    frame = _named(file, spec, most_policies)
+    frame = _named(file, spec, most)
     values, counts = _values(file, spec, frame)
     frame, values, dropped = _without_missing(file, spec, frame, values)
     words = {}
@@ -259,9 +255,10 @@ def _answered(
     """
     rows, policies = pd.factorize(frame["policy"], sort=True)
     columns, prompts = pd.factorize(frame["prompt"], sort=True)
-    if len(prompts) > MOST_PROMPTS:
+    if len(prompts) > most_prompts():
         raise InvalidInputError(
-            f"{file.name}: {len(prompts):,} prompts, more than {MOST_PROMPTS:,}; take some of them"
+            f"{file.name}: {len(prompts):,} prompts, more than {most_prompts():,}; take some"
+            " of them, or allow more (PALM_MOST_PROMPTS) where there is memory"
         )
     if len(policies) * len(prompts) > most_cells():
         raise InvalidInputError(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from palm_engine._limits import most_policies
 from palm_engine.bundle.folder import MANIFEST_FILE, Bundle, read_bundle
 from palm_engine.errors import InvalidInputError
 from palm_engine.tables.files import read_table_file
@@ -16,10 +17,7 @@ from palm_engine.tables.reward_table import RewardTable
 from palm_engine.tables.scaling import Scaling
 from palm_engine.tables.spec import default_spec
 
-# More than a bundle holds; averages over users of more would take minutes.
-MOST_POLICIES = 200_000
 # Options of `palm import` that its messages name, and what else they are called elsewhere.
-
 _IMPORT_OPTIONS = re.compile(r"--(?:missing|policy|prompt|cluster|decimal)")
 
 
@@ -45,7 +43,7 @@ def read_reward_table(path: Path | str, traits: Sequence[str] = ()) -> RewardTab
     try:
         spec = default_spec(file, tuple(traits))
         plain = tuple(t.model_copy(update={"scaling": Scaling()}) for t in spec.traits)
-        return import_table(file, spec.model_copy(update={"traits": plain}), MOST_POLICIES)
+        return import_table(file, spec.model_copy(update={"traits": plain}), most_policies())
     except InvalidInputError as error:
         text = str(error)
         if "is not in [0, 1]" in text:

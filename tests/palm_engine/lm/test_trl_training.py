@@ -309,6 +309,39 @@ def test_answers_that_train_themselves_go_on_where_they_were_stopped(
     assert not (tmp_path / "a.checkpoints").exists()
 
 
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "optimizer.pt", "rng_state.pth"])
+@pytest.mark.parametrize("damage", ["turned", "cut", "gone"])
+def test_a_damaged_checkpoint_is_not_gone_on_from(
+    base: Any, tmp_path: Path, name: str, damage: str
+) -> None:
+    preferences = [Preference(None, p, "yes", "no!") for p in PROMPTS]
+    wanted = settings(method="dpo", batch_size=1, epochs=2)
+
+    def train(folder: Path, progress: Any) -> Any:
+        return train_dpo(base.model, base.tokenizer, preferences, wanted, 1, folder, progress)
+
+    def stop(share: float) -> None:
+        if share > 0.7:
+            raise KeyboardInterrupt
+
+    whole = train(tmp_path / "whole", lambda share: None)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "a", stop)
+    found = list((tmp_path / "a.checkpoints").glob(f"checkpoint-*/{name}"))
+    assert found, "there is something to damage"
+    for path in found:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        if damage == "gone":
+            path.unlink()
+        else:
+            path.write_bytes(content if damage == "turned" else content[: len(content) // 2])
+    shares: list[float] = []
+    again = train(tmp_path / "a", shares.append)
+    assert min(shares) < 0.4, "it began anew"
+    assert again.losses == pytest.approx(whole.losses, abs=1e-4)
+
+
 def test_a_training_that_was_stopped_goes_on(base: Any, tmp_path: Path) -> None:
     preferences = [Preference(None, p, "yes", "no!") for p in PROMPTS]
     wanted = settings(method="dpo", batch_size=1, epochs=5)

@@ -40,6 +40,13 @@ def test_what_fits_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         require_memory(Room(config(workers, rows), PROMPTS, base))
         with pytest.raises(ConfigError):
             require_memory(Room(config(workers, rows + 1), PROMPTS, base))
-    monkeypatch.setattr(memory, "free_bytes", lambda device: 1000)
+    many = small_config(run={"workers": 1, "batch_size": 1}, selection={"resamples": 100_000})
+    with pytest.raises(ConfigError, match=r"resamples: 100,000 times .* ask for at most") as error:
+        require_memory(Room(many, PROMPTS, base))
+    most = int(str(error.value).rpartition(" ")[2].replace(",", ""))
+    assert 1000 < most < 100_000
+    fits = small_config(run={"workers": 1, "batch_size": 1}, selection={"resamples": most})
+    require_memory(Room(fits, PROMPTS, base))
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 100_000)
     with pytest.raises(ConfigError, match="a smaller base"):
         require_memory(Room(config(1, 1), PROMPTS, base))

@@ -42,9 +42,18 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Bundle]
     return folder, read_bundle(folder / "out")
 
 
-def command(folder: Path, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-    """`palm build` in a group of processes of its own."""
-    words = ["build", "tiny.toml", "--out", "out", "--work", "kept"]
+BUILD = ("build", "tiny.toml", "--out", "out", "--work", "kept")
+# What comes after a build: a policy more, and prompts more.
+LATER = {
+    "add": ("add", "out", "--name", "twin", "--adapter", "mine", "--system", "CALM"),
+    "evaluate": ("evaluate", "out", "--prompts", "more.csv"),
+}
+
+
+def command(
+    folder: Path, stderr: int = subprocess.DEVNULL, words: tuple[str, ...] = BUILD
+) -> subprocess.Popen[bytes]:
+    """`palm build`, or other words, in a group of processes of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "palm_engine.cli.main", *words],
         cwd=folder,
@@ -209,6 +218,112 @@ def test_whatever_is_damaged_is_made_anew(undisturbed: tuple[Path, Bundle], tmp_
     calm = Recorder()
     build(config, folder, folder / "out", calm, folder / "kept")
     assert calm.stages == ["Select and certify"]
+
+
+def turned(path: Path) -> None:
+    """One bit of a file is another."""
+    content = bytearray(path.read_bytes())
+    if content:
+        content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def cut(path: Path) -> None:
+    """Half of a file is gone."""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+DAMAGES: tuple[Callable[[Path], None], ...] = (turned, cut, Path.unlink)
+
+
+def test_each_stored_file_may_be_damaged_or_gone(
+    undisturbed: tuple[Path, Bundle], tmp_path: Path
+) -> None:
+    """Some of them here; `PALM_FILES=all` takes each, in every way."""
+    from palm_engine.pipeline.build import build
+
+    project, expected = undisturbed
+    folder = again(project, tmp_path / "p", kept=True)
+    config = load_config(folder / "tiny.toml")
+    files = sorted(
+        p for p in (folder / "kept").rglob("*") if p.is_file() and not p.name.startswith(".")
+    )
+    assert {p.suffix for p in files} >= {".key", ".parquet", ".json", ".safetensors"}
+    cases = [(path, damage) for path in files for damage in DAMAGES]
+    if os.environ.get("PALM_FILES") != "all":
+        cases = random.Random(2).sample(cases, 9)
+    for path, damage in cases:
+        damage(path)
+        bundle = build(config, folder, folder / "out", Recorder(), folder / "kept")
+        where = f"{path.relative_to(folder)}, {damage.__name__}"
+        assert result(bundle) == result(expected), where
+        calm = Recorder()
+        build(config, folder, folder / "out", calm, folder / "kept")
+        assert calm.stages == ["Select and certify"], where
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_later_commands_survive_kills_damage_and_full_disks(
+    undisturbed: tuple[Path, Bundle],
+    small_disk: Callable[[int], Path],
+    tmp_path: Path,
+    name: str,
+) -> None:
+    project, before = undisturbed
+    more = [f"{s}-more-{i},any,{s},{s} more {i}?" for s in ("choose", "certify") for i in range(2)]
+    words = (*LATER[name], "--out", "later", "--work", "kept-later", "--project", ".")
+    words += ("--rewards", "tiny.toml", "--workers", "1")
+
+    def ready(place: Path) -> Path:
+        folder = again(project, place, kept=True)
+        shutil.rmtree(folder / "kept")
+        (folder / "more.csv").write_text("\n".join(["prompt_id,kind,split,text", *more]))
+        return folder
+
+    calm = ready(tmp_path / "calm")
+    started = time.monotonic()
+    assert command(calm, words=words).wait(300) == 0
+    whole = time.monotonic() - started
+    expected = result(read_bundle(calm / "later"))
+    folder = ready(tmp_path / "p")
+    rng = random.Random(3)
+    killed = 0
+    for _ in range(KILLS // 2):
+        running = command(folder, words=words)
+        try:
+            running.wait(rng.uniform(2.0, whole))
+        except subprocess.TimeoutExpired:
+            killed += 1
+            running.send_signal(signal.SIGKILL)
+            running.wait(10)
+        if (folder / "later").is_dir():
+            assert result(read_bundle(folder / "later")) == expected
+            shutil.rmtree(folder / "later")
+            shutil.rmtree(folder / "kept-later")
+    assert killed
+    assert result(read_bundle(folder / "out")) == result(before), "what was there stays"
+    assert command(folder, words=words).wait(300) == 0
+    assert result(read_bundle(folder / "later")) == expected
+    for path in sorted((folder / "kept-later").rglob("*.parquet")):
+        turned(path)
+    shutil.rmtree(folder / "later")
+    assert command(folder, words=words).wait(300) == 0
+    assert result(read_bundle(folder / "later")) == expected
+    # A disk without room for what is drawn.
+    disk = small_disk(4 * size_of(folder))
+    folder = ready(disk / "p")
+    given = shutil.disk_usage(disk).used
+    small_disk(given + 8192)
+    running = command(folder, subprocess.PIPE, words)
+    _, message = running.communicate(timeout=300)
+    assert running.returncode == 2, message
+    assert b"No space left on device" in message
+    assert b"Traceback" not in message
+    assert not (folder / "later").exists()
+    small_disk(given + 4 * size_of(calm))
+    assert command(folder, words=words).wait(300) == 0
+    assert result(read_bundle(folder / "later")) == expected
 
 
 def test_two_builds_on_one_folder_and_a_stale_lock(
