@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import lru_cache
 
 import pandas as pd
 import streamlit as st
@@ -84,12 +85,11 @@ def recorded(
     bundle: Bundle, prompt_id: str, shown: Sequence[tuple[str, str, str]], sample: int = 0
 ) -> list[Card]:
     """The recorded answer number `sample` of each (policy, why, colour) in `shown`."""
-    table = bundle.answers(prompt_id, [name for name, _, _ in shown])
-    table = table[table.groupby("policy", observed=True).cumcount() == sample]
-    rows = {str(row["policy"]): row for row in table.to_dict("records")}
+    rows = bundle.records(prompt_id)
     found = []
     for name, why, colour in shown:
-        row = rows.get(name)
+        own = rows.get(name, ())
+        row = own[sample] if sample < len(own) else None
         if row is None:
             found.append(Card(name, why, colour, None, 0, {}, bundle.label(name)))
             continue
@@ -134,14 +134,15 @@ class Piece:
 def card(answer: Card, reference: Card | None = None) -> dict[str, object]:
     """What the template of a card is filled with."""
     other = reference if reference is not None and reference.policy != answer.policy else None
+    pieces: tuple[Piece, ...]
     if answer.text is None:
-        pieces = [Piece("No answer of this model to this prompt was recorded.")]
+        pieces = (Piece("No answer of this model to this prompt was recorded."),)
     elif not answer.text.strip():
-        pieces = [Piece("(the model answered nothing)")]
+        pieces = (Piece("(the model answered nothing)"),)
     elif other and other.text:
         pieces = marked(answer.text, other.text)
     else:
-        pieces = [Piece(answer.text)]
+        pieces = (Piece(answer.text),)
     scores = []
     for trait, value in answer.scores.items():
         change = f" ({value - other.scores[trait]:+.2f})" if other and trait in other.scores else ""
@@ -157,7 +158,8 @@ def card(answer: Card, reference: Card | None = None) -> dict[str, object]:
     }
 
 
-def marked(text: str, other: str) -> list[Piece]:
+@lru_cache(maxsize=512)
+def marked(text: str, other: str) -> tuple[Piece, ...]:
     """`text` in pieces; words that `other` doesn't have in this order are marked."""
     ours = re.findall(r"\S+|\s+", text)
     theirs = re.findall(r"\S+|\s+", other)
@@ -166,4 +168,4 @@ def marked(text: str, other: str) -> list[Piece]:
         words = "".join(ours[a:b])
         if words:
             pieces.append(Piece(words, what != "equal" and bool(words.strip())))
-    return pieces
+    return tuple(pieces)

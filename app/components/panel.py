@@ -235,11 +235,8 @@ def _rewards(bundle: Bundle, rows: Sequence[int]) -> list[list[float]]:
 def _answers(bundle: Bundle, rows: Sequence[int], prompt_id: str) -> list[str | None]:
     """The first recorded answer of each to a prompt."""
     names = [bundle.manifest.candidates[i].policy for i in rows]
-    found = bundle.answers(prompt_id, names).drop_duplicates("policy") if prompt_id else None
-    if found is None or found.empty:
-        return [None] * len(names)
-    texts = dict(zip(found["policy"].astype(str), found["text"].astype(str), strict=True))
-    return [texts.get(name) for name in names]
+    found = bundle.records(prompt_id) if prompt_id else {}
+    return [str(found[name][0]["text"]) if name in found else None for name in names]
 
 
 def _vector(weights: Mapping[str, float] | None, traits: Sequence[str]) -> list[float] | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,6 +42,8 @@ from palm_engine.lm.settings import SamplingSettings
 MANIFEST_FILE = "portfolio.json"
 # Behind the name of a bundle that another took the place of.
 PREVIOUS = ".previous"
+# Whose answers are kept as records: what sessions look at now.
+KEPT_PROMPTS = 16
 TABLES = ("prompts.parquet", "pool.parquet", "samples.parquet")
 
 
@@ -352,6 +355,31 @@ class Bundle:
             .sort_values(["_place", "sample_id"])
             .drop(columns="_place")
         )
+
+    def records(self, prompt_id: str) -> Mapping[str, Sequence[Mapping[Any, Any]]]:
+        """Recorded answers to one prompt by policy, in the order of their samples.
+
+        For pages that show the same prompt again and again; those of the last prompts are kept.
+        """
+        kept = self._records
+        known = kept.get(prompt_id)
+        if known is not None:
+            return known
+        found: dict[str, list[dict[Any, Any]]] = {}
+        rows = self._by_prompt.get(prompt_id)
+        if rows is not None:
+            for row in (
+                self.samples.iloc[rows].sort_values("sample_id", kind="stable").to_dict("records")
+            ):
+                found.setdefault(str(row["policy"]), []).append(row)
+        for old in list(kept)[: max(0, len(kept) + 1 - KEPT_PROMPTS)]:
+            kept.pop(old, None)  # another session may have been faster
+        kept[prompt_id] = found
+        return found
+
+    @cached_property
+    def _records(self) -> dict[str, dict[str, list[dict[Any, Any]]]]:
+        return {}
 
     @cached_property
     def answered_prompts(self) -> frozenset[str]:

@@ -404,6 +404,10 @@ class Build:
     def _trained(self, report: str, key: str) -> Training | None:
         """How an adapter's training went, as it was kept beside the adapter."""
         if not self.store.is_current(report, key):
+            self.progress.note(
+                f"{report}: gone or damaged, so how that adapter's training went is left out; the"
+                " adapter itself is whole"
+            )
             return None
         kept = self.store.read_json(report)
         first, last = (

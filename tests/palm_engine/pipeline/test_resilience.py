@@ -255,9 +255,17 @@ def test_each_stored_file_may_be_damaged_or_gone(
         cases = random.Random(2).sample(cases, 9)
     for path, damage in cases:
         damage(path)
-        bundle = build(config, folder, folder / "out", Recorder(), folder / "kept")
+        log = Recorder()
+        bundle = build(config, folder, folder / "out", log, folder / "kept")
         where = f"{path.relative_to(folder)}, {damage.__name__}"
-        assert result(bundle) == result(expected), where
+        found, wanted = result(bundle), result(expected)
+        lost = [n for n in log.notes if "how that adapter's training went is left out" in n]
+        for told in (found, wanted) if lost else ():
+            # What is told of a training isn't worth training again.
+            assert ".report.json" in path.name
+            for candidate in (*told["candidates"], *told["outside"]):
+                candidate["training"] = None
+        assert found == wanted, where
         calm = Recorder()
         build(config, folder, folder / "out", calm, folder / "kept")
         assert calm.stages == ["Select and certify"], where
