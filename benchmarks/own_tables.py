@@ -18,6 +18,7 @@ import pandas as pd
 from tests.support.browser_tools import chromium, find_chromium, open_page, serve
 
 ROOT = Path(__file__).resolve().parents[1]
+MAIN = ROOT / "app" / "main.py"
 MODELS = 200
 PROMPTS = 800
 WORDS = [
@@ -148,7 +149,7 @@ def rows() -> list[tuple[str, str, str]]:
                 f"pandas reads the file in {alone:.1f} s",
             )
         )
-        found.append(_explored(portfolios))
+        found += [_explored(portfolios), _dropped(table, folder / "dropped")]
     return found
 
 
@@ -160,10 +161,9 @@ def _explored(portfolios: Path) -> tuple[str, str, str]:
     path = find_chromium()
     if path is None:
         return ("the large table in a browser", "not run: no chromium", "")
-    main = ROOT / "app" / "main.py"
     with (
         chromium(path) as browser,
-        serve(main, "--portfolios", str(portfolios)) as (address, _),
+        serve(MAIN, "--portfolios", str(portfolios)) as (address, _),
     ):
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.set_default_timeout(120_000)
@@ -180,3 +180,41 @@ def _explored(portfolios: Path) -> tuple[str, str, str]:
         parts,
         "",
     )
+
+
+def _dropped(table: Path, portfolios: Path) -> tuple[str, str, str]:
+    """The large table on the Data page: dropped, looked at, made a bundle."""
+    path = find_chromium()
+    if path is None:
+        return ("the large table dropped on Data", "not run: no chromium", "")
+    portfolios.mkdir()
+    with (
+        chromium(path) as browser,
+        serve(MAIN, "--portfolios", str(portfolios)) as (address, server),
+    ):
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.set_default_timeout(300_000)
+        open_page(page, address, "data")
+        before = peak_megabytes(server.pid)
+        started = time.perf_counter()
+        page.set_input_files("input[type=file]", str(table))
+        page.get_by_text(f"{MODELS * PROMPTS:,} rows").wait_for()
+        shown = time.perf_counter() - started
+        page.get_by_role("button", name="Make the bundle").click()
+        page.get_by_text("What matters to you?").wait_for()
+        made = time.perf_counter() - started
+        peak = peak_megabytes(server.pid)
+    size = table.stat().st_size / 1e6
+    return (
+        f"the same {size:.0f} MB dropped on the Data page: columns shown; bundle made and opened",
+        f"{shown:.0f} s; {made:.0f} s; server {before:.0f} MB before, {peak:.0f} MB at most",
+        "",
+    )
+
+
+def peak_megabytes(pid: int) -> float:
+    """The most memory that a process has had, in MB (Linux)."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    return float("nan")

@@ -63,6 +63,31 @@ def test_a_bundle_that_is_deleted_or_damaged_is_a_sentence(
     assert not any("Traceback" in str(e.value) for e in app.error)
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_other_sessions_go_on(app: AppTest, tmp_path: Path, page: str) -> None:
+    """While one session's bundle is damaged and deleted, another's shows the same as before."""
+
+    def seen(of: AppTest) -> list[str]:
+        return [str(x.value) for x in (*of.title, *of.text, *of.markdown, *of.caption, *of.error)]
+
+    second = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60)
+    second.query_params["portfolio"] = "other"
+    second.run()
+    second.switch_page(f"../pages/{page}.py").run()
+    app.switch_page(f"../pages/{page}.py").run()
+    assert not second.exception
+    assert not second.error
+    before = seen(second.run())
+    (tmp_path / "demo" / "samples.parquet").write_bytes(b"PAR1")
+    os.utime(tmp_path / "demo" / MANIFEST_FILE)
+    assert any("can't be opened" in str(e.value) for e in app.run().error)
+    assert seen(second.run()) == before
+    shutil.rmtree(tmp_path / "demo")
+    app.run()
+    assert not app.exception
+    assert seen(second.run()) == before
+
+
 def test_parts_of_two_bundles_are_never_mixed(
     app: AppTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ from palm_engine.bundle.folder import Bundle, read_bundle
 from palm_engine.errors import ConfigError, PalmError
 from palm_engine.pipeline.config import load_config
 from tests.support.builds import Recorder, edited, write_project
+from tests.support.disks import disk, mount
 from tests.support.fakes import fake_server
 
 pytest.importorskip("peft")
@@ -137,21 +138,13 @@ def test_ctrl_c_ends_it_at_once_and_a_repeated_command_goes_on(
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
     """A disk of its own of so many bytes; asked again, as large as that then."""
-    place = tmp_path / "disk"
-    place.mkdir()
+    with disk(tmp_path / "disk") as place:
 
-    def resized(size: int) -> Path:
-        how = "remount," if place.is_mount() else ""
-        words = ["mount", "-t", "tmpfs", "-o", f"{how}size={size}", "palm", str(place)]
-        if subprocess.run(words, capture_output=True).returncode != 0:
-            pytest.skip("only root may mount a small disk")
-        return place
+        def resized(size: int) -> Path:
+            mount(place, f"size={size}")
+            return place
 
-    try:
         yield resized
-    finally:
-        if place.is_mount():
-            subprocess.run(["umount", str(place)], check=True)
 
 
 def test_on_a_full_disk_it_says_so_and_goes_on_when_there_is_room(
@@ -159,9 +152,9 @@ def test_on_a_full_disk_it_says_so_and_goes_on_when_there_is_room(
 ) -> None:
     project, expected = undisturbed
     needed = size_of(project / "kept")
-    disk = small_disk(2 * size_of(project))
-    folder = again(project, disk / "p", kept=False)
-    given = shutil.disk_usage(disk).used
+    place = small_disk(2 * size_of(project))
+    folder = again(project, place / "p", kept=False)
+    given = shutil.disk_usage(place).used
     for share in (0.2, 0.8):
         small_disk(int(given + share * needed))
         running = command(folder, subprocess.PIPE)
@@ -319,9 +312,9 @@ def test_later_commands_survive_kills_damage_and_full_disks(
     assert command(folder, words=words).wait(300) == 0
     assert result(read_bundle(folder / "later")) == expected
     # A disk without room for what is drawn.
-    disk = small_disk(4 * size_of(folder))
-    folder = ready(disk / "p")
-    given = shutil.disk_usage(disk).used
+    place = small_disk(4 * size_of(folder))
+    folder = ready(place / "p")
+    given = shutil.disk_usage(place).used
     small_disk(given + 8192)
     running = command(folder, subprocess.PIPE, words)
     _, message = running.communicate(timeout=300)
