@@ -11,7 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from palm_engine.bundle.served import KEY_VARIABLE, lacks_system_role, without_system_role
+from palm_engine.bundle.served import (
+    KEY_VARIABLE,
+    as_text,
+    lacks_system_role,
+    without_system_role,
+)
 from palm_engine.errors import ConfigError, DependencyError, GenerationError
 from palm_engine.lm.settings import SamplingSettings, TemplateSettings
 from palm_engine.pipeline.parts import Asked, kept_in_parts, rows_of
@@ -228,7 +233,7 @@ def ask(
         )
 
     try:
-        reply = _in_its_roles(reply_to, [*system, {"role": "user", "content": prompt}])
+        reply = _in_its_roles(reply_to, [*system, {"role": "user", "content": as_text(prompt)}])
     except openai.BadRequestError as error:
         hint = _hint(task, template, reason_of(error))
         raise GenerationError(f"{task.url}, model {task.model!r}: {error}{hint}") from error

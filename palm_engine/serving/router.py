@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from palm_engine._json import read_json
+from palm_engine.bundle.served import as_text
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.envelope import best_policy
 from palm_engine.geometry.simplex import as_weights, weights_of
@@ -48,9 +49,13 @@ class Route:
     def messages(self, prompt: str) -> list[dict[str, str]]:
         """A conversation for an OpenAI-compatible server, its system message explicit.
 
-        A template would add its own.
+        A template would add its own. Special tokens in the prompt are broken up, so that they are
+        text.
         """
-        return [{"role": "system", "content": self.system}, {"role": "user", "content": prompt}]
+        return [
+            {"role": "system", "content": self.system},
+            {"role": "user", "content": as_text(prompt)},
+        ]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from palm_engine.bundle.folder import Bundle
-from palm_engine.bundle.served import KEY_VARIABLE, lacks_system_role, without_system_role
+from palm_engine.bundle.served import (
+    KEY_VARIABLE,
+    as_text,
+    lacks_system_role,
+    without_system_role,
+)
 from palm_engine.errors import DependencyError, GenerationError
 from palm_engine.serving.backends.interface import LiveSettings, Piece, check_request, row_seed
 
@@ -134,7 +139,7 @@ class RemoteBackend:
                 # Always explicit: a chat template would otherwise put in a system message of its
                 # own.
                 {"role": "system", "content": candidate.system or ""},
-                {"role": "user", "content": prompt},
+                {"role": "user", "content": as_text(prompt)},
             ],
             "max_tokens": settings.max_new_tokens,
             "temperature": settings.temperature,

@@ -15,7 +15,11 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from palm_engine.bundle.served import lacks_system_role, without_system_role
+from palm_engine.bundle.served import (
+    lacks_system_role,
+    with_plain_users,
+    without_system_role,
+)
 from palm_engine.errors import GenerationError, InvalidInputError
 from palm_engine.serving.gateway.errors import UpstreamError, UpstreamTimeoutError
 from palm_engine.serving.gateway.forwarding import Forwarded
@@ -164,10 +168,12 @@ class HttpUpstream:
 
         A server that knows OpenAI's settings alone refuses the others. Those that the gateway has
         put in are then left out, from then on; one that the application gave never is. Where the
-        engine's template has no system role, the system prompt begins the user's message.
+        engine's template has no system role, the system prompt begins the user's message. Special
+        tokens in what users wrote are broken up, so that they are text there too.
         """
         own = request.filled & set(EXTRAS)
         body = dict(request.body) if self._extras else _without(request.body, own)
+        body["messages"] = with_plain_users(body["messages"])
         response = await self._send(body)
         while response.status_code == 400:
             refused = await _whole(response)
