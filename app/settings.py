@@ -16,6 +16,7 @@ _NAMED = "named_in_address"
 IN_ADDRESS = {
     "expert": "expert",
     "tolerance": "tolerate",
+    "tolerance-share": "tolerate-share",
     "gap": "gap",
     "beside": "beside",
     "view": "view",
@@ -48,6 +49,7 @@ IN_ADDRESS = {
     "base_gb": "base-gb",
     "adapter_mb": "adapter-mb",
     "plan_map": "plan-map",
+    "planned": "moved",
     "find": "find",
     "worst_at": "worst",
     "live.who": "who",

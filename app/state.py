@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -57,7 +58,7 @@ _CHOICES = "choices"
 _USERS = "uploaded_users"
 _TABLE = "dropped_table"
 _MOVED = "moved"
-_PLANNED = "planned_members"
+_PLANNED = "planned"
 
 
 def _key(kind: str, bundle: str) -> str:
@@ -419,15 +420,33 @@ def choose_size(bundle: Bundle, size: int | None) -> None:
     st.session_state[_key(_SIZE, bundle.folder.name)] = size
 
 
-def planned_members(plan: str) -> tuple[int, ...] | None:
-    """The planned policies that a plan's members were moved to by hand; None: as planned."""
-    rows: tuple[int, ...] | None = st.session_state.get(_key(_PLANNED, plan))
-    return rows
+def planned_members(bundle: Bundle, plan: str, policies: int) -> tuple[int, ...] | None:
+    """The planned policies that a plan's members were moved to by hand; None: as planned.
+
+    They are in the address: a link opens the moved plan.
+
+    Args:
+        bundle: that is open.
+        plan: what the plan was made from.
+        policies: how many it chooses from.
+    """
+    text = str(st.session_state[settings.seed(_key(_PLANNED, bundle.folder.name), "")])
+    mark, _, places = text.partition("~")
+    numbers = places.split(".")
+    if mark != _mark(plan) or not all(n.isdecimal() and len(n) < 8 for n in numbers):
+        return None
+    rows = tuple(map(int, numbers))
+    return rows if max(rows) < policies else None
 
 
-def move_planned(plan: str, rows: tuple[int, ...] | None) -> None:
+def move_planned(bundle: Bundle, plan: str, rows: tuple[int, ...] | None) -> None:
     """Move a plan's members (None: back to where the plan has them)."""
-    st.session_state[_key(_PLANNED, plan)] = rows
+    text = "" if rows is None else f"{_mark(plan)}~{'.'.join(map(str, rows))}"
+    st.session_state[_key(_PLANNED, bundle.folder.name)] = text
+
+
+def _mark(plan: str) -> str:
+    return hashlib.sha256(plan.encode()).hexdigest()[:8]
 
 
 def tolerance_key(bundle: Bundle) -> str:

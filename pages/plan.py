@@ -94,11 +94,13 @@ def choose_target(name: str, own: int) -> Target | None:
 @st.fragment
 @shows_errors
 def results(
-    bundle: Bundle, traits: list[str], beta: float, info: PlanInfo, with_kl_cost: bool, key: str
+    bundle: Bundle, traits: list[str], beta: float, info: PlanInfo, with_kl_cost: bool, plan: str
 ) -> None:
     """The members on the map, to be moved; what they give, cost, and the files to build them."""
     policies = info.policies
-    rows = state.planned_members(key)
+    rows = state.planned_members(bundle, plan, len(policies.names))
+    if rows is not None and len(rows) != len(info.chosen.members):
+        rows = None  # of another plan, as somebody typed it
     is_moved = rows is not None and rows != info.chosen.members
     shown = moved(info, rows) if rows is not None and is_moved else info.chosen
     _figures(info, shown)
@@ -112,7 +114,7 @@ def results(
     )
     left, right = st.columns(2)
     with left:
-        _map(bundle, traits, info, shown, with_kl_cost, key, is_moved)
+        _map(bundle, traits, info, shown, with_kl_cost, plan, is_moved)
     with right:
         _curve(bundle, info, shown)
     _costs(bundle, info, shown, len(traits))
@@ -180,7 +182,7 @@ def _map(
     info: PlanInfo,
     shown: Selection,
     with_kl_cost: bool,
-    key: str,
+    plan: str,
     is_moved: bool,
 ) -> None:
     policies = info.policies
@@ -197,7 +199,7 @@ def _map(
         disabled=not is_moved,
         key=f"unmove.{bundle.folder.name}",
         on_click=state.move_planned,
-        args=(key, None),
+        args=(bundle, plan, None),
     )
     # Places on the grid that the browser knows: the reference has no weights.
     at = np.flatnonzero(~np.isnan(policies.weights).any(axis=1))
@@ -205,7 +207,7 @@ def _map(
     def take(places: list[int]) -> None:
         if len(places) == len(shown.members) and all(-1 <= p < len(at) for p in places):
             now = [m if p < 0 else int(at[p]) for m, p in zip(shown.members, places, strict=True)]
-            state.move_planned(key, tuple(now))
+            state.move_planned(bundle, plan, tuple(now))
 
     unit = "reward minus KL cost" if with_kl_cost else "reward units"
     on_map = Field(kind="gap", unit=f"gap ({unit})") if field == "Gap" else Field()
@@ -355,9 +357,9 @@ def show() -> None:
     # Larger portfolios take longest to prove: one size beyond what is asked shows what one more
     # buys.
     sizes = max(LEAST, min((target.k or 0) + 1, MOST))
-    key = f"plan.{name}.{cache.stamp(bundle)}.{traits}.{beta}.{target}.{with_kl_cost}"
+    plan = f"{traits}.{beta}.{target}.{with_kl_cost}"
     info = jobs.result_of(
-        key,
+        f"plan.{name}.{cache.stamp(bundle)}.{plan}",
         "Planning",
         lambda report: cache.planned(
             str(bundle.folder),
@@ -371,7 +373,7 @@ def show() -> None:
         ),
     )
     if info is not None:
-        results(bundle, traits, beta, info, with_kl_cost, key)
+        results(bundle, traits, beta, info, with_kl_cost, plan)
 
 
 show()

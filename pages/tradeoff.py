@@ -10,19 +10,19 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app import cache, charts, jobs, settings, state
 from app.components import figure
-from app.components.guide import expert
+from app.components.guide import expert, say
 from app.components.header import lead_on, open_bundle
 from app.components.hosting_cost import assumptions, cost_panel, served_adapters
 from app.components.rivals import interpolation_panel
 from app.components.sizes import decide, pick_size
-from app.components.tolerance import drag_tolerance
+from app.components.tolerance import choose_share, drag_tolerance
 from app.plain import inert
 from palm_engine._types import Floats, Progress
 from palm_engine.analysis.comparison import RANDOM_DRAWS, MethodCurve, compare_methods
 from palm_engine.analysis.curves import CurveInfo
 from palm_engine.analysis.hosting_cost import by_size
 from palm_engine.analysis.story import expected_gaps
-from palm_engine.analysis.verdict import Verdict, tolerances
+from palm_engine.analysis.verdict import Verdict, share_verdict, tolerances
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.confidence import Bound, simultaneous_bounds
 from palm_engine.geometry.gap import minimum_of_envelope, worst_gap
@@ -137,6 +137,24 @@ def multiplicative_band(
     return (tuple(b.upper for b in found), found[0].confidence) if found else (None, None)
 
 
+def _decide_in_percent(bundle: Bundle, info: CurveInfo) -> tuple[float, int | None]:
+    """The tolerance in percent, and how many are enough for it, in a sentence.
+
+    Args:
+        bundle: that is open.
+        info: its curve, of multiplicative gaps.
+
+    Returns:
+        The tolerance as a share, and the fewest members that are enough, if any.
+    """
+    sentence = st.container()
+    tolerated = choose_share(bundle, info.upper or info.measured)
+    found = share_verdict(info, tolerated)
+    with sentence:
+        say(found.in_words(bundle.where_text), "verdict-share", "font-weight:600;margin:0")
+    return tolerated, found.size
+
+
 def candidates_view(
     bundle: Bundle,
     info: CurveInfo,
@@ -177,6 +195,9 @@ def candidates_view(
             confidence,
             info.proved,
         )
+    tolerated, lit = told.tolerance, told.enough.size if told.enough else None
+    if multiplicative and not beside:
+        tolerated, lit = _decide_in_percent(bundle, shown)
     all_curves = list(others or [])
     others = [c for c in all_curves if c.method != "minimum"] if beside else []
     portfolio = cache.portfolio(bundle)
@@ -196,8 +217,8 @@ def candidates_view(
             marked,
             others,
             unit,
-            None if multiplicative or beside else told.tolerance,
-            told.enough.size if told.enough and not (multiplicative or beside) else None,
+            None if beside else tolerated,
+            None if beside else lit,
         ),
         numbers,
         f"{bundle.manifest.name}-tradeoff",

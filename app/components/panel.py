@@ -165,6 +165,9 @@ def _view(
         field=field,
         threshold=threshold,
         worst=_worst(bundle, _portfolio),
+        where=[bundle.manifest.where.get(t, (0.0, 1.0)) for t in bundle.traits]
+        if bundle.manifest.where
+        else [],
         prompt=str(bundle.prompts.set_index("prompt_id")["text"][prompt_id]) if prompt_id else "",
         base_answer=base_answers[0] if base_answers else None,
         others=_others(bundle, _portfolio, best, prompt_id) if full else [],

@@ -109,6 +109,7 @@ class PanelView(_Part):
         field: what the map shows.
         threshold: gap at which a line is drawn, or None.
         worst: the worst gap, or None.
+        where: bounds of the weights that count, one pair per trait; empty where all do.
         prompt: the question that `answers` answer, or "".
         answers: the members' recorded answers to it; None where there is none.
         base_answer: the base model's, or None.
@@ -148,6 +149,7 @@ class PanelView(_Part):
     other: list[Vector] = []
     field: Field = Field()
     threshold: float | None = None
+    where: list[tuple[float, float]] = []
     worst: Worst | None = None
     prompt: str = ""
     answers: list[str | None] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -30,6 +31,28 @@ def choose_tolerance(bundle: Bundle, limits: tuple[float, float]) -> float:
             help="For any user, whatever their weights: the worst gap. Rewards run from 0 to 1.",
         )
     )
+
+
+def choose_share(bundle: Bundle, promised: Sequence[float]) -> float:
+    """The slider of the loss in percent; a share.
+
+    Args:
+        bundle: whose tolerance it is.
+        promised: multiplicative worst gaps of single portfolios, or bounds on them.
+    """
+    first = min(math.ceil(100 * min(promised) - 1e-9), 100)
+    percent = st.slider(
+        "The largest loss that you tolerate (percent of what the best would give)",
+        0.5,
+        100.0,
+        step=0.5,
+        format="%.1f %%",
+        key=settings.seed(
+            f"tolerance-share.{bundle.folder.name}", float(max(first, 1)), 0.5, 100.0
+        ),
+        help="For any user, whatever their weights: the worst gap, as a share.",
+    )
+    return float(percent) / 100
 
 
 def largest(limits: tuple[float, float]) -> float:

@@ -126,6 +126,55 @@ def verdict(
     return Verdict(tolerance, tuple(rows), enough, confidence, share)
 
 
+@dataclass(frozen=True)
+class ShareVerdict:
+    """The fewest members whose promised multiplicative gap is within a tolerance.
+
+    Attributes:
+        tolerance: as a share of what the best would give.
+        size: the fewest that are enough; None if no size is.
+        best: the size that promises most, and what it promises.
+        confidence: of the promises, or None without bounds.
+    """
+
+    tolerance: float
+    size: int | None
+    best: tuple[int, float]
+    confidence: float | None
+
+    def in_words(self, where: str = "") -> str:
+        """The verdict in a sentence.
+
+        Args:
+            where: which users count, as in " with safety at least 0.2".
+        """
+        sure = "" if self.confidence is None else f", with {self.confidence:.0%} confidence"
+        tolerated = f"{loss_text(self.tolerance, True, '')} of what the best would give"
+        if self.size is None:
+            promised = math.ceil(1000 * self.best[1] - 1e-9) / 10
+            return (
+                f"No size is enough for a loss of at most {tolerated}{sure}: the best, with"
+                f" {self.best[0]}, promises {promised:.1f} %."
+            )
+        who = "One model is" if self.size == 1 else f"{self.size} members are"
+        return f"{who} enough for a loss of at most {tolerated}, whatever the user{where}{sure}."
+
+
+def share_verdict(info: CurveInfo, tolerance: float) -> ShareVerdict:
+    """The fewest members that are enough, in percent.
+
+    Args:
+        info: the portfolio of every size of the least multiplicative worst gap; its figures are
+            multiplicative.
+        tolerance: the largest loss that is tolerated, as a share.
+    """
+    promised = info.upper or info.measured
+    best = min(zip(promised, info.sizes, strict=True))
+    size = next((k for k, p in zip(info.sizes, promised, strict=True) if p <= tolerance), None)
+    confidence = None if info.upper is None else info.confidence
+    return ShareVerdict(tolerance, size, (best[1], best[0]), confidence)
+
+
 def tolerances(info: CurveInfo) -> tuple[float, float]:
     """A tolerance to begin with, and the largest worth asking for: round numbers.
 

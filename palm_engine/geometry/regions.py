@@ -9,6 +9,7 @@ from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.envelope import TIE
 from palm_engine.geometry.policies import as_points
+from palm_engine.geometry.region import Region
 
 
 def region_polygons(portfolio: ArrayLike) -> list[Floats]:
@@ -42,6 +43,27 @@ def region_polygons(portfolio: ArrayLike) -> list[Floats]:
                 break
         found.append(polygon)
     return found
+
+
+def outline(region: Region | None) -> Floats:
+    """The weights that count, on the triangle: corners in order around them, shape (m, 3).
+
+    Args:
+        region: of three weights; None is the whole triangle.
+
+    Raises:
+        InvalidInputError: not three weights.
+    """
+    polygon = np.eye(3)
+    if region is None:
+        return polygon
+    if region.d != 3:
+        raise InvalidInputError(f"regions are drawn for 3 traits, got {region.d}")
+    for i, (low, high) in enumerate(zip(region.lower, region.upper, strict=True)):
+        # Weights sum to 1, so that a bound is a half-plane through the origin.
+        polygon = _cut(polygon, np.eye(3)[i] - low)
+        polygon = _cut(polygon, high - np.eye(3)[i])
+    return polygon
 
 
 def _cut(polygon: Floats, ahead: Floats) -> Floats:

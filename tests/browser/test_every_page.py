@@ -14,19 +14,23 @@ from typing import Any
 import pytest
 
 from app.components.guide import GLOSSARY
+from palm_engine.bundle.writing import rewrite_manifest
 from tests.support.browser_tools import (
     PAGES,
+    ROOT,
     download,
     open_page,
     open_panel,
     picked,
     serious_violations,
+    serve,
     settle,
     unfold,
     until,
     violations_of_bare_streamlit,
     wait_for,
 )
+from tests.support.bundles import make_bundle
 
 pytestmark = pytest.mark.browser
 
@@ -229,6 +233,35 @@ def test_downloads_are_what_they_say(page: Any, url: str, tmp_path: Path) -> Non
             "PNG": start.startswith(b"\x89PNG"),
             "CSV": b"safety" in start,
         }[kind]
+
+
+def test_weights_that_do_not_count_are_striped(page: Any, tmp_path: Path) -> None:
+    made = make_bundle(tmp_path / "bounded")
+    rewrite_manifest(made, made.manifest.model_copy(update={"where": {"safety": (0.4, 1.0)}}))
+    with serve(ROOT / "app" / "main.py", "--portfolios", str(tmp_path)) as (address, _):
+        for path in ("", "coverage"):
+            open_page(page, address, path)
+            striped = page.locator("svg.map path.uncounted")
+            until(striped, "attached")
+            box, whole = striped.bounding_box(), page.locator("svg.map .outline").bounding_box()
+            assert box == pytest.approx(whole, abs=6), "what is left out reaches the corners"
+            assert "Z" in striped.get_attribute("d")[:-1], "with a hole for those that count"
+            until(page.get_by_text("striped: weights that don't count"))
+        open_panel(page, address)
+        until(page.get_by_text("outside of those that count"), "hidden")
+        page.get_by_role("button", name="All humor").click()
+        until(page.get_by_text("outside of those that count"))
+        unfold(page, "Download the map")
+        with download(page) as started:
+            page.get_by_role("button", name="Download the map as CSV").click()
+        rows = Path(started.value.path()).read_text().splitlines()
+        place = rows[0].split(",").index("counts")
+        for row in rows[1:]:
+            cells = row.split(",")
+            assert cells[place] == ("yes" if float(cells[0]) >= 0.4 else "no")
+        with download(page) as started:
+            page.get_by_role("button", name="Download the map as SVG").click()
+        assert "stripes" in Path(started.value.path()).read_text()
 
 
 VISIBLE = """() => {

@@ -11,6 +11,8 @@ import pytest
 from palm_engine.geometry.envelope import best_policy, upper_envelope
 from palm_engine.geometry.fields import gap_field
 from palm_engine.geometry.pick import pick_info
+from palm_engine.geometry.region import Region
+from palm_engine.geometry.regions import outline
 from tests.support.browser_tools import ROOT
 
 pytestmark = pytest.mark.browser
@@ -53,6 +55,41 @@ def test_picks_gaps_and_runners_up_are_the_engines(geometry: Any, d: int) -> Non
             assert pick["gap"] == pytest.approx(gap, abs=1e-12)
             assert pick["bestValue"] == pytest.approx(info.best_value, abs=1e-12)
             assert pick["multiplicative"] == pytest.approx(info.multiplicative_gap, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_weights_that_count_are_the_engines(geometry: Any, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    d = int(rng.integers(3, 6))
+    low = rng.uniform(0, 0.5 / d, d)
+    high = np.minimum(rng.uniform(1.5 / d, 1.2, d), 1.0)
+    region = Region(low, high)
+    where = np.stack([region.lower, region.upper], axis=1).tolist()
+    weights = rng.dirichlet(np.ones(d), 200)
+    found = geometry.evaluate(
+        "([ws, where]) => ws.map((w) => counts(w, where))", [weights.tolist(), where]
+    )
+    assert found == region.contains(weights).tolist()
+    # What a slice shows: a polygon that holds just the shares whose weights count.
+    held = region.centre()
+    free = [0, 1, 2]
+    polygon = geometry.evaluate(
+        "([where, w, free]) => within([[1, 0, 0], [0, 1, 0], [0, 0, 1]],"
+        " shareBounds(where, w, free))",
+        [where, held.tolist(), free],
+    )
+    shares = rng.dirichlet(np.ones(3), 4000)
+    full = np.tile(held, (len(shares), 1))
+    full[:, free] = shares * held[free].sum()
+    assert area(polygon) == pytest.approx(region.contains(full).mean(), abs=0.03)
+    if d == 3:
+        assert area(polygon) == pytest.approx(area(outline(region).tolist()), abs=1e-9)
+    outside = held.copy()
+    outside[-1] = 1.0
+    bounds = geometry.evaluate(
+        "([where, w, free]) => shareBounds(where, w, free)", [where, outside.tolist(), free]
+    )
+    assert d == 3 or region.upper[-1] >= 1 or bounds is None
 
 
 def area(polygon: list[list[float]]) -> float:

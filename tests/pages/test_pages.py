@@ -17,6 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.components.export.report import report
 from app.components.export.share import shared_page
+from app.state import _mark
 from palm_engine.analysis import curves
 from palm_engine.analysis.curves import CurveInfo, best_of_every_size
 from palm_engine.analysis.guarantee import as_json, audit_verdict
@@ -278,7 +279,18 @@ def test_the_trade_off_compares_methods_and_plans(open_app: Any) -> None:
     assert "a grid of weights promises" in texts(app)
     app.segmented_control(key="gap.demo").set_value("In percent").run()
     settle(app)
-    assert app.dataframe[0].value["exact best"].iloc[0] <= 1
+    shares = app.dataframe[0].value["exact best"]
+    assert shares.iloc[0] <= 1
+    app.toggle(key="beside.demo").set_value(False).run()
+    app.slider(key="tolerance-share.demo").set_value(99.5).run()
+    assert "One model is enough for a loss of at most 99.5 % of what the best would" in texts(app)
+    share = float(np.ceil(200 * shares.iloc[2]) / 2)
+    app.slider(key="tolerance-share.demo").set_value(share).run()
+    settle(app)
+    enough = int((shares > share / 100).sum()) + 1
+    assert f"{enough} members are enough for a loss of at most {share:.1f} %" in texts(app)
+    app.slider(key="tolerance-share.demo").set_value(0.5).run()
+    assert ("No size is enough" in texts(app)) == bool(shares.min() > 0.005)
     app.segmented_control(key="view.demo").set_value("Plan").run()
     settle(app)
     assert "before any training; trained ones fall short" in texts(app)
@@ -553,22 +565,22 @@ def test_weights_that_were_found_are_in_the_address(open_app: Any, bundles: Path
     assert state.MAX_SLIDER == 100
 
 
-def test_planned_members_move_and_figures_follow(open_app: Any, bundles: Path) -> None:
-    from app import cache
-
+def test_planned_members_move_and_figures_follow(
+    open_app: Any, bundles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app = settle(open_app(page="plan"))
     shown = panel(app)
     assert len(shown["grid"]) == len(shown["gridPoints"]) > 100
     bundle = read_bundle(bundles / "demo")
     beta = min(bundle.manifest.beta)
-    asked = Target(k=5)
     assert app.slider(key="k.demo").value == 5
-    key = f"plan.demo.{cache.stamp(bundle)}.{bundle.traits}.{beta}.{asked}.False"
+    mark = _mark(f"{bundle.traits}.{beta}.{Target(k=5)}.False")
     planned = [m.value for m in app.metric]
     grid = np.array(shown["grid"])
     corners = [int(((grid - c) ** 2).sum(axis=1).argmin()) for c in np.eye(3)]
     rows = (corners * 3)[: len(shown["members"])]
-    app.session_state[f"planned_members.{key}"] = tuple(rows)
+    text = f"{mark}~{'.'.join(map(str, rows))}"
+    app.session_state["planned.demo"] = text
     app.run()
     moved = panel(app)
     assert moved["trained"] == [shown["grid"][i] for i in rows]
@@ -580,9 +592,23 @@ def test_planned_members_move_and_figures_follow(open_app: Any, bundles: Path) -
     assert own["worst gap"].iloc[0] == pytest.approx(float(app.metric[1].value), abs=1e-4)
     table = next(d.value for d in app.dataframe if "member" in d.value)
     assert table["weight of safety"].tolist() == pytest.approx(grid[rows][:, 0], abs=1e-6)
+    # A link opens the moved plan, another page in between changes nothing, and one can go back.
+    assert app.query_params["moved"] in (text, [text])
+
+    def linked(text: str) -> AppTest:
+        other = app_on(bundles, monkeypatch, moved=text)
+        return settle(other.switch_page("../pages/plan.py").run())
+
+    assert panel(linked(text))["trained"] == moved["trained"]
+    app.switch_page("../pages/coverage.py").run()
+    app.switch_page("../pages/plan.py").run()
+    assert panel(settle(app))["trained"] == moved["trained"]
+    for odd in ("x", f"{mark}~", f"{mark}~1.x", f"{mark}~99999999", f"{mark}~1"):
+        assert panel(linked(odd))["trained"] == shown["trained"]
     app.button(key="unmove.demo").click().run()
     settle(app)
     assert [m.value for m in app.metric] == planned
+    assert "moved" not in app.query_params
 
 
 def test_generations_order_members_by_value_and_search(open_app: Any, bundles: Path) -> None:
@@ -823,6 +849,7 @@ def test_bounds_on_the_weights_of_a_table_hold_on_every_page(
     app = app_on(out.parent, monkeypatch)
     assert panel(app)["worst"]["additive"] == exact.additive
     assert panel(app)["unit"] == "reward minus cost"
+    assert panel(app)["where"] == [(0.0, 1.0), (0.3, 1.0)]
     assert "Only weights with harmless at least 0.3 count" in texts(app)
     assert "Members have harmless at least 0.1" in texts(app)
     for page in ("tradeoff", "coverage", "guarantee"):

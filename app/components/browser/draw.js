@@ -187,6 +187,30 @@ function extremes(rows) {
   return [low, high];
 }
 
+// Stripes over what doesn't count: a figure without a hole.
+function hatch(layer, figure, hole) {
+  const pattern = node("pattern", {
+    id: "stripes",
+    width: 7,
+    height: 7,
+    patternUnits: "userSpaceOnUse",
+    patternTransform: "rotate(45)",
+  });
+  pattern.append(
+    node("rect", { width: 7, height: 7, class: "veil" }),
+    node("rect", { width: 2.5, height: 7, class: "stripe" }),
+  );
+  const path = (points) => (points.length ? `M${points.map((p) => p.join(",")).join("L")}Z` : "");
+  const veiled = node("path", {
+    d: path(figure) + path(hole),
+    fill: "url(#stripes)",
+    "fill-rule": "evenodd",
+    class: "uncounted",
+  });
+  veiled.append(node("title", {}, "These weights don't count in this bundle"));
+  layer.append(pattern, veiled);
+}
+
 // Everything under the puck for three traits. `scene`: members, candidates (sliced points), names, colours, dots
 // (where members were trained: { at: shares, part: of their weight on these traits }, or null), corners (trait names), field (null: regions), lines (levels' unit).
 function drawTriangle(layer, scene) {
@@ -249,13 +273,24 @@ function drawTriangle(layer, scene) {
       }),
     );
   });
+  if (scene.where) {
+    const all = [
+      [1, 0, 0],
+      [0, 1, 0],
+      [0, 0, 1],
+    ];
+    const inside = scene.where.length ? within(all, scene.where) : [];
+    hatch(layer, [TOP, LEFT, RIGHT], inside.map(toXY));
+  }
   layer.append(node("polygon", { points: outline, class: "outline" }));
   scene.dots.forEach((dot_, i) => {
     if (dot_) trainingDot(layer, scene, i, ...toXY(dot_.at));
   });
   regions.forEach((polygon, i) => {
     if (polygon.length < 3) return;
-    const place = roomFor(polygon, 3.6 * scene.names[i].length + 4, scene.dots);
+    const shown = scene.where?.length ? within(polygon, scene.where) : polygon;
+    if (shown.length < 3) return;
+    const place = roomFor(shown, 3.6 * scene.names[i].length + 4, scene.dots);
     if (!place) return; // the legend has it
     const [x, y] = place;
     layer.append(node("text", { x, y, class: "name", "text-anchor": "middle" }, scene.names[i]));
@@ -351,6 +386,21 @@ function drawSegment(layer, scene) {
         ),
       );
     start = i;
+  }
+  if (scene.where) {
+    const [low, high] = scene.where.length
+      ? [
+          Math.max(scene.where[0][0], 1 - scene.where[1][1]),
+          Math.min(scene.where[0][1], 1 - scene.where[1][0]),
+        ]
+      : [0, 0];
+    const box = (from, to) => [
+      [X(from), 50],
+      [X(to), 50],
+      [X(to), 380],
+      [X(from), 380],
+    ];
+    hatch(layer, box(0, 1), box(Math.max(low, 0), Math.min(high, 1)));
   }
   scene.dots.forEach((dot_, i) => {
     if (dot_) trainingDot(layer, scene, i, X(dot_.at[0]), layer.heightAt(dot_.at[0]));

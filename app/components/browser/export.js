@@ -91,9 +91,13 @@ function mapAsCsv(panel) {
   const { data, free } = panel,
     now = panel.weights,
     steps = 40,
-    ownColumn = !["member", "gap"].includes(data.field.kind);
+    // What only some maps have: a name, and its value at weights.
+    more = [];
+  if (data.where.length) more.push(["counts", (w) => (counts(w, data.where) ? "yes" : "no")]);
+  if (!["member", "gap"].includes(data.field.kind))
+    more.push([data.field.unit, (w) => panel.fieldAt(w).toFixed(6)]);
   const lines = [
-    [...data.traitIds, "picked", "value", "best", "gap", ...(ownColumn ? [data.field.unit] : [])],
+    [...data.traitIds, "picked", "value", "best", "gap", ...more.map(([name]) => name)],
   ];
   const rows = data.traits.length > 2 ? steps : 0;
   for (let a = 0; a <= steps; a++) {
@@ -109,7 +113,7 @@ function mapAsCsv(panel) {
         pick.value.toFixed(6),
         pick.bestValue.toFixed(6),
         pick.gap.toFixed(6),
-        ...(ownColumn ? [panel.fieldAt(w).toFixed(6)] : []),
+        ...more.map(([, value]) => value(w)),
       ]);
     }
   }

@@ -80,6 +80,31 @@ function clip(polygon, f) {
   return out;
 }
 
+// Whether weights count, by bounds of each trait's; without bounds all do.
+function counts(w, where) {
+  return where.every(([low, high], i) => w[i] >= low - 1e-9 && w[i] <= high + 1e-9);
+}
+
+// Bounds of the free traits' shares, the others held as in w; null where no share counts.
+function shareBounds(where, w, free) {
+  const left = free.reduce((sum, i) => sum + w[i], 0),
+    held = where.map((bounds, i) => (free.includes(i) ? [0, 1] : bounds));
+  if (!counts(w, held) || left < 1e-9) return null;
+  return free.map((i) => where[i].map((bound) => bound / left));
+}
+
+// The part of a polygon of shares where they keep their bounds.
+function within(polygon, bounds) {
+  return bounds.reduce(
+    (left, [low, high], i) =>
+      clip(
+        clip(left, (w) => w[i] - low),
+        (w) => high - w[i],
+      ),
+    polygon,
+  );
+}
+
 // Exact regions of the members on a triangle: one convex polygon a member, empty where it is never picked.
 function regionsOf(points) {
   return points.map((u, i) => {

@@ -9,6 +9,11 @@ function legend(data) {
   return [line, dots].filter(Boolean).join("; ");
 }
 
+// A line of the legend without a colour.
+function note(text) {
+  return element("span", { text, style: "--c:transparent" });
+}
+
 class PaintedPanel extends PanelParts {
   // New data from the server. The sliders stay where the user has them, unless the server moved them.
   update(given) {
@@ -43,14 +48,8 @@ class PaintedPanel extends PanelParts {
         element("span", { text: name, style: `--c:${data.colours[i]}` }),
       ),
       ...this.never(data),
-      ...(data.layout === "full"
-        ? [
-            element("span", {
-              text: legend(data),
-              style: "--c:transparent",
-            }),
-          ]
-        : []),
+      ...(data.where.length ? [note("striped: weights that don't count")] : []),
+      ...(data.layout === "full" ? [note(legend(data))] : []),
     );
     if (data.layout === "full") {
       this.parts.worst.textContent = data.worst.additive.toFixed(4);
@@ -66,12 +65,7 @@ class PaintedPanel extends PanelParts {
   // Members that nobody's weights pick, on the map or beside it.
   never(data) {
     return data.idle.length
-      ? [
-          element("span", {
-            text: `picked by none of 20,000 users: ${data.idle.join(", ")}`,
-            style: "--c:transparent",
-          }),
-        ]
+      ? [note(`picked by none of 20,000 users: ${data.idle.join(", ")}`)]
       : [];
   }
 
@@ -131,6 +125,8 @@ class PaintedPanel extends PanelParts {
       unit: data.unit,
       rival: data.rival,
       movable: data.grid.length > 0,
+      // null: all count; empty: none of this slice do.
+      where: data.where.length ? (shareBounds(data.where, w, free) ?? []) : null,
     });
     this.focusMoved();
   }
@@ -193,7 +189,8 @@ class PaintedPanel extends PanelParts {
       `Your weights: ${inPercent(data.traits, w)}` +
       (this.raw.some((r) => r > 0)
         ? ""
-        : ". All sliders are at zero: no preference is taken as equal weights.");
+        : ". All sliders are at zero: no preference is taken as equal weights.") +
+      (counts(w, data.where) ? "" : ". They lie outside of those that count in this bundle.");
     parts.who.textContent = WHO[data.others.findIndex(({ label }) => label === this.mode) + 1];
     parts.picked.textContent = data.names[pick.member];
     parts.about.textContent = data.about[pick.member];

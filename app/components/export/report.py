@@ -16,7 +16,7 @@ from palm_engine.analysis.promise import Promise, promise
 from palm_engine.analysis.worst_served import worst_served, worst_user
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.confidence import Bound
-from palm_engine.geometry.regions import region_polygons
+from palm_engine.geometry.regions import outline, region_polygons
 
 
 def report(
@@ -82,12 +82,19 @@ def _map(bundle: Bundle, portfolio: tuple[int, ...]) -> dict[str, Any] | None:
         {"trait": t, "x": x, "y": y + (-6 if y < 100 else 16)}
         for t, (x, y) in zip(bundle.trait_labels, corners.tolist(), strict=True)
     ]
+    inside = outline(bundle.region) @ corners
+    veil = ""
+    if bundle.region is not None:
+        veil = " ".join(
+            "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in points) + "Z"
+            for points in (corners, inside)
+        )
     worst = worst_served(bundle.points, list(portfolio), 1, bundle.region)
     ring = {}
     if worst:
         x, y = worst[0].weights @ corners
         ring = {"x": f"{x:.1f}", "y": f"{y:.1f}"}
-    return {"regions": regions, "corners": labels, "worst": ring}
+    return {"regions": regions, "corners": labels, "worst": ring, "veil": veil}
 
 
 def _interval(told: Promise, tolerance: float | None) -> dict[str, Any]:

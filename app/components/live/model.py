@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from app import cache, jobs, state
+from app import cache, jobs, settings, state
 from app.components.guide import expert
 from app.components.header import lead_on
 from palm_engine._types import Progress
@@ -84,20 +84,23 @@ def _offer(bundle: Bundle) -> None:
         device = st.selectbox(
             "Device",
             [*DEVICES, "spread"],
-            key="load.device",
+            key=settings.seed("load.device", "auto", among=[*DEVICES, "spread"]),
             help="auto takes a GPU where there is one; spread puts one model over several GPUs.",
         )
         dtype = st.selectbox(
             "Number format",
             DTYPES,
-            key="load.dtype",
+            key=settings.seed("load.dtype", "auto", among=DTYPES),
             help=(
                 "auto: bfloat16 where the hardware computes it, float16 on older GPUs, else"
                 " float32."
             ),
         )
         count = st.number_input(
-            "CPU threads", 1, max(usable_cores(), threads), threads, key="load.threads"
+            "CPU threads",
+            1,
+            max(usable_cores(), threads),
+            key=settings.seed("load.threads", threads, 1, max(usable_cores(), threads)),
         )
     state.set_load_options(
         LoadOptions(str(device), str(dtype), int(count), download=not info.ready)

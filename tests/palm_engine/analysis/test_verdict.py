@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from palm_engine.analysis.curves import best_of_every_size
-from palm_engine.analysis.verdict import tolerances, verdict
+from palm_engine.analysis.verdict import share_verdict, tolerances, verdict
 from palm_engine.geometry.fields import population
 from palm_engine.geometry.gap import worst_gap
 from tests.support.bundles import sphere
@@ -16,6 +16,28 @@ from tests.support.bundles import sphere
 POINTS = sphere(12, 3, 3)
 NAMES = [f"p{i}" for i in range(12)]
 INFO = best_of_every_size(POINTS, NAMES, 6)
+
+
+def test_in_percent_the_fewest_whose_promise_is_kept_are_enough() -> None:
+    info = replace(
+        INFO,
+        sizes=(1, 2, 3),
+        choose=(0.5, 0.2, 0.1),
+        certify=(0.5, 0.2, 0.1),
+        upper=(0.6, 0.31, 0.2),
+        confidence=0.95,
+    )
+    assert share_verdict(info, 0.31).size == 2
+    told = share_verdict(info, 0.4).in_words(" with safety at least 0.2")
+    assert told == (
+        "2 members are enough for a loss of at most 40.0 % of what the best would give, whatever"
+        " the user with safety at least 0.2, with 95% confidence."
+    )
+    assert share_verdict(replace(info, certify=None, upper=None), 0.2).size == 2
+    none = share_verdict(info, 0.1)
+    assert none.size is None
+    assert "the best, with 3, promises 20.0 %" in none.in_words()
+    assert share_verdict(info, 0.7).in_words().startswith("One model is enough")
 
 
 @pytest.mark.parametrize("tolerance", [0.005, 0.03, 0.08, 0.2])

@@ -7,7 +7,8 @@ import pytest
 
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.fields import population
-from palm_engine.geometry.regions import region_polygons
+from palm_engine.geometry.region import Region
+from palm_engine.geometry.regions import outline, region_polygons
 from tests.support.bundles import sphere
 
 
@@ -33,6 +34,17 @@ def test_a_member_is_picked_where_its_region_is(seed: int) -> None:
         assert [i for i, p in enumerate(polygons) if len(p) > 2 and inside(p, w)] == [picked]
     for polygon in polygons:
         np.testing.assert_allclose(polygon.sum(axis=1), 1, atol=1e-9)
+
+
+def test_the_outline_holds_the_weights_that_count() -> None:
+    region = Region(np.array([0.3, 0.0, 0.1]), np.array([1.0, 0.5, 0.4]))
+    polygon = outline(region)
+    for w in population(3, count=500, seed=1):
+        assert inside(polygon, w) == bool(region.contains(w[None])[0])
+    assert region.contains(polygon).all()
+    np.testing.assert_array_equal(outline(None), np.eye(3))
+    with pytest.raises(InvalidInputError, match="3 traits"):
+        outline(Region.whole(4))
 
 
 def test_a_member_that_is_never_picked_has_no_region() -> None:
