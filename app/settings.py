@@ -35,6 +35,7 @@ IN_ADDRESS = {
     "answers_kind": "answers",
     "sample": "answer",
     "shown": "show",
+    "corners": "corners",
     "on": "traits",
     "beta": "beta",
     "target": "target",

@@ -137,16 +137,27 @@ def multiplicative_band(
     return (tuple(b.upper for b in found), found[0].confidence) if found else (None, None)
 
 
-def _decide_in_percent(bundle: Bundle, info: CurveInfo) -> tuple[float, int | None]:
-    """The tolerance in percent, and how many are enough for it, in a sentence.
+def _tolerated(
+    bundle: Bundle, told: Verdict, info: CurveInfo, multiplicative: bool
+) -> tuple[float | None, int | None]:
+    """The tolerance that is drawn, and the fewest members that are enough for it.
+
+    In percent both are decided here, in a sentence.
 
     Args:
         bundle: that is open.
-        info: its curve, of multiplicative gaps.
+        told: what was decided in reward units.
+        info: the curve that is drawn.
+        multiplicative: whether its gaps are.
 
     Returns:
-        The tolerance as a share, and the fewest members that are enough, if any.
+        The tolerance in the curve's units, None where bounds are on their way; the fewest, if any.
     """
+    if not multiplicative:
+        return told.tolerance, told.enough.size if told.enough else None
+    awaited = bundle.manifest.certificate is not None and bundle.scores_on("certify") is not None
+    if awaited and info.upper is None:
+        return None, None
     sentence = st.container()
     tolerated = choose_share(bundle, info.upper or info.measured)
     found = share_verdict(info, tolerated)
@@ -195,9 +206,7 @@ def candidates_view(
             confidence,
             info.proved,
         )
-    tolerated, lit = told.tolerance, told.enough.size if told.enough else None
-    if multiplicative and not beside:
-        tolerated, lit = _decide_in_percent(bundle, shown)
+    tolerated, lit = (None, None) if beside else _tolerated(bundle, told, shown, multiplicative)
     all_curves = list(others or [])
     others = [c for c in all_curves if c.method != "minimum"] if beside else []
     portfolio = cache.portfolio(bundle)
@@ -217,19 +226,20 @@ def candidates_view(
             marked,
             others,
             unit,
-            None if beside else tolerated,
-            None if beside else lit,
+            tolerated,
+            lit,
         ),
         numbers,
         f"{bundle.manifest.name}-tradeoff",
         f"size_curve.{bundle.folder.name}",
         "Worst gap against portfolio size",
-        movable=not (multiplicative or beside),
+        movable=not beside,
         on_select="rerun",
         selection_mode="points",
     )
-    if not (multiplicative or beside):
-        drag_tolerance(bundle, f"size_curve.{bundle.folder.name}", tolerances(info))
+    if tolerated is not None:
+        chart = f"size_curve.{bundle.folder.name}"
+        drag_tolerance(bundle, chart, None if multiplicative else tolerances(info))
     points = [p for p in (event["selection"]["points"] if event else []) if p.get("customdata")]
     clicked = (
         (str(_first(points[0]["customdata"])), int(points[0]["x"]), multiplicative)

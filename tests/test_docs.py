@@ -116,10 +116,12 @@ def test_every_command_that_is_shown_exists_with_its_options(page: str, line: st
 
 def test_every_page_is_pictured_at_both_sizes() -> None:
     text = (ROOT / "docs" / "pages.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for path in (*PAGES, "live"):
         for suffix in ("", "-phone"):
             name = f"{path or 'explore'}{suffix}.png"
-            assert f"images/{name})" in text
+            assert f"](images/{name})" in text
+            assert f"](docs/images/{name})" in readme
             assert (ROOT / "docs" / "images" / name).read_bytes()[:4] == b"\x89PNG", name
 
 

@@ -116,11 +116,32 @@ def view(
         "before": state.weights_before(bundle),
         "moves": state.moves(bundle),
         "mode": str(st.session_state[settings.seed(_mode_key(bundle), "")]) if full else "",
+        "corners": _corners(bundle),
     }
 
 
 def _mode_key(bundle: Bundle) -> str:
     return f"shown.{bundle.folder.name}"
+
+
+def _corners(bundle: Bundle) -> list[int]:
+    """The traits at the corners of the map of more than three; empty: the first three."""
+    text = str(st.session_state[settings.seed(_corners_key(bundle), "")])
+    numbers = [int(n) for n in text.split(".") if n.isdecimal() and len(n) < 3]
+    return numbers if _are_corners(numbers, len(bundle.traits)) else []
+
+
+def _corners_key(bundle: Bundle) -> str:
+    return f"corners.{bundle.folder.name}"
+
+
+def _are_corners(numbers: object, d: int) -> bool:
+    return (
+        isinstance(numbers, list)
+        and d > 3
+        and len(numbers) == len({*numbers}) == 3
+        and all(isinstance(n, int) and 0 <= n < d for n in numbers)
+    )
 
 
 # Kept: the weights are all that changes while a slider moves.
@@ -340,10 +361,16 @@ def panel(
         if mode in ("", *(other["label"] for other in cast(list[Any], shown["others"]))):
             st.session_state[settings.seed(_mode_key(bundle), "")] = mode
 
+    def turn() -> None:
+        corners = st.session_state[name].get("corners")
+        if _are_corners(corners, len(bundle.traits)):
+            st.session_state[settings.seed(_corners_key(bundle), "")] = ".".join(map(str, corners))
+
     _component(
         key=name,
         data=shown,
         on_raw_change=follow,
         on_moved_change=move,
         on_mode_change=switch,
+        on_corners_change=turn,
     )

@@ -78,6 +78,10 @@ class Other(_Part):
     worst: Worst
 
 
+# What changes without another drawing of what is there.
+MOVING = {"raw", "before", "moves", "mode", "corners"}
+
+
 class PanelView(_Part):
     """A portfolio on the map; points are rows of d numbers, in the order of `traits`.
 
@@ -114,8 +118,9 @@ class PanelView(_Part):
         answers: the members' recorded answers to it; None where there is none.
         base_answer: the base model's, or None.
         others: what the map can show in place of the portfolio.
-        mode: str = ""
-    raw: slider positions, 0 to 100.
+        mode: label of the one that is shown so; "" shows the portfolio.
+        corners: rows of the three traits at the corners; empty: the first three.
+        raw: slider positions, 0 to 100.
         before: those that the server set them from, where Undo goes on another page; or None.
         grid: weights that members of a plan can be moved to; empty where they can't be moved.
         grid_points: the points of the policies planned there.
@@ -160,13 +165,15 @@ class PanelView(_Part):
     raw: Vector = []
     before: Vector | None = None
     moves: int = 0
+    mode: str = ""
+    corners: list[int] = []
 
     def for_browser(self, raw: Vector) -> dict[str, object]:
         """The view as JSON, with the slider positions of now.
 
         `stamp` changes with everything but slider positions: the browser redraws only where it did.
         """
-        content = self.model_dump_json(by_alias=True, exclude={"raw", "before", "moves", "mode"})
+        content = self.model_dump_json(by_alias=True, exclude=MOVING)
         stamp = hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
         shown = self.model_dump(mode="json", by_alias=True)
         return shown | {"raw": raw, "stamp": stamp}

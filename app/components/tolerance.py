@@ -47,12 +47,14 @@ def choose_share(bundle: Bundle, promised: Sequence[float]) -> float:
         100.0,
         step=0.5,
         format="%.1f %%",
-        key=settings.seed(
-            f"tolerance-share.{bundle.folder.name}", float(max(first, 1)), 0.5, 100.0
-        ),
+        key=settings.seed(_share_key(bundle), float(max(first, 1)), 0.5, 100.0),
         help="For any user, whatever their weights: the worst gap, as a share.",
     )
     return float(percent) / 100
+
+
+def _share_key(bundle: Bundle) -> str:
+    return f"tolerance-share.{bundle.folder.name}"
 
 
 def largest(limits: tuple[float, float]) -> float:
@@ -60,19 +62,24 @@ def largest(limits: tuple[float, float]) -> float:
     return max(limits[1], 0.2)
 
 
-def drag_tolerance(bundle: Bundle, chart: str, limits: tuple[float, float]) -> None:
+def drag_tolerance(bundle: Bundle, chart: str, limits: tuple[float, float] | None) -> None:
     """Let the line called `tolerance` of a chart be moved: the slider follows.
 
     Args:
         bundle: whose tolerance it is.
         chart: the chart's key.
-        limits: as for `choose_tolerance`.
+        limits: as for `choose_tolerance`; None: the line is of `choose_share`.
     """
     key = f"drag.{chart}"
 
     def moved() -> None:
         height = getattr(st.session_state.get(key), "height", None)
-        if isinstance(height, int | float) and math.isfinite(height):
+        if not isinstance(height, int | float) or not math.isfinite(height):
+            return
+        if limits is None:
+            percent = min(max(round(200 * float(height)) / 2, 0.5), 100.0)
+            st.session_state[_share_key(bundle)] = percent
+        else:
             within = min(max(round(float(height), 3), LEAST), largest(limits))
             st.session_state[state.tolerance_key(bundle)] = within
 

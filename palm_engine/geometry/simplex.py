@@ -13,10 +13,12 @@ from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
 
 TOLERANCE = 1e-9
+# Of a row's sum: files hold weights with six places, and there may be many of them.
+ROUNDING = 1e-5
 
 
 def as_weights(w: ArrayLike, d: int | None = None) -> Floats:
-    """Check weights; rows within 1e-6 of sum 1 are rescaled exactly.
+    """Check weights; rows within ROUNDING of sum 1 are rescaled exactly.
 
     Args:
         w: shape (d,) or (m, d): finite, non-negative, rows summing to 1.
@@ -35,7 +37,7 @@ def as_weights(w: ArrayLike, d: int | None = None) -> Floats:
     wrong = (
         ~np.isfinite(rows).all(axis=1)
         | (rows < -TOLERANCE).any(axis=1)
-        | (np.abs(rows.sum(axis=1) - 1) > 1e-6)
+        | (np.abs(rows.sum(axis=1) - 1) > ROUNDING)
     )
     if wrong.any():
         i = int(np.argmax(wrong))

@@ -237,7 +237,7 @@ def test_downloads_are_what_they_say(page: Any, url: str, tmp_path: Path) -> Non
 
 def test_weights_that_do_not_count_are_striped(page: Any, tmp_path: Path) -> None:
     made = make_bundle(tmp_path / "bounded")
-    rewrite_manifest(made, made.manifest.model_copy(update={"where": {"safety": (0.4, 1.0)}}))
+    rewrite_manifest(made, made.manifest.model_copy(update={"where": {"safety": (0.2, 1.0)}}))
     with serve(ROOT / "app" / "main.py", "--portfolios", str(tmp_path)) as (address, _):
         for path in ("", "coverage"):
             open_page(page, address, path)
@@ -258,7 +258,7 @@ def test_weights_that_do_not_count_are_striped(page: Any, tmp_path: Path) -> Non
         place = rows[0].split(",").index("counts")
         for row in rows[1:]:
             cells = row.split(",")
-            assert cells[place] == ("yes" if float(cells[0]) >= 0.4 else "no")
+            assert cells[place] == ("yes" if float(cells[0]) >= 0.2 else "no")
         with download(page) as started:
             page.get_by_role("button", name="Download the map as SVG").click()
         assert "stripes" in Path(started.value.path()).read_text()

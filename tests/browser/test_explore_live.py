@@ -19,6 +19,7 @@ from palm_engine.geometry.pick import pick_info
 from tests.support.browser_tools import (
     download,
     drag,
+    open_page,
     open_panel,
     picked,
     until,
@@ -196,6 +197,40 @@ def test_a_slice_of_five_traits_is_chosen_and_dragged(page: Any, url: str) -> No
     page.wait_for_timeout(100)
     # What isn't on the triangle is held: warmth had 40 of 150.
     assert "warmth 27 %" in your_weights(page)
+    # The corners are in the address, on other pages, and after a reload.
+    page.wait_for_url(re.compile(r"corners=4\.1\.2"))
+    page.get_by_role("link", name="Coverage").first.click()
+    first = page.get_by_role("combobox", name="Trait at corner 1")
+    until(first)
+    assert first.input_value() == "4"
+    page.reload()
+    until(first)
+    assert first.input_value() == "4"
+
+
+def test_numbers_of_lines_hide_no_dot_and_stay_inside(page: Any, shipped: str) -> None:
+    open_page(page, shipped, "coverage")
+    page.get_by_role("radio", name="Gap", exact=True).click()
+    until(page.locator("svg.map text.level").first, "attached")
+    found = page.evaluate(
+        """() => {
+        const box = (e) => { const b = e.getBoundingClientRect();
+            return [b.left, b.top, b.right, b.bottom]; };
+        const root = [...document.querySelectorAll("*")].map((e) => e.shadowRoot)
+            .find((r) => r?.querySelector("svg.map"));
+        const all = (q) => [...root.querySelectorAll(q)];
+        return { levels: all("svg.map text.level").map(box),
+            dots: all("svg.map circle.dot").map(box), whole: box(all("svg.map .outline")[0]) };
+    }"""
+    )
+    assert found["levels"], "some lines have numbers"
+    assert found["dots"]
+    left, top, right, bottom = found["whole"]
+    for x1, y1, x2, y2 in found["levels"]:
+        assert left <= x1 < x2 <= right
+        assert top <= y1 < y2 <= bottom + 2
+        for u1, v1, u2, v2 in found["dots"]:
+            assert x2 < u1 or u2 < x1 or y2 < v1 or v2 < y1, "a number stands over a dot"
 
 
 def test_a_triangle_without_weight_takes_the_heaviest_trait_and_moves(page: Any, url: str) -> None:

@@ -281,7 +281,7 @@ def test_the_trade_off_compares_methods_and_plans(open_app: Any) -> None:
     settle(app)
     shares = app.dataframe[0].value["exact best"]
     assert shares.iloc[0] <= 1
-    app.toggle(key="beside.demo").set_value(False).run()
+    settle(app.toggle(key="beside.demo").set_value(False).run())
     app.slider(key="tolerance-share.demo").set_value(99.5).run()
     assert "One model is enough for a loss of at most 99.5 % of what the best would" in texts(app)
     share = float(np.ceil(200 * shares.iloc[2]) / 2)
@@ -849,7 +849,7 @@ def test_bounds_on_the_weights_of_a_table_hold_on_every_page(
     app = app_on(out.parent, monkeypatch)
     assert panel(app)["worst"]["additive"] == exact.additive
     assert panel(app)["unit"] == "reward minus cost"
-    assert panel(app)["where"] == [(0.0, 1.0), (0.3, 1.0)]
+    assert panel(app)["where"] == [[0.0, 1.0], [0.3, 1.0]]
     assert "Only weights with harmless at least 0.3 count" in texts(app)
     assert "Members have harmless at least 0.1" in texts(app)
     for page in ("tradeoff", "coverage", "guarantee"):

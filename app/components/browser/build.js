@@ -336,6 +336,7 @@ class PanelParts {
               this.drawn = null;
               this.fillHeld();
               this.paint();
+              this.sendCorners(this.free.slice());
             },
           },
           ...traits.map((t, i) => element("option", { value: i, text: t })),

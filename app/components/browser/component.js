@@ -22,6 +22,7 @@ export default function ({ data, parentElement, setStateValue }) {
     host.panel.update(data);
   } else host.panel = new Panel(host, data, send);
   host.panel.sendMode = (mode) => setStateValue("mode", mode);
+  host.panel.sendCorners = (corners) => setStateValue("corners", corners);
   host.panel.sendMoved = (rows) => setStateValue("moved", rows);
   if (data.follow) writeWeights(host.panel.raw);
 }

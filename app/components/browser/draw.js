@@ -260,8 +260,9 @@ function drawTriangle(layer, scene) {
       rows,
       roundLevels(low, high).filter((level) => !near(level)),
       "on-field",
+      scene.dots,
     );
-    if (scene.threshold != null) drawLines(layer, rows, [scene.threshold], "threshold");
+    if (scene.threshold != null) drawLines(layer, rows, [scene.threshold], "threshold", []);
   }
   regions.forEach((polygon, i) => {
     if (polygon.length < 3) return;
@@ -311,7 +312,27 @@ function drawTriangle(layer, scene) {
   });
 }
 
-function drawLines(layer, rows, levels, kind) {
+// Where a line's number stands: on the line, inside the triangle, over no dot and no other number, and as near to the
+// triangle's middle as that goes; null where there is no such place.
+function numberPlace(pieces, dots, placed) {
+  const triangle = [TOP, LEFT, RIGHT],
+    [mx, my] = toXY([1 / 3, 1 / 3, 1 / 3]),
+    marks = dots.filter(Boolean).map((d) => toXY(d.at));
+  const clear = ([x, y]) =>
+    [-15, 15].every((dx) => [-14, 2].every((dy) => holds(triangle, x + dx, y + dy))) &&
+    !marks.some(([u, v]) => Math.abs(u - x) < 24 && Math.abs(v - y + 6) < 16) &&
+    !placed.some(([u, v]) => Math.abs(u - x) < 34 && Math.abs(v - y) < 14);
+  let best = null;
+  for (const [share] of pieces) {
+    const at = toXY(share),
+      far = (at[0] - mx) ** 2 + (at[1] - my) ** 2;
+    // The middle is where the mark stands at first.
+    if (far > 1600 && (!best || far < best.far) && clear(at)) best = { at, far };
+  }
+  return best?.at ?? null;
+}
+
+function drawLines(layer, rows, levels, kind, dots) {
   const placed = [];
   levels.forEach((level) => {
     const pieces = isoLine(rows, level);
@@ -321,10 +342,10 @@ function drawLines(layer, rows, levels, kind) {
     );
     layer.append(node("path", { d: path.join(""), class: kind }));
     if (kind === "threshold") return;
-    const [x, y] = toXY(pieces[Math.floor(pieces.length / 2)][0]);
-    // Steep fields bring their lines together: of labels on one spot the first is enough.
-    if (placed.some(([u, v]) => Math.abs(u - x) < 34 && Math.abs(v - y) < 14)) return;
-    placed.push([x, y]);
+    const place = numberPlace(pieces, dots, placed);
+    if (!place) return;
+    const [x, y] = place;
+    placed.push(place);
     layer.append(
       node(
         "text",

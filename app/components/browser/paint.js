@@ -23,7 +23,6 @@ class PaintedPanel extends PanelParts {
     const data = this.chosen(given);
     if (JSON.stringify([data.traits, data.layout]) !== this.structure) {
       this.parts = {};
-      this.free = data.traits.map((_, i) => i).slice(0, 3);
       this.raw = data.raw.slice();
       this.build(data);
     }
@@ -33,7 +32,8 @@ class PaintedPanel extends PanelParts {
       this.raw = data.raw.slice();
     }
     // Most reruns bring nothing new: then nothing but the weights can have changed.
-    const stamp = `${data.stamp} ${this.mode}`,
+    this.takeCorners(data);
+    const stamp = `${data.stamp} ${this.mode} ${this.cornersGiven}`,
       same = stamp === this.stamp;
     this.data = data;
     this.stamp = stamp;

@@ -22,9 +22,22 @@ class Panel extends PaintedPanel {
     this.touched = null;
     this.sendMoved = () => {};
     this.sendMode = () => {};
-    this.free = data.traits.map((_, i) => i).slice(0, 3);
+    this.sendCorners = () => {};
+    this.takeCorners(data);
     this.build(data);
     this.update(data);
+  }
+
+  // The traits at the corners: the first three, or those that a link or another page names.
+  takeCorners(data) {
+    const given = JSON.stringify([data.traits, data.corners]);
+    if (given === this.cornersGiven) return;
+    this.cornersGiven = given;
+    this.free = data.corners.length
+      ? data.corners.slice()
+      : data.traits.map((_, i) => i).slice(0, 3);
+    this.parts?.held?.replaceChildren();
+    this.drawn = null;
   }
 
   get weights() {

@@ -13,6 +13,7 @@ from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.simplex import (
     as_weights,
     grid,
+    named_weights,
     normalise,
     random_design,
     uniform_design,
@@ -51,3 +52,13 @@ def test_bad_weights_are_refused_by_row_and_by_name() -> None:
         as_weights([[0.5, 0.5], [0.9, 0.9]])
     with pytest.raises(InvalidInputError, match="humour"):
         weights_of({"safety": 0.5, "humour": 0.5}, ["safety", "humor"])
+
+
+@given(st.integers(2, 8), st.integers(0, 10_000))
+def test_weights_from_files_are_weights(d: int, seed: int) -> None:
+    """Six places each, as bundles hold them, may sum to a little more or less than 1."""
+    w = np.random.default_rng(seed).dirichlet(np.ones(d))
+    rounded = list(named_weights(w, [str(i) for i in range(d)], 6).values())
+    assert as_weights(rounded).sum() == pytest.approx(1, abs=1e-12)
+    with pytest.raises(InvalidInputError, match="sum to 1"):
+        as_weights(np.asarray(rounded) * 1.001)
