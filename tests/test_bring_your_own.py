@@ -122,12 +122,13 @@ def test_from_nothing_to_certified_bundles(tmp_path: Path, monkeypatch: pytest.M
     assert models.traits == ["Win-Rate", "less-avg_length", "less-price-per-1M"]
     assert models.trait_labels == ["Win Rate", "less avg_length", "less price per 1M"]
     assert again.traits == ["Win-Rate", "less-avg_length", "cheap"]
-    assert mine.policies == ["base", "a", "b", "c", "half"]
+    assert mine.policies == ["base", "a", "b", "c", "mixed", "half"]
+    assert mine.candidate("mixed").passes == 2
     assert mine.candidate("half").soup == {"a": 0.5, "b": 0.5}
     certificate = mine.manifest.certificate
     assert certificate is not None
     assert certificate.additive.prompts == 12
-    assert len(mine.samples) == 5 * 24 * 2
+    assert len(mine.samples) == 6 * 24 * 2
     assert mine.manifest.interpolation is not None
     assert mine.manifest.reading is not None
     assert (work / "mine.md").read_text().count("\n") > 50

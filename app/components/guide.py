@@ -10,6 +10,7 @@ from typing import NamedTuple
 import streamlit as st
 
 from app import settings, state
+from app.components.templates import fill
 
 TOUR = (
     (
@@ -84,8 +85,9 @@ def guide() -> None:
                 st.page_link(f"../pages/{page}.py", label=f"{number}. {title}")
                 st.caption(sentence)
         with st.popover("Words", icon=":material/menu_book:"):
-            for name, word in GLOSSARY.items():
-                st.markdown(f"**{name}**: {word.meaning}")
+            # A list that scrolls by itself can be reached by keys; a popover that does can't.
+            known = [{"name": n, "meaning": w.meaning} for n, w in GLOSSARY.items()]
+            st.html(fill("words.html", words=known))
         st.toggle(
             "Expert",
             key=settings.seed(EXPERT, False),

@@ -379,7 +379,7 @@ CASES = [
     Case(
         "a policy of both",
         line('adapter = "mine"', 'adapter = "mine"\nurl = "http://localhost:1/v1"\nmodel = "x"'),
-        "adapter or url",
+        "give one of adapter",
     ),
     Case(
         "a served policy without model",

@@ -292,11 +292,13 @@ ALSO = {"posterior", "LoRA", "adapter", "bootstrap", "envelope", "perplexity", "
 
 
 @pytest.mark.parametrize("path", PAGES)
-@pytest.mark.parametrize("which", ["fixture", "shipped"])
+@pytest.mark.parametrize(
+    ("which", "size"), [("fixture", (1440, 900)), ("shipped", (1440, 900)), ("shipped", (390, 844))]
+)
 def test_first_screens_need_no_expert_word(
-    page: Any, url: str, shipped: str, path: str, which: str
+    page: Any, url: str, shipped: str, path: str, which: str, size: tuple[int, int]
 ) -> None:
-    page.set_viewport_size({"width": 1440, "height": 900})
+    page.set_viewport_size({"width": size[0], "height": size[1]})
     open_page(page, url if which == "fixture" else shipped, path)
     text = page.evaluate(VISIBLE)
     assert PAGES[path] in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,10 @@ def test_other_sessions_go_on(app: AppTest, tmp_path: Path, page: str) -> None:
     app.switch_page(f"../pages/{page}.py").run()
     assert not second.exception
     assert not second.error
+    for _ in range(240):  # until work beside the page is done
+        if not [b for b in second.run().button if b.label == "Cancel"]:
+            break
+        time.sleep(0.25)
     before = seen(second.run())
     (tmp_path / "demo" / "samples.parquet").write_bytes(b"PAR1")
     os.utime(tmp_path / "demo" / MANIFEST_FILE)

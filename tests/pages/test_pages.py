@@ -916,7 +916,7 @@ def test_the_tour_leads_to_pages_that_are_there_and_words_are_explained(open_app
     for page, _, sentence in TOUR:
         assert (ROOT / "pages" / f"{page}.py").is_file()
         assert sentence in texts(app)
-    assert "**worst gap**" in texts(app)
+    assert "<b>worst gap</b>" in texts(app)
     assert "scope" in GLOSSARY
 
 
