@@ -197,6 +197,12 @@ def keep_settings(page: str) -> None:
                 del st.session_state[key]
 
 
+def is_first(key: str) -> bool:
+    """Whether a setting is what it is at first: nobody has set it to something else."""
+    first: dict[str, Any] = st.session_state.get(_FIRST, {})
+    return key in first and kept(key) == first[key]
+
+
 def kept(key: str) -> Any:
     """What a setting is now, or was when its page was left; None before."""
     return st.session_state.get(key, st.session_state.get(_KEPT, {}).get(key))

@@ -455,9 +455,9 @@ def tolerance_key(bundle: Bundle) -> str:
 
 
 def tolerance(bundle: Bundle) -> float | None:
-    """The largest loss that the user tolerates, as set on Trade-off; None before."""
+    """The largest loss that the user tolerates; None until one is set."""
     value = settings.kept(tolerance_key(bundle))
-    return None if value is None else float(value)
+    return None if value is None or settings.is_first(tolerance_key(bundle)) else float(value)
 
 
 def is_expert() -> bool:

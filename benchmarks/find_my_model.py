@@ -1,7 +1,7 @@
 """Claim: a few answers to "which do you prefer?" settle the right member.
 
 Simulated users of the demo (Bradley-Terry, no ties) are asked until one member is within 2 % of the
-best one with 90 % posterior probability. All choose from the same pairs, update the same posterior
+best one with 85 % posterior probability. All choose from the same pairs, update the same posterior
 and stop by the same rule; only what they ask next differs.
 """
 

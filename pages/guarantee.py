@@ -23,7 +23,6 @@ from app.plain import inert
 from palm_engine._csv import csv_text
 from palm_engine.analysis import guarantee
 from palm_engine.analysis.promise import promise
-from palm_engine.analysis.verdict import tolerances
 from palm_engine.analysis.worst_served import (
     WorstServed,
     furthest_behind,
@@ -46,9 +45,8 @@ def certificate(bundle: Bundle, portfolio: state.Portfolio) -> None:
                 st.markdown(f":material/warning: **{statement.heading}**")
                 st.text(statement.text)
     told = promise(bundle, portfolio.rows, bound)
-    # What somebody has asked for; what the slider begins with is met by itself.
-    usual = tolerances(cache.curve(bundle))[0]
-    tolerance = state.tolerance(bundle) if state.tolerance(bundle) != usual else None
+    # What somebody has asked for: what the slider begins with is met by itself.
+    tolerance = state.tolerance(bundle)
     with st.container(border=True):
         st.html(fill("promise.html", promise=told, words=lambda text: Markup(explained(text))))
         figure.draw(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from palm_engine._limits import most_users
 from palm_engine._types import Floats
 from palm_engine.errors import InvalidInputError
-from palm_engine.geometry.fields import gap_field
+from palm_engine.geometry.fields import gap_field, is_within
 from palm_engine.geometry.users import Users
 from palm_engine.tables.files import TableFile
 
@@ -87,7 +87,7 @@ def serve(
         return Served(
             segment,
             float(part.sum()),
-            float(share[gaps <= tolerance].sum()),
+            float(share[is_within(gaps, tolerance)].sum()),
             float(share @ gaps),
             float(gaps.max()),
             np.asarray(taken, dtype=float),

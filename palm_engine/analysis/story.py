@@ -11,14 +11,12 @@ from palm_engine._types import Floats
 from palm_engine.analysis.limits import options_of_limits
 from palm_engine.bundle.folder import Bundle
 from palm_engine.geometry.envelope import upper_envelope
-from palm_engine.geometry.fields import users_of
+from palm_engine.geometry.fields import is_within, users_of
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.region import Region
 
 # A single model that loses at most this much more than the portfolio is nearly as good.
 NEARLY = 0.01
-# Of gaps beside tolerances, as in geometry.fields.coverage.
-ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -169,7 +167,7 @@ def within(gaps: Floats, tolerance: float) -> float:
         gaps: of each user, shape (m,).
         tolerance: likewise additive or multiplicative.
     """
-    return float((gaps <= tolerance + ROUNDING).mean())
+    return float(is_within(gaps, tolerance).mean())
 
 
 def uniform_gaps(points: Floats, portfolio: Sequence[int], region: Region | None = None) -> Floats:

@@ -14,6 +14,9 @@ from palm_engine.geometry.policies import as_points
 from palm_engine.geometry.region import Region
 from palm_engine.geometry.simplex import as_weights
 
+# Of gaps beside tolerances.
+ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class GapField:
@@ -70,6 +73,17 @@ def gap_field(portfolio: ArrayLike, candidates: ArrayLike, weights: ArrayLike) -
     return GapField(w, best, value, best - value, best_policy(p, w))
 
 
+def is_within(gaps: Floats, tolerance: float) -> NDArray[np.bool_]:
+    """Which gaps are at most a tolerance: the one rule for whoever counts as served.
+
+    Args:
+        gaps: shape (m,).
+        tolerance: likewise additive or multiplicative.
+    """
+    found: NDArray[np.bool_] = gaps <= tolerance + ROUNDING
+    return found
+
+
 def coverage(
     portfolio: ArrayLike,
     candidates: ArrayLike,
@@ -96,10 +110,10 @@ def coverage(
     """
     field = gap_field(portfolio, candidates, _draw(as_points(portfolio), count, seed, region))
     if multiplicative:
-        within = (field.best > 0) & (field.gap <= (threshold + 1e-12) * field.best)
+        served = (field.best > 0) & (field.gap <= (threshold + ROUNDING) * field.best)
     else:
-        within = field.gap <= threshold + 1e-12
-    share = float(within.mean())
+        served = is_within(field.gap, threshold)
+    share = float(served.mean())
     return Coverage(threshold, share, float(np.sqrt(share * (1 - share) / count)), count)
 
 

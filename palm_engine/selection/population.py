@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from palm_engine._types import Floats
 from palm_engine.errors import InfeasibleError, InvalidInputError
 from palm_engine.geometry.envelope import best_policy, upper_envelope
-from palm_engine.geometry.fields import users_of
+from palm_engine.geometry.fields import ROUNDING, is_within, users_of
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.policies import as_points
 from palm_engine.geometry.region import Region
@@ -38,7 +38,6 @@ TOLERANCE = 0.05
 USERS = 20_000
 # Gaps of users with candidates that are held at once; of more, a part of the users is chosen on.
 MOST_CELLS = 20_000_000
-ROUNDING = 1e-12
 
 
 def users_where(d: int, region: Region | None = None, count: int = USERS) -> Users:
@@ -112,7 +111,7 @@ def most_within(
     _require_tolerance(tolerance)
     q, rows, part, costs, fixed = _prepared(candidates, users, options, Target(k=k))
     left = options.left(started)
-    found = most_served(costs <= tolerance + ROUNDING, part.shares, k, fixed, left)
+    found = most_served(is_within(costs, tolerance), part.shares, k, fixed, left)
     size = min(k, len(rows))
     if found.columns and len(found.columns) < size:
         # Who serves nobody more may still serve somebody better.
@@ -150,7 +149,7 @@ def fewest_within(
         raise InvalidInputError(f"share must be above 0 and at most 1, got {share}")
     target = Target(delta=max(tolerance, ROUNDING))
     q, rows, part, costs, fixed = _prepared(candidates, users, options, target)
-    serves = costs <= tolerance + ROUNDING
+    serves = is_within(costs, tolerance)
     found = fewest_serving(serves, part.shares, share, fixed, options.left(started))
     if found.columns is None and not found.timed_out:
         raise InfeasibleError(
@@ -187,7 +186,7 @@ def average_of(
     used = usage[usage > 0]
     margin = _margin(len(q), len(p), users.effective)
     expected = float(users.shares @ gaps)
-    within = float(users.shares[gaps <= tolerance + ROUNDING].sum())
+    within = float(users.shares[is_within(gaps, tolerance)].sum())
     return Average(
         users=len(users.weights),
         expected=expected,

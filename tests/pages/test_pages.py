@@ -108,7 +108,7 @@ def test_answers_follow_the_weights(open_app: Any, bundles: Path) -> None:
 
 def test_every_gap_shows_its_scope(open_app: Any) -> None:
     app = open_app()
-    assert "scope" not in texts(app).lower().replace("scope**: what a gap is compared with", "")
+    assert "scope" not in texts(app).lower().replace("scope</b>: what a gap is compared with", "")
     assert "scope: candidates" in panel(app)["worst"]["text"], "one click away"
     assert "scope: candidates" in texts(expert(app))
     assert app.query_params["expert"] in ("1", ["1"])
