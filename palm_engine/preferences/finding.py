@@ -18,9 +18,9 @@ from palm_engine.preferences.questions import most_telling
 
 # A member within this share of the best one's value is as good as right.
 NEAR = 0.02
-# Posterior probability at which a member is settled. Of simulated users of the demo who often answer
-# against their weights (tau .15) .9 takes 7 questions for 98 % right, .85 takes 4 for 97 %, .8 takes
-# 3 for 90 %.
+# Posterior probability at which a member is settled. Of simulated users of the demo who often
+# answer against their weights (tau .15), .9 asks 7 questions (98 % right), .85 asks 4 (97 %; 92 %
+# of another hundred).
 SURE = 0.85
 
 
