@@ -137,7 +137,7 @@ def test_soups_and_mixtures_of_ones_own_are_candidates(project: Path) -> None:
         rows = bundle.samples[bundle.samples["prompt_id"].isin(ids)]
         assert set(bundle.policies) <= set(rows["policy"])
     # The soup's own adapter is the sum of its parts'.
-    kept = Path(next((project / ".out.build").glob("**/soups/half")))
+    kept = project / ".tiny.build" / "soups" / "half"
     parts = [bundle.adapter_folder("mine"), bundle.adapter_folder("lora-100-00")]
     layer = next(iter(read_adapter(kept).layers))
     whole, *own = (
