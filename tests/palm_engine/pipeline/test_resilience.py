@@ -62,6 +62,8 @@ def command(
         stdout=subprocess.DEVNULL,
         stderr=stderr,
         start_new_session=True,
+        # A shell's background jobs ignore Ctrl-C, and so would what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
