@@ -155,8 +155,9 @@ def _tolerated(
     """
     if not multiplicative:
         return told.tolerance, told.enough.size if told.enough else None
-    awaited = bundle.manifest.certificate is not None and bundle.scores_on("certify") is not None
-    if awaited and info.upper is None:
+    # Scores are looked up only where there are no bounds yet: it takes a pass over all answers.
+    unbounded = info.upper is None and bundle.manifest.certificate is not None
+    if unbounded and bundle.scores_on("certify") is not None:
         return None, None
     sentence = st.container()
     tolerated = choose_share(bundle, info.upper or info.measured)

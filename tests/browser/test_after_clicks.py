@@ -125,18 +125,21 @@ def unfolded(page: Any, url: str) -> None:
     unfold(page, "In full, with every figure")
 
 
+def guide(page: Any, url: str, name: str) -> None:
+    """A part of the guide, opened."""
+    open_page(page, url, "coverage")
+    page.get_by_role("button", name=name).click()
+    until(page.locator("[data-testid=stPopoverBody]"))
+
+
 def tour(page: Any, url: str) -> None:
     """The tour."""
-    open_page(page, url, "coverage")
-    page.get_by_role("button", name="Tour").click()
-    until(page.locator("[data-testid=stPopoverBody]"))
+    guide(page, url, "Tour")
 
 
 def words(page: Any, url: str) -> None:
     """The glossary."""
-    open_page(page, url, "coverage")
-    page.get_by_role("button", name="Words").click()
-    until(page.locator("[data-testid=stPopoverBody]"))
+    guide(page, url, "Words")
 
 
 def table(page: Any, url: str) -> None:
