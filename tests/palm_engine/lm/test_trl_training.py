@@ -309,13 +309,10 @@ def test_answers_that_train_themselves_go_on_where_they_were_stopped(
     assert not (tmp_path / "a.checkpoints").exists()
 
 
-@pytest.mark.parametrize("name", ["adapter_model.safetensors", "optimizer.pt", "rng_state.pth"])
-@pytest.mark.parametrize("damage", ["turned", "cut", "gone"])
-def test_a_damaged_checkpoint_is_not_gone_on_from(
-    base: Any, tmp_path: Path, name: str, damage: str
-) -> None:
+def stopped_training(base: Any, folder: Path, epochs: int) -> tuple[Callable[..., Any], Any]:
+    """A DPO training that was stopped at `a`, and the report of one that was not at `whole`."""
     preferences = [Preference(None, p, "yes", "no!") for p in PROMPTS]
-    wanted = settings(method="dpo", batch_size=1, epochs=2)
+    wanted = settings(method="dpo", batch_size=1, epochs=epochs)
 
     def train(folder: Path, progress: Any) -> Any:
         return train_dpo(base.model, base.tokenizer, preferences, wanted, 1, folder, progress)
@@ -324,9 +321,18 @@ def test_a_damaged_checkpoint_is_not_gone_on_from(
         if share > 0.7:
             raise KeyboardInterrupt
 
-    whole = train(tmp_path / "whole", lambda share: None)
+    whole = train(folder / "whole", lambda share: None)
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "a", stop)
+        train(folder / "a", stop)
+    return train, whole
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "optimizer.pt", "rng_state.pth"])
+@pytest.mark.parametrize("damage", ["turned", "cut", "gone"])
+def test_a_damaged_checkpoint_is_not_gone_on_from(
+    base: Any, tmp_path: Path, name: str, damage: str
+) -> None:
+    train, whole = stopped_training(base, tmp_path, epochs=2)
     found = list((tmp_path / "a.checkpoints").glob(f"checkpoint-*/{name}"))
     assert found, "there is something to damage"
     for path in found:
@@ -343,19 +349,7 @@ def test_a_damaged_checkpoint_is_not_gone_on_from(
 
 
 def test_a_training_that_was_stopped_goes_on(base: Any, tmp_path: Path) -> None:
-    preferences = [Preference(None, p, "yes", "no!") for p in PROMPTS]
-    wanted = settings(method="dpo", batch_size=1, epochs=5)
-
-    def train(folder: Path, progress: Any) -> Any:
-        return train_dpo(base.model, base.tokenizer, preferences, wanted, 1, folder, progress)
-
-    def stop(share: float) -> None:
-        if share > 0.7:
-            raise KeyboardInterrupt
-
-    whole = train(tmp_path / "whole", lambda share: None)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "a", stop)
+    train, whole = stopped_training(base, tmp_path, epochs=5)
     place = tmp_path / "a.checkpoints"
     assert list(place.glob("checkpoint-*/trainer_state.json"))
     # As if the next one had been cut off while it was written.
