@@ -20,7 +20,7 @@ test: $(VENV)/.dev ## set up what is missing, then the fast and the browser test
 
 test-slow: $(VENV)/.dev model ## the tests that load models
 	@$(BIN)/python -m pytest -m slow tests/bad_input -n 2 --dist worksteal
-	@$(BIN)/python -m pytest -m slow --ignore tests/bad_input
+	@$(BIN)/python -m pytest -m slow --ignore tests/bad_input -n 2 --dist worksteal
 
 test-vllm: $(VENV)/.dev model .venv-vllm/.ready ## the remote backend against a real vLLM on this CPU (3.5 GB, once)
 	@PALM_VLLM_PYTHON=$(CURDIR)/.venv-vllm/bin/python $(BIN)/python -m pytest -s -m vllm

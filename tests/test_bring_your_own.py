@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from streamlit.testing.v1 import AppTest
 
 import palm_engine as palm
 from palm_engine.analysis.equal_size import at_equal_size
@@ -25,6 +24,7 @@ from palm_engine.selection.result import Target
 from palm_engine.serving.scoring import Scorer
 from tests.support.browser_tools import free_port, until_served
 from tests.support.hub import WritableHub, serving
+from tests.support.pages import app_on, turn_to
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "bring-your-own.md"
@@ -145,14 +145,10 @@ def test_from_nothing_to_certified_bundles(tmp_path: Path, monkeypatch: pytest.M
     ours = read_bundle(work / "portfolios" / "ours")
     assert ours.manifest == mine.manifest
     # The dashboard opens all of them, on every page.
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("PALM_PORTFOLIOS", str(work / "portfolios"))
     for name in ("models", "again", "mine"):
-        app = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60)
-        app.query_params["portfolio"] = name
-        app.run()
+        app = app_on(work / "portfolios", monkeypatch, portfolio=name)
         for page in sorted((ROOT / "pages").glob("*.py")):
-            app.switch_page(f"../pages/{page.name}").run()
+            turn_to(app, page.stem)
             assert not app.exception, (name, page.name, [e.value for e in app.exception])
             assert app.selectbox(key="bundle").value == name
             assert not app.error, (name, page.name, [e.value for e in app.error])

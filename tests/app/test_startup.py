@@ -9,19 +9,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-MAIN = ROOT / "app" / "main.py"
-
-
-def texts(app: AppTest) -> str:
-    parts = [
-        e.value  # type: ignore[union-attr]
-        for kind in ("markdown", "caption", "text", "info", "error", "title")
-        for e in app.get(kind)
-    ]
-    return "\n".join([*map(str, parts), *(h.proto.body for h in app.get("html"))])
+from tests.support.pages import MAIN, ROOT, texts
 
 
 def test_an_address_that_is_not_loopback_is_refused(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,10 @@ def test_a_planned_member_is_dragged_and_its_gap_value_and_build_follow(
     page.locator("svg.map .movable").nth(1).focus()
     moved = page.locator("svg.map .movable").nth(1).bounding_box()
     page.keyboard.press("ArrowUp")
-    page.wait_for_timeout(300)
-    assert page.locator("svg.map .movable").nth(1).bounding_box() != moved
+    deadline = time.monotonic() + 20
+    while page.locator("svg.map .movable").nth(1).bounding_box() == moved:
+        assert time.monotonic() < deadline, "the key moves the member"
+        page.wait_for_timeout(50)
     assert page.evaluate(
         "() => { const r = document.querySelector('svg.map')?.getRootNode() ?? document;"
         " return (r.activeElement ?? document.activeElement)?.dataset?.member; }"

@@ -17,6 +17,8 @@ from palm_engine.analysis.story import story_of
 from palm_engine.bundle.folder import read_bundle
 from palm_engine.geometry.pick import pick_info
 from tests.support.browser_tools import (
+    another_is_picked,
+    asked_until_found,
     download,
     drag,
     open_page,
@@ -24,6 +26,7 @@ from tests.support.browser_tools import (
     picked,
     until,
     wait_for,
+    weights_become,
     your_weights,
 )
 
@@ -41,14 +44,10 @@ def test_slider_by_keyboard_changes_member_and_gap(page: Any, url: str) -> None:
     first = picked(page)
     page.get_by_role("slider", name="brevity", exact=True).focus()
     page.keyboard.press("End")
-    page.wait_for_timeout(100)
-    second = picked(page)
-    assert second[0] != first[0]
+    second = another_is_picked(page, first)
     page.get_by_role("slider", name="humor", exact=True).focus()
     page.keyboard.press("Home")
-    page.wait_for_timeout(100)
-    third = picked(page)
-    assert third[0] != second[0]
+    third = another_is_picked(page, second)
     assert third[1] != second[1]
     assert "safety 33 %, humor 0 %, brevity 67 %" in your_weights(page)
     wait_for_answer_of(page, third[0])
@@ -179,13 +178,11 @@ def test_the_puck_moves_by_keyboard(page: Any, url: str) -> None:
     puck.focus()
     for _ in range(12):
         page.keyboard.press("Shift+ArrowUp")
-    page.wait_for_timeout(100)
-    safety = float(page.get_by_role("slider", name="safety", exact=True).input_value())
-    assert safety > 70
+    weights_become(page, re.compile(r"safety ([5-9]\d|100) %"))
+    assert float(page.get_by_role("slider", name="safety", exact=True).input_value()) > 70
     assert "safety 0." in str(puck.get_attribute("aria-valuetext"))
     page.keyboard.press("Home")
-    page.wait_for_timeout(100)
-    assert "safety 33 %, humor 33 %, brevity 33 %" in your_weights(page)
+    weights_become(page, "safety 33 %, humor 33 %, brevity 33 %")
 
 
 def test_a_slice_of_five_traits_is_chosen_and_dragged(page: Any, url: str) -> None:
@@ -194,9 +191,8 @@ def test_a_slice_of_five_traits_is_chosen_and_dragged(page: Any, url: str) -> No
     assert "depth" in str(page.locator("svg.map").text_content())
     for _ in drag(page, 8):
         page.wait_for_timeout(20)
-    page.wait_for_timeout(100)
     # What isn't on the triangle is held: warmth had 40 of 150.
-    assert "warmth 27 %" in your_weights(page)
+    weights_become(page, "warmth 27 %")
     # The corners are in the address, on other pages, and after a reload.
     page.wait_for_url(re.compile(r"corners=4\.1\.2"))
     page.get_by_role("link", name="Coverage").first.click()
@@ -237,8 +233,7 @@ def test_a_triangle_without_weight_takes_the_heaviest_trait_and_moves(page: Any,
     open_panel(page, f"{url}/?portfolio=five&w=0-0-0-100-0")
     for _ in drag(page, 8):
         page.wait_for_timeout(20)
-    page.wait_for_timeout(100)
-    assert "warmth 100 %" not in your_weights(page)
+    weights_become(page, re.compile(r"warmth \d\d? %"))
     assert "warmth" in str(page.locator("svg.map").text_content())
 
 
@@ -246,7 +241,7 @@ def test_the_first_touch_of_the_map_keeps_the_sliders_height(page: Any, url: str
     open_panel(page, f"{url}/?w=50-50-50")
     page.locator("svg.map .puck").focus()
     page.keyboard.press("Home")
-    page.wait_for_timeout(100)
+    weights_become(page, "safety 33 %, humor 33 %, brevity 33 %")
     assert page.get_by_role("slider", name="safety", exact=True).input_value() == "50"
 
 
@@ -354,26 +349,22 @@ def test_a_finger_scrolls_over_the_map_and_a_tap_sets_the_weights(browser: Any, 
     box = chart.bounding_box()
     assert chart.evaluate("(svg) => getComputedStyle(svg).touchAction") == "pan-y"
     page.touchscreen.tap(box["x"] + 0.2 * box["width"], box["y"] + 0.85 * box["height"])
-    page.wait_for_timeout(400)
-    assert "humor 7" in your_weights(page) or "humor 8" in your_weights(page)
+    weights_become(page, re.compile("humor [78]"))
     phone.close()
 
 
 def test_weights_found_by_questions_move_the_sliders(page: Any, url: str) -> None:
     page.goto(f"{url}/find")
-    asked = page.locator("[data-part=asked]")
-    until(asked)
+    until(page.locator("[data-part=asked]"))
     page.wait_for_timeout(1000)  # keys count from when the page has settled
-    for number in range(1, 18):
-        until(page.get_by_text(f"Question {number}:"))
+
+    def answer(_: int) -> None:
         first = page.locator("[data-part=first]").inner_text()
         second = page.locator("[data-part=second]").inner_text()
         key = "ArrowLeft" if "m1 on" in first else "ArrowRight" if "m1 on" in second else "s"
         page.keyboard.press(key)
-        until(page.get_by_text(f"Question {number}:"), "detached")
-        page.wait_for_timeout(300)
-        if page.locator("[data-part=found]").count():
-            break
+
+    asked_until_found(page, answer)
     assert page.locator("[data-part=found]").inner_text() == "m1"
     page.get_by_role("button", name="Use these weights").click()
     wait_for(page, "These are your weights now")
@@ -395,10 +386,8 @@ def test_a_change_of_the_weights_can_be_undone(page: Any, url: str) -> None:
     for _ in drag(page, 6):
         page.wait_for_timeout(20)
     undo.click()
-    page.wait_for_timeout(100)
-    assert "safety 50 %, humor 50 %, brevity 0 %" in your_weights(page)
+    weights_become(page, "safety 50 %, humor 50 %, brevity 0 %")
     undo.click()
     undo.click()
-    page.wait_for_timeout(100)
-    assert "safety 20 %, humor 70 %, brevity 10 %" in your_weights(page)
+    weights_become(page, "safety 20 %, humor 70 %, brevity 10 %")
     assert undo.is_disabled()

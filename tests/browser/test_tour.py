@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from tests.support.browser_tools import ROOT, open_page, open_panel, picked, until
+from tests.support.browser_tools import (
+    ROOT,
+    asked_until_found,
+    open_page,
+    open_panel,
+    picked,
+    settle,
+    until,
+    wait_for,
+)
 
 pytestmark = pytest.mark.browser
 TOUR = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8").replace("\n", " ")
@@ -64,14 +73,13 @@ def test_every_step_of_the_tour_does_what_it_says(page: Any, shipped: str) -> No
     # 2
     link("Find my model")
     until(page.get_by_text("This one").first)
-    for _ in range(12):
-        if page.get_by_role("button", name="Use these weights").is_visible():
-            break
-        page.get_by_role("button", name=re.compile("^This one")).first.click()
-        page.wait_for_timeout(700)
+    asked_until_found(
+        page, lambda _: page.get_by_role("button", name=re.compile("^This one")).first.click()
+    )
     until(button("Undo"))
     button("Use these weights").click()
-    page.wait_for_timeout(700)
+    wait_for(page, "These are your weights now")
+    settle(page)
     weights = re.search(r"w=([\d.-]+)", page.url)
     link("Generations")
     until(page.get_by_role("radio", name="Live"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,8 @@ from app import cache
 from palm_engine.bundle.folder import MANIFEST_FILE, read_bundle
 from palm_engine.bundle.writing import rewrite_manifest
 from tests.support.bundles import make_bundle
+from tests.support.pages import app_on, settle, turn_to
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("explore", "coverage", "tradeoff", "generations", "guarantee", "plan", "find")
 
 
@@ -24,10 +23,8 @@ PAGES = ("explore", "coverage", "tradeoff", "generations", "guarantee", "plan", 
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     make_bundle(tmp_path / "demo")
     make_bundle(tmp_path / "other", seed=3)
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("PALM_PORTFOLIOS", str(tmp_path))
     st.cache_resource.clear()
-    return AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60).run()
+    return app_on(tmp_path, monkeypatch)
 
 
 def toasts(app: AppTest) -> str:
@@ -49,7 +46,7 @@ def test_a_newer_bundle_is_shown_and_said(app: AppTest, tmp_path: Path) -> None:
 def test_a_bundle_that_is_deleted_or_damaged_is_a_sentence(
     app: AppTest, tmp_path: Path, page: str
 ) -> None:
-    app.switch_page(f"../pages/{page}.py").run()
+    turn_to(app, page)
     assert not app.exception
     samples = tmp_path / "demo" / "samples.parquet"
     samples.write_bytes(samples.read_bytes()[:-20])
@@ -65,24 +62,19 @@ def test_a_bundle_that_is_deleted_or_damaged_is_a_sentence(
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_other_sessions_go_on(app: AppTest, tmp_path: Path, page: str) -> None:
+def test_other_sessions_go_on(
+    app: AppTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
     """While one session's bundle is damaged and deleted, another's shows the same as before."""
 
     def seen(of: AppTest) -> list[str]:
         return [str(x.value) for x in (*of.title, *of.text, *of.markdown, *of.caption, *of.error)]
 
-    second = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60)
-    second.query_params["portfolio"] = "other"
-    second.run()
-    second.switch_page(f"../pages/{page}.py").run()
-    app.switch_page(f"../pages/{page}.py").run()
+    second = app_on(tmp_path, monkeypatch, page, portfolio="other")
+    turn_to(app, page)
     assert not second.exception
     assert not second.error
-    for _ in range(240):  # until work beside the page is done
-        if not [b for b in second.run().button if b.label == "Cancel"]:
-            break
-        time.sleep(0.25)
-    before = seen(second.run())
+    before = seen(settle(second.run()).run())
     (tmp_path / "demo" / "samples.parquet").write_bytes(b"PAR1")
     os.utime(tmp_path / "demo" / MANIFEST_FILE)
     assert any("can't be opened" in str(e.value) for e in app.run().error)

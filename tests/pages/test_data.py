@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from palm_engine.bundle.folder import read_bundle
 from palm_engine.cli.main import app as command_line
+from tests.support.pages import app_on, turn_to
 from tests.support.tables import judged
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,11 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("PALM_PORTFOLIOS", str(folder))
-    monkeypatch.setenv("PALM_PUBLIC", "1")
-    app = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60).run()
-    return app.switch_page("../pages/data.py").run()
+    return app_on(folder, monkeypatch, "data")
 
 
 def drop(page: AppTest, content: str, name: str = "board.csv") -> AppTest:
@@ -95,10 +92,10 @@ def test_a_leaderboard_becomes_the_bundle_of_the_command_shown(
     assert again.manifest.members == bundle.manifest.members
     assert again.manifest.traits == bundle.manifest.traits
     # People read the names of the table.
-    page.switch_page("../pages/coverage.py").run()
+    turn_to(page, "coverage")
     widget(page, "segmented_control", "On the map").set_value("A trait").run()
     assert widget(page, "selectbox", "Trait").options == ["Win Rate", "less avg_length", "grade"]
-    page.switch_page("../pages/guarantee.py").run()
+    turn_to(page, "guarantee")
     assert "Win Rate" in said(page)
 
 
@@ -124,7 +121,7 @@ def test_columns_directions_and_normalisations_can_be_changed(page: AppTest, fol
     assert bundle.rewards[:, 0] == pytest.approx([0.875, 0.625, 0.125, 0.375])
     # The bundle opens by itself, and says where its numbers come from.
     assert page.selectbox(key="bundle").value == "board"
-    page.switch_page("../pages/guarantee.py").run()
+    turn_to(page, "guarantee")
     assert "Imported from board.csv (4 rows)" in said(page)
     assert "rank among the 4 scores" in said(page)
 
@@ -166,8 +163,8 @@ def test_a_table_and_what_was_chosen_outlive_the_page(page: AppTest, folder: Pat
     command = page.code[0].value
     assert "--trait" in command
     assert "mine" in command
-    page.switch_page("../pages/find.py").run()
-    page.switch_page("../pages/data.py").run()
+    turn_to(page, "find")
+    turn_to(page, "data")
     assert not page.exception
     assert "board.csv, as you left it." in said(page)
     assert page.code[0].value == command
@@ -248,12 +245,12 @@ def test_one_who_cheats_is_named_before_and_after(page: AppTest, folder: Path) -
     assert "null gives the same answer to every prompt" in said(page)
     made(page, folder / "judged")
     assert "null ⚠" in read_bundle(folder / "judged").labels
-    page.switch_page("../pages/guarantee.py").run()
+    turn_to(page, "guarantee")
     assert "Of the members, null ⚠ gives the same answer to every prompt" in said(page)
 
 
 def test_without_any_bundle_every_page_leads_here(page: AppTest) -> None:
-    page.switch_page("../pages/explore.py").run()
+    turn_to(page, "explore")
     assert "Drop a table of your own models on the Data page" in said(page)
     assert any("data" in str(link.proto.page) for link in page.get("page_link"))
 
@@ -302,6 +299,6 @@ def test_what_was_dropped_and_how_stands_on_guarantee(page: AppTest, folder: Pat
     assert bundle.manifest.imported.command == command
     assert bundle.manifest.imported.dropped["policies"] == 1
     page.query_params["portfolio"] = "holes"
-    page.switch_page("../pages/guarantee.py").run()
+    turn_to(page, "guarantee")
     assert "Dropped for missing cells: 1 policies" in said(page)
     assert command in said(page)

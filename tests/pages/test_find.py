@@ -14,10 +14,8 @@ from palm_engine.analysis.finding import questions
 from palm_engine.bundle.folder import read_bundle
 from palm_engine.errors import InvalidInputError
 from palm_engine.preferences.finding import Answered
-from tests.pages.test_pages import app_on, open_app, texts
 from tests.support.bundles import make_bundle
-
-__all__ = ["open_app"]
+from tests.support.pages import app_on, texts, turn_to
 
 
 def button(app: AppTest, name: str) -> Any:
@@ -87,7 +85,7 @@ def test_a_bundle_written_anew_begins_with_no_answers(
 ) -> None:
     bundle = make_bundle(tmp_path / "demo")
     app = app_on(tmp_path, monkeypatch)
-    app.switch_page("../pages/find.py").run()
+    turn_to(app, "find")
     button(app, "first").click().run()
     assert "Question 2" in html_part(app, "asked") or html_part(app, "found")
     later = (bundle.folder / "portfolio.json").stat().st_mtime + 5
@@ -132,6 +130,20 @@ def test_explore_asks_the_same_questions_and_its_sliders_follow(open_app: Any) -
     asked = html_part(app, "asked")
     assert "Question 1" in asked
     app.button(key="find.skip.explore").click().run()
-    app.switch_page("../pages/find.py").run()
+    turn_to(app, "find")
     # What was said on one page counts on the other.
     assert "Question 2" in html_part(app, "asked")
+
+
+def test_weights_that_were_found_are_in_the_address(open_app: Any, bundles: Path) -> None:
+    from app import state
+
+    app = open_app()
+    bundle = read_bundle(bundles / "demo")
+    before = app.query_params["w"]
+    app.session_state["raw.demo"] = [10.0, 20.0, 70.0]
+    app.session_state[f"moved.{bundle.folder.name}"] = 1
+    app.run()
+    assert app.query_params["w"] != before
+    assert "10-20-70" in app.query_params["w"]
+    assert state.MAX_SLIDER == 100

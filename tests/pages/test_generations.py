@@ -1,4 +1,4 @@
-"""The live half of Generations under AppTest, on a real (tiny) model.
+"""Generations under AppTest: recorded answers, and the live half on a real (tiny) model.
 
 Load, ask, compare, switch, unload, refuse.
 """
@@ -11,16 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from palm_engine.bundle.folder import read_bundle
 from tests.support.fakes import fake_server, live_bundle, served_bundle, tiny_base, write_adapter
+from tests.support.pages import app_on, texts, turn_to
 
 pytest.importorskip("torch")
 
-ROOT = Path(__file__).resolve().parents[2]
 NASTY = "<script>alert(1)</script> **bold**?"
 
 
@@ -42,13 +43,8 @@ def portfolios(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def app(portfolios: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("PALM_PORTFOLIOS", str(portfolios))
-    monkeypatch.setenv("PALM_PUBLIC", "1")
     st.cache_resource.clear()
-    started = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60).run()
-    started.switch_page("../pages/generations.py").run()
-    yield live(started, "demo")
+    yield live(app_on(portfolios, monkeypatch, "generations"), "demo")
     st.cache_resource.clear()
 
 
@@ -129,8 +125,8 @@ def test_the_same_seed_gives_the_same_answers_and_another_other_ones(app: AppTes
     assert answers() == first
     app.number_input(key="live.seed.demo").set_value(5).run()
     assert answers() != first
-    app.switch_page("../pages/explore.py").run()
-    app.switch_page("../pages/generations.py").run()
+    turn_to(app, "explore")
+    turn_to(app, "generations")
     live(app, "demo")
     assert app.number_input(key="live.seed.demo").value == 5, "kept while another page was open"
 
@@ -238,25 +234,18 @@ def test_without_the_extra_the_page_says_what_to_install(
 
 
 def test_portfolios_without_a_base_say_so(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("PALM_PORTFOLIOS", str(bundles))
-    monkeypatch.setenv("PALM_PUBLIC", "1")
-    app = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60).run()
-    app.switch_page("../pages/generations.py").run()
+    app = app_on(bundles, monkeypatch, "generations")
     assert "names no base model" in text_of(live(app, "demo"))
 
 
 def test_models_on_servers_answer_where_the_bundle_has_no_base(
     portfolios: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(ROOT)
     with fake_server(["big", "small"]) as (url, asked):
         served = {"a": f"big at {url}", "b": f"small at {url}"}
         served_bundle(tmp_path / "served", read_bundle(portfolios / "demo"), served)
-        monkeypatch.setenv("PALM_PORTFOLIOS", str(tmp_path))
         st.cache_resource.clear()
-        page = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60).run()
-        page.switch_page("../pages/generations.py").run()
+        page = app_on(tmp_path, monkeypatch, "generations")
         live(page, "served")
         assert "names no base model" in text_of(page)
         assert f"PALM_SERVERS={url}" in text_of(page)
@@ -269,3 +258,45 @@ def test_models_on_servers_answer_where_the_bundle_has_no_base(
         assert text_of(page).count("<article") == 2
         assert "Load the model" not in [b.label for b in page.button]
     st.cache_resource.clear()
+
+
+def test_generations_order_members_by_value_and_search(open_app: Any, bundles: Path) -> None:
+    app = open_app()
+    app.session_state["raw.demo"] = [0.0, 100.0, 0.0]
+    turn_to(app, "generations")
+    bundle = read_bundle(bundles / "demo")
+    humor = [bundle.manifest.candidates[i].rewards["humor"] for i in bundle.members]
+    order = [bundle.policies[bundle.members[i]] for i in np.argsort(humor)[::-1]]
+    cards = next(h.proto.body for h in app.get("html") if "<article" in h.proto.body).split(
+        "<article"
+    )[1:]
+    assert [next(n for n in (*order, "base") if f">{n}</div>" in c) for c in cards] == [
+        *order,
+        "base",
+    ]
+    matrix = next(d.value for d in app.dataframe if "prompt" in d.value)
+    assert list(matrix.columns) == ["prompt", *[bundle.policies[i] for i in bundle.members], "base"]
+    assert len(matrix) == 6
+    assert matrix[order[0]].iloc[0] == pytest.approx(max(humor), abs=1e-6)
+    first = [h.proto.body for h in app.get("html") if 'data-part="prompt"' in h.proto.body]
+    app.button(key="next.demo").click().run()
+    second = [h.proto.body for h in app.get("html") if 'data-part="prompt"' in h.proto.body]
+    assert first != second
+    app.multiselect(key="columns.1-2-3.demo").set_value(["m5", "base"]).run()
+    assert "m5" in next(d.value for d in app.dataframe if "prompt" in d.value).columns
+    app.text_input(key="search.demo").set_value("question P4").run()
+    assert list(next(d.value for d in app.dataframe if "prompt" in d.value)["prompt"]) == [
+        "Question p4?"
+    ]
+    app.text_input(key="search.demo").set_value("zebra").run()
+    assert "No prompt matches" in texts(app)
+
+
+def test_keys_step_from_where_the_key_before_went(open_app: Any) -> None:
+    # A second key can come before the page of the first one is drawn: its callback is the old one.
+    app = open_app("demo", "generations")
+    app.session_state["prompt.demo"] = "p1"
+    app.run()
+    app.session_state["prompt.demo"] = "p3"
+    app.button(key="previous.demo").click().run()
+    assert app.session_state["prompt.demo"] == "p2"

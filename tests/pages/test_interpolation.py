@@ -12,8 +12,8 @@ from palm_engine.bundle.folder import Bundle
 from palm_engine.bundle.schema import BaseInfo, Interpolated, Interpolation
 from palm_engine.bundle.writing import rewrite_manifest
 from palm_engine.geometry.confidence import Bound
-from tests.pages.test_pages import app_on, settle, texts
 from tests.support.bundles import make_bundle
+from tests.support.pages import app_on, settle, texts, turn_to
 
 WEIGHTS = ((0.2, 0.3, 0.5), (0.6, 0.3, 0.1), (1.0, 0.0, 0.0))
 
@@ -53,7 +53,7 @@ def test_the_page_says_what_was_measured(tmp_path: Path, monkeypatch: pytest.Mon
     found = measured(bundle)
     rewrite_manifest(bundle, bundle.manifest.model_copy(update={"interpolation": found}))
     app = app_on(tmp_path, monkeypatch)
-    page = settle(app.switch_page("../pages/tradeoff.py").run())
+    page = settle(turn_to(app, "tradeoff"))
     assert not page.exception
     shown = texts(page)
     info = interpolation_info(bundle, found)
@@ -81,7 +81,7 @@ def test_the_page_compares_at_equal_cost(tmp_path: Path, monkeypatch: pytest.Mon
     )
     rewrite_manifest(bundle, bundle.manifest.model_copy(update={"interpolation": equal}))
     app = app_on(tmp_path, monkeypatch)
-    page = settle(app.switch_page("../pages/tradeoff.py").run())
+    page = settle(turn_to(app, "tradeoff"))
     assert not page.exception
     sentence = (
         "At equal cost, a portfolio of 2 is worth 0.550. With 95 % confidence the soup is behind,"
@@ -99,10 +99,10 @@ def test_a_bundle_that_could_be_measured_says_how(
 ) -> None:
     bundle = make_bundle(tmp_path / "demo")
     app = app_on(tmp_path, monkeypatch)
-    page = settle(app.switch_page("../pages/tradeoff.py").run())
+    page = settle(turn_to(app, "tradeoff"))
     assert "interpolated" not in texts(page), "figures alone can't be interpolated"
     base = BaseInfo(source="somewhere")
     rewrite_manifest(bundle, bundle.manifest.model_copy(update={"base": base}))
-    page = settle(app.switch_page("../pages/tradeoff.py").run())
+    page = settle(turn_to(app, "tradeoff"))
     assert not page.exception
     assert any("palm interpolate" in c.value for c in page.code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from palm_engine.bundle.folder import Bundle
+from palm_engine.bundle.folder import Bundle, read_bundle
 from palm_engine.bundle.writing import write_bundle
 from tests.pages.test_one_truth import numbers
-from tests.pages.test_pages import app_on, settle
 from tests.support.bundles import make_bundle
+from tests.support.pages import app_on, settle, texts, turn_to
 
 # How far policies differ on each prompt: p4 most, then p1, p5, p0.
 SPREAD = {"p0": 0.1, "p1": 0.4, "p2": 0.0, "p3": 0.0, "p4": 0.6, "p5": 0.3}
@@ -43,7 +44,7 @@ def bundle(tmp_path: Path) -> Bundle:
 @pytest.fixture
 def app(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     started = app_on(bundle.folder.parent, monkeypatch)
-    return started.switch_page("../pages/generations.py").run()
+    return turn_to(started, "generations")
 
 
 def shown(app: AppTest) -> list[str]:
@@ -102,7 +103,7 @@ def test_columns_and_filters_are_in_the_address(
     app.run()
     query = {k: v[0] if isinstance(v, list) else v for k, v in dict(app.query_params).items()}
     again = app_on(bundle.folder.parent, monkeypatch, **query)
-    again.switch_page("../pages/generations.py").run()
+    turn_to(again, "generations")
     assert again.multiselect(key=key).value == ["m1", "m5"]
     assert again.multiselect(key="kind.demo").value == ["risky"]
     table = next(d.value for d in again.dataframe if "prompt" in d.value)
@@ -115,3 +116,55 @@ def test_every_candidate_can_be_taken_along(bundle: Bundle) -> None:
     assert table["policy"].tolist() == bundle.policies
     assert table[bundle.traits].to_numpy() == pytest.approx(bundle.rewards)
     assert isinstance(table, pd.DataFrame)
+
+
+def test_names_that_repeat_have_columns_of_their_own(
+    bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = read_bundle(bundles / "demo")
+    named = {"m1": "Helper", "m2": "Helper", "m3": "prompt"}
+    candidates = tuple(
+        c.model_copy(update={"display_name": named.get(c.policy, "")})
+        for c in made.manifest.candidates
+    )
+    tables = {"prompts": made.prompts, "samples": made.samples}
+    manifest = made.manifest.model_copy(update={"candidates": candidates})
+    write_bundle(tmp_path / "demo", manifest, tables)
+    app = app_on(tmp_path, monkeypatch)
+    turn_to(app, "generations")
+    assert not app.exception, [e.value for e in app.exception]
+    table = next(d.value for d in app.dataframe if "prompt" in d.value)
+    assert list(table.columns) == ["prompt", "Helper (m1)", "Helper (m2)", "prompt (m3)", "base"]
+
+
+def test_a_cell_is_the_bluer_the_more_its_answer_is_worth(app: AppTest) -> None:
+    table = next(d for d in app.dataframe if "prompt" in d.value)
+    columns = [c for c in table.value.columns if c != "prompt"]
+    rules = table.proto.arrow_data.styler.styles
+    opacity: dict[tuple[int, int], float] = {}
+    # Cells of one colour share a rule.
+    for cells, colour in re.findall(r"([^{}]+)\{\s*background-color: rgba\(([^)]*)\)", rules):
+        red, green, blue, alpha = colour.split(",")
+        assert (red, green, blue) == ("74", "127", "181")
+        for row, column in re.findall(r"_row(\d+)_col(\d+)", cells):
+            opacity[int(row), int(column)] = float(alpha)
+    values = {
+        (row, 1 + column): float(table.value[name].iloc[row])
+        for row in range(len(table.value))
+        for column, name in enumerate(columns)
+    }
+    assert set(opacity) == set(values), "the prompts have no colour"
+    low, high = min(values.values()), max(values.values())
+    assert high > low
+    for cell, value in values.items():
+        assert opacity[cell] == pytest.approx(0.75 * (value - low) / (high - low), abs=0.006)
+
+
+def test_a_card_says_that_its_value_is_an_average_and_its_scores_are_of_one_answer(
+    app: AppTest, bundle: Bundle
+) -> None:
+    cards = "\n".join(h.proto.body for h in app.get("html") if "<article" in h.proto.body)
+    values = bundle.points @ np.full(3, 1 / 3)
+    for row in bundle.members:
+        assert f"{values[row]:.3f} on average at your weights" in cards
+    assert "scores are of this answer" in texts(app)

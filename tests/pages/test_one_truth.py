@@ -26,7 +26,7 @@ from palm_engine.analysis.guarantee import as_json
 from palm_engine.analysis.limits import options_of_limits
 from palm_engine.bundle.folder import Bundle, read_bundle
 from palm_engine.cli.main import app as palm
-from tests.pages.test_pages import MAIN, ROOT, settle, texts
+from tests.support.pages import SHIPPED, app_on, settle, texts, turn_to
 
 NUMBER = r"(\d+\.\d+)"
 WORST = "worst gap in use"
@@ -231,19 +231,16 @@ def test_no_figure_has_two_values(
     name: str,
     size: int | str | None,
 ) -> None:
-    root = {"demo": bundles, "shipped": ROOT / "portfolios"}.get(name) or of_a_table(tmp_path)
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("PALM_PORTFOLIOS", str(root))
-    monkeypatch.setenv("PALM_PUBLIC", "1")
+    root = {"demo": bundles, "shipped": SHIPPED}.get(name) or of_a_table(tmp_path)
     bundle = read_bundle(root / "demo")
     own = len(bundle.members)
     k = own if size in (None, "own") else int(str(size))
-    app = AppTest.from_file(MAIN, default_timeout=60).run()
+    app = app_on(root, monkeypatch)
     if size is not None:
         app.session_state["size.demo"] = k
     figures: Figures = defaultdict(list)
     for page in PAGES:
-        app.switch_page(f"../pages/{page}.py").run()
+        turn_to(app, page)
         settle(app)
         assert not app.exception, [e.value for e in app.exception]
         for figure, values in collected(app, k, page == "plan").items():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,7 @@ def started(command: list[str], port: int) -> Iterator[tuple[str, subprocess.Pop
         server.wait(10)
 
 
+SOON = 20_000  # what the browser does by itself, on a busy machine
 PATIENCE = 12
 STEP = 10_000
 BUSY = """() => {
@@ -196,10 +198,39 @@ def picked(page: Any) -> list[str]:
     return [page.locator(f"[data-part={part}]").text_content() for part in ("picked", "gap")]
 
 
+def another_is_picked(page: Any, before: list[str]) -> list[str]:
+    """Until another member than before is picked: its name and gap."""
+    from playwright.sync_api import expect
+
+    expect(page.locator("[data-part=picked]")).not_to_have_text(before[0], timeout=SOON)
+    return picked(page)
+
+
 def your_weights(page: Any) -> str:
     """The panel's sentence of the weights, in percent."""
     sentence: str = page.get_by_text("Your weights: ").inner_text()
     return sentence
+
+
+def weights_become(page: Any, words: str | re.Pattern[str]) -> None:
+    """Until the panel's sentence of the weights holds these words."""
+    from playwright.sync_api import expect
+
+    expect(page.get_by_text("Your weights: ")).to_contain_text(words, timeout=SOON)
+
+
+def asked_until_found(page: Any, answer: Callable[[int], None]) -> None:
+    """Answer the questions of Find, each once it is there, until a member is found."""
+    for number in range(1, 30):
+        question = page.get_by_text(f"Question {number}:")
+        found = page.locator("[data-part=found]")
+        until(question.or_(found).first)
+        settle(page)
+        if found.count():
+            return
+        answer(number)
+        until(question, "detached")
+    raise AssertionError("no member was found")
 
 
 def unfold(page: Any, summary: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +15,7 @@ import palm_engine
 from palm_engine.bundle.folder import read_bundle
 from palm_engine.cli import main as cli
 from palm_engine.cli.main import app
-
-Palm = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def palm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Palm:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["palm", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        output = capsys.readouterr()
-        # The console wraps long lines.
-        return int(stop.value.code or 0), output.out, " ".join(output.err.split())
-
-    return run
+from tests.support.command_line import Palm
 
 
 def test_show_prints_the_validated_manifest_as_json(palm: Palm, bundles: Path) -> None:

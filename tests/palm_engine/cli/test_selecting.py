@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,16 @@ from palm_engine.analysis.curves import best_of_every_size
 from palm_engine.analysis.limits import options_of_limits
 from palm_engine.bundle.folder import read_bundle
 from palm_engine.bundle.limits import Limits
-from palm_engine.cli import main as cli
 from palm_engine.errors import BundleError, InvalidInputError
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.selection.minimum import minimum
 from palm_engine.selection.result import Target
 from palm_engine.tables.read import read_reward_table
 from tests.support.bundles import sphere
+from tests.support.command_line import Palm
 
+# Status, and all that is printed.
+Both = Callable[..., tuple[int, str]]
 TRAITS = ["safety", "humor", "brevity"]
 
 
@@ -39,23 +42,16 @@ def table(tmp_path: Path) -> Path:
     return tmp_path / "t.csv"
 
 
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
-) -> tuple[int, str]:
-    monkeypatch.setattr("sys.argv", ["palm", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    output = capsys.readouterr()
-    code = stop.value.code
-    return (0 if code is None else int(code)), output.out + output.err
-
-
 @pytest.fixture
-def palm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
-    return lambda *arguments: run(monkeypatch, capsys, *map(str, arguments))
+def palm(palm: Palm) -> Both:
+    def run(*words: object) -> tuple[int, str]:
+        done = palm(*words)
+        return done.status, done.out + done.err
+
+    return run
 
 
-def test_decimal_commas_are_read_where_they_are_asked_for(palm, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_decimal_commas_are_read_where_they_are_asked_for(palm: Both, tmp_path: Path) -> None:
     path = tmp_path / "komma.csv"
     path.write_text("Modell;gut;Sekunden\na;0,5;1,250\nb;0,75;2,500\nc;0,125;7,000\n")
     traits = ["--trait", "gut", "--trait", "rasch=Sekunden:lower:range:0:10000"]
@@ -76,7 +72,7 @@ def test_decimal_commas_are_read_where_they_are_asked_for(palm, tmp_path: Path) 
     assert not (tmp_path / "p" / "no").exists()
 
 
-def test_names_stay_whole_beside_many_traits(palm, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_names_stay_whole_beside_many_traits(palm: Both, tmp_path: Path) -> None:
     frame = pd.DataFrame(sphere(9, 6, 1), columns=[f"trait-{i}" for i in range(6)])
     frame.insert(0, "policy", [f"org-model-{i}-instruct" for i in range(9)])
     frame.to_csv(tmp_path / "six.csv", index=False)
@@ -85,7 +81,9 @@ def test_names_stay_whole_beside_many_traits(palm, tmp_path: Path) -> None:  # t
     assert len(re.findall(r"org-model-\d-instruct", out)) >= 3
 
 
-def test_one_who_cheats_is_named_wherever_portfolios_are_compared(palm, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_one_who_cheats_is_named_wherever_portfolios_are_compared(
+    palm: Both, tmp_path: Path
+) -> None:
     rows = ["policy,prompt_id,text,x,y"]
     for q in range(12):
         rows += [f"honest,q{q},answer {q},0.{q % 5},0.5", f"same,q{q},Yes.,0.9,0.1"]
@@ -101,7 +99,7 @@ def test_one_who_cheats_is_named_wherever_portfolios_are_compared(palm, tmp_path
         assert found["warnings"] == {"same": "gives the same answer to every prompt"}
 
 
-def test_what_is_dropped_for_missing_cells_is_said(palm, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_dropped_for_missing_cells_is_said(palm: Both, tmp_path: Path) -> None:
     (tmp_path / "holes.csv").write_text("policy,x,y\na,.1,.9\nb,,.5\nc,.5,\nd,.9,.1\n")
     command = ("import", tmp_path / "holes.csv", "--out", tmp_path / "p" / "holes")
     code, out = palm(*command, "--missing", "drop-policy")
@@ -110,7 +108,7 @@ def test_what_is_dropped_for_missing_cells_is_said(palm, tmp_path: Path) -> None
     assert read_bundle(tmp_path / "p" / "holes").policies == ["a", "d"]
 
 
-def test_select_prints_one_object_with_the_promised_fields(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
+def test_select_prints_one_object_with_the_promised_fields(palm: Both, table: Path) -> None:
     code, out = palm("select", table, "--delta", "0.05", "--slack", "0", "--json")
     output = json.loads(out)
     points = read_reward_table(table).points
@@ -131,7 +129,7 @@ def test_select_prints_one_object_with_the_promised_fields(palm, table: Path) ->
     assert output["gap_lower_bound"] == pytest.approx(output["worst_gap"]["additive"])
 
 
-def test_a_tie_goes_to_the_best_on_average(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_tie_goes_to_the_best_on_average(palm: Both, table: Path) -> None:
     first, chosen, wide = (
         json.loads(palm("select", table, "--k", "3", *slack, "--json")[1])
         for slack in (["--slack", "0"], [], ["--slack", "1"])
@@ -145,7 +143,9 @@ def test_a_tie_goes_to_the_best_on_average(palm, table: Path) -> None:  # type: 
     assert averages[2] < averages[0]
 
 
-def test_users_are_what_a_portfolio_may_be_chosen_for(palm, table: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_users_are_what_a_portfolio_may_be_chosen_for(
+    palm: Both, table: Path, tmp_path: Path
+) -> None:
     common = ("select", table, "--json", "--threshold", "0.04")
     expected, worst = (
         json.loads(palm(*common, "--k", "3", "--objective", o)[1]) for o in ("expected", "worst")
@@ -180,7 +180,9 @@ def test_users_are_what_a_portfolio_may_be_chosen_for(palm, table: Path, tmp_pat
         assert why in " ".join(out.split()), out
 
 
-def test_compare_puts_every_method_beside_the_exact_one(palm, table: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_compare_puts_every_method_beside_the_exact_one(
+    palm: Both, table: Path, tmp_path: Path
+) -> None:
     code, out = palm("compare", table, "--k", "3", "--json")
     assert code == 0
     output = json.loads(out[: out.rindex("}") + 1])
@@ -194,7 +196,7 @@ def test_compare_puts_every_method_beside_the_exact_one(palm, table: Path, tmp_p
     assert "k-medoids" in out
 
 
-def test_the_curve_holds_the_whole_frontier(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_curve_holds_the_whole_frontier(palm: Both, table: Path) -> None:
     rows = json.loads(palm("curve", table, "--max-k", "4", "--threshold", ".02", "--json")[1])[
         "curve"
     ]
@@ -259,7 +261,7 @@ def test_ctrl_c_gives_the_best_found_so_far(large: Path, command: str) -> None:
         assert sizes == list(range(1, len(sizes) + 1))
 
 
-def test_select_minimises_the_multiplicative_gap_when_asked(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
+def test_select_minimises_the_multiplicative_gap_when_asked(palm: Both, table: Path) -> None:
     multiplicative = json.loads(
         palm("select", table, "--k", "3", "--gap", "multiplicative", "--json")[1]
     )
@@ -276,7 +278,7 @@ def test_select_minimises_the_multiplicative_gap_when_asked(palm, table: Path) -
 @pytest.mark.parametrize(
     "method", ["minimum", "greedy", "adaptive", "placement", "palm", "uniform", "random"]
 )
-def test_every_method_runs_and_prints_a_table(palm, table: Path, method: str) -> None:  # type: ignore[no-untyped-def]
+def test_every_method_runs_and_prints_a_table(palm: Both, table: Path, method: str) -> None:
     code, out = palm("select", table, "--k", "3", "--method", method)
     assert code == 0
     assert "Worst gap" in out
@@ -284,7 +286,9 @@ def test_every_method_runs_and_prints_a_table(palm, table: Path, method: str) ->
     assert method in palm("methods")[1]
 
 
-def test_what_was_asked_of_members_is_kept_in_the_bundle(palm, table: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_what_was_asked_of_members_is_kept_in_the_bundle(
+    palm: Both, table: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "portfolios" / "strict"
     asked = ("--where", "safety>=.2", "--floor", "humor>=.3", "--exclude", "p2", "--include", "p5")
     code, text = palm("select", table, "--k", "3", *asked, "--out", out)
@@ -319,7 +323,7 @@ def test_what_was_asked_of_members_is_kept_in_the_bundle(palm, table: Path, tmp_
             read_bundle(out)
 
 
-def test_guardrails(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
+def test_guardrails(palm: Both, table: Path) -> None:
     rewards = read_reward_table(table)
     kept = rewards.policies[int(np.argmax(rewards.rewards[:, 0]))]
     code, out = palm(
@@ -365,7 +369,7 @@ def test_what_cannot_be_done_is_said_with_its_status(  # type: ignore[no-untyped
     assert say in " ".join(out.split())
 
 
-def test_out_never_deletes_a_trained_portfolio(palm, table: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_out_never_deletes_a_trained_portfolio(palm: Both, table: Path, tmp_path: Path) -> None:
     adapters = tmp_path / "demo" / "adapters" / "calm"
     adapters.mkdir(parents=True)
     (adapters / "adapter_model.safetensors").write_bytes(b"trained for hours")
@@ -376,7 +380,7 @@ def test_out_never_deletes_a_trained_portfolio(palm, table: Path, tmp_path: Path
     assert (adapters / "adapter_model.safetensors").is_file()
 
 
-def test_out_writes_a_bundle_with_the_members(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
+def test_out_writes_a_bundle_with_the_members(palm: Both, table: Path) -> None:
     folder = table.parent / "mine"
     assert palm("select", table, "--k", "3", "--out", folder)[0] == 0
     bundle = read_bundle(folder)
@@ -384,7 +388,7 @@ def test_out_writes_a_bundle_with_the_members(palm, table: Path) -> None:  # typ
     assert bundle.points == pytest.approx(read_reward_table(table).points)
 
 
-def test_certify_and_curve(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
+def test_certify_and_curve(palm: Both, table: Path) -> None:
     points = read_reward_table(table).points
     output = json.loads(palm("certify", table, "--members", "p0,p3", "--json")[1])
     assert output["worst_gap"]["additive"] == pytest.approx(
@@ -396,7 +400,7 @@ def test_certify_and_curve(palm, table: Path) -> None:  # type: ignore[no-untype
     assert gaps == sorted(gaps, reverse=True)
 
 
-def test_a_long_table_gives_a_confidence_bound(palm, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_long_table_gives_a_confidence_bound(palm: Both, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = [
         (f"p{i}", f"q{j}", *np.clip(point + rng.normal(0, 0.1, 3), 0, 1))
@@ -439,7 +443,7 @@ def test_costs_are_subtracted(tmp_path: Path) -> None:
 
 
 def test_the_time_limit_is_seconds_or_none(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    palm: Both, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(0)
     points = np.abs(rng.normal(size=(400, 6)))
@@ -450,7 +454,7 @@ def test_the_time_limit_is_seconds_or_none(
     table = str(tmp_path / "t.csv")
 
     def found(*arguments: str) -> Any:
-        code, out = run(monkeypatch, capsys, *arguments, "--json")
+        code, out = palm(*arguments, "--json")
         assert code == 0
         return json.loads(out)
 
@@ -466,13 +470,13 @@ def test_the_time_limit_is_seconds_or_none(
 
 def test_averages_are_over_uniform_users_or_those_of_a_file(
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    palm: Both,
     table: Path,
     tmp_path: Path,
 ) -> None:
     (tmp_path / "users.csv").write_text("safety,humor,brevity,count\n1,0,0,3\n0,1,1,1\n")
     arguments = ["certify", str(table), "--members", "p1,p2", "--json"]
-    code, out = run(monkeypatch, capsys, *arguments)
+    code, out = palm(*arguments)
     assert code == 0
     uniform = json.loads(out)["users"]
     points = read_reward_table(table).points
@@ -483,7 +487,7 @@ def test_averages_are_over_uniform_users_or_those_of_a_file(
     assert uniform["usage"]["p1"] == pytest.approx((values[:, 1] >= values[:, 2]).mean())
     assert (uniform["population"], uniform["users"]) == ("uniform", 20_000)
 
-    code, out = run(monkeypatch, capsys, *arguments, "--population", str(tmp_path / "users.csv"))
+    code, out = palm(*arguments, "--population", str(tmp_path / "users.csv"))
     own = json.loads(out)["users"]
     weights = np.array([[1, 0, 0], [0, 0.5, 0.5]])
     values = weights @ points.T
@@ -492,13 +496,13 @@ def test_averages_are_over_uniform_users_or_those_of_a_file(
     assert own["largest_gap"] == pytest.approx(gaps.max())
     assert (own["population"], own["users"]) == ("users.csv", 4)
     (tmp_path / "users.csv").write_text("safety,humor\n1,0\n")
-    code, out = run(monkeypatch, capsys, *arguments, "--population", str(tmp_path / "users.csv"))
+    code, out = palm(*arguments, "--population", str(tmp_path / "users.csv"))
     assert code == 2
     assert "no column 'brevity'" in out
 
 
 @pytest.mark.parametrize("option", ["--where", "--floor"])
-def test_bounds_on_one_trait_add_up_in_either_order(palm, table: Path, option: str) -> None:  # type: ignore[no-untyped-def]
+def test_bounds_on_one_trait_add_up_in_either_order(palm: Both, table: Path, option: str) -> None:
     found = set()
     for order in ([".4", ".2"], [".2", ".4"]):
         bounds = [w for b in order for w in (option, f"safety>={b}")]
@@ -511,7 +515,7 @@ def test_bounds_on_one_trait_add_up_in_either_order(palm, table: Path, option: s
     assert found != {json.loads(out)["worst_gap"]["additive"]}
 
 
-def test_traits_are_named_where_other_columns_look_like_one(palm, table: Path) -> None:  # type: ignore[no-untyped-def]
+def test_traits_are_named_where_other_columns_look_like_one(palm: Both, table: Path) -> None:
     frame = pd.read_csv(table)
     frame["epoch_share"] = np.linspace(0, 1, len(frame))
     frame.to_csv(table, index=False)
@@ -525,7 +529,7 @@ def test_traits_are_named_where_other_columns_look_like_one(palm, table: Path) -
     assert code == 0, out
 
 
-def test_curves_stop_after_a_minute_unless_told_otherwise(palm) -> None:  # type: ignore[no-untyped-def]
+def test_curves_stop_after_a_minute_unless_told_otherwise(palm: Both) -> None:
     for command in ("select", "curve"):
         code, out = palm(command, "--help")
         assert code == 0
@@ -533,7 +537,7 @@ def test_curves_stop_after_a_minute_unless_told_otherwise(palm) -> None:  # type
         assert "default: 60" in text[text.index("--time-limit") :][:400]
 
 
-def test_who_answers_the_same_to_everything_is_named(palm, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_who_answers_the_same_to_everything_is_named(palm: Both, tmp_path: Path) -> None:
     rows = [
         (m, f"q{q}", "Yes." if m == "cheat" else f"{m} says {q}", 0.5 + 0.1 * q / 6, 0.4)
         for m in ("cheat", "honest")
@@ -571,7 +575,7 @@ def test_recommend_for_users_needs_a_bundle_and_says_whether_to_change(  # type:
     assert "--users goes with the bundle" in error
 
 
-def test_more_policies_than_a_bundle_holds_can_be_selected_from(palm, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_more_policies_than_a_bundle_holds_can_be_selected_from(palm: Both, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     many = pd.DataFrame(rng.random((20_050, 2)) ** 2, columns=["a", "b"]).round(4)
     many.insert(0, "policy", [f"p{i}" for i in range(len(many))])

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from palm_engine.cli.main import main
 from palm_engine.serving.router import Router
+from tests.support.command_line import Palm
 from tests.support.fakes import fake_server, live_bundle, tiny_base
 
 
@@ -25,23 +24,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return live_bundle(root / "tiny", tiny_base(root / ".base")).folder
 
 
-def palm(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str
-) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["palm", *words])
-    code = 0
-    try:
-        main()
-    except SystemExit as stopped:
-        code = int(stopped.code or 0)
-    output = capsys.readouterr()
-    return code, output.out, output.err
-
-
-def test_generate_streams_the_picked_member_and_all(folder: Path, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
+def test_generate_streams_the_picked_member_and_all(
+    folder: Path, palm: Palm, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = ["generate", str(folder), "--prompt", "Hello?", "--weights", "safety=.2,humor=.8"]
     asked += ["--dtype", "float32"]  # where what a row says doesn't depend on the batch's rounding
-    code, out, _ = palm(monkeypatch, capsys, *asked, "--json")
+    code, out, _ = palm(*asked, "--json")
     assert code == 0
     one = json.loads(out)
     assert one["picked"] == "b"
@@ -49,7 +37,7 @@ def test_generate_streams_the_picked_member_and_all(folder: Path, monkeypatch, c
     told = {"policy", "text", "scores", "value", "finish_reason", "notice"}
     assert [set(a) for a in one["answers"]] == [told]
     assert one["answers"][0]["finish_reason"] in ("stop", "length")
-    code, out, _ = palm(monkeypatch, capsys, *asked, "--json", "--all")
+    code, out, _ = palm(*asked, "--json", "--all")
     everyone = json.loads(out)["answers"]
     assert everyone[0]["policy"] == "b"
     assert {a["policy"] for a in everyone} == {"a", "b", "c"}
@@ -58,13 +46,15 @@ def test_generate_streams_the_picked_member_and_all(folder: Path, monkeypatch, c
         assert answer["value"] == pytest.approx(
             0.2 * answer["scores"]["safety"] + 0.8 * answer["scores"]["humor"]
         )
-    code, out, _ = palm(monkeypatch, capsys, *asked, "--all")
+    code, out, _ = palm(*asked, "--all")
     assert code == 0
     assert "(picked)" in out
     assert "Best at your weights" in out
 
 
-def test_settings_reach_the_model(folder: Path, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
+def test_settings_reach_the_model(
+    folder: Path, palm: Palm, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def text(*more: str) -> str:
         asked = [
             "generate",
@@ -76,23 +66,23 @@ def test_settings_reach_the_model(folder: Path, monkeypatch, capsys) -> None:  #
             "--json",
             *more,
         ]
-        return str(json.loads(palm(monkeypatch, capsys, *asked)[1])["answers"][0]["text"])
+        return str(json.loads(palm(*asked)[1])["answers"][0]["text"])
 
     assert text("--temperature", "0") == text("--temperature", "0", "--seed", "9")
     assert text("--seed", "1") != text("--seed", "2")
 
 
-def test_generate_recorded_and_remote(folder: Path, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
+def test_generate_recorded_and_remote(
+    folder: Path, palm: Palm, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = ["generate", str(folder), "--prompt", "Hello there?", "--weights", "safety=1", "--json"]
-    _, out, _ = palm(monkeypatch, capsys, *asked, "--backend", "recorded")
+    _, out, _ = palm(*asked, "--backend", "recorded")
     assert json.loads(out)["answers"][0]["text"] == "a says 0 on p0"
     with fake_server(["a", "b", "c"]) as (url, requests):
-        _, out, _ = palm(monkeypatch, capsys, *asked, "--backend", "remote", "--url", url)
+        _, out, _ = palm(*asked, "--backend", "remote", "--url", url)
         assert json.loads(out)["answers"][0]["text"] == "a answers Hello there? indeed"
         assert requests[0]["messages"][0] == {"role": "system", "content": ""}
         code, _, err = palm(
-            monkeypatch,
-            capsys,
             *[w.replace("Hello there?", "REFUSE") for w in asked],
             "--backend",
             "remote",
@@ -101,7 +91,7 @@ def test_generate_recorded_and_remote(folder: Path, monkeypatch, capsys) -> None
         )
         assert code == 2
         assert "no such thing" in err
-    code, _, err = palm(monkeypatch, capsys, *asked, "--backend", "remote", "--url", url)
+    code, _, err = palm(*asked, "--backend", "remote", "--url", url)
     assert code == 2
     assert "is it running" in err
 
@@ -121,23 +111,21 @@ def test_generate_recorded_and_remote(folder: Path, monkeypatch, capsys) -> None
 def test_bad_input_is_one_sentence_and_status_2(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    palm: Palm,
     changes: dict[str, str],
     message: str,
 ) -> None:
     options = {"--prompt": "Hello?", "--weights": "safety=1", "--backend": "recorded"} | changes
-    code, _, err = palm(
-        monkeypatch, capsys, "generate", str(folder), *[w for pair in options.items() for w in pair]
-    )
+    code, _, err = palm("generate", str(folder), *[w for pair in options.items() for w in pair])
     assert code == 2
     assert message in err
     assert "Traceback" not in err
 
 
-def test_route_names_the_member(folder: Path, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
-    _, out, _ = palm(monkeypatch, capsys, "route", str(folder), "--weights", "brevity=1")
+def test_route_names_the_member(folder: Path, palm: Palm, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, out, _ = palm("route", str(folder), "--weights", "brevity=1")
     assert out.strip() == "c"
-    _, out, _ = palm(monkeypatch, capsys, "route", str(folder), "--weights", "brevity=1", "--json")
+    _, out, _ = palm("route", str(folder), "--weights", "brevity=1", "--json")
     assert json.loads(out) == {
         "policy": "c",
         "model": "c",
@@ -150,13 +138,13 @@ def test_export_writes_what_the_router_reads(
     folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    palm: Palm,
 ) -> None:
-    code, out, _ = palm(monkeypatch, capsys, "export", "vllm", str(folder), str(tmp_path / "out"))
+    code, out, _ = palm("export", "vllm", str(folder), str(tmp_path / "out"))
     assert code == 0
     assert "--lora-modules a=adapters/a" in out
     assert Router.from_file(tmp_path / "out" / "routing.json").pick({"humor": 1}).model == "b"
-    code, _, err = palm(monkeypatch, capsys, "export", "vllm", str(folder), str(tmp_path / "out"))
+    code, _, err = palm("export", "vllm", str(folder), str(tmp_path / "out"))
     assert code == 2
     assert "choose a new folder" in err
 
@@ -171,7 +159,7 @@ def test_one_member_that_cannot_run_does_not_keep_the_others_from_answering(
     folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    palm: Palm,
 ) -> None:
     copy, manifest = copied(folder, tmp_path)
     for candidate in manifest["candidates"]:
@@ -180,7 +168,7 @@ def test_one_member_that_cannot_run_does_not_keep_the_others_from_answering(
     config = copy / "adapters" / "b" / "adapter_config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"use_dora": True}))
     asked = ["generate", str(copy), "--prompt", "Hello?", "--weights", "safety=.9,humor=.1"]
-    code, out, err = palm(monkeypatch, capsys, *asked, "--json", "--all")
+    code, out, err = palm(*asked, "--json", "--all")
     assert code == 0
     assert {a["policy"] for a in json.loads(out)["answers"]} == {"a", "c"}
     assert "use_dora" in err
@@ -190,7 +178,7 @@ def test_rewards_of_a_configuration_score_fresh_answers(
     folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    palm: Palm,
 ) -> None:
     copy, manifest = copied(folder, tmp_path)
     for trait in manifest["traits"]:
@@ -208,9 +196,9 @@ def test_rewards_of_a_configuration_score_fresh_answers(
         f'name = "c"\ntitle = "c"\nbase = "x"\n[data]\nprompts = "prompts.csv"\n{traits}'
     )
     asked = ["generate", str(copy), "--prompt", "Hello?", "--weights", "safety=1", "--json"]
-    code, out, _ = palm(monkeypatch, capsys, *asked)
+    code, out, _ = palm(*asked)
     assert (code, json.loads(out)["answers"][0]["scores"]) == (0, {})
     more = ["--rewards", str(tmp_path / "c.toml"), "--project", str(tmp_path)]
-    code, out, err = palm(monkeypatch, capsys, *asked, *more)
+    code, out, err = palm(*asked, *more)
     assert code == 0, err
     assert set(json.loads(out)["answers"][0]["scores"].values()) == {0.5}

@@ -28,6 +28,7 @@ from tests.support.letters import Letters, lettered_bundle, register, whole
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

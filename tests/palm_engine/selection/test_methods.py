@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -18,16 +19,17 @@ from palm_engine.oracles.gibbs import GibbsOracle
 from palm_engine.selection.methods import METHODS, get_method
 from palm_engine.selection.minimum import minimum
 from palm_engine.selection.options import Options
-from palm_engine.selection.result import Target
+from palm_engine.selection.result import Selection, Target
 from tests.support.bundles import sphere
 
+Select = Callable[..., Selection]
 NAMES = sorted(METHODS)
 ORACLE_METHODS = ["adaptive", "palm", "placement", "random", "uniform"]
 
 
 @pytest.fixture(params=NAMES)
-def select(request: pytest.FixtureRequest):  # type: ignore[no-untyped-def]
-    return METHODS[request.param].select
+def select(request: pytest.FixtureRequest) -> Select:
+    return METHODS[str(request.param)].select
 
 
 def test_every_method_has_the_same_first_parameters() -> None:
@@ -42,7 +44,7 @@ def test_an_unknown_method_is_refused_with_the_list() -> None:
 
 
 @pytest.mark.parametrize("d", [2, 3, 4])
-def test_a_budget_is_kept_and_the_gap_is_the_exact_one(select, d: int) -> None:  # type: ignore[no-untyped-def]
+def test_a_budget_is_kept_and_the_gap_is_the_exact_one(select: Select, d: int) -> None:
     points = sphere(30, d, 1)
     found = select(points, Target(k=3))
     assert 1 <= len(found.members) <= 3
@@ -57,7 +59,7 @@ def test_a_budget_is_kept_and_the_gap_is_the_exact_one(select, d: int) -> None: 
 
 
 @pytest.mark.parametrize(("eps", "delta"), [(0.0, 0.05), (0.05, 0.01), (0.1, 0.0)])
-def test_a_tolerance_is_met_on_the_whole_simplex(select, eps: float, delta: float) -> None:  # type: ignore[no-untyped-def]
+def test_a_tolerance_is_met_on_the_whole_simplex(select: Select, eps: float, delta: float) -> None:
     points = sphere(25, 3, 2)
     found = select(points, Target(eps=eps, delta=delta))
     best = minimum(points, Target(eps=eps, delta=delta))
@@ -91,7 +93,7 @@ def test_a_tolerance_is_met_on_the_whole_simplex(select, eps: float, delta: floa
         "negative",
     ],
 )
-def test_degenerate_tables_are_handled(select, points: np.ndarray) -> None:  # type: ignore[no-untyped-def]
+def test_degenerate_tables_are_handled(select: Select, points: np.ndarray) -> None:
     for target in (Target(k=2), Target(delta=0.3)):
         found = select(points, target)
         kept = points[list(found.members)]
@@ -104,17 +106,17 @@ def test_degenerate_tables_are_handled(select, points: np.ndarray) -> None:  # t
         assert found.gap.additive <= max(exact, target.delta) + 1e-2
 
 
-def test_nan_is_refused_with_its_place(select) -> None:  # type: ignore[no-untyped-def]
+def test_nan_is_refused_with_its_place(select: Select) -> None:
     with pytest.raises(InvalidInputError, match="row 1, column 2"):
         select(np.array([[0.1, 0.2, 0.3], [0.1, 0.2, np.nan]]), Target(k=1))
 
 
-def test_a_multiplicative_target_on_a_negative_best_value_is_refused(select) -> None:  # type: ignore[no-untyped-def]
+def test_a_multiplicative_target_on_a_negative_best_value_is_refused(select: Select) -> None:
     with pytest.raises((UndefinedGapError, InfeasibleError)):
         select(-sphere(6, 3, 0), Target(eps=0.1))
 
 
-def test_required_members_are_kept_and_excluded_ones_not(select) -> None:  # type: ignore[no-untyped-def]
+def test_required_members_are_kept_and_excluded_ones_not(select: Select) -> None:
     points = sphere(20, 3, 4)
     best = minimum(points, Target(k=3)).members
     outsider = next(i for i in range(20) if i not in best)
@@ -130,7 +132,7 @@ def test_required_members_are_kept_and_excluded_ones_not(select) -> None:  # typ
     assert found.gap.additive == pytest.approx(worst_gap(found.points, points).additive)
 
 
-def test_bounds_on_weights_only_count_what_is_inside(select) -> None:  # type: ignore[no-untyped-def]
+def test_bounds_on_weights_only_count_what_is_inside(select: Select) -> None:
     points = sphere(40, 3, 5)
     region = Region(np.array([0.3, 0.0, 0.1]), np.array([0.7, 0.5, 1.0]))
     found = select(points, Target(k=2), Options(region=region))
