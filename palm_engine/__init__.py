@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from palm_engine._version import __version__
 
 if TYPE_CHECKING:
-    from palm_engine.analysis.choosing import certify, plan, select
+    from palm_engine.analysis.by_utility import UtilitySelection, select_by_utility
+    from palm_engine.analysis.choosing import certify, plan, select, size_curve
     from palm_engine.bundle.folder import Bundle, read_bundle
     from palm_engine.bundle.writing import write_bundle
     from palm_engine.errors import PalmError
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from palm_engine.rewards.interface import Reward
     from palm_engine.rewards.registry import register_reward
     from palm_engine.selection.methods import METHODS
-    from palm_engine.selection.minimum import size_curve
     from palm_engine.selection.options import Options
     from palm_engine.selection.result import Average, Selection, Target
     from palm_engine.serving.router import Route, Router
@@ -52,6 +52,7 @@ __all__ = [
     "TableOracle",
     "Target",
     "Users",
+    "UtilitySelection",
     "WorstGap",
     "__version__",
     "certify",
@@ -61,6 +62,7 @@ __all__ = [
     "read_reward_table",
     "register_reward",
     "select",
+    "select_by_utility",
     "size_curve",
     "worst_gap",
     "write_bundle",
@@ -84,6 +86,7 @@ _HOMES = {
     "TableOracle": "oracles.table",
     "Target": "selection.result",
     "Users": "geometry.users",
+    "UtilitySelection": "analysis.by_utility",
     "WorstGap": "geometry.gap",
     "certify": "analysis.choosing",
     "coverage": "geometry.fields",
@@ -92,7 +95,8 @@ _HOMES = {
     "read_reward_table": "tables.read",
     "register_reward": "rewards.registry",
     "select": "analysis.choosing",
-    "size_curve": "selection.minimum",
+    "select_by_utility": "analysis.by_utility",
+    "size_curve": "analysis.choosing",
     "worst_gap": "geometry.gap",
     "write_bundle": "bundle.writing",
 }

@@ -29,12 +29,12 @@ def most_text() -> int:
 
 
 def most_policies() -> int:
-    """How many policies a table without a bundle may have: PALM_MOST_POLICIES, or 200,000."""
-    return _most("PALM_MOST_POLICIES", 200_000)
+    """How many policies a table without a bundle may have: PALM_MOST_POLICIES, or 1,000,000."""
+    return _most("PALM_MOST_POLICIES", 1_000_000)
 
 
 def most_prompts() -> int:
-    """How many prompts a table may have: PALM_MOST_PROMPTS, or 200,000."""
+    """How many prompts a table may have: PALM_MOST_PROMPTS, or 1,000,000."""
     return _most("PALM_MOST_PROMPTS", 200_000)
 
 

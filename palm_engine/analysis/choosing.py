@@ -16,10 +16,13 @@ from palm_engine.analysis.plan import PlanInfo
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.confidence import Bound, worst_gap_bound
+from palm_engine.geometry.policies import as_points
 from palm_engine.geometry.region import Region
 from palm_engine.geometry.users import Users
+from palm_engine.selection import minimum
 from palm_engine.selection.choose import SLACK, Aim, Objective, choose
 from palm_engine.selection.options import Options, below_floors
+from palm_engine.selection.population import TOLERANCE, average_of, users_where
 from palm_engine.selection.result import Selection, Target
 from palm_engine.tables.reward_table import RewardTable
 
@@ -43,7 +46,7 @@ def select(
     options: Options | None = None,
     objective: Objective = "worst",
     users: Users | None = None,
-    tolerance: float = 0.05,
+    tolerance: float = TOLERANCE,
     share: float | None = None,
     slack: float = SLACK,
 ) -> Selection:
@@ -84,16 +87,7 @@ def select(
     """
     points = _points(source, split)
     traits = source.traits
-    own = Options()
-    if isinstance(source, Bundle):
-        own = options_of_limits(source.limits, source.rewards, traits, source.row)
-    excluded = [*below_floors(source.rewards, floors or {}, traits), *_rows(source, exclude)]
-    limits = replace(
-        options or Options(),
-        region=own.region if where is None else region_of(where, traits),
-        include=tuple(dict.fromkeys([*own.include, *_rows(source, include)])),
-        exclude=tuple(dict.fromkeys([*own.exclude, *excluded])),
-    )
+    limits = limits_of(source, where, floors, include, exclude, options)
     target = None
     if share is None:
         target = Target(k=k, eps=eps, delta=delta, multiplicative=gap == "multiplicative")
@@ -102,6 +96,94 @@ def select(
     aim = Aim(objective, users, tolerance, share, slack)
     selection = choose(points, target, limits, method, aim)
     return selection.with_names(source.policies, traits, points)
+
+
+def limits_of(
+    source: Bundle | RewardTable,
+    where: Bounds | None = None,
+    floors: Mapping[str, float] | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    options: Options | None = None,
+) -> Options:
+    """What is asked of weights and members, beside what a bundle (or its table) asks itself.
+
+    Args:
+        source: a bundle, or a reward table.
+        where: weights that count, `{trait: (least, most)}`; None: a bundle's own, {}: all.
+        floors: least reward that a member must have, by trait.
+        include: policies that must be members.
+        exclude: policies that may not be members.
+        options: further limits; their region, included and excluded rows are replaced.
+
+    Raises:
+        InvalidInputError: an unknown name, or bounds that leave no room.
+        BundleError: a bundle has no candidate of a name.
+    """
+    own = Options()
+    if source.limits is not None:
+        own = options_of_limits(source.limits, source.rewards, source.traits, source.row)
+    below = below_floors(source.rewards, floors or {}, source.traits)
+    return replace(
+        options or Options(),
+        region=own.region if where is None else region_of(where, source.traits),
+        include=tuple(dict.fromkeys([*own.include, *_rows(source, include)])),
+        exclude=tuple(dict.fromkeys([*own.exclude, *below, *_rows(source, exclude)])),
+    )
+
+
+def size_curve(
+    source: Bundle | RewardTable | ArrayLike,
+    most: int = 12,
+    *,
+    gap: GapKind = "additive",
+    where: Bounds | None = None,
+    floors: Mapping[str, float] | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    options: Options | None = None,
+    users: Users | None = None,
+    tolerance: float = TOLERANCE,
+    report: Progress = no_progress,
+) -> list[Selection]:
+    """The whole frontier: the exact best portfolio of every size, and what users get of it.
+
+    Args:
+        source: a bundle, a reward table, or points of shape (n, d), which have no names.
+        most: the largest size; the curve ends earlier at a size whose worst gap is 0.
+        gap: what is minimised the worst of.
+        where: weights that count, `{trait: (least, most)}`; None: a bundle's own, {}: all.
+        floors: least reward that a member must have, by trait.
+        include: policies that must be members.
+        exclude: policies that may not be members.
+        options: further limits; the time limit is for each size.
+        users: the population of `average`; None: uniform over the weights that count.
+        tolerance: additive gap that counts as served.
+        report: gets the share done and what is being done.
+
+    Returns:
+        By size: `gap` is the worst, `average.expected` the mean and `average.within` the share of
+        users within the tolerance.
+
+    Raises:
+        InvalidInputError: an unknown name, or limits that make no sense.
+        BundleError: a bundle has no candidate of a name.
+        UndefinedGapError: a multiplicative gap where the best value is not positive everywhere.
+    """
+    multiplicative = gap == "multiplicative"
+    if not isinstance(source, (Bundle, RewardTable)):
+        if where or floors or include or exclude:
+            raise InvalidInputError("points have no names; put limits by row into options")
+        limits = options or Options()
+        points = as_points(source)
+        found = minimum.size_curve(points, most, limits, multiplicative, report)
+    else:
+        limits = limits_of(source, where, floors, include, exclude, options)
+        points = source.points
+        found = minimum.size_curve(points, most, limits, multiplicative, report)
+        found = [s.with_names(source.policies, source.traits, points) for s in found]
+    served = users or users_where(points.shape[1], limits.region)
+    return [s.averaged(average_of(points, s, served, tolerance)) for s in found]
 
 
 def certify(

@@ -31,6 +31,10 @@ def trained_name(weights: Iterable[float]) -> str:
     return "lora-" + "-".join(f"{round(100 * w):02d}" for w in weights)
 
 
+# What `safe_name` leaves as it is.
+_PLAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+
+
 def safe_name(text: str, taken: Collection[str]) -> str:
     """A name for something from outside, near to its own: `org/model 7B` gives `org-model-7B`.
 
@@ -38,6 +42,8 @@ def safe_name(text: str, taken: Collection[str]) -> str:
         text: what it is called there.
         taken: names that are in use; a number is put behind where it would be the same.
     """
+    if text not in taken and _PLAIN.fullmatch(text):
+        return text
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-._")[:MOST_LETTERS].rstrip("-._")
     plain = plain or "x"

@@ -23,6 +23,7 @@ from palm_engine.cli.table_options import (
     Traits,
     Where,
     is_multiplicative,
+    left_of,
     options_of,
     parse_bounds,
     seconds_of,
@@ -150,6 +151,8 @@ def select(
         if not is_name(out.name):
             raise InvalidInputError(f"--out {str(out)!r}: a bundle's name has {NAME_RULE}")
         check_target(out, replace=replace)
+    seconds = seconds_of(time_limit)
+    started = time.perf_counter()
     rewards = read_reward_table(table, trait or ())
     _require_room(rewards, out)
     users = users_of_text(population, rewards.traits)
@@ -159,7 +162,7 @@ def select(
         floor,
         include,
         exclude,
-        time_limit=seconds_of(time_limit),
+        time_limit=left_of(seconds, started),
         budget=budget,
         batch=batch,
         seed=seed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -187,6 +188,18 @@ def seconds_of(text: str) -> float | None:
             f'--time-limit {text!r}: give seconds from {LEAST_SECONDS:g}, or "none"'
         )
     return seconds
+
+
+def left_of(seconds: float | None, started: float) -> float | None:
+    """What is left of a time limit for the search: reading a large table counts, too.
+
+    Args:
+        seconds: the limit, or None.
+        started: on the clock of `time.perf_counter`.
+    """
+    if seconds is None:
+        return None
+    return max(seconds - (time.perf_counter() - started), LEAST_SECONDS)
 
 
 def is_multiplicative(gap: str) -> bool:

@@ -25,8 +25,7 @@ from palm_engine.errors import InvalidInputError
 from palm_engine.geometry.simplex import weights_text
 
 if TYPE_CHECKING:
-    from palm_engine.geometry.utilities import Utility
-    from palm_engine.tables.reward_table import RewardTable
+    from palm_engine.analysis.by_utility import UtilitySelection
 
 commands = typer.Typer()
 MOST_NAMED = 5
@@ -78,96 +77,59 @@ def utility(
     """
     import json as encoder
 
+    from palm_engine.analysis.by_utility import selected_for, utility_of
     from palm_engine.cli.terminal import print_warnings
-    from palm_engine.selection.by_utility import best_for, candidates_never_linear
     from palm_engine.tables.read import read_reward_table
 
+    rewards = read_reward_table(table, trait or ())
     if (k is None) == (members is None):
         raise InvalidInputError("give --k to choose members, or --members to look at some")
-    rewards = read_reward_table(table, trait or ())
-    named, wanted = _utility(rewards, mean, at_least or [], price, chebyshev)
+    if (mean is not None) + bool(at_least) + chebyshev != 1:
+        raise InvalidInputError(
+            "give one utility: --mean P, --at-least TRAIT>=NUMBER or --chebyshev"
+        )
+    required, beyond = parse_bounds(at_least, "--at-least")
+    if beyond:
+        raise InvalidInputError(f"--at-least {(at_least or [''])[0]!r}: write TRAIT>=NUMBER")
+    named = utility_of(rewards, mean, required, chebyshev, price)
     limits = options_of(rewards, where, floor, include, exclude, time_limit=seconds_of(time_limit))
-    points = rewards.points
-    lower = None
-    if k is not None:
-        found = best_for(wanted, points, k, limits)
-        rows, worst, lower = found.members, found.worst, found.lower_bound
-    else:
-        rows = tuple(sorted({rewards.row(name.strip()) for name in str(members).split(",")}))
-        worst = wanted.worst(points[list(rows)], points, limits.region)
-    never = candidates_never_linear(wanted, points, limits.region)
-    names = [rewards.policies[i] for i in rows]
+    names = None if members is None else [name.strip() for name in members.split(",")]
+    found = selected_for(named, rewards, limits, k, names)
     if json:
-        output: dict[str, Any] = dataclasses.asdict(worst)
-        output["at"] = dict(zip(rewards.traits, map(float, worst.at), strict=True))
-        output |= {
-            "utility": named,
-            "members": names,
-            "lower_bound": lower,
-            "best_for_no_linear_weights": [rewards.policies[i] for i in never],
-            "warnings": rewards.warnings,
-        }
-        write(encoder.dumps(output))
+        write(encoder.dumps(_as_json(found, rewards.warnings)))
         return
-    labels = [rewards.labels.get(n, n) for n in names]
-    console.print(f"{len(names)} member{'s' * (len(names) != 1)} for users of {named}:")
+    labels = [rewards.labels.get(n, n) for n in found.policies]
+    count = len(labels)
+    console.print(f"{count} member{'s' * (count != 1)} for users of {found.utility}:")
     write(", ".join(labels))
-    at = weights_text(dict(zip(rewards.traits, map(float, worst.at), strict=True)))
-    exact = worst.scope == "candidates"
+    exact = found.scope == "candidates"
     console.print(
-        f"The worst-off user loses {_text(worst.loss, worst.unit)} at {at}"
+        f"The worst-off user loses {_text(found.loss, found.unit)} at {weights_text(found.at)}"
         + (
             " (exact over all weights; scope: candidates)."
             if exact
-            else f"; nobody more than {_text(worst.upper, worst.unit)} (scope: sampled, with the"
+            else f"; nobody more than {_text(found.upper, found.unit)} (scope: sampled, with the"
             " bound between the weights)."
         )
     )
-    if lower is not None and lower > 5e-5:
-        console.print(
-            f"No {len(names)} members lose less than {_text(lower, worst.unit)} (proved)."
-        )
-    if never:
-        shown = ", ".join(rewards.labels.get(p, p) for p in (rewards.policies[i] for i in never))
+    if found.lower_bound is not None and found.lower_bound > 5e-5:
+        least = _text(found.lower_bound, found.unit)
+        console.print(f"No {count} members lose less than {least} (proved).")
+    if found.never_linear:
+        never = [rewards.labels.get(p, p) for p in found.never_linear]
         console.print(
             f"Best for some of these users, and for no linear weights: {len(never)} of"
             f" {len(rewards.policies)} candidates"
-            + (f" ({shown})." if len(never) <= MOST_NAMED else ".")
+            + (f" ({', '.join(never)})." if len(never) <= MOST_NAMED else ".")
         )
     print_warnings(rewards)
 
 
+def _as_json(found: UtilitySelection, warnings: dict[str, str]) -> dict[str, Any]:
+    told = dataclasses.asdict(found)
+    names = {"policies": "members", "never_linear": "best_for_no_linear_weights"}
+    return {names.get(key, key): value for key, value in told.items()} | {"warnings": warnings}
+
+
 def _text(loss: float, unit: str) -> str:
     return f"{loss:.1%} of the best" if unit == "share" else f"{loss:.4f}"
-
-
-def _utility(
-    rewards: RewardTable, mean: float | None, least: list[str], price: float, chebyshev: bool
-) -> tuple[str, Utility]:
-    """The utility in words, and itself."""
-    from palm_engine.geometry.utilities import AtLeast, Chebyshev, PMean
-
-    if (mean is not None) + bool(least) + chebyshev != 1:
-        raise InvalidInputError(
-            "give one utility: --mean P, --at-least TRAIT>=NUMBER or --chebyshev"
-        )
-    if mean is not None:
-        return f"a p-mean with p = {mean:g}", PMean(mean)
-    if chebyshev:
-        return "Chebyshev's utility", Chebyshev.of(rewards.points)
-    lower, upper = parse_bounds(least, "--at-least")
-    if upper:
-        raise InvalidInputError(f"--at-least {least[0]!r}: write TRAIT>=NUMBER")
-    unknown = [t for t in lower if t not in rewards.traits]
-    if unknown:
-        raise InvalidInputError(
-            f"--at-least: unknown trait {unknown[0]!r}; the traits are {', '.join(rewards.traits)}"
-        )
-    beyond = [t for t, x in lower.items() if not 0 <= x <= 1]
-    if beyond:
-        raise InvalidInputError(
-            f"--at-least {beyond[0]}>={lower[beyond[0]]:g}: rewards are from 0 to 1"
-        )
-    required = tuple(lower.get(t, float("-inf")) for t in rewards.traits)
-    text = ", ".join(f"{t} at least {x:g}" for t, x in lower.items())
-    return f"{text}, a missing unit costs {price:g}", AtLeast(required, price)

@@ -16,6 +16,11 @@ from palm_engine.geometry.policies import as_points
 from palm_engine.geometry.region import Region
 
 BLOCK = 100_000
+# Values of policies at weights from which on most are passed over; policies of a box; values of
+# boxes that are held at once.
+MANY = 1_000_000_000
+BOX = 512
+ROOM = 4_000_000
 # Policies whose values differ by less tie, and the first is taken; as in the browser.
 TIE = 1e-12
 
@@ -34,9 +39,58 @@ def upper_envelope(points: ArrayLike, weights: ArrayLike) -> Floats:
     u = np.asarray(points)
     if len(w) * len(u) <= BLOCK:
         return np.asarray((w @ u.T).max(axis=1))
+    if len(w) * len(u) > MANY and len(u) > 4 * BOX and w.min() >= 0:
+        return _by_boxes(w, u)
     # In blocks that stay in the processor's cache: several times faster on large fields.
     rows = max(1, BLOCK // len(u))
     return np.concatenate([(w[i : i + rows] @ u.T).max(axis=1) for i in range(0, len(w), rows)])
+
+
+def _by_boxes(w: Floats, u: Floats) -> Floats:
+    """`upper_envelope` without looking at most policies, exact all the same.
+
+    Neighbours share a box; no policy in it is worth more than the box's upper corner. Boxes whose
+    corner is worth less than a policy that was found are passed over (branch and bound; Land and
+    Doig 1960, doi:10.2307/1910129).
+
+    Args:
+        w: weights at least 0, shape (m, d).
+        u: policies, shape (n, d).
+    """
+    boxes = _boxes(u)
+    corners = np.array([box.max(axis=0) for box in boxes])
+    found = np.empty(len(w))
+    step = max(1, ROOM // len(boxes))
+    for start in range(0, len(w), step):
+        part = w[start : start + step]
+        at_most = part @ corners.T
+        best = np.full(len(part), -np.inf)
+        first = at_most.argmax(axis=1)
+        for i in np.unique(first):
+            rows = np.flatnonzero(first == i)
+            best[rows] = (part[rows] @ boxes[i].T).max(axis=1)
+        at_most[np.arange(len(part)), first] = -np.inf
+        for i in np.flatnonzero((at_most > best[:, None]).any(axis=0)):
+            rows = np.flatnonzero(at_most[:, i] > best)
+            if len(rows):
+                best[rows] = np.maximum(best[rows], (part[rows] @ boxes[i].T).max(axis=1))
+        found[start : start + step] = best
+    return found
+
+
+def _boxes(u: Floats) -> list[Floats]:
+    """Policies in groups of at most BOX, halved again and again along their widest trait."""
+    left = [u]
+    boxes = []
+    while left:
+        group = left.pop()
+        if len(group) <= BOX:
+            boxes.append(group)
+            continue
+        half = len(group) // 2
+        order = np.argpartition(group[:, np.ptp(group, axis=0).argmax()], half)
+        left += [group[order[:half]], group[order[half:]]]
+    return boxes
 
 
 def best_policy(points: ArrayLike, weights: ArrayLike) -> NDArray[np.intp]:

@@ -372,7 +372,9 @@ FILES = [
     ),
     Case("traits that were measured on prompts of their own", text(BLOCKS), "no prompt has all"),
     Case(
-        "a million policies", many("policies", 1_000_000), "1,000,000 policies, more than 200,000"
+        "over a million policies",
+        many("policies", 1_000_001),
+        "1,000,001 policies, more than 1,000,000",
     ),
     Case("JSON Lines: a column for each row", wide_lines(20_000), "20,000 rows of 2,001 columns"),
     Case(

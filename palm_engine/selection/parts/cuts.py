@@ -19,6 +19,7 @@ from palm_engine.selection.result import Selection
 VERTICES_A_ROUND = 40
 TOLERANCE = 1e-10
 MANY = 3000
+MOST_ON_HULL = 200_000
 
 
 class Cuts:
@@ -126,12 +127,13 @@ class Cuts:
 
 
 def comparators(points: Floats) -> Floats:
-    """The points that matter for the best value (see `comparator_rows`).
+    """The points that matter for the best value (see `comparator_rows`), or all of very many.
 
     Args:
         points: shape (n, d).
     """
-    return points[comparator_rows(points)]
+    # Their hull can take longer than `upper_envelope` itself.
+    return points if len(points) > MOST_ON_HULL else points[comparator_rows(points)]
 
 
 def comparator_rows(points: Floats) -> NDArray[np.intp]:

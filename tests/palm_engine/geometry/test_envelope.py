@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from palm_engine._types import Floats
+from palm_engine.geometry import envelope
 from palm_engine.geometry.envelope import best_somewhere
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.programs import worst_by_programs
@@ -51,3 +53,39 @@ def test_a_policy_between_two_others_is_best_nowhere() -> None:
     assert best_somewhere(points).tolist() == [True, True, False, True]
     only = Region(np.array([0.8, 0.0]), np.array([1.0, 1.0]))
     assert best_somewhere(points, only).tolist() == [True, False, False, False]
+
+
+@pytest.mark.parametrize("d", [2, 3, 5])
+@pytest.mark.parametrize("kind", ["inside", "sphere", "ties", "negative"])
+def test_most_policies_are_passed_over_and_the_best_value_is_the_same(
+    monkeypatch: pytest.MonkeyPatch, kind: str, d: int
+) -> None:
+    rng = np.random.default_rng(d)
+    points = rng.random((700, d))
+    if kind == "sphere":
+        points /= np.linalg.norm(points, axis=1, keepdims=True)
+    elif kind == "ties":
+        points = np.round(points, 1)
+    elif kind == "negative":
+        points -= 2
+    weights = np.vstack([np.eye(d), rng.dirichlet(np.full(d, 0.5), 400)])
+    plain = (weights @ points.T).max(axis=1)
+    assert envelope.upper_envelope(points, weights) == pytest.approx(plain, abs=1e-14)
+    monkeypatch.setattr(envelope, "MANY", 0)
+    monkeypatch.setattr(envelope, "BOX", 16)
+    monkeypatch.setattr(envelope, "ROOM", 5_000)
+    looked_at = []
+    boxes = envelope._boxes(points)
+    assert sorted(map(tuple, np.vstack(boxes))) == sorted(map(tuple, points))
+
+    def boxed(u: Floats) -> list[Floats]:
+        looked_at.append(len(u))
+        return boxes
+
+    monkeypatch.setattr(envelope, "_boxes", boxed)
+    assert envelope.upper_envelope(points, weights) == pytest.approx(plain, abs=1e-14)
+    assert looked_at == [700]
+    # Weights below 0 have no such bound: all policies are looked at.
+    odd = -weights
+    assert envelope.upper_envelope(points, odd) == pytest.approx((odd @ points.T).max(axis=1))
+    assert looked_at == [700]
