@@ -64,7 +64,6 @@ class LocalEngine:
                     _drain(amounts, progress)
                     for future in done:
                         yield futures.pop(future), future.result()
-                _drain(amounts, progress)
             except BrokenProcessPool as error:
                 raise GenerationError(
                     "a process was ended from outside, perhaps for want of memory; what is"
@@ -77,6 +76,8 @@ class LocalEngine:
                 stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+        # A result can be here before the progress that came with it: now all of it was sent.
+        _drain(amounts, progress)
 
     def once(self, work: Callable[[Task], Result], task: Task) -> Result:
         """See Engine: here, in this process."""
