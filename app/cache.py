@@ -9,11 +9,11 @@ import gc
 import os
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
@@ -21,6 +21,7 @@ import streamlit as st
 from app import jobs, state
 from palm_engine._types import Floats, Progress
 from palm_engine.analysis import curves as explore
+from palm_engine.analysis.by_utility import UtilitySelection, select_by_utility
 from palm_engine.analysis.finding import Questions
 from palm_engine.analysis.finding import questions as find_questions
 from palm_engine.analysis.limits import options_of_limits
@@ -34,6 +35,7 @@ from palm_engine.errors import BundleError, PalmError
 from palm_engine.geometry.fields import Coverage, coverage, region_shares
 from palm_engine.geometry.gap import WorstGap, worst_gap
 from palm_engine.geometry.region import Region
+from palm_engine.selection.options import Options
 from palm_engine.selection.parts.cuts import comparator_rows
 from palm_engine.selection.result import Target
 from palm_engine.serving.host import LoadOptions, ModelHost
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from palm_engine.lm.base_model.source import SourceInfo
 
 MOST_SIZES = 8
+# For members of another utility: then the best found, with what is proved of it.
+UTILITY_SECONDS = 2.0
 # Of a bundle that is replaced while it is read.
 READS = 5
 
@@ -202,6 +206,35 @@ def planned_value(of: Bundle, w: tuple[float, ...]) -> float | None:
 def exact_gap(of: Bundle, portfolio: tuple[int, ...]) -> WorstGap:
     """The exact worst gap of a portfolio over the simplex, against the bundle's candidates."""
     return _exact_gap(of.points, portfolio, _bounds(of), of.region)
+
+
+def for_utility(
+    of: Bundle, portfolio: tuple[int, ...], asked: Mapping[str, Any]
+) -> tuple[UtilitySelection, UtilitySelection]:
+    """What a portfolio costs users of a utility, and the best of its size for them.
+
+    Args:
+        of: the bundle.
+        portfolio: rows of the members.
+        asked: the utility, as `select_by_utility` takes it.
+
+    Raises:
+        InvalidInputError: rewards that the utility isn't defined for.
+        InfeasibleError: no portfolio of the size keeps the bundle's limits.
+    """
+    return _for_utility(str(of.folder), stamp(of), portfolio, dict(asked), of)
+
+
+@st.cache_data(show_spinner="Choosing for such users", max_entries=32)
+def _for_utility(
+    folder: str, stamp: int, portfolio: tuple[int, ...], asked: dict[str, Any], _of: Bundle
+) -> tuple[UtilitySelection, UtilitySelection]:
+    names = [_of.policies[row] for row in portfolio]
+    limits = Options(time_limit=UTILITY_SECONDS)
+    return (
+        select_by_utility(_of, members=names, **asked),
+        select_by_utility(_of, k=len(names), options=limits, **asked),
+    )
 
 
 Bounds = tuple[tuple[str, float, float], ...]

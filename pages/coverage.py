@@ -13,6 +13,7 @@ from app.components.header import lead_on, open_bundle, open_portfolio
 from app.components.panel_view import Field, FieldKind
 from app.components.tolerance import choose_tolerance
 from app.components.users import the_users
+from app.components.utilities import other_utilities
 from app.errors import shows_errors
 from palm_engine.analysis.verdict import tolerances, tolerances_for
 from palm_engine.bundle.folder import Bundle
@@ -184,6 +185,7 @@ def show() -> None:
     tolerance = choose_tolerance(bundle, limits)
     the_map(bundle, portfolio, tolerance)
     the_users(bundle, portfolio, tolerance)
+    other_utilities(bundle, portfolio)
 
 
 show()

@@ -12,8 +12,9 @@ from typing import Any
 
 from palm_engine.analysis.story import expected_gap
 from palm_engine.bundle.folder import Bundle
-from palm_engine.bundle.schema import Candidate, ImportRecord, Reading, RewardAudit
+from palm_engine.bundle.schema import Candidate, Certificate, ImportRecord, Reading, RewardAudit
 from palm_engine.geometry.confidence import Bound
+from palm_engine.geometry.envelope import best_somewhere
 from palm_engine.geometry.fields import population, usage
 from palm_engine.geometry.gap import worst_gap
 from palm_engine.geometry.simplex import weights_text
@@ -27,6 +28,9 @@ TRAINED_AT = {
 }
 # A page says that prompts are too few where they may miss failures on more than this share.
 RAREST = 0.05
+# Names in a sentence; candidates of a bundle that are looked at for who is best somewhere.
+MOST_NAMED = 5
+MOST_LOOKED_AT = 2_000
 
 
 @dataclass(frozen=True)
@@ -122,24 +126,41 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
         portfolio: rows of the members.
         bound: on its worst gap, or None.
     """
-    rows = list(portfolio)
     certificate = bundle.manifest.certificate
-    exact = worst_gap(bundle.points[rows], bundle.points, bundle.region)
-    where = bundle.weights_text(exact.at_weights_additive)
-    own = certificate is not None and set(rows) == set(bundle.members)
+    own = certificate is not None and set(portfolio) == set(bundle.members)
+    sentences = [*_warnings(bundle, portfolio), *_promise(bundle, portfolio)]
+    if bound is None or certificate is None:
+        words = f"none is given: the rewards are taken as they stand. {why_no_bound(bundle)}"
+        sentences.append(Statement("Confidence", words))
+    else:
+        sentences += _confidence(certificate, bound, own)
+    if certificate is not None and own:
+        sentences += _certified(bundle, certificate)
+    return [*sentences, *_background(bundle)]
+
+
+def _warnings(bundle: Bundle, portfolio: Sequence[int]) -> list[Statement]:
+    """What is wrong with the rewards or with candidates: the first words."""
     audit = bundle.manifest.reward_audit
-    sentences = []
+    found = []
     if audit is not None and not audit.passes:
-        sentences.append(Statement("Rewards", audit_verdict(audit), warns=True))
+        found.append(Statement("Rewards", audit_verdict(audit), warns=True))
     if odd := [c for c in bundle.manifest.candidates if c.warning]:
-        sentences.append(Statement("Odd answers", _odd(bundle, odd, rows), warns=True))
-    sentences += [
+        found.append(Statement("Odd answers", _odd(bundle, odd, portfolio), warns=True))
+    return found
+
+
+def _promise(bundle: Bundle, portfolio: Sequence[int]) -> list[Statement]:
+    """The worst gap, what it is measured against, and whom no weights pick."""
+    exact = worst_gap(bundle.points[list(portfolio)], bundle.points, bundle.region)
+    found = [
         Statement(
             "Promise",
             f"For all weights over {', '.join(bundle.traits)}"
-            f"{bundle.where_text}, {_one_of(len(rows))} is at most"
+            f"{bundle.where_text}, {_one_of(len(portfolio))} is at most"
             f" {exact.additive:.4f} ({bundle.unit}) behind the best of the {len(bundle.policies)}"
-            f" candidates. The worst is at {where}." + _multiplicative(exact.multiplicative),
+            f" candidates. The worst is at {bundle.weights_text(exact.at_weights_additive)}."
+            + _multiplicative(exact.multiplicative),
         ),
         Statement(
             "Scope",
@@ -149,92 +170,115 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
             " never trained.",
         ),
     ]
-    if bound is not None and certificate is not None:
-        unseen = bound.smallest_failure_seen
-        groups = "" if bound.clusters is None else f", in {bound.clusters} clusters,"
-        many = (
-            ""
-            if own
-            else (
-                " It holds for every size of the curve at once, since this size was picked by"
-                " looking."
-            )
-        )
-        sentences.append(
+    never = never_best(bundle)
+    if never:
+        more = f" and {len(never) - MOST_NAMED} more" if len(never) > MOST_NAMED else ""
+        found.append(
             Statement(
-                "Confidence",
-                f"With {bound.confidence:.0%} confidence the worst gap is at most {bound.upper:.4f}"
-                f" on prompts like the {bound.prompts}{groups} that it was certified on"
-                f" ({bound.resamples:,} random weightings of whole prompts, one that nobody saw"
-                f" among them, as bad as can be: failures on fewer than {unseen:.1%} of prompts may"
-                f" not show on so few). Chosen on {certificate.selected_on}; certified on"
-                f" {certificate.certified_on}.{many}",
+                "Best for no weights",
+                f"As measured, {len(never)} of the {len(bundle.policies)} candidates:"
+                f" {', '.join(bundle.label(p) for p in never[:MOST_NAMED])}{more}. For users who"
+                " add traits up another is always at least as good; for others they can be best"
+                " (Coverage, palm utility).",
             )
         )
-        if unseen > RAREST:
-            sentences.append(
-                Statement(
-                    "Too few prompts",
-                    f"Failures on up to {unseen:.0%} of prompts can go unseen on so few;"
-                    f" {_enough(bound.confidence)} prompts or more show those on {RAREST:.0%}.",
-                    warns=True,
-                )
-            )
-    else:
-        sentences.append(
+    return found
+
+
+def never_best(bundle: Bundle) -> list[str]:
+    """Candidates that no linear weights make best: the barrier of linear preferences.
+
+    Args:
+        bundle: of at most MOST_LOOKED_AT candidates; of more nothing is said.
+    """
+    if len(bundle.policies) > MOST_LOOKED_AT:
+        return []
+    best = best_somewhere(bundle.points, bundle.region)
+    return [p for p, b in zip(bundle.policies, best, strict=True) if not b]
+
+
+def _confidence(certificate: Certificate, bound: Bound, own: bool) -> list[Statement]:
+    """The bound, on what it was measured, and what so few prompts can't show."""
+    unseen = bound.smallest_failure_seen
+    groups = "" if bound.clusters is None else f", in {bound.clusters} clusters,"
+    many = " It holds for every size of the curve at once, since this size was picked by looking."
+    found = [
+        Statement(
+            "Confidence",
+            f"With {bound.confidence:.0%} confidence the worst gap is at most {bound.upper:.4f}"
+            f" on prompts like the {bound.prompts}{groups} that it was certified on"
+            f" ({bound.resamples:,} random weightings of whole prompts, one that nobody saw"
+            f" among them, as bad as can be: failures on fewer than {unseen:.1%} of prompts may"
+            f" not show on so few). Chosen on {certificate.selected_on}; certified on"
+            f" {certificate.certified_on}.{'' if own else many}",
+        )
+    ]
+    if unseen > RAREST:
+        found.append(
             Statement(
-                "Confidence",
-                f"none is given: the rewards are taken as they stand. {why_no_bound(bundle)}",
+                "Too few prompts",
+                f"Failures on up to {unseen:.0%} of prompts can go unseen on so few;"
+                f" {_enough(bound.confidence)} prompts or more show those on {RAREST:.0%}.",
+                warns=True,
             )
         )
-    if certificate is not None and own:
-        sentences.append(
+    return found
+
+
+def _certified(bundle: Bundle, certificate: Certificate) -> list[Statement]:
+    """What the certificate says of the bundle's own members."""
+    difference = certificate.single_best_minus_members
+    found = [
+        Statement(
+            "Optimality",
+            f"On the choose prompts the members' worst gap is {certificate.choose_gap:.4f}; no"
+            f" {len(bundle.members)} of the candidates can have less than"
+            f" {certificate.choose_lower_bound:.4f} (method: {certificate.method}; tolerance"
+            f" {certificate.tolerance:.0e}).",
+        ),
+        Statement(
+            "Against one model",
+            f"The single candidate that is best on the choose prompts"
+            f" ({bundle.label(certificate.single_best)}) has a worst gap on the certify prompts"
+            f" that is larger by {difference.estimate:.4f} (at least {difference.lower:.4f} and"
+            f" at most {difference.upper:.4f}, each with {difference.confidence:.0%}"
+            " confidence).",
+        ),
+    ]
+    if certificate.planned_gap is not None:
+        found.append(
             Statement(
-                "Optimality",
-                f"On the choose prompts the members' worst gap is {certificate.choose_gap:.4f}; no"
-                f" {len(rows)} of the candidates can have less than"
-                f" {certificate.choose_lower_bound:.4f} (method: {certificate.method}; tolerance"
-                f" {certificate.tolerance:.0e}).",
+                "Plan",
+                f"Before training, {certificate.planned_gap:.4f} was planned (scope: pool)."
+                " Trained adapters fall short of what was planned for them; planned and reached"
+                " values are given below.",
             )
         )
-        difference = certificate.single_best_minus_members
-        sentences.append(
+    if certificate.outside_test:
+        ahead = max(certificate.outside_test, key=lambda t: t.gap)
+        found.append(
             Statement(
-                "Against one model",
-                f"The single candidate that is best on the choose prompts"
-                f" ({bundle.label(certificate.single_best)}) has a worst gap on the certify prompts"
-                f" that is larger by {difference.estimate:.4f} (at least {difference.lower:.4f} and"
-                f" at most {difference.upper:.4f}, each with {difference.confidence:.0%}"
-                " confidence).",
+                "Models kept out",
+                f"{len(certificate.outside_test)} adapters were trained and kept out of the"
+                " candidates. The one most ahead of the members at its own weights"
+                f" ({bundle.label(ahead.policy)}) is ahead by {ahead.gap:+.4f} (scope: sampled;"
+                " below 0 the members are better).",
             )
         )
-        if certificate.planned_gap is not None:
-            sentences.append(
-                Statement(
-                    "Plan",
-                    f"Before training, {certificate.planned_gap:.4f} was planned (scope: pool)."
-                    " Trained adapters fall short of what was planned for them; planned and reached"
-                    " values are given below.",
-                )
-            )
-        if certificate.outside_test:
-            ahead = max(certificate.outside_test, key=lambda t: t.gap)
-            sentences.append(
-                Statement(
-                    "Models kept out",
-                    f"{len(certificate.outside_test)} adapters were trained and kept out of the"
-                    " candidates. The one most ahead of the members at its own weights"
-                    f" ({ahead.policy}) is ahead by {ahead.gap:+.4f} (scope: sampled; below 0 the"
-                    " members are better).",
-                )
-            )
+    return found
+
+
+def _background(bundle: Bundle) -> list[Statement]:
+    """The audit that was passed, the blind reading, where rewards come from, what isn't said."""
+    audit = bundle.manifest.reward_audit
+    found = []
     if audit is not None and audit.passes:
-        sentences.append(Statement("Rewards", audit_verdict(audit)))
+        found.append(Statement("Rewards", audit_verdict(audit)))
     if (reading := bundle.manifest.reading) is not None:
-        sentences.append(Statement("Read blind", reading_words(bundle, reading)))
+        found.append(Statement("Read blind", reading_words(bundle, reading)))
     if (record := bundle.manifest.imported) is not None:
-        sentences.append(Statement("Where the rewards come from", import_words(record)))
-    sentences.append(
+        found.append(Statement("Where the rewards come from", import_words(record)))
+    found.append(
         Statement(
             "Not promised",
             "Rewards measure what their cards say and no more; other prompts, other languages and"
@@ -242,7 +286,7 @@ def statements(bundle: Bundle, portfolio: tuple[int, ...], bound: Bound | None) 
             + ("" if audit else " These rewards were not audited; palm rewards audit does it."),
         )
     )
-    return sentences
+    return found
 
 
 def reading_words(bundle: Bundle, found: Reading) -> str:

@@ -224,12 +224,13 @@ class Bundle:
         return weights_text({label.get(t, t): w for t, w in by_name.items()})
 
     def label(self, policy: str) -> str:
-        """The name of a candidate for people.
+        """The name of a candidate, or of a policy that was kept out, for people.
 
         Raises:
             BundleError: there is no such candidate.
         """
-        return self.candidate(policy).label
+        outside = {c.policy: c.label for c in self.manifest.outside}
+        return outside.get(policy) or self.candidate(policy).label
 
     def candidates_table(self) -> pd.DataFrame:
         """All candidates as a reward table: policy, a column per trait, cost where it counts.

@@ -58,7 +58,7 @@ def self_check(backend: LocalBackend, policies: Sequence[str]) -> SelfCheck:
             "The bundle doesn't record which base its adapters belong to, so that wasn't checked."
         )
     unknown = [
-        c.policy
+        c.label
         for c in map(backend.bundle.candidate, policies)
         if c.adapter and not (c.adapter_sha256 or c.adapter_weights_sha256)
     ]
@@ -70,7 +70,8 @@ def self_check(backend: LocalBackend, policies: Sequence[str]) -> SelfCheck:
     if not policies:
         return SelfCheck(tuple(warnings), None, None)
     refused = backend.load_each(policies)
-    warnings += [f"{p} can't answer here: {reason}" for p, reason in refused.items()]
+    label = backend.bundle.label
+    warnings += [f"{label(p)} can't answer here: {reason}" for p, reason in refused.items()]
     mixed = {c.policy for c in backend.bundle.manifest.candidates if c.mixture}
     policies = [p for p in policies if p not in refused and p not in mixed]
     if not policies:
@@ -81,7 +82,8 @@ def self_check(backend: LocalBackend, policies: Sequence[str]) -> SelfCheck:
         for i, j in combinations(range(len(policies)), 2)
     }
     warnings += [
-        f"{a} and {b} answer alike: the same adapter under two names, or one that has no effect."
+        f"{label(a)} and {label(b)} answer alike: the same adapter under two names, or one that"
+        " has no effect."
         for (a, b), distance in distances.items()
         if not distance >= SAME  # also where it is no number
     ]

@@ -119,6 +119,14 @@ def around(page: Any, url: str) -> None:
     settle(page)
 
 
+def required(page: Any, url: str) -> None:
+    """Coverage for users who require a trait."""
+    open_page(page, url, "coverage")
+    page.get_by_role("radio", name="Required", exact=True).click()
+    until(page.locator("[data-part=utility-ours]"))
+    settle(page)
+
+
 def unfolded(page: Any, url: str) -> None:
     """Guarantee with every figure."""
     open_page(page, url, "guarantee")
@@ -162,7 +170,7 @@ def experts(page: Any, url: str) -> None:
     open_page(page, url, "plan?expert=1")
 
 
-STATES = (beside, in_percent, around, unfolded, tour, words, table, answered, experts)
+STATES = (beside, in_percent, around, required, unfolded, tour, words, table, answered, experts)
 
 
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)

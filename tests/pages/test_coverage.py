@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+import palm_engine as palm
 from palm_engine.analysis import curves
 from palm_engine.analysis.curves import best_of_every_size
 from palm_engine.bundle.folder import read_bundle
+from palm_engine.bundle.writing import rewrite_manifest
 from palm_engine.geometry.gap import worst_gap
-from tests.support.pages import panel, settle, texts, turn_to
+from tests.support.bundles import make_bundle
+from tests.support.pages import app_on, panel, settle, texts, turn_to
 
 
 @pytest.mark.parametrize(
@@ -165,3 +168,56 @@ def test_what_a_gateway_recorded_is_a_population(
     app.run()
     assert "isn't supported" in texts(app)
     assert "hunter2" not in texts(app)
+
+
+def test_users_who_do_not_add_traits_up_are_served_as_the_engine_says(
+    open_app: Any, bundles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = read_bundle(bundles / "demo")
+    own = [bundle.policies[i] for i in bundle.members]
+    app = settle(open_app(page="coverage"))
+    assert "makes up for a little less of another" in texts(app)
+    for kind, asked in (
+        ("A lack counts", {"mean": 0.0}),
+        ("Weakest trait", {"chebyshev": True}),
+        ("Required", {"at_least": {"safety": 0.5}, "price": 3.0}),
+    ):
+        app.segmented_control(key="utility.demo").set_value(kind).run()
+        if kind == "Required":
+            app.number_input(key="utility.least.demo").set_value(0.5).run()
+            app.number_input(key="utility.price.demo").set_value(3.0).run()
+        assert not app.exception
+        ours = palm.select_by_utility(bundle, members=own, **asked)
+        best = palm.select_by_utility(bundle, k=len(own), **asked)
+        lost = (
+            f"{100 * ours.loss:.1f} % of the best" if ours.unit == "share" else f"{ours.loss:.3f}"
+        )
+        shown = texts(app)
+        assert f"the worst-off such user loses {lost}" in shown
+        if best.loss < ours.loss - 5e-5:
+            assert "chosen for them would lose at most" in shown
+            assert ", ".join(bundle.label(p) for p in best.policies) in shown
+        else:
+            assert "can't do better for such users" in shown
+    query = {k: v[0] if isinstance(v, list) else v for k, v in dict(app.query_params).items()}
+    assert (query["utility"], query["at-least"], query["missing-costs"]) == ("Required", "0.5", "3")
+    again = settle(app_on(bundles, monkeypatch, "coverage", **query))
+    assert f"the worst-off such user loses {lost}" in texts(again)
+
+
+def test_a_utility_that_is_not_defined_for_the_rewards_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_bundle(tmp_path / "demo")
+    zero = made.manifest.candidates[0].model_copy(
+        update={"rewards": dict.fromkeys(made.traits, 0.0)}
+    )
+    rewrite_manifest(
+        made,
+        made.manifest.model_copy(
+            update={"candidates": (zero, *made.manifest.candidates[1:]), "certificate": None}
+        ),
+    )
+    odd = settle(app_on(made.folder.parent, monkeypatch, "coverage", utility="A lack counts"))
+    assert not odd.exception
+    assert "needs rewards above 0" in texts(odd)

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from palm_engine.analysis.guarantee import as_json, diversity, planned_and_reached, statements
+from palm_engine.analysis.guarantee import (
+    as_json,
+    diversity,
+    never_best,
+    planned_and_reached,
+    statements,
+)
 from palm_engine.analysis.promise import promise
 from palm_engine.bundle.folder import read_bundle
+from palm_engine.bundle.schema import OutsideTest
 from palm_engine.cli.main import app
 from palm_engine.cli.terminal import certificate_lines
 from palm_engine.geometry.gap import worst_gap
+from palm_engine.geometry.simplex import grid
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -93,3 +102,39 @@ def test_members_chosen_on_their_own_prompts_are_not_called_without_prompts(tmp_
     full = statements(bundle, tuple(bundle.members), None)
     assert any(said[1] in s.text for s in full if s.heading == "Confidence")
     assert "on the same prompts that would certify them" in certificate_lines(bundle)[0]
+
+
+def test_candidates_that_no_weights_make_best_are_named_and_no_others() -> None:
+    bundle = read_bundle(DEMO)
+    never = never_best(bundle)
+    values = bundle.points @ grid(3, 80).T
+    ahead = values.argmax(axis=0)
+    assert {bundle.policies[i] for i in ahead}.isdisjoint(never)
+    assert never
+    for policy in never:
+        row = bundle.row(policy)
+        others = [i for i in range(len(bundle.policies)) if i != row]
+        assert worst_gap(bundle.points[others], bundle.points).additive <= 1e-9
+    said = {s.heading: s.text for s in statements(bundle, tuple(bundle.members), None)}
+    text = said["Best for no weights"]
+    assert text.startswith(f"As measured, {len(never)} of the {len(bundle.policies)} candidates")
+    assert bundle.label(never[0]) in text
+
+
+def test_an_adapter_that_was_kept_out_is_called_by_its_name_for_people() -> None:
+    shipped = read_bundle(DEMO)
+    certificate = shipped.manifest.certificate
+    assert certificate is not None
+    trained = next(c for c in shipped.manifest.candidates if c.kind == "adapter")
+    kept_out = trained.model_copy(update={"policy": "kept-out", "display_name": "Left at home"})
+    corner = {t: float(t == "humor") for t in shipped.traits}
+    seen = OutsideTest(policy="kept-out", weights=corner, value=0.3, portfolio_value=0.2, gap=0.1)
+    tested = certificate.model_copy(update={"outside_test": (seen,)})
+    bundle = replace(
+        shipped,
+        manifest=shipped.manifest.model_copy(
+            update={"certificate": tested, "outside": (kept_out,)}
+        ),
+    )
+    said = {s.heading: s.text for s in statements(bundle, tuple(bundle.members), tested.additive)}
+    assert "(Left at home) is ahead by +0.1000" in said["Models kept out"]
