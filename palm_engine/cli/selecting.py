@@ -12,6 +12,9 @@ from rich.table import Table
 
 from palm_engine.cli.console import Replace, console, write
 from palm_engine.cli.table_options import (
+    MANY,
+    MANY_SECONDS,
+    USUAL_SECONDS,
     Exclude,
     Floor,
     Include,
@@ -19,7 +22,6 @@ from palm_engine.cli.table_options import (
     Population,
     TablePath,
     Threshold,
-    TimeLimit,
     Traits,
     Where,
     is_multiplicative,
@@ -65,7 +67,14 @@ def select(
     floor: Floor = None,
     include: Include = None,
     exclude: Exclude = None,
-    time_limit: TimeLimit = "60",
+    time_limit: Annotated[
+        str,
+        typer.Option(
+            help="Seconds, reading included; then the best found and its proved bound."
+            f' "auto": {USUAL_SECONDS:.0f}, or {MANY_SECONDS:.0f} for more than {MANY:,} policies;'
+            ' "none": as long as needed.'
+        ),
+    ] = "auto",
     budget: Annotated[
         int | None, typer.Option(min=1, help="Oracle calls, for methods that make them.")
     ] = None,
@@ -151,7 +160,7 @@ def select(
         if not is_name(out.name):
             raise InvalidInputError(f"--out {str(out)!r}: a bundle's name has {NAME_RULE}")
         check_target(out, replace=replace)
-    seconds = seconds_of(time_limit)
+    seconds_of(time_limit)  # refused before anything is read
     started = time.perf_counter()
     rewards = read_reward_table(table, trait or ())
     _require_room(rewards, out)
@@ -162,7 +171,7 @@ def select(
         floor,
         include,
         exclude,
-        time_limit=left_of(seconds, started),
+        time_limit=left_of(time_limit, len(rewards.policies), started),
         budget=budget,
         batch=batch,
         seed=seed,

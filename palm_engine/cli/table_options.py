@@ -51,6 +51,10 @@ TimeLimit = Annotated[
     ),
 ]
 LEAST_SECONDS = 0.01
+# "auto": so long, or less for so many policies.
+USUAL_SECONDS = 60.0
+MANY = 200_000
+MANY_SECONDS = 20.0
 Population = Annotated[
     str,
     typer.Option(
@@ -175,10 +179,12 @@ def seconds_of(text: str) -> float | None:
     """A time limit as it is written.
 
     Raises:
-        InvalidInputError: it is neither `none` nor a number of seconds.
+        InvalidInputError: it is neither `none`, `auto` nor a number of seconds.
     """
     if text == "none":
         return None
+    if text == "auto":
+        return USUAL_SECONDS
     try:
         seconds = float(text)
     except ValueError:
@@ -190,15 +196,22 @@ def seconds_of(text: str) -> float | None:
     return seconds
 
 
-def left_of(seconds: float | None, started: float) -> float | None:
+def left_of(text: str, policies: int, started: float) -> float | None:
     """What is left of a time limit for the search: reading a large table counts, too.
 
     Args:
-        seconds: the limit, or None.
+        text: the limit, as it is written.
+        policies: how many there are.
         started: on the clock of `time.perf_counter`.
+
+    Raises:
+        InvalidInputError: see `seconds_of`.
     """
+    seconds = seconds_of(text)
     if seconds is None:
         return None
+    if text == "auto" and policies > MANY:
+        seconds = MANY_SECONDS
     return max(seconds - (time.perf_counter() - started), LEAST_SECONDS)
 
 

@@ -114,41 +114,56 @@ def minimal_rows(covers: Booleans) -> NDArray[np.intp]:
 
 def _distinct(sets: Booleans) -> NDArray[np.intp]:
     """The first of each kind of row of `sets`."""
-    packed = np.ascontiguousarray(np.packbits(sets, axis=1))
-    kinds = packed.view(np.dtype((np.void, packed.shape[1])))[:, 0]
+    words = _packed(sets)
+    kinds = words.view(np.dtype((np.void, words.shape[1] * words.itemsize)))[:, 0]
     return np.asarray(np.unique(kinds, return_index=True)[1])
+
+
+def _packed(sets: Booleans) -> NDArray[np.uint64]:
+    """Sets (rows, of elements) as bits, 64 in a word: (rows, words)."""
+    bits = np.packbits(sets, axis=1)
+    words = max(-(-bits.shape[1] // 8), 1)
+    whole = np.zeros((len(bits), 8 * words), dtype=np.uint8)
+    whole[:, : bits.shape[1]] = bits
+    return whole.view(np.uint64)
 
 
 def _maximal(sets: Booleans) -> NDArray[np.intp]:
     """Those of distinct sets (rows, of elements) that are no part of another, in any order."""
-    real = sets.astype(np.float32)
-    sizes = real.sum(axis=1)
+    words = _packed(sets)
+    # The fullest word first: what isn't part of another is soon seen.
+    words = words[:, np.argsort(-np.bitwise_count(words).sum(axis=0, dtype=np.int64))]
+    sizes = sets.sum(axis=1)
     # Large sets first: whatever is part of a set is part of one that is kept, so only those are
     # compared with.
     order = np.argsort(-sizes, kind="stable")
     maximal = np.empty(0, dtype=np.intp)
     for start in range(0, len(order), COMPARED):
         block = order[start : start + COMPARED]
-        block = block[~_within(real[block], sizes[block], real[maximal])]
-        inside = _within(real[block], sizes[block], real[block], own=True)
+        block = block[~_within(words[block], words[maximal])]
+        inside = _within(words[block], words[block], own=True)
         maximal = np.concatenate([maximal, block[~inside]])
     return maximal
 
 
-def _within(
-    sets: NDArray[np.float32],
-    sizes: NDArray[np.float32],
-    others: NDArray[np.float32],
-    own: bool = False,
-) -> Booleans:
-    """Which of `sets` (m, rows) are part of one of `others` (n, rows).
+def _within(sets: NDArray[np.uint64], others: NDArray[np.uint64], own: bool = False) -> Booleans:
+    """Which of `sets` (m, words) are part of one of `others` (n, words).
 
     With `own`, of another one of themselves.
     """
-    inside = sets @ others.T >= sizes[:, None] - 0.5
+    without = ~others
+    inside = (sets[:, :1] & without[:, 0]) == 0
     if own:
         np.fill_diagonal(inside, False)
-    return np.asarray(inside.any(axis=1))
+    part, whole = np.nonzero(inside)
+    for word in range(1, sets.shape[1]):
+        if not len(part):
+            break
+        kept = (sets[part, word] & without[whole, word]) == 0
+        part, whole = part[kept], whole[kept]
+    found = np.zeros(len(sets), dtype=bool)
+    found[part] = True
+    return found
 
 
 def _smallest_of_few(covers: Booleans, at_least: int, at_most: int) -> NDArray[np.intp] | None:
