@@ -40,6 +40,11 @@ def colours_of(bundle: Bundle, rows: Sequence[int]) -> list[str]:
     return [colours[row] for row in rows]
 
 
+def by_row(bundle: Bundle, rows: Sequence[int]) -> dict[int, str]:
+    """`colours_of`, by row of the candidates."""
+    return dict(zip(rows, colours_of(bundle, rows), strict=True))
+
+
 def palette(count: int) -> list[str]:
     """Colours to tell apart, from the theme, in its order."""
     colours = list(st.get_option("theme.chartCategoricalColors") or FALLBACK_PALETTE)

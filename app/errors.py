@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -12,6 +13,18 @@ from palm_engine.errors import PalmError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def show_error(headline: str, error: PalmError, warns: bool = False) -> None:
+    """What can't be done, and why: its text is not markdown, and names no folder of uploads.
+
+    Args:
+        headline: a sentence.
+        error: of the engine.
+        warns: as something to mend rather than something broken.
+    """
+    (st.warning if warns else st.error)(headline, icon=":material/error:")
+    st.text(str(error).replace(f"{tempfile.gettempdir()}/", ""))
 
 
 def shows_errors(part: Callable[P, T]) -> Callable[P, T | None]:
@@ -27,8 +40,7 @@ def shows_errors(part: Callable[P, T]) -> Callable[P, T | None]:
             return part(*args, **kwargs)
         except PalmError as error:
             # A table that turns out to be broken when it is first read, for one.
-            st.error("This bundle can't be shown.")
-            st.text(str(error))
+            show_error("This bundle can't be shown.", error)
             return None
 
     return safe

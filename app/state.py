@@ -21,6 +21,7 @@ from app import settings
 from palm_engine._types import Scope
 from palm_engine.bundle.folder import MANIFEST_FILE, Bundle
 from palm_engine.geometry.confidence import Bound
+from palm_engine.geometry.pick import PickInfo, pick_info
 from palm_engine.geometry.simplex import normalise
 
 if TYPE_CHECKING:
@@ -304,6 +305,11 @@ def _said_key(bundle: Bundle, portfolio: Portfolio) -> str:
         written = 0
     rows = "-".join(map(str, portfolio.rows))
     return _key(_SAID, f"{bundle.folder.name}.{written}.{rows}")
+
+
+def picked(bundle: Bundle, portfolio: Portfolio) -> PickInfo:
+    """The member that the weights in use pick, its value and its gap."""
+    return pick_info(bundle.points, list(portfolio.rows), weights(bundle))
 
 
 def weights(bundle: Bundle) -> NDArray[np.float64]:

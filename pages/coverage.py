@@ -17,7 +17,6 @@ from app.components.utilities import other_utilities
 from app.errors import shows_errors
 from palm_engine.analysis.verdict import tolerances, tolerances_for
 from palm_engine.bundle.folder import Bundle
-from palm_engine.geometry.pick import pick_info
 
 FIELDS: dict[str, FieldKind] = {
     "Picked member": "member",
@@ -165,7 +164,7 @@ def the_map(bundle: Bundle, portfolio: state.Portfolio, tolerance: float) -> Non
             atlas.view(bundle, portfolio, "map", shown.field, shown.other, threshold, shown.title),
             "coverage",
         )
-    pick = pick_info(bundle.points, list(portfolio.rows), state.weights(bundle))
+    pick = state.picked(bundle, portfolio)
     where = bundle.weights_text(pick.weights)
     here.text(
         f"At your weights ({where}): {bundle.labels[pick.member]} is picked, gap {pick.gap:.4f}"

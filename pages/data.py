@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +11,7 @@ import streamlit as st
 from app import cache, charts, jobs, settings, state
 from app.components import figure, import_form
 from app.components.guide import expert
+from app.errors import show_error
 from palm_engine._types import Progress
 from palm_engine.analysis.guarantee import dropped_words
 from palm_engine.bundle.folder import Bundle
@@ -58,9 +58,7 @@ def uploaded() -> tuple[TableFile, str] | None:
         state.keep_table(kept)
         return kept
     except PalmError as error:
-        st.warning("This file can't be read as a table.", icon=":material/error:")
-        # The name that people know, not that of the copy.
-        st.text(str(error).replace(f"{tempfile.gettempdir()}/", ""))
+        show_error("This file can't be read as a table.", error, warns=True)
         return None
 
 
@@ -113,8 +111,7 @@ def imported(file: TableFile, spec: ImportSpec) -> RewardTable | None:
     try:
         return import_table(file, spec)
     except PalmError as error:
-        st.warning("The table can't be imported like this.", icon=":material/error:")
-        st.text(str(error).replace(f"{tempfile.gettempdir()}/", ""))
+        show_error("The table can't be imported like this.", error, warns=True)
         return None
 
 
@@ -166,8 +163,7 @@ def target(out: Path, key: str) -> tuple[bool, bool]:
     try:
         check_target(out)
     except PalmError as error:
-        st.warning("There is a bundle of that name.")
-        st.text(str(error))
+        show_error("There is a bundle of that name.", error, warns=True)
     else:
         return True, False
     if not st.checkbox(f"Replace it, and keep the old one as {previous(out).name}", key=key):

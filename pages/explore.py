@@ -15,7 +15,7 @@ from app.components.guide import expert, explained, say
 from app.components.header import lead_on, open_bundle, open_portfolio
 from app.errors import shows_errors
 from palm_engine.bundle.folder import Bundle
-from palm_engine.geometry.pick import PickInfo, pick_info
+from palm_engine.geometry.pick import PickInfo
 
 
 def bespoke(bundle: Bundle, pick: PickInfo) -> str:
@@ -109,7 +109,7 @@ def live(bundle: Bundle, portfolio: state.Portfolio) -> None:
         prompt_id = "" if bundle.samples.empty else answers.pick_prompt(bundle)
     shown = atlas.view(bundle, portfolio, prompt_id=prompt_id)
     atlas.panel(bundle, shown, "explore")
-    pick = pick_info(bundle.points, list(portfolio.rows), state.weights(bundle))
+    pick = state.picked(bundle, portfolio)
     # Few elements: every one of them is rendered again when a slider moves.
     sentence = explained(bespoke(bundle, pick))
     heading = '<h2 style="margin:0;padding:0">What they answer</h2>'

@@ -13,7 +13,7 @@ import streamlit as st
 from markupsafe import Markup
 
 from app import cache, charts, settings, state
-from app.colours import colours_of
+from app.colours import by_row, colours_of
 from app.components import answers, figure
 from app.components.export.report import report
 from app.components.guide import expert, explained, say
@@ -101,7 +101,7 @@ def _worst(bundle: Bundle, portfolio: state.Portfolio) -> None:
     if not found:
         return
     served = found[0]
-    colours = dict(zip(portfolio.rows, colours_of(bundle, portfolio.rows), strict=True))
+    colours = by_row(bundle, portfolio.rows)
     user = worst_user(bundle, portfolio.rows)
     asked = ""
     if user is not None:
@@ -138,7 +138,7 @@ def _worst(bundle: Bundle, portfolio: state.Portfolio) -> None:
 def _pictured(
     bundle: Bundle, portfolio: state.Portfolio, found: Sequence[WorstServed], chosen: int
 ) -> go.Figure:
-    colours = dict(zip(portfolio.rows, colours_of(bundle, portfolio.rows), strict=True))
+    colours = by_row(bundle, portfolio.rows)
     return charts.worst_places(
         np.array([s.weights for s in found]),
         np.array([s.gap for s in found]),
@@ -291,7 +291,7 @@ def losses(bundle: Bundle, portfolio: state.Portfolio) -> None:
     behind = furthest_behind(bundle.samples, member, best, served.weights, bundle.traits)
     behind = behind[behind["prompt_id"].isin(answers.prompt_order(bundle).index)].head(MOST_PROMPTS)
     texts = answers.prompt_order(bundle)
-    colours = dict(zip(portfolio.rows, colours_of(bundle, portfolio.rows), strict=True))
+    colours = by_row(bundle, portfolio.rows)
     [other] = colours_of(bundle, [served.best])
     for row in behind.to_dict("records"):
         st.text(

@@ -11,6 +11,7 @@ import streamlit as st
 
 from app import cache, state
 from app.components.guide import guide
+from app.errors import show_error
 from app.plain import inert
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import PalmError
@@ -64,8 +65,7 @@ def open_bundle(title: str) -> Bundle:
     try:
         bundle = cache.bundle(root, name)
     except PalmError as error:
-        st.error("This bundle can't be opened.")
-        st.text(str(error))
+        show_error("This bundle can't be opened.", error)
         lead_on("data", "Data", "upload_file")
         st.stop()
     if state.is_newer(bundle, cache.stamp(bundle)):

@@ -15,7 +15,6 @@ from app.components import answers, figure
 from palm_engine._csv import csv_text
 from palm_engine.analysis.matrix import AnswerMatrix, answer_matrix
 from palm_engine.bundle.folder import Bundle
-from palm_engine.geometry.pick import pick_info
 
 ORDERS = ("Policies differ most", "Best for you first", "As in the bundle")
 MOST_ROWS = 2000
@@ -200,7 +199,7 @@ def _cards(
 ) -> None:
     """The answers of the columns to a prompt: the picked member's first, then by value."""
     w = state.weights(bundle)
-    picked = pick_info(bundle.points, list(portfolio.rows), w).member
+    picked = state.picked(bundle, portfolio).member
     values = bundle.points @ w
     rows = sorted((bundle.row(p) for p in policies), key=lambda i: (i != picked, -values[i]))
     colours = colours_of(bundle, rows)

@@ -16,7 +16,7 @@ from app import cache, charts, jobs, settings, state
 from app.colours import colours_of
 from app.components import figure
 from app.components.guide import expert, say
-from app.errors import shows_errors
+from app.errors import show_error, shows_errors
 from app.plain import inert
 from palm_engine._csv import csv_text
 from palm_engine._types import Floats
@@ -185,8 +185,7 @@ def _recorded(bundle: Bundle, database: str) -> tuple[Users | None, str]:
         file, left = cache.recorded_traffic(database, name)
         users = None if file.frame.empty else read_users(file, bundle.traits)
     except PalmError as error:
-        st.error("Recorded requests can't be read.")
-        st.text(str(error))
+        show_error("Recorded requests can't be read.", error)
         return None, ""
     others = f"{left:,} more gave no weights" if left else "all gave weights"
     if users is None:
@@ -224,8 +223,7 @@ def _uploaded(bundle: Bundle) -> tuple[Users | None, str]:
         try:
             users = read_users(cache.table(file.name, key, content), bundle.traits)
         except PalmError as error:
-            st.error("These weights can't be used.")
-            st.text(str(error))
+            show_error("These weights can't be used.", error)
             return None, ""
         kept = (users, file.name)
         state.keep_users(bundle, kept)

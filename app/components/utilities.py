@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import cache, settings, state
 from app.components.guide import expert, say
-from app.errors import shows_errors
+from app.errors import show_error, shows_errors
 from palm_engine.analysis.by_utility import UtilitySelection
 from palm_engine.analysis.story import loss_text
 from palm_engine.bundle.folder import Bundle
@@ -42,8 +42,7 @@ def other_utilities(bundle: Bundle, portfolio: state.Portfolio) -> None:
         try:
             ours, best = cache.for_utility(bundle, portfolio.rows, asked)
         except PalmError as error:
-            st.info("This can't be said of these models.", icon=":material/info:")
-            st.text(str(error))
+            show_error("This can't be said of these models.", error, warns=True)
         else:
             _say(bundle, ours, best)
     state.write_url(bundle)

@@ -14,6 +14,7 @@ import streamlit as st
 from app import cache, jobs, settings, state
 from app.components.guide import expert
 from app.components.header import lead_on
+from app.errors import show_error
 from palm_engine._types import Progress
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import PalmError
@@ -71,8 +72,7 @@ def _offer(bundle: Bundle) -> None:
         info = cache.source_info(bundle.manifest.base.source)
         threads = default_threads()
     except PalmError as error:
-        st.error("The model can't be looked for.")
-        st.text(str(error))
+        show_error("The model can't be looked for.", error)
         return
     other = cache.host().info()
     sentence = info.words + (
@@ -223,8 +223,7 @@ def _members(bundle: Bundle) -> None:
             if policy not in wanted:
                 backend.unload(policy)
     except PalmError as error:
-        st.warning("The adapters could not be changed.")
-        st.text(str(error))
+        show_error("The adapters could not be changed.", error, warns=True)
         return
     if set(wanted) != set(loaded):
         st.rerun()

@@ -12,15 +12,14 @@ import pandas as pd
 import streamlit as st
 
 from app import cache, settings, state
-from app.colours import colours_of
+from app.colours import by_row, colours_of
 from app.components import answers
 from app.components.live import model
-from app.errors import shows_errors
+from app.errors import show_error, shows_errors
 from palm_engine._csv import csv_text
 from palm_engine._types import Floats
 from palm_engine.bundle.folder import Bundle
 from palm_engine.errors import PalmError
-from palm_engine.geometry.pick import pick_info
 from palm_engine.serving.answering import LiveAnswer, value_at, verdict
 from palm_engine.serving.backends.interface import LiveSettings, live_settings
 from palm_engine.serving.scoring import Scorer
@@ -120,7 +119,7 @@ def _question(bundle: Bundle, portfolio: state.Portfolio, running: bool) -> None
 
 
 def _members(bundle: Bundle, portfolio: state.Portfolio, who: str) -> list[str]:
-    picked = pick_info(bundle.points, list(portfolio.rows), state.weights(bundle))
+    picked = state.picked(bundle, portfolio)
     if who == "Chosen":
         options = _runnable(bundle, range(len(bundle.policies)))
         first = [p for p in (bundle.policies[picked.member], "base") if p in options]
@@ -192,8 +191,7 @@ def _ask(bundle: Bundle, prompt: str, members: list[str], sampling: LiveSettings
             state.connection(),
         )
     except PalmError as error:
-        st.warning("This can't be asked.", icon=":material/error:")
-        st.text(str(error))
+        show_error("This can't be asked.", error, warns=True)
         return
     state.set_ticket(bundle, question)
     st.rerun()
@@ -257,8 +255,8 @@ def _cards(
 ) -> None:
     """The answers side by side; every text in them is escaped."""
     w = state.weights(bundle)
-    colours = dict(zip(portfolio.rows, colours_of(bundle, portfolio.rows), strict=True))
-    picked = bundle.policies[pick_info(bundle.points, list(portfolio.rows), w).member]
+    colours = by_row(bundle, portfolio.rows)
+    picked = bundle.policies[state.picked(bundle, portfolio).member]
     shown = []
     labels = dict(zip(bundle.traits, bundle.trait_labels, strict=True))
     for i, answer in enumerate(found):
