@@ -36,6 +36,7 @@ SCRIPTS = {
     "many_candidates": "Selection",
     "hard_covers": "Selection",
     "public_fronts": "Selection on public fronts",
+    "rivals": "Rivals at equal size",
     "oracle_calls": "Oracle calls",
     "linear_support": "Oracle calls",
     "few_calls_five_members": "Oracle calls",
@@ -48,6 +49,7 @@ SCRIPTS = {
 }
 PLOTS = {
     "public_fronts": ("public-fronts", "Worst gap by size on a public front"),
+    "rivals": ("rivals", "Worst and expected gap of every method at equal size"),
     "oracle_calls": ("oracle-calls", "Certified gap by oracle calls"),
     "generation": ("generation-members", "Cost of a step by number of members"),
 }
