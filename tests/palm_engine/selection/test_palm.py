@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from palm_engine.geometry.gap import worst_violation
 from palm_engine.oracles.interface import Answers
 from palm_engine.oracles.table import TableOracle
+from palm_engine.selection import palm as module
 from palm_engine.selection.options import Options
 from palm_engine.selection.palm import palm
 from palm_engine.selection.parts.grids import grid_size, palm_grid, thin_grid_size
@@ -93,3 +95,17 @@ def test_palm_asks_at_every_weight_of_the_grid_it_is_given() -> None:
     assert found.oracle_calls == oracle.calls == grid_size(3, 0.3, 0.3)
     thin = palm(oracle, Target(k=3), Options(grid_eps=0.3, grid_delta=0.3, thin_grid=True))
     assert thin.oracle_calls == thin_grid_size(3, 0.3, 0.3) < found.oracle_calls
+
+
+def test_a_time_limit_thins_the_grid_all_over_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = sphere(60, 3, 2)
+    whole = palm(points, Target(k=4))
+    # In time, the order of the calls changes nothing.
+    assert palm(points, Target(k=4), Options(time_limit=1e6)).members == whole.members
+    monkeypatch.setattr(module, "BLOCK", 40)
+    late = palm(points, Target(k=4), Options(time_limit=1e-6))
+    assert late.stopped == "time limit"
+    assert late.oracle_calls == 40 < whole.oracle_calls
+    asked = palm_grid(3, 0.1, 0.1)[module._spread(whole.oracle_calls)[:40]]
+    assert np.linalg.matrix_rank(asked) == 3
+    assert asked.max(axis=0).min() > 0.6, "weights of every corner are among them"
