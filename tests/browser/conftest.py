@@ -47,10 +47,15 @@ def url(served: tuple[str, Any]) -> str:
 
 
 @pytest.fixture(scope="session")
-def shipped() -> Iterator[str]:
-    """The dashboard on the demo that is shipped."""
-    with serve(ROOT / "app" / "main.py", "--portfolios", str(ROOT / "portfolios")) as running:
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The dashboard on the demo that is shipped; nothing that tests did to it was an error."""
+    log = tmp_path_factory.mktemp("shipped") / "server.log"
+    with serve(
+        ROOT / "app" / "main.py", "--portfolios", str(ROOT / "portfolios"), log=log
+    ) as running:
         yield running[0]
+    said = log.read_text(errors="replace")
+    assert "Traceback" not in said, said[-4000:]
 
 
 @pytest.fixture

@@ -71,3 +71,22 @@ def test_expert_is_one_tap_away(phone: Any, url: str) -> None:
 def test_nothing_of_the_shipped_demo_overflows(phone: Any, shipped: str, path: str) -> None:
     open_page(phone, shipped, path)
     assert phone.evaluate("document.documentElement.scrollWidth") <= WIDTH + 1
+
+
+@pytest.mark.parametrize("path", ["tradeoff", "coverage", "plan", "guarantee", "generations"])
+def test_titles_and_legends_of_charts_are_whole(phone: Any, shipped: str, path: str) -> None:
+    open_page(phone, shipped, path)
+    chart = phone.locator(".js-plotly-plot .main-svg").first
+    until(chart, "attached")
+    cut = phone.evaluate("""() => {
+      const plots = [...document.querySelectorAll(".js-plotly-plot")];
+      return plots.flatMap((plot) => {
+        const whole = plot.getBoundingClientRect();
+        const texts = plot.querySelectorAll(".gtitle, .xtitle, .ytitle, .legendtext");
+        return [...texts].filter((text) => {
+            const box = text.getBoundingClientRect();
+            return box.width > 0 && (box.left < whole.left - 2 || box.right > whole.right + 2);
+        }).map((text) => text.textContent);
+      });
+    }""")
+    assert cut == []

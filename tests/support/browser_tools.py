@@ -97,32 +97,35 @@ def until_served(port: int, server: subprocess.Popen[bytes]) -> str:
 
 
 @contextmanager
-def serve(script: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def serve(
+    script: Path, *arguments: str, log: Path | None = None
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A Streamlit server of `script` on a free port, from when it answers.
 
-    Its address and process.
+    Its address and process. What it says goes into `log`, where one is given.
     """
     port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port)]
     command += ["--server.headless", "true", "--server.address", "localhost", "--", *arguments]
-    with started(command, port) as found:
+    with started(command, port, log) as found:
         yield found
 
 
 @contextmanager
-def started(command: list[str], port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def started(
+    command: list[str], port: int, log: Path | None = None
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A command that serves the dashboard on a port, from when it answers.
 
-    Its address and process.
+    Its address and process. What it says goes into `log`, where one is given.
     """
-    server = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield until_served(port, server), server
-    finally:
-        server.terminate()
-        server.wait(10)
+    with open(os.devnull if log is None else log, "wb") as said:
+        server = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said)
+        try:
+            yield until_served(port, server), server
+        finally:
+            server.terminate()
+            server.wait(10)
 
 
 SOON = 20_000  # what the browser does by itself, on a busy machine
