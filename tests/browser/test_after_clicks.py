@@ -48,13 +48,14 @@ def test_every_file_of_numbers_is_a_table(page: Any, url: str, path: str) -> Non
     open_page(page, url, path)
     seen = 0
     tables = page.get_by_role("button", name=" as CSV")
+    openers = page.locator("[class*=st-key-download] button")
+    until(tables.or_(openers).nth(FILES[path] - 1), "attached")
     for i in range(tables.count()):
         if tables.nth(i).is_visible():
             with download(page) as started:
                 tables.nth(i).click()
             check(Path(started.value.path()).read_text())
             seen += 1
-    openers = page.locator("[class*=st-key-download] button")
     for i in range(openers.count()):
         if not openers.nth(i).is_visible():
             continue

@@ -188,11 +188,15 @@ def open_page(page: Any, url: str, path: str) -> None:
     """Open one of PAGES and wait until work beside it, where there is some, is done."""
     page.goto(f"{url}/{path}")
     until(page.get_by_role("heading", name=PAGES[path.partition("?")[0]]))
-    settle(page)  # before that the button may not be there yet
-    until(page.get_by_role("button", name="Cancel"), "detached")
-    settle(page)
-    until(page.locator("[data-testid=stSkeleton]").first, "detached")  # charts come last
-    page.wait_for_timeout(200)
+    before = -1
+    # Between two runs of the script a page looks finished: until nothing more comes.
+    while before != (now := page.evaluate("document.querySelectorAll('*').length")):
+        before = now
+        settle(page)
+        until(page.get_by_role("button", name="Cancel"), "detached")
+        settle(page)
+        until(page.locator("[data-testid=stSkeleton]").first, "detached")  # charts come last
+        page.wait_for_timeout(200)
 
 
 def picked(page: Any) -> list[str]:
