@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -196,9 +197,10 @@ def test_a_bundle_that_takes_a_while_opens_when_it_is_there(
 
     def slowly(*arguments: Any) -> Any:
         bundle = quickly(*arguments)
-        time.sleep(0.5)
+        let_go.wait(120)
         return bundle
 
+    let_go = threading.Event()
     quickly = importing.import_bundle
     monkeypatch.setattr(importing, "import_bundle", slowly)
     monkeypatch.setattr("app.jobs.PATIENCE", 0.05)
@@ -206,6 +208,7 @@ def test_a_bundle_that_takes_a_while_opens_when_it_is_there(
     made(page, folder / "board")
     # The bundle is there already, the page still waits for it: it isn't another's.
     assert "There is a bundle of that name" not in said(page)
+    let_go.set()
     deadline = time.monotonic() + 120
     while not page.get("selectbox") or page.selectbox(key="bundle").value != "board":
         assert time.monotonic() < deadline, said(page)
