@@ -170,17 +170,16 @@ def size_curve(
         BundleError: a bundle has no candidate of a name.
         UndefinedGapError: a multiplicative gap where the best value is not positive everywhere.
     """
-    multiplicative = gap == "multiplicative"
-    if not isinstance(source, (Bundle, RewardTable)):
+    if isinstance(source, (Bundle, RewardTable)):
+        limits = limits_of(source, where, floors, include, exclude, options)
+        points = source.points
+    else:
         if where or floors or include or exclude:
             raise InvalidInputError("points have no names; put limits by row into options")
         limits = options or Options()
         points = as_points(source)
-        found = minimum.size_curve(points, most, limits, multiplicative, report)
-    else:
-        limits = limits_of(source, where, floors, include, exclude, options)
-        points = source.points
-        found = minimum.size_curve(points, most, limits, multiplicative, report)
+    found = minimum.size_curve(points, most, limits, gap == "multiplicative", report)
+    if isinstance(source, (Bundle, RewardTable)):
         found = [s.with_names(source.policies, source.traits, points) for s in found]
     served = users or users_where(points.shape[1], limits.region)
     return [s.averaged(average_of(points, s, served, tolerance)) for s in found]
